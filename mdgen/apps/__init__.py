@@ -1,0 +1,1 @@
+"""The verbs of the `mdgen` command; Hydra lives here and nowhere else."""

@@ -1,0 +1,1 @@
+"""Judges any trajectory against any other."""

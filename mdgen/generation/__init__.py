@@ -1,0 +1,1 @@
+"""Simulators composed of trained parts."""

@@ -1,0 +1,1 @@
+"""Tensors without chemistry: dihedrals, superposition, internal coordinates."""

@@ -1,0 +1,1 @@
+"""A latent trajectory from its beginning."""

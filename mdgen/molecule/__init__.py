@@ -1,0 +1,1 @@
+"""What is known before any model: topology, torsions, features."""

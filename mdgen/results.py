@@ -1,0 +1,94 @@
+"""What an experiment reports: estimates with intervals, and the acceptance list every result file ends in.
+
+>>> row = Acceptance.below("torsion_jsd", Estimate(0.03, 0.02, 0.04), bound=0.05)
+>>> row.holds, row.bound
+(True, '<= 0.05')
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mdgen.files import write_aside
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the interval that holds it (95 % unless said otherwise); `low` and `high` are None without one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def contains(self, value: float) -> bool:
+        """Whether the interval holds `value`; an estimate without an interval holds nothing."""
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """One line of a result's acceptance: a figure, its interval, the bound it is held against, and whether it holds."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    bound: str
+    holds: bool
+
+    @classmethod
+    def below(cls, name: str, estimate: Estimate, bound: float) -> "Acceptance":
+        """A figure that must be at most `bound`; one that is not finite fails."""
+        return cls.judged(name, estimate, f"<= {bound:g}", estimate.value <= bound)
+
+    @classmethod
+    def above(cls, name: str, estimate: Estimate, bound: float) -> "Acceptance":
+        """A figure that must be at least `bound`; one that is not finite fails."""
+        return cls.judged(name, estimate, f">= {bound:g}", estimate.value >= bound)
+
+    @classmethod
+    def judged(cls, name: str, estimate: Estimate, bound: str, holds: bool) -> "Acceptance":
+        """A figure held against a bound that needs words."""
+        value, low, high = (_finite(number) for number in (estimate.value, estimate.low, estimate.high))
+        return cls(name, value, low, high, bound, bool(holds) and value is not None)
+
+
+def _finite(number: float | None) -> float | None:
+    return float(number) if number is not None and math.isfinite(number) else None
+
+
+def acceptance_table(rows: Iterable[Acceptance]) -> str:
+    """The rows as an aligned plain-text table, for the end of a run."""
+    cells = [("", "name", "value", "interval", "bound")]
+    for row in rows:
+        interval = "" if row.low is None or row.high is None else f"{row.low:.4g} .. {row.high:.4g}"
+        value = "not finite" if row.value is None else f"{row.value:.4g}"
+        cells.append(("holds" if row.holds else "FAILS", row.name, value, interval, row.bound))
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def write_result(path: Path, result: dict[str, Any], acceptance: Iterable[Acceptance]) -> None:
+    """Write `result` as JSON with `acceptance` as its last key; numbers that are not finite become null."""
+    document = {**{key: value for key, value in result.items() if key != "acceptance"}}
+    document["acceptance"] = [asdict(row) for row in acceptance]
+    write_aside(path, (json.dumps(_jsonable(document), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, Estimate):
+        return _jsonable(asdict(value))
+    if hasattr(value, "tolist"):  # numpy and torch scalars and arrays
+        return _jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

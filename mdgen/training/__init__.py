@@ -1,0 +1,1 @@
+"""How parts are trained, under Lightning."""
