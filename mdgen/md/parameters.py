@@ -1,0 +1,108 @@
+"""The force field of one molecule as tensors: what loaders make and what every engine path reads."""
+
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.units import COULOMB_OPENMM
+
+
+@dataclass(frozen=True)
+class BornParameters:
+    """Generalised Born by Onufriev, Bashford and Case (Proteins 2004, 55, 383), with OpenMM's surface term.
+
+    Args:
+        kind: `OBC1` or `OBC2`; it names the set of `alpha`, `beta`, `gamma`.
+        radius: intrinsic radii in nm, without the offset.
+        scale: factors of the pairwise descreening.
+        offset_nm: what is taken off every radius inside the descreening integral.
+        alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3).
+        beta: second coefficient.
+        gamma: third coefficient.
+        solute_dielectric: relative permittivity inside the molecule.
+        solvent_dielectric: relative permittivity outside.
+        surface_energy: s in `s sum_i (r_i + 0.14)^2 (r_i / B_i)^6`, kJ/mol/nm^2, with 4 pi included; 0 for none.
+    """
+
+    kind: str
+    radius: Float[Tensor, "atom"]
+    scale: Float[Tensor, "atom"]
+    offset_nm: float = 0.009
+    alpha: float = 1.0
+    beta: float = 0.8
+    gamma: float = 4.85
+    solute_dielectric: float = 1.0
+    solvent_dielectric: float = 78.5
+    surface_energy: float = 0.0
+
+
+@dataclass(frozen=True)
+class ForceFieldParameters:
+    """Every number of a force field, in nm, ps, amu, kJ/mol, e; float64 and int64 on the CPU as loaded.
+
+    The energies that they enter are
+
+    - bonds `k (r - r0)^2` and angles `k (theta - theta0)^2`, without the half of OpenMM's `k`;
+    - torsions `k (1 + cos(n phi - phase))`, proper and improper alike;
+    - pairs `4 epsilon ((sigma/r)^12 - (sigma/r)^6) + coulomb_constant q_i q_j / r`, sigma by arithmetic and epsilon by
+      geometric mean, except for the pairs in `exception_atoms`, which take their own numbers instead
+      (zeros for excluded pairs, scaled ones for 1-4 pairs);
+    - `born`, if not None.
+    """
+
+    masses: Float[Tensor, "atom"]
+    bond_atoms: Int[Tensor, "bond 2"]
+    bond_length: Float[Tensor, "bond"]
+    bond_k: Float[Tensor, "bond"]
+    angle_atoms: Int[Tensor, "angle 3"]
+    angle_theta0: Float[Tensor, "angle"]
+    angle_k: Float[Tensor, "angle"]
+    torsion_atoms: Int[Tensor, "torsion 4"]
+    torsion_periodicity: Int[Tensor, "torsion"]
+    torsion_phase: Float[Tensor, "torsion"]
+    torsion_k: Float[Tensor, "torsion"]
+    charges: Float[Tensor, "atom"]
+    sigma: Float[Tensor, "atom"]
+    epsilon: Float[Tensor, "atom"]
+    exception_atoms: Int[Tensor, "exception 2"]
+    exception_charge_product: Float[Tensor, "exception"]
+    exception_sigma: Float[Tensor, "exception"]
+    exception_epsilon: Float[Tensor, "exception"]
+    constraint_atoms: Int[Tensor, "constraint 2"]
+    constraint_length: Float[Tensor, "constraint"]
+    coulomb_constant: float = COULOMB_OPENMM
+    born: BornParameters | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of the molecule."""
+        return len(self.masses)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "ForceFieldParameters":
+        """The same numbers elsewhere or in another precision; index tables keep their type."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+            return value
+
+        born = self.born and replace(self.born, radius=moved(self.born.radius), scale=moved(self.born.scale))
+        return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)} | {"born": born})
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every number, so that a resumed run can tell that its force field is still the same."""
+        digest = sha256()
+        for part in (self, self.born):
+            for field in fields(part) if part is not None else ():
+                value = getattr(part, field.name)
+                if isinstance(value, BornParameters):
+                    continue
+                digest.update(field.name.encode())
+                content = value.detach().cpu().contiguous().numpy().tobytes() if isinstance(value, Tensor) else None
+                digest.update(repr(value).encode() if content is None else content)
+        return digest.hexdigest()
