@@ -1,0 +1,66 @@
+"""Building objects from configs, from an allow-list alone: a config is data and must not be able to name any code."""
+
+import functools
+import importlib
+from typing import Any
+
+from mdgen.errors import MdgenError
+
+ALLOWED_PREFIXES = ("mdgen.",)
+ALLOWED_TARGETS = frozenset(
+    {
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.SGD",
+        "lightning.pytorch.loggers.CSVLogger",
+        "lightning.pytorch.loggers.WandbLogger",
+    }
+)
+_FORBIDDEN = ("mdgen.apps.",)
+
+
+def instantiate(config: dict[str, Any], **arguments: Any) -> Any:
+    """Call what `config["_target_"]` names with the other keys and `arguments`; nested targets are built first.
+
+    With `_partial_: true` the call is prepared rather than made, as for optimisers.
+
+    Raises:
+        MdgenError: if the target is not on the allow-list, or does not take the arguments.
+    """
+    built = {key: _build(value) for key, value in config.items() if not key.startswith("_")}
+    target = _target(str(config.get("_target_", "")))
+    if config.get("_partial_", False):
+        return functools.partial(target, **built, **arguments)
+    try:
+        return target(**built, **arguments)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise MdgenError(f"{config['_target_']} cannot be made from this config: {error}") from error
+
+
+def _build(value: Any) -> Any:
+    if isinstance(value, dict):
+        return instantiate(value) if "_target_" in value else {key: _build(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_build(item) for item in value]
+    return value
+
+
+def _target(name: str) -> Any:
+    allowed = name in ALLOWED_TARGETS or (name.startswith(ALLOWED_PREFIXES) and not name.startswith(_FORBIDDEN))
+    if not allowed:
+        raise MdgenError(
+            f"_target_ {name!r} is not allowed in a config: expected a class of mdgen or one of "
+            f"{', '.join(sorted(ALLOWED_TARGETS))}"
+        )
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise MdgenError(f"_target_ {name!r}: there is no module {module_name!r}") from error
+    found = getattr(module, attribute, None)
+    # Only what the module itself defines: `mdgen.x.os.system`-like detours through imported names are refused.
+    if found is None or (name not in ALLOWED_TARGETS and getattr(found, "__module__", None) != module_name):
+        raise MdgenError(f"_target_ {name!r}: {module_name} defines no {attribute!r}")
+    return found

@@ -1,0 +1,70 @@
+"""The `mdgen` command: `mdgen VERB key=value ...`."""
+
+import importlib
+import logging
+import signal
+import sys
+from types import FrameType
+
+from mdgen import __version__
+from mdgen.apps.help import overview, verb_help
+from mdgen.apps.verbs import VERBS
+from mdgen.errors import MdgenError
+
+logger = logging.getLogger("mdgen")
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; the exit status is 0, 2 for a mistake in the input, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    _log_to_screen()
+    try:
+        return _dispatch(arguments)
+    except MdgenError as error:
+        logger.error("mdgen: %s", error)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        logger.error("mdgen: stopped; what was done is kept, and the same command goes on from there")
+        return INTERRUPTED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"mdgen {__version__}\n")
+        return 0
+    name, *overrides = arguments
+    if name not in VERBS:
+        raise MdgenError(f"there is no verb {name!r}; expected one of {', '.join(VERBS)}; see `mdgen --help`")
+    if any(each in ("-h", "--help") for each in overrides):
+        sys.stdout.write(verb_help(name))
+        return 0
+    # Imported late: `mdgen --help` must not wait for torch.
+    configuration = importlib.import_module("mdgen.apps.configuration")
+    show = "--cfg" in overrides
+    config = configuration.compose(name, [each for each in overrides if each != "--cfg"])
+    if show:
+        sys.stdout.write(configuration.OmegaConf.to_yaml(config))
+        return 0
+    signal.signal(signal.SIGTERM, _interrupt)
+    importlib.import_module(f"mdgen.apps.{name}").run(configuration.plain(config))
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _log_to_screen() -> None:
+    if not any(getattr(handler, "mdgen_screen", False) for handler in logger.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.mdgen_screen = True  # type: ignore[attr-defined]
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,65 @@
+"""The verbs of the `mdgen` command, each with what it does and an example."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb's one line, its explanation and its examples."""
+
+    summary: str
+    explanation: str
+    examples: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+
+
+VERBS = {
+    "simulate": Verb(
+        "run molecular dynamics with the built-in engine",
+        "Builds a molecule from its sequence, a PDB or an AMBER prmtop, simulates many replicas of it at once and"
+        " writes\ntheir trajectories to a store that every verb reads. Stop it with Ctrl-C; the same command goes on.",
+        (
+            "mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md",
+            "mdgen simulate system=pdb system.path=my.pdb output=runs/mine",
+        ),
+        ("system", "integrator"),
+    ),
+    "train": Verb(
+        "train one part: an encoder, a propagator or a decoder",
+        "Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent"
+        " space\nand name its run.",
+        (
+            "mdgen train encoder=srv data.trajectories=runs/ala_md lag_ps=2 output=runs/ala_encoder",
+            "mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator",
+            "mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder",
+        ),
+        ("encoder", "propagator", "decoder", "logger"),
+    ),
+    "generate": Verb(
+        "compose trained parts and generate new trajectories",
+        "Composes an encoder, a propagator and a decoder that were trained apart, and rolls out many trajectories at"
+        " once,\ndecoded block by block to disk.",
+        (
+            "mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator "
+            "decoder_run=runs/ala_decoder length_us=1 output=runs/ala_generated",
+        ),
+    ),
+    "evaluate": Verb(
+        "judge trajectories against others and write a report",
+        "Judges any trajectories against any others of the same molecule, whoever made them: metrics.json and a\n"
+        "self-contained report.html.",
+        (
+            "mdgen evaluate reference.trajectories=runs/ala_md generated.trajectories=runs/ala_generated "
+            "output=runs/ala_report",
+        ),
+    ),
+    "demo": Verb(
+        "all of it: simulate, train three parts, generate, evaluate",
+        "Runs the whole chain on alanine dipeptide, or on trajectories of your own molecule, and ends with report.html."
+        "\nEach step is a run folder of its own; a step that is done is not done again.",
+        (
+            "mdgen demo",
+            "mdgen demo data.trajectories='my/*.dcd' data.topology=my.pdb data.frame_spacing_ps=1 output=runs/mine",
+        ),
+    ),
+}

@@ -1,0 +1,12 @@
+"""Every test runs with the shapes in the signatures checked."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("WANDB_MODE", "disabled")
+
+from jaxtyping import install_import_hook
+
+# Numba compiles plain functions only, so the kernels stay outside.
+_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "evaluation", "md.terms"]
+install_import_hook([f"mdgen.{room}" for room in _CHECKED], "beartype.beartype")
