@@ -1,0 +1,86 @@
+"""A run folder is one run's, whole or resumable, and never two runs' at once."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mdgen.apps.run_folder import first_difference, open_run
+from mdgen.errors import MdgenError
+from mdgen.results import Acceptance, Estimate
+
+
+def test_a_finished_run_holds_config_provenance_metrics_and_mark(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", "train", {"seed": 3, "lag_ps": 2.0}) as run:
+        assert not run.done
+        run.finish({"loss": float("nan")}, [Acceptance.below("error", Estimate(0.1), 0.2)])
+        assert run.done
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert list(metrics)[-1] == "acceptance"
+    assert metrics["loss"] is None
+    assert metrics["acceptance"][0]["holds"] is True
+    provenance = json.loads((tmp_path / "run/provenance.json").read_text())
+    assert provenance[0]["seed"] == 3
+    assert provenance[0]["packages"]["torch"]
+    assert "lag_ps: 2.0" in (tmp_path / "run/config.yaml").read_text()
+
+
+def test_the_same_run_is_resumed_and_a_different_one_refused(tmp_path: Path) -> None:
+    config = {"seed": 0, "threads": 1, "model": {"width": 8}}
+    for threads in (1, 2):  # threads do not change a result
+        with open_run(tmp_path / "run", "train", {**config, "threads": threads}) as run:
+            assert not run.done
+    assert len(json.loads((tmp_path / "run/provenance.json").read_text())) == 2
+    with (
+        pytest.raises(MdgenError, match=r"model.width was 8, now 9"),
+        open_run(tmp_path / "run", "train", {**config, "model": {"width": 9}}),
+    ):
+        pass
+    with pytest.raises(MdgenError, match="another kind of run"), open_run(tmp_path / "run", "generate", config):
+        pass
+
+
+def test_a_folder_of_other_files_is_refused_and_untouched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(MdgenError, match=r"thesis.tex"), open_run(tmp_path, "train", {}):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(MdgenError, match="is a file"), open_run(tmp_path / "thesis.tex", "train", {}):
+        pass
+
+
+def test_a_folder_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\nfrom mdgen.apps.run_folder import open_run\n"
+        f"with open_run({str(tmp_path / 'run')!r}, 'train', {{}}):\n"
+        "    print('open', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(MdgenError, match=f"process {other.pid}"), open_run(tmp_path / "run", "train", {}):
+            pass
+        other.kill()
+    with open_run(tmp_path / "run", "train", {}):  # a killed process leaves no stale lock
+        pass
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MdgenError, match="disk is full"), open_run(tmp_path / "run", "train", {}):
+        pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_first_difference_names_a_key_only_one_side_has() -> None:
+    assert first_difference({"a": 1}, {"a": 1, "b": {"c": 2}}) == ("b", None, {"c": 2})
+    assert first_difference({"a": [1]}, {"a": [1]}) is None
