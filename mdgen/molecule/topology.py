@@ -1,0 +1,206 @@
+"""A molecule: its atoms, residues and bonds, with a fingerprint by which two files are known to hold the same one."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+from jaxtyping import Float, Int
+from mdtraj.formats import PDBTrajectoryFile
+
+from mdgen.errors import MdgenError
+
+
+@dataclass(frozen=True, eq=False)
+class Molecule:
+    """A fixed topology; make one with `from_file`, `from_mdtraj` or `from_json`. Do not change `topology` afterwards.
+
+    Two molecules are equal when their fingerprints are.
+    """
+
+    topology: mdtraj.Topology
+
+    @classmethod
+    def from_mdtraj(cls, topology: mdtraj.Topology) -> "Molecule":
+        """Take over a copy of `topology`, with standard atom names, and with standard bonds if it had none.
+
+        Names are those of the PDB, version 3, whatever the program that wrote the file calls them, so that the same
+        molecule has the same fingerprint however it came in.
+        """
+        topology = topology.copy()
+        _standardise_names(topology)
+        if topology.n_bonds == 0:
+            topology.create_standard_bonds()
+        return cls(topology)
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> "Molecule":
+        """Read a topology (pdb, cif, gro, prmtop, psf, mol2 or h5).
+
+        Raises:
+            MdgenError: if the file is missing, or cannot be read as a topology.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MdgenError(f"topology file {path} does not exist; name a pdb, cif, gro, prmtop, psf or h5 file")
+        try:
+            topology = mdtraj.load_topology(str(path))
+        except Exception as error:  # mdtraj's parsers raise whatever the broken line happens to cause
+            reason = " ".join(str(error).split())[:200]
+            raise MdgenError(
+                f"cannot read a topology from {path} ({reason}); give a whole pdb, cif, gro, prmtop, psf or h5 file"
+            ) from error
+        if topology is None or topology.n_atoms == 0:
+            raise MdgenError(f"topology file {path} holds no atoms; give a whole pdb, cif, gro, prmtop, psf or h5 file")
+        return cls.from_mdtraj(topology)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return int(self.topology.n_atoms)
+
+    @cached_property
+    def bonds(self) -> Int[np.ndarray, "bond 2"]:
+        """Bonded pairs, lower index first, sorted."""
+        pairs = sorted({tuple(sorted((a.index, b.index))) for a, b in self.topology.bonds})
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    @cached_property
+    def masses(self) -> Float[np.ndarray, "atom"]:
+        """Masses in amu."""
+        return np.array([atom.element.mass for atom in self.topology.atoms], dtype=np.float64)
+
+    @cached_property
+    def elements(self) -> tuple[str, ...]:
+        """Element symbol of each atom; `VS` for a virtual site."""
+        return tuple(atom.element.symbol for atom in self.topology.atoms)
+
+    @cached_property
+    def neighbours(self) -> tuple[tuple[int, ...], ...]:
+        """The atoms bonded to each atom, in ascending order."""
+        bonded: list[list[int]] = [[] for _ in range(self.n_atoms)]
+        for first, second in self.bonds.tolist():
+            bonded[first].append(second)
+            bonded[second].append(first)
+        return tuple(tuple(sorted(atoms)) for atoms in bonded)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over atom names, elements, residues and bonds; residue numbers and chain letters do not enter."""
+        atoms = [[a.name, a.element.symbol, a.residue.name, a.residue.index] for a in self.topology.atoms]
+        return hashlib.sha256(json.dumps([atoms, self.bonds.tolist()]).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Molecule) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        residues = [residue.name for residue in self.topology.residues]
+        shown = "-".join(residues[:8]) + ("-..." if len(residues) > 8 else "")
+        return f"Molecule({shown}, {self.n_atoms} atoms, {len(self.bonds)} bonds)"
+
+    def atom_label(self, index: int) -> str:
+        """An atom as a person says it: its residue, its name and its index."""
+        atom = self.topology.atom(index)
+        return f"{atom.residue}-{atom.name} (atom {index})"
+
+    def require_same(self, other: "Molecule", what: str) -> None:
+        """Raise unless `other`, called `what` in the message, is this molecule.
+
+        Raises:
+            MdgenError: saying which atoms differ.
+        """
+        if self.fingerprint == other.fingerprint:
+            return
+        expected, got = _signature(self), _signature(other)
+        if len(expected) != len(got):
+            raise MdgenError(
+                f"{what} has {len(got)} atoms where {len(expected)} were expected; give the matching topology"
+            )
+        different = [i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b]
+        if different:
+            shown = ", ".join(f"{other.atom_label(i)} for {self.atom_label(i)}" for i in different[:3])
+            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+            raise MdgenError(f"{what} is another molecule: it has {shown}{more}; give the matching topology")
+        mine, theirs = ({tuple(pair) for pair in molecule.bonds.tolist()} for molecule in (self, other))
+        first, second = min(mine ^ theirs)
+        raise MdgenError(
+            f"{what} is another molecule: only one of the two has the bond of {self.atom_label(first)} and "
+            f"{self.atom_label(second)}; give the matching topology"
+        )
+
+    def require_bonded(self) -> None:
+        """Raise unless the bonds hold the atoms of every residue together.
+
+        Raises:
+            MdgenError: naming the residue whose bonds are not known, as for an unknown residue in a PDB file.
+        """
+        for residue in self.topology.residues:
+            own = {atom.index for atom in residue.atoms}
+            reached, edge = set(), [min(own)]
+            while edge:
+                atom = edge.pop()
+                reached.add(atom)
+                edge += [near for near in self.neighbours[atom] if near in own and near not in reached]
+            if reached != own:
+                raise MdgenError(
+                    f"residue {residue} is unknown or incomplete: nothing bonds {self.atom_label(min(own - reached))} "
+                    "to the rest of it; add CONECT records to the pdb, or give a prmtop or psf, which list the bonds"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """The topology as plain JSON data: residues `[name, number, chain, segment]`, atoms and bonds."""
+        topology = self.topology
+        return {
+            "residues": [[r.name, r.resSeq, r.chain.index, r.segment_id] for r in topology.residues],
+            "atoms": [[a.name, a.element.symbol, a.residue.index] for a in topology.atoms],
+            "bonds": self.bonds.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Molecule":
+        """The inverse of `to_json`, with the same fingerprint.
+
+        Raises:
+            MdgenError: if `document` is not what `to_json` makes.
+        """
+        topology = mdtraj.Topology()
+        try:
+            residues = []
+            chains: dict[int, Any] = {}
+            for name, number, chain, segment in document["residues"]:
+                if chain not in chains:
+                    chains[chain] = topology.add_chain()
+                residues.append(topology.add_residue(name, chains[chain], resSeq=number, segment_id=segment))
+            atoms = [
+                topology.add_atom(name, mdtraj.element.get_by_symbol(symbol), residues[residue])
+                for name, symbol, residue in document["atoms"]
+            ]
+            for first, second in document["bonds"]:
+                topology.add_bond(atoms[first], atoms[second])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise MdgenError(f"this is no molecule as mdgen writes it ({error!r}); read the topology again") from error
+        return cls(topology)
+
+
+def _signature(molecule: Molecule) -> list[tuple[str, str, str, int]]:
+    return [(a.name, a.element.symbol, a.residue.name, a.residue.index) for a in molecule.topology.atoms]
+
+
+def _standardise_names(topology: mdtraj.Topology) -> None:
+    # mdtraj renames only what it reads from PDB files; the same tables serve every other source
+    PDBTrajectoryFile._loadNameReplacementTables()
+    for residue in topology.residues:
+        residue.name = PDBTrajectoryFile._residueNameReplacements.get(residue.name, residue.name)
+        names = PDBTrajectoryFile._atomNameReplacements.get(residue.name, {})
+        renamed = [names.get(atom.name, atom.name) for atom in residue.atoms]
+        if len(set(renamed)) == len(renamed):  # leave a residue alone whose names the table would make ambiguous
+            for atom, name in zip(residue.atoms, renamed, strict=True):
+                atom.name = name

@@ -1,0 +1,151 @@
+"""The torsions of a molecule by their names: backbone, omega, side chain and methyl rotors.
+
+Found by atom names along existing bonds, so caps (ACE, NME), cyclic chains and branched ones need no special case.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from mdtraj.geometry.dihedral import CHI1_ATOMS, CHI2_ATOMS, CHI3_ATOMS, CHI4_ATOMS, CHI5_ATOMS
+
+from mdgen.errors import MdgenError
+from mdgen.molecule.topology import Molecule
+
+KINDS = ("backbone", "omega", "side_chain", "methyl")
+"""phi and psi; the peptide bond; chi1 to chi5; the rotation of each CH3 group."""
+
+
+@dataclass(frozen=True)
+class Torsion:
+    """One torsion.
+
+    Args:
+        name: what a person calls it, such as `phi ALA2`; unique within the molecule.
+        residue: index of the residue it belongs to.
+        atoms: the four atoms, IUPAC order.
+        kind: one of `KINDS`.
+    """
+
+    name: str
+    residue: int
+    atoms: tuple[int, int, int, int]
+    kind: str
+
+
+def torsions(molecule: Molecule, kinds: Sequence[str] = ("backbone", "side_chain")) -> tuple[Torsion, ...]:
+    """All torsions of the given kinds, residue by residue: phi, psi, omega, chi1 to chi5, methyl.
+
+    As in mdtraj, omega belongs to the residue before the peptide bond.
+
+    Raises:
+        MdgenError: if a kind is unknown or the bonds of a residue are not known.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise MdgenError(f"there is no torsion kind {kind!r}; choose from {', '.join(KINDS)}")
+    molecule.require_bonded()
+    labels = _residue_labels(molecule)
+    found = []
+    for residue in range(molecule.topology.n_residues):
+        for symbol, atoms, kind in [
+            *_backbone(molecule, residue),
+            *_side_chain(molecule, residue),
+            *_methyl(molecule, residue),
+        ]:
+            if kind in kinds:
+                found.append(Torsion(f"{symbol} {labels[residue]}", residue, atoms, kind))
+    return tuple(found)
+
+
+def torsion_atoms(chosen: Sequence[Torsion]) -> Int[np.ndarray, "torsion 4"]:
+    """The atoms of the torsions as the index table that `geometry.dihedrals.dihedral_angles` takes."""
+    return np.array([torsion.atoms for torsion in chosen], dtype=np.int64).reshape(-1, 4)
+
+
+_Found = Iterator[tuple[str, tuple[int, int, int, int], str]]
+
+
+def _backbone(molecule: Molecule, residue: int) -> _Found:
+    own = _named(molecule, residue)
+    nitrogen, alpha, carbonyl = (own.get(name) for name in ("N", "CA", "C"))
+    before = _across(molecule, nitrogen, "C")
+    after = _across(molecule, carbonyl, "N")
+    if None not in (nitrogen, alpha, carbonyl):
+        if before is not None:
+            yield "phi", (before, nitrogen, alpha, carbonyl), "backbone"  # type: ignore[arg-type]
+        if after is not None:
+            yield "psi", (nitrogen, alpha, carbonyl, after), "backbone"  # type: ignore[arg-type]
+    if carbonyl is not None and after is not None:
+        left, right = _peptide_carbon(molecule, carbonyl), _peptide_carbon(molecule, after)
+        if left is not None and right is not None:
+            yield "omega", (left, carbonyl, after, right), "omega"
+
+
+def _side_chain(molecule: Molecule, residue: int) -> _Found:
+    own = _named(molecule, residue)
+    for number, alternatives in enumerate((CHI1_ATOMS, CHI2_ATOMS, CHI3_ATOMS, CHI4_ATOMS, CHI5_ATOMS), start=1):
+        for names in alternatives:
+            if all(name in own for name in names):
+                first, second, third, fourth = (own[name] for name in names)
+                yield f"chi{number}", (first, second, third, fourth), "side_chain"
+                break
+
+
+def _methyl(molecule: Molecule, residue: int) -> _Found:
+    for atom in molecule.topology.residue(residue).atoms:
+        hydrogens, heavy = _split_by_hydrogen(molecule, atom.index)
+        if molecule.elements[atom.index] != "C" or len(hydrogens) != 3 or len(heavy) != 1:
+            continue
+        light, anchors = _split_by_hydrogen(molecule, heavy[0])
+        far = [near for near in (*anchors, *light) if near != atom.index]
+        if far:
+            yield f"methyl {atom.name}", (far[0], heavy[0], atom.index, hydrogens[0]), "methyl"
+
+
+def _named(molecule: Molecule, residue: int) -> dict[str, int]:
+    return {atom.name: atom.index for atom in molecule.topology.residue(residue).atoms}
+
+
+def _across(molecule: Molecule, atom: int | None, name: str) -> int | None:
+    """The atom called `name` that `atom` is bonded to in another residue."""
+    if atom is None:
+        return None
+    topology = molecule.topology
+    home = topology.atom(atom).residue.index
+    for near in molecule.neighbours[atom]:
+        if topology.atom(near).name == name and topology.atom(near).residue.index != home:
+            return near
+    return None
+
+
+def _peptide_carbon(molecule: Molecule, atom: int) -> int | None:
+    """The carbon that continues the chain from a peptide group's C or N: CA, or the methyl carbon of a cap."""
+    topology = molecule.topology
+    home = topology.atom(atom).residue.index
+    carbons = [
+        near
+        for near in molecule.neighbours[atom]
+        if molecule.elements[near] == "C" and topology.atom(near).residue.index == home
+    ]
+    alpha = [near for near in carbons if topology.atom(near).name == "CA"]
+    return next(iter(alpha or carbons), None)
+
+
+def _split_by_hydrogen(molecule: Molecule, atom: int) -> tuple[list[int], list[int]]:
+    hydrogens = [near for near in molecule.neighbours[atom] if molecule.elements[near] == "H"]
+    return hydrogens, [near for near in molecule.neighbours[atom] if near not in hydrogens]
+
+
+def _residue_labels(molecule: Molecule) -> list[str]:
+    labels = [str(residue) for residue in molecule.topology.residues]
+    counts = Counter(labels)
+    chains = [residue.chain.index for residue in molecule.topology.residues]
+    # two chains may both have an ALA2, and then need the chain, or failing that the residue's index, to tell them apart
+    with_chain = [
+        f"{label} chain {chain}" if counts[label] > 1 else label for label, chain in zip(labels, chains, strict=True)
+    ]
+    counts = Counter(with_chain)
+    return [f"{label} residue {i}" if counts[label] > 1 else label for i, label in enumerate(with_chain)]

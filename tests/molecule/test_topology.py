@@ -1,0 +1,91 @@
+"""Laws of a molecule: round trips, one fingerprint whatever the source, and refusals in one sentence."""
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from mdgen.errors import MdgenError
+from mdgen.molecule.topology import Molecule
+
+from .conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
+
+
+def written_pdb(molecule: Molecule, path: Path) -> Path:
+    positions = np.random.default_rng(0).normal(size=(1, molecule.n_atoms, 3))
+    mdtraj.Trajectory(positions, molecule.topology).save_pdb(str(path))
+    return path
+
+
+def test_json_round_trip(ring_peptide: Molecule) -> None:
+    again = Molecule.from_json(json.loads(json.dumps(ring_peptide.to_json())))
+    assert again == ring_peptide
+    assert again.fingerprint == ring_peptide.fingerprint
+    assert [str(r) for r in again.topology.residues] == [str(r) for r in ring_peptide.topology.residues]
+
+
+def test_broken_json_is_refused(ring_peptide: Molecule) -> None:
+    document = ring_peptide.to_json()
+    del document["bonds"]
+    with pytest.raises(MdgenError, match="no molecule"):
+        Molecule.from_json(document)
+
+
+@pytest.mark.parametrize("suffix", ["pdb", "h5"])
+def test_same_fingerprint_from_files(alanine_dipeptide: Molecule, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"molecule.{suffix}"
+    mdtraj.Trajectory(np.zeros((1, alanine_dipeptide.n_atoms, 3)), alanine_dipeptide.topology).save(str(path))
+    assert Molecule.from_file(path) == alanine_dipeptide
+
+
+def test_standard_bonds_are_made_where_there_are_none(alanine_dipeptide: Molecule) -> None:
+    bare = mdtraj.Topology()
+    chain = bare.add_chain()
+    for residue in alanine_dipeptide.topology.residues:
+        new = bare.add_residue(residue.name, chain, resSeq=residue.resSeq)
+        for atom in residue.atoms:
+            bare.add_atom(atom.name, atom.element, new)
+    assert bare.n_bonds == 0
+    assert Molecule.from_mdtraj(bare) == alanine_dipeptide
+    assert bare.n_bonds == 0, "the caller's topology was changed"
+
+
+def test_masses_and_bonds(alanine_dipeptide: Molecule) -> None:
+    assert alanine_dipeptide.masses.sum() == pytest.approx(144.17, abs=0.02)
+    assert alanine_dipeptide.bonds.shape == (21, 2)
+    assert (alanine_dipeptide.bonds[:, 0] < alanine_dipeptide.bonds[:, 1]).all()
+    assert "".join(sorted(alanine_dipeptide.elements)) == "C" * 6 + "H" * 12 + "N" * 2 + "O" * 2
+
+
+def test_require_same_names_the_difference(alanine_dipeptide: Molecule) -> None:
+    alanine_dipeptide.require_same(peptide(CAP_BEFORE, ALANINE, CAP_AFTER), "the checkpoint")
+    with pytest.raises(MdgenError, match="has 32 atoms where 22"):
+        alanine_dipeptide.require_same(peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER), "the checkpoint")
+    renamed = (ALANINE[0], ALANINE[1].replace("CB ", "CX "), ALANINE[2].replace("CB", "CX"))
+    with pytest.raises(MdgenError, match=r"the checkpoint is another molecule: it has ALA2-CX .* for ALA2-CB"):
+        alanine_dipeptide.require_same(peptide(CAP_BEFORE, renamed, CAP_AFTER), "the checkpoint")
+    rebonded = (ALANINE[0], ALANINE[1], ALANINE[2].replace("CA-HA", "N-HA"))
+    with pytest.raises(MdgenError, match=r"only one of the two has the bond of ALA2-N .* and ALA2-HA"):
+        alanine_dipeptide.require_same(peptide(CAP_BEFORE, rebonded, CAP_AFTER), "the checkpoint")
+
+
+def test_unknown_residue_without_bonds_is_named(tmp_path: Path) -> None:
+    unknown = ("XYZ", *ALANINE[1:])
+    path = written_pdb(peptide(CAP_BEFORE, unknown, CAP_AFTER), tmp_path / "unknown.pdb")
+    path.write_text("".join(line for line in path.open() if not line.startswith("CONECT")))
+    molecule = Molecule.from_file(path)
+    with pytest.raises(MdgenError, match="residue XYZ2 is unknown or incomplete"):
+        molecule.require_bonded()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no atoms here\n", bytes(range(256)) * 8])
+@pytest.mark.parametrize("suffix", ["pdb", "gro", "prmtop", "psf", "h5", "xyzzy"])
+def test_unreadable_files_are_refused(tmp_path: Path, content: bytes | None, suffix: str) -> None:
+    path = tmp_path / f"broken.{suffix}"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MdgenError, match="broken") as caught:
+        Molecule.from_file(path)
+    assert len(str(caught.value).splitlines()) == 1
