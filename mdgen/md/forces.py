@@ -1,0 +1,45 @@
+"""What every potential shares: forces by differentiation, and sums of potentials."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.interfaces import Potential
+
+
+def energy_and_forces(
+    potential: Potential,
+    positions: Float[Tensor, "replica atom 3"],
+    cell: Float[Tensor, "replica 3"] | None = None,
+) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    """Energies in kJ/mol and forces in kJ/mol/nm of any potential.
+
+    Where `positions` require a gradient, both results can be differentiated again, in the positions and in whatever
+    parameters of the potential require a gradient; so a rollout from such positions is differentiable from end to
+    end. Otherwise no graph is kept.
+    """
+    keep = positions.requires_grad and torch.is_grad_enabled()
+    with torch.enable_grad():
+        attached = positions if keep else positions.detach().requires_grad_()
+        energy = potential.energy(attached, cell)
+        (gradient,) = torch.autograd.grad(energy.sum(), attached, create_graph=keep)
+    return (energy, -gradient) if keep else (energy.detach(), -gradient)
+
+
+class SumOfPotentials:
+    """Potentials added: a force field with a bias, a network, a restraint.
+
+    Args:
+        parts: what to add.
+    """
+
+    def __init__(self, parts: Sequence[Potential]) -> None:
+        self.parts = tuple(parts)
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """Sum of the parts' energies in kJ/mol."""
+        return torch.stack([part.energy(positions, cell) for part in self.parts]).sum(0)

@@ -1,0 +1,191 @@
+"""From an `openmm.System` to tensors; what cannot be represented is refused by name, never dropped.
+
+OpenMM reads AMBER, CHARMM, GROMACS and its own force-field XML, so its `System` is the one door for all of them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import openmm
+import torch
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.md.openmm_born import born_from_custom, born_from_gbsa
+from mdgen.md.parameters import BornParameters, ForceFieldParameters
+from mdgen.units import COULOMB_OPENMM
+
+_WITHOUT_EFFECT = (openmm.CMMotionRemover,)
+_OF_THE_INTEGRATOR = {
+    "AndersenThermostat": "temperature is the integrator's (temperature_K)",
+    "MonteCarloBarostat": "this engine runs at constant volume",
+    "MonteCarloAnisotropicBarostat": "this engine runs at constant volume",
+    "MonteCarloFlexibleBarostat": "this engine runs at constant volume",
+    "MonteCarloMembraneBarostat": "this engine runs at constant volume",
+}
+
+
+def load_openmm_system(
+    system: openmm.System, topology: Any = None, coulomb_constant: float = COULOMB_OPENMM
+) -> ForceFieldParameters:
+    """The force field of an `openmm.System`, in float64 and internal units.
+
+    Args:
+        system: non-periodic, of harmonic bonds and angles, periodic torsions, one `NonbondedForce` without cutoff and
+            at most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of `implicit/obc1.xml`,
+            `implicit/obc2.xml` or an AMBER prmtop).
+        topology: an `openmm.app.Topology`, only to name atoms in errors.
+        coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
+
+    Raises:
+        MdgenError: for a force, a setting or a particle that this engine does not have; a centre-of-mass motion
+            remover is passed over, since it adds no energy.
+    """
+    _require_plain_particles(system, topology)
+    tables: dict[str, Any] = {}
+    born: BornParameters | None = None
+    seen: set[str] = set()
+    for force in system.getForces():
+        name = type(force).__name__
+        if isinstance(force, _WITHOUT_EFFECT):
+            continue
+        if name in _OF_THE_INTEGRATOR:
+            raise MdgenError(f"the system has a {name}, but {_OF_THE_INTEGRATOR[name]}; build the system without it")
+        kind = "generalised Born force" if name in ("GBSAOBCForce", "CustomGBForce") else name
+        if kind in seen and name in ("NonbondedForce", "GBSAOBCForce", "CustomGBForce"):
+            raise MdgenError(f"the system has more than one {kind}; this engine expects one at most")
+        seen.add(kind)
+        if isinstance(force, openmm.GBSAOBCForce):
+            born = born_from_gbsa(force, _charges(system))
+        elif isinstance(force, openmm.CustomGBForce):
+            born = born_from_custom(force, _charges(system))
+        elif name in _READERS:
+            for key, rows in _READERS[name](force).items():
+                tables.setdefault(key, []).extend(rows)
+        else:
+            raise MdgenError(
+                f"the system has a {name} ({force.getName()}), which this engine does not have; "
+                f"known are {', '.join(_READERS)}, GBSAOBCForce and the CustomGBForce of OBC1 and OBC2"
+            )
+    constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    tables["constraint_atoms"] = [(i, j) for i, j, _ in constraints]
+    tables["constraint_length"] = [_number(length) for *_, length in constraints]
+    masses = [_number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
+    return ForceFieldParameters(
+        masses=_real(masses), born=born, coulomb_constant=coulomb_constant, **_tensors(tables, len(masses))
+    )
+
+
+def _require_plain_particles(system: openmm.System, topology: Any) -> None:
+    names = [f"{atom.residue.name}{atom.residue.id} {atom.name}" for atom in topology.atoms()] if topology else None
+    for index in range(system.getNumParticles()):
+        shown = f"atom {index}" + (f" ({names[index]})" if names else "")
+        if system.isVirtualSite(index):
+            raise MdgenError(f"{shown} is a virtual site, which this engine does not have; choose a model without one")
+        mass = _number(system.getParticleMass(index))
+        if not mass > 0:
+            raise MdgenError(f"{shown} has mass {mass:g} amu, but every atom must have a positive mass to move")
+
+
+def _bonds(force: openmm.HarmonicBondForce) -> dict[str, list]:
+    rows = [force.getBondParameters(i) for i in range(force.getNumBonds())]
+    return {
+        "bond_atoms": [(i, j) for i, j, *_ in rows],
+        "bond_length": [_number(length) for _, _, length, _ in rows],
+        "bond_k": [0.5 * _number(k) for *_, k in rows],
+    }
+
+
+def _angles(force: openmm.HarmonicAngleForce) -> dict[str, list]:
+    rows = [force.getAngleParameters(i) for i in range(force.getNumAngles())]
+    return {
+        "angle_atoms": [(i, j, k) for i, j, k, *_ in rows],
+        "angle_theta0": [_number(theta0) for *_, theta0, _ in rows],
+        "angle_k": [0.5 * _number(k) for *_, k in rows],
+    }
+
+
+def _torsions(force: openmm.PeriodicTorsionForce) -> dict[str, list]:
+    rows = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
+    rows = [row for row in rows if _number(row[6]) != 0.0]
+    return {
+        "torsion_atoms": [tuple(row[:4]) for row in rows],
+        "torsion_periodicity": [row[4] for row in rows],
+        "torsion_phase": [_number(row[5]) for row in rows],
+        "torsion_k": [_number(row[6]) for row in rows],
+    }
+
+
+def _nonbonded(force: openmm.NonbondedForce) -> dict[str, list]:
+    if force.getNonbondedMethod() != openmm.NonbondedForce.NoCutoff:
+        method = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
+        raise MdgenError(
+            f"the system's NonbondedForce uses {method[force.getNonbondedMethod()]}, but this engine has no cutoff; "
+            "build it with nonbondedMethod=NoCutoff, or run explicit solvent on OpenMM"
+        )
+    if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
+        raise MdgenError(
+            "the system's NonbondedForce has parameter offsets, which this engine does not have; drop them"
+        )
+    atoms = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
+    exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
+    return {
+        "charges": [_number(charge) for charge, _, _ in atoms],
+        "sigma": [_number(sigma) for _, sigma, _ in atoms],
+        "epsilon": [_number(epsilon) for *_, epsilon in atoms],
+        "exception_atoms": [(i, j) for i, j, *_ in exceptions],
+        "exception_charge_product": [_number(row[2]) for row in exceptions],
+        "exception_sigma": [_number(row[3]) for row in exceptions],
+        "exception_epsilon": [_number(row[4]) for row in exceptions],
+    }
+
+
+_READERS: dict[str, Callable[[Any], dict[str, list]]] = {
+    "HarmonicBondForce": _bonds,
+    "HarmonicAngleForce": _angles,
+    "PeriodicTorsionForce": _torsions,
+    "NonbondedForce": _nonbonded,
+}
+
+_INDEX_WIDTHS = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2, "constraint_atoms": 2}
+_REALS = (
+    "bond_length",
+    "bond_k",
+    "angle_theta0",
+    "angle_k",
+    "torsion_phase",
+    "torsion_k",
+    "exception_charge_product",
+    "exception_sigma",
+    "exception_epsilon",
+    "constraint_length",
+)
+
+
+def _tensors(tables: dict[str, list], n_atoms: int) -> dict[str, Tensor]:
+    """The tables as tensors; those of a force that is absent are empty, or zero for the atoms."""
+    made = {name: _integers(tables.get(name, [])).reshape(-1, width) for name, width in _INDEX_WIDTHS.items()}
+    made["torsion_periodicity"] = _integers(tables.get("torsion_periodicity", []))
+    made |= {name: _real(tables.get(name, [])) for name in _REALS}
+    return made | {name: _real(tables.get(name, [0.0] * n_atoms)) for name in ("charges", "sigma", "epsilon")}
+
+
+def _charges(system: openmm.System) -> np.ndarray | None:
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            return np.array([_number(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())])
+    return None
+
+
+def _number(quantity: Any) -> float:
+    """A quantity as a float in OpenMM's unit system, which is ours."""
+    return float(quantity.value_in_unit_system(openmm.unit.md_unit_system))
+
+
+def _real(values: list) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _integers(values: list) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)
