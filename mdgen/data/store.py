@@ -1,0 +1,275 @@
+"""A folder that holds trajectories of one molecule: append-only, memory-mapped, whole after a crash at any moment.
+
+The folder holds `molecule.json` (the topology), chunks of frames as `chunk-N.npy` (trajectory, frame, atom, 3; float32;
+nm) and `manifest.json`, which lists the chunks. A chunk is written aside, flushed and renamed; only then does the
+manifest that names it replace the old one, in one rename. A chunk that the manifest does not name does not exist.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.data.lock import FolderLock
+from mdgen.errors import MdgenError
+from mdgen.files import writable, write_aside
+from mdgen.molecule.topology import Molecule
+
+FORMAT = "mdgen trajectory store"
+VERSION = 1
+UNITS = {"positions": "nm", "frame_spacing": "ps"}
+_OPEN_CHUNKS = 64
+
+
+class TrajectoryStore:
+    """Equally long trajectories of one molecule in a folder; make one with `create`, read one with `open`.
+
+    Any number of processes may read while one writes. The first `append` or `truncate` takes the folder's lock, `close`
+    (or leaving a `with` block, or the end of the process) gives it back.
+    """
+
+    def __init__(self, path: Path, molecule: Molecule, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.molecule = molecule
+        self._lock = FolderLock(path)
+        self._maps: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._adopt(manifest)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        molecule: Molecule,
+        frame_spacing_ps: float,
+        n_trajectories: int,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> "TrajectoryStore":
+        """A new, empty store.
+
+        Args:
+            path: its folder, which must not hold a store yet.
+            molecule: whose atoms every frame holds.
+            frame_spacing_ps: time between two frames.
+            n_trajectories: trajectories that grow side by side.
+            metadata: anything else worth keeping, as plain JSON with units in the keys.
+
+        Raises:
+            MdgenError: if there is a store already, or the disk is full.
+        """
+        path = Path(path)
+        if is_store(path):
+            raise MdgenError(f"{path} already holds trajectories; name another folder, or open it to append to it")
+        if not frame_spacing_ps > 0:
+            raise MdgenError(f"a frame spacing of {frame_spacing_ps} ps makes no trajectory; it must be positive")
+        if n_trajectories < 1:
+            raise MdgenError(f"a store of {n_trajectories} trajectories is empty; it must hold at least one")
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "units": UNITS,
+            "frame_spacing_ps": float(frame_spacing_ps),
+            "n_trajectories": int(n_trajectories),
+            "n_atoms": molecule.n_atoms,
+            "metadata": dict(metadata or {}),
+            "next_chunk": 0,
+            "chunks": [],
+        }
+        store = cls(path, molecule, manifest)
+        with writable(path.parent):
+            path.mkdir(parents=True, exist_ok=True)
+        store._lock.acquire()
+        write_aside(path / "molecule.json", json.dumps(molecule.to_json()).encode())
+        store._replace_manifest(manifest)
+        return store
+
+    @classmethod
+    def open(cls, path: Path | str) -> "TrajectoryStore":
+        """An existing store, as its manifest says it is at this moment.
+
+        Raises:
+            MdgenError: if the folder holds no store, or files of it are missing or damaged.
+        """
+        path = Path(path)
+        if not is_store(path):
+            raise MdgenError(f"{path} holds no trajectory store (no manifest.json); name a folder that mdgen wrote")
+        try:
+            manifest = json.loads((path / "manifest.json").read_text())
+            molecule = Molecule.from_json(json.loads((path / "molecule.json").read_text()))
+            if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+                raise MdgenError(f"{path} was written in another format; it needs the mdgen version that wrote it")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, MdgenError):
+                raise
+            raise MdgenError(f"the trajectory store {path} is damaged ({error}); write it again") from error
+        for chunk in manifest["chunks"]:
+            if not (path / chunk["file"]).is_file():
+                raise MdgenError(f"the trajectory store {path} lacks its file {chunk['file']}; write it again")
+        return cls(path, molecule, manifest)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of each trajectory."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def n_trajectories(self) -> int:
+        """Trajectories side by side."""
+        return int(self._manifest["n_trajectories"])
+
+    @property
+    def frame_spacing_ps(self) -> float:
+        """Time between two frames in ps."""
+        return float(self._manifest["frame_spacing_ps"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was given to `create`."""
+        return dict(self._manifest["metadata"])
+
+    def append(self, positions: Float[np.ndarray, "trajectory frame atom 3"]) -> None:
+        """Add frames, in nm, to the end of every trajectory; they are on the disk when this returns.
+
+        Each call makes one file: append blocks of some megabytes.
+
+        Raises:
+            MdgenError: if the shape does not fit, a coordinate is not finite, another process writes here, or the disk
+                is full; the store is then as it was.
+        """
+        positions = np.ascontiguousarray(positions, dtype=np.float32)
+        self._check(positions)
+        if positions.shape[1] == 0:
+            return
+        self._start_writing()
+        number = self._manifest["next_chunk"]
+        name = f"chunk-{number:08d}.npy"
+
+        def save(file: BinaryIO) -> None:
+            np.save(file, positions, allow_pickle=False)
+
+        write_aside(self.path / name, save)
+        chunks = [*self._manifest["chunks"], {"file": name, "frames": positions.shape[1]}]
+        self._replace_manifest({**self._manifest, "chunks": chunks, "next_chunk": number + 1})
+
+    def truncate(self, n_frames: int) -> None:
+        """Keep the first `n_frames` of every trajectory, as when resuming from an earlier checkpoint."""
+        if not 0 <= n_frames <= self.n_frames:
+            raise MdgenError(f"{self.path} holds {self.n_frames} frames; it cannot be cut to {n_frames}")
+        if n_frames == self.n_frames:
+            return
+        self._start_writing()
+        kept, left = [], n_frames
+        for chunk in self._manifest["chunks"]:
+            if left > 0:
+                kept.append({**chunk, "frames": min(left, chunk["frames"])})
+            left -= chunk["frames"]
+        self._replace_manifest({**self._manifest, "chunks": kept})
+        self._remove_strays()
+
+    def positions(
+        self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
+    ) -> Float[np.ndarray, "frame atom 3"]:
+        """Frames `start:stop:stride` of one trajectory in nm; a read-only view where they lie in one chunk."""
+        if not 0 <= trajectory < self.n_trajectories:
+            raise MdgenError(f"{self.path} holds trajectories 0 to {self.n_trajectories - 1}; there is no {trajectory}")
+        if stride < 1:
+            raise MdgenError(f"a stride of {stride} frames cannot be read; it must be at least 1")
+        start, stop, _ = slice(start, stop).indices(self.n_frames)
+        parts = []
+        for number in range(int(np.searchsorted(self._ends, start, side="right")), len(self._ends)):
+            chunk, last = self._manifest["chunks"][number], int(self._ends[number])
+            first = last - chunk["frames"]
+            if first >= stop:
+                break
+            begin = start + max(0, -(-(first - start) // stride)) * stride  # the first wanted frame at or after `first`
+            if begin < min(stop, last):
+                parts.append(self._map(chunk)[trajectory, begin - first : min(stop, last) - first : stride])
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty((0, self.molecule.n_atoms, 3), np.float32)
+
+    def refresh(self) -> None:
+        """See the frames that another process has appended since this store was opened."""
+        self._adopt(type(self).open(self.path)._manifest)
+
+    def close(self) -> None:
+        """Give the lock back; reading goes on working."""
+        self._lock.release()
+
+    def __enter__(self) -> "TrajectoryStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"TrajectoryStore({self.path}, {self.n_trajectories} trajectories of {self.n_frames} frames, "
+            f"{self.frame_spacing_ps:g} ps apart)"
+        )
+
+    def _check(self, positions: np.ndarray) -> None:
+        expected = (self.n_trajectories, self.molecule.n_atoms, 3)
+        if positions.ndim != 4 or (positions.shape[0], *positions.shape[2:]) != expected:
+            raise MdgenError(
+                f"frames of shape {positions.shape} do not fit {self.path}; it takes (trajectory, frame, atom, 3) with "
+                f"{expected[0]} trajectories and {expected[1]} atoms"
+            )
+        finite = np.isfinite(positions)
+        if not finite.all():
+            trajectory, frame, atom, _ = np.argwhere(~finite)[0]
+            raise MdgenError(
+                f"the position of atom {atom} in frame {self.n_frames + frame} of trajectory {trajectory} is not "
+                f"finite; nothing was written to {self.path}: use a shorter time step or mend the source"
+            )
+
+    def _start_writing(self) -> None:
+        if self._lock.held:
+            return
+        self._lock.acquire()
+        self.refresh()
+        self._remove_strays()
+
+    def _replace_manifest(self, manifest: dict[str, Any]) -> None:
+        write_aside(self.path / "manifest.json", json.dumps(manifest).encode())
+        self._adopt(manifest)
+
+    def _adopt(self, manifest: dict[str, Any]) -> None:
+        self._manifest = manifest
+        self._ends = np.cumsum([chunk["frames"] for chunk in manifest["chunks"]], dtype=np.int64)
+
+    def _remove_strays(self) -> None:
+        """Remove what a killed writer left, and the chunks cut off."""
+        named = {chunk["file"] for chunk in self._manifest["chunks"]}
+        for stray in [*self.path.glob("chunk-*.npy"), *self.path.glob(".*.part")]:
+            if stray.name not in named:
+                stray.unlink(missing_ok=True)
+                self._maps.pop(stray.name, None)
+
+    def _map(self, chunk: dict[str, Any]) -> np.ndarray:
+        name = chunk["file"]
+        if name not in self._maps:
+            path = self.path / name
+            try:
+                frames = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise MdgenError(f"{path} is damaged ({error}); write the trajectories of {self.path} again") from error
+            expected = (self.n_trajectories, self.molecule.n_atoms, 3)
+            if (frames.shape[0], *frames.shape[2:]) != expected or frames.shape[1] < chunk["frames"]:
+                raise MdgenError(f"{path} has another shape than the manifest says; write the trajectories again")
+            self._maps[name] = frames
+            if len(self._maps) > _OPEN_CHUNKS:
+                self._maps.popitem(last=False)
+        self._maps.move_to_end(name)
+        return self._maps[name]
+
+
+def is_store(path: Path | str) -> bool:
+    """Whether the folder holds a trajectory store."""
+    return (Path(path) / "manifest.json").is_file()

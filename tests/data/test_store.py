@@ -1,0 +1,222 @@
+"""The store keeps what it was given, refuses what it cannot keep, and is whole after a crash at any moment."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from mdgen import files
+from mdgen.data.store import TrajectoryStore
+from mdgen.errors import MdgenError
+from mdgen.molecule.topology import Molecule
+
+
+def argon(n_atoms: int = 3) -> Molecule:
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for index in range(n_atoms):
+        topology.add_atom("AR", mdtraj.element.argon, topology.add_residue("AR", chain, resSeq=index + 1))
+    return Molecule.from_mdtraj(topology)
+
+
+def frames(n_frames: int, seed: int = 0, n_trajectories: int = 2, n_atoms: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n_trajectories, n_frames, n_atoms, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TrajectoryStore:
+    return TrajectoryStore.create(tmp_path / "store", argon(), 0.5, 2, {"temperature_K": 300})
+
+
+def test_keeps_what_it_was_given(store: TrajectoryStore) -> None:
+    parts = [frames(n, seed) for seed, n in enumerate((5, 1, 7))]
+    for part in parts:
+        store.append(part)
+    whole = np.concatenate(parts, axis=1)
+    again = TrajectoryStore.open(store.path)
+    assert (again.n_frames, again.n_trajectories, again.frame_spacing_ps) == (13, 2, 0.5)
+    assert again.metadata == {"temperature_K": 300}
+    assert again.molecule == argon()
+    np.testing.assert_array_equal(again.positions(1), whole[1])
+
+
+def test_any_slice_reads_as_a_slice_of_the_whole(store: TrajectoryStore) -> None:
+    parts = [frames(n, seed) for seed, n in enumerate((4, 3, 1, 6, 2))]
+    for part in parts:
+        store.append(part)
+    whole = np.concatenate(parts, axis=1)
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        start, stop, stride = int(rng.integers(-18, 18)), int(rng.integers(-18, 18)), int(rng.integers(1, 9))
+        np.testing.assert_array_equal(store.positions(0, start, stop, stride), whole[0, start:stop:stride])
+    assert store.positions(0, 3, 3).shape == (0, 3, 3)
+
+
+def test_reads_are_views_of_the_file(store: TrajectoryStore) -> None:
+    store.append(frames(100))
+    read = store.positions(1, 10, 20)
+    assert isinstance(read, np.memmap)
+    assert not read.flags.writeable
+
+
+@pytest.mark.parametrize("cut", [0, 3, 5, 6, 12])
+def test_truncate_then_append(store: TrajectoryStore, cut: int) -> None:
+    whole = frames(12)
+    store.append(whole[:, :5])
+    store.append(whole[:, 5:])
+    store.truncate(cut)
+    assert TrajectoryStore.open(store.path).n_frames == cut
+    store.append(whole[:, cut:])
+    np.testing.assert_array_equal(TrajectoryStore.open(store.path).positions(0), whole[0])
+    with pytest.raises(MdgenError, match="cannot be cut to 13"):
+        store.truncate(13)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_refuses_what_is_not_finite(store: TrajectoryStore, bad: float) -> None:
+    store.append(frames(4))
+    broken = frames(6)
+    broken[1, 2, 0, 1] = bad
+    with pytest.raises(MdgenError, match="atom 0 in frame 6 of trajectory 1"):
+        store.append(broken)
+    assert TrajectoryStore.open(store.path).n_frames == 4
+
+
+def test_refuses_other_shapes(store: TrajectoryStore) -> None:
+    for wrong in (frames(2, n_atoms=4), frames(2, n_trajectories=3)):
+        with pytest.raises(MdgenError, match="do not fit"):
+            store.append(wrong)
+
+
+def test_create_refuses_an_existing_store(store: TrajectoryStore) -> None:
+    with pytest.raises(MdgenError, match="already holds trajectories"):
+        TrajectoryStore.create(store.path, argon(), 0.5, 2)
+
+
+@pytest.mark.parametrize("writes_before_full", [0, 1])
+def test_a_full_disk_leaves_the_previous_state(
+    store: TrajectoryStore, monkeypatch: pytest.MonkeyPatch, writes_before_full: int
+) -> None:
+    first = frames(4)
+    store.append(first)
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > writes_before_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(MdgenError, match="the disk is full"):
+        store.append(frames(3, seed=1))
+    monkeypatch.undo()
+    for seen in (store, TrajectoryStore.open(store.path)):
+        assert seen.n_frames == 4
+        np.testing.assert_array_equal(seen.positions(0), first[0])
+    assert not list(store.path.glob(".*.part"))
+    store.append(frames(3, seed=1))
+    assert TrajectoryStore.open(store.path).n_frames == 7
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(store: TrajectoryStore) -> None:
+    store.append(frames(2))
+    other = TrajectoryStore.open(store.path)
+    with pytest.raises(MdgenError, match=f"in use: process {os.getpid()}"):
+        other.append(frames(2))
+    assert other.positions(0).shape[0] == 2
+    store.close()
+    other.append(frames(2))
+    store.refresh()
+    assert store.n_frames == 4
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(store: TrajectoryStore) -> None:
+    store.close()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (store.path / "lock").write_text(str(dead.pid))
+    store.append(frames(2))
+    assert store.n_frames == 2
+
+
+WRITER = """
+import sys
+import numpy as np
+from mdgen.data.store import TrajectoryStore
+store = TrajectoryStore.open(sys.argv[1])
+print("ready", flush=True)
+number = store.n_frames
+while True:
+    store.append(np.full((2, 50, 3, 3), number, np.float32))
+    number += 50
+"""
+
+
+def test_killed_writers_leave_a_whole_store(store: TrajectoryStore) -> None:
+    """Writers are killed with SIGKILL at moments that nothing chooses; what the manifest names is always there."""
+    store.close()
+    seen = 0
+    for attempt in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITER), str(store.path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        try:
+            writer.wait(timeout=0.05 + 0.037 * attempt)
+        except subprocess.TimeoutExpired:
+            writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        left = TrajectoryStore.open(store.path)
+        assert left.n_frames >= seen
+        assert left.n_frames % 50 == 0
+        expected = np.repeat(np.arange(0, left.n_frames, 50), 50)
+        np.testing.assert_array_equal(left.positions(1)[:, 2, 0], expected)
+        seen = left.n_frames
+
+
+def test_strays_of_a_killed_writer_do_not_exist_and_are_removed(store: TrajectoryStore) -> None:
+    store.append(frames(4))
+    store.close()
+    for stray in ("chunk-00000001.npy", ".chunk-00000002.npy.99.part", ".manifest.json.99.part"):
+        (store.path / stray).write_bytes(b"half a fra")
+    again = TrajectoryStore.open(store.path)
+    assert again.n_frames == 4
+    again.append(frames(3, seed=3))
+    assert again.n_frames == 7
+    assert sorted(p.name for p in store.path.iterdir()) == [
+        "chunk-00000000.npy",
+        "chunk-00000001.npy",
+        "lock",
+        "manifest.json",
+        "molecule.json",
+    ]
+
+
+def test_damage_is_said_in_one_sentence(store: TrajectoryStore, tmp_path: Path) -> None:
+    with pytest.raises(MdgenError, match="holds no trajectory store"):
+        TrajectoryStore.open(tmp_path)
+    store.append(frames(4))
+    store.append(frames(4))
+    chunk = store.path / "chunk-00000001.npy"
+    chunk.write_bytes(chunk.read_bytes()[:-20])
+    with pytest.raises(MdgenError, match=r"chunk-00000001\.npy is damaged"):
+        TrajectoryStore.open(store.path).positions(0)
+    chunk.unlink()
+    with pytest.raises(MdgenError, match="lacks its file chunk-00000001"):
+        TrajectoryStore.open(store.path)
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    (store.path / "manifest.json").write_text(json.dumps({**manifest, "version": 99}))
+    with pytest.raises(MdgenError, match="written in another format"):
+        TrajectoryStore.open(store.path)
+    (store.path / "manifest.json").write_text("{")
+    with pytest.raises(MdgenError, match="is damaged"):
+        TrajectoryStore.open(store.path)
