@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.data.finite import require_finite
 from mdgen.data.lock import FolderLock
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
@@ -221,13 +222,11 @@ class TrajectoryStore:
                 f"frames of shape {positions.shape} do not fit {self.path}; it takes (trajectory, frame, atom, 3) with "
                 f"{expected[0]} trajectories and {expected[1]} atoms"
             )
-        finite = np.isfinite(positions)
-        if not finite.all():
-            trajectory, frame, atom, _ = np.argwhere(~finite)[0]
-            raise MdgenError(
-                f"the position of atom {atom} in frame {self.n_frames + frame} of trajectory {trajectory} is not "
-                f"finite; nothing was written to {self.path}: use a shorter time step or mend the source"
-            )
+        require_finite(
+            positions,
+            lambda index: f"frame {self.n_frames + index[1]} of trajectory {index[0]}",
+            f"nothing was written to {self.path}: use a shorter time step or mend the source",
+        )
 
     def _start_writing(self) -> None:
         if self._lock.held:

@@ -9,22 +9,14 @@ import sys
 import textwrap
 from pathlib import Path
 
-import mdtraj
 import numpy as np
 import pytest
 
 from mdgen import files
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
-from mdgen.molecule.topology import Molecule
 
-
-def argon(n_atoms: int = 3) -> Molecule:
-    topology = mdtraj.Topology()
-    chain = topology.add_chain()
-    for index in range(n_atoms):
-        topology.add_atom("AR", mdtraj.element.argon, topology.add_residue("AR", chain, resSeq=index + 1))
-    return Molecule.from_mdtraj(topology)
+from .conftest import argon
 
 
 def frames(n_frames: int, seed: int = 0, n_trajectories: int = 2, n_atoms: int = 3) -> np.ndarray:

@@ -1,0 +1,80 @@
+"""The time between frames: read off the files, checked, and turned into lags."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.errors import MdgenError
+
+
+def spacing_of(times: Float[np.ndarray, "frame"], path: Path) -> float | None:
+    """The spacing in ps of the frames of a file; None if it has one frame or no times.
+
+    Raises:
+        MdgenError: if the frames are not equally spaced.
+    """
+    if len(times) < 2 or not np.any(times):
+        return None
+    steps = np.diff(times)
+    spacing = float(times[-1] - times[0]) / (len(times) - 1)
+    # xtc holds times as float32, with an error of some units in its last place
+    tolerance = max(1e-3 * abs(spacing), 4 * float(np.spacing(np.float32(np.abs(times).max()))))
+    uneven = np.flatnonzero(np.abs(steps - spacing) > tolerance)
+    if len(uneven) or spacing <= 0:
+        usual = float(np.median(steps))
+        odd = int(np.argmax(np.abs(steps - usual)))
+        raise MdgenError(
+            f"the frames of {path} are not equally spaced: frames {odd} and {odd + 1} are {steps[odd]:.6g} ps apart "
+            f"and most others {usual:.6g} ps; rewrite it with one spacing"
+        )
+    return float(f"{spacing:.5g}")
+
+
+def lag_in_frames(lag_ps: float, frame_spacing_ps: float) -> int:
+    """A lag as a whole number of frames.
+
+    >>> lag_in_frames(20.0, 0.5)
+    40
+
+    Raises:
+        MdgenError: if the lag is not positive, or no multiple of the frame spacing.
+    """
+    frames = round(lag_ps / frame_spacing_ps)
+    if frames < 1 or abs(frames * frame_spacing_ps - lag_ps) > 1e-4 * frame_spacing_ps:
+        below = int(lag_ps // frame_spacing_ps)
+        near = [f"{number * frame_spacing_ps:g}" for number in (below, below + 1) if number > 0]
+        raise MdgenError(
+            f"a lag of {lag_ps:g} ps is no multiple of the frame spacing of {frame_spacing_ps:g} ps; choose "
+            f"{' or '.join(near)} ps"
+        )
+    return frames
+
+
+def common_spacing(known: dict[str, float], given_ps: float | None) -> float | None:
+    """The one spacing of several trajectories.
+
+    Args:
+        known: what each file says of itself, by its name.
+        given_ps: what the user says, if anything.
+
+    Raises:
+        MdgenError: if two files differ, or a file contradicts the user.
+    """
+    if given_ps is not None and not given_ps > 0:
+        raise MdgenError(f"frame_spacing_ps is {given_ps}; it must be positive")
+    if not known:
+        return given_ps
+    first, spacing = next(iter(known.items()))
+    for name, other in known.items():
+        if abs(other - spacing) > 1e-3 * spacing:
+            raise MdgenError(
+                f"the frames of {first} are {spacing:g} ps apart and those of {name} {other:g} ps; give files of one "
+                "spacing"
+            )
+    if given_ps is not None and abs(given_ps - spacing) > 1e-3 * spacing:
+        raise MdgenError(
+            f"frame_spacing_ps is {given_ps:g}, but {first} says that its frames are {spacing:g} ps apart; leave "
+            "frame_spacing_ps out, or correct the file"
+        )
+    return given_ps if given_ps is not None else spacing

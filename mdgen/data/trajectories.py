@@ -1,0 +1,202 @@
+"""A set of trajectories of one molecule at one frame spacing, read lazily, whatever files they lie in."""
+
+import glob
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.data.finite import require_finite
+from mdgen.data.sources import ArraySource, Source, StoreSource, file_sources
+from mdgen.data.spacing import common_spacing
+from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.data.writing import write_trajectory
+from mdgen.errors import MdgenError
+from mdgen.molecule.topology import Molecule
+
+__all__ = ["TrajectorySet", "open_trajectories", "write_trajectory"]
+
+_SELF_DESCRIBED = (".h5", ".hdf5", ".pdb")
+_OPEN_FILES = 32
+
+
+class TrajectorySet:
+    """Trajectories of one molecule; nothing is read before it is asked for.
+
+    Args:
+        molecule: whose atoms every frame holds.
+        frame_spacing_ps: time between two frames of every trajectory.
+        sources: one for each trajectory.
+    """
+
+    def __init__(self, molecule: Molecule, frame_spacing_ps: float, sources: Sequence[Source]) -> None:
+        for source in sources:
+            if source.n_atoms != molecule.n_atoms:
+                raise MdgenError(
+                    f"{source.name} has {source.n_atoms} atoms and the topology {molecule.n_atoms}; give the topology "
+                    "that belongs to it"
+                )
+            if source.n_frames == 0:
+                raise MdgenError(f"{source.name} holds no frames; leave it out")
+        self.molecule = molecule
+        self.frame_spacing_ps = frame_spacing_ps
+        self._sources = tuple(sources)
+        self._open: OrderedDict[int, Source] = OrderedDict()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        molecule: Molecule,
+        frame_spacing_ps: float,
+        arrays: Sequence[Float[np.ndarray, "frame atom 3"]],
+        names: Sequence[str] | None = None,
+    ) -> "TrajectorySet":
+        """Trajectories that are in memory already, in nm."""
+        labels = names or [f"array {index}" for index in range(len(arrays))]
+        return cls(molecule, frame_spacing_ps, [ArraySource(n, a) for n, a in zip(labels, arrays, strict=True)])
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Frames of each trajectory."""
+        return tuple(source.n_frames for source in self._sources)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of all trajectories together."""
+        return sum(self.lengths)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each trajectory is called in messages: its file, or its store and number."""
+        return tuple(source.name for source in self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __repr__(self) -> str:
+        frames = f"{self.n_frames} frames {self.frame_spacing_ps:g} ps apart"
+        return f"TrajectorySet({len(self)} of {self.molecule!r}, {frames})"
+
+    def positions(
+        self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
+    ) -> Float[np.ndarray, "frame atom 3"]:
+        """Frames `start:stop:stride` of one trajectory in nm, float32; they may be a read-only view of a file.
+
+        Raises:
+            MdgenError: if they cannot be read, or hold a coordinate that is not finite.
+        """
+        if stride < 1:
+            raise MdgenError(f"a stride of {stride} frames cannot be read; it must be at least 1")
+        source = self._source(trajectory)
+        start, stop, _ = slice(start, stop).indices(source.n_frames)
+        read = source.read(start, max(start, stop), stride)
+        require_finite(
+            read,
+            lambda index: f"frame {start + stride * index[0]} of {source.name}",
+            "leave that trajectory out, or cut it before that frame",
+        )
+        return read
+
+    def blocks(self, trajectory: int, frames: int) -> Iterator[Float[np.ndarray, "frame atom 3"]]:
+        """One trajectory in consecutive blocks of at most `frames` frames."""
+        for start in range(0, self.lengths[trajectory], frames):
+            yield self.positions(trajectory, start, start + frames)
+
+    def select(self, indices: Sequence[int]) -> "TrajectorySet":
+        """Some of the trajectories, in the order given."""
+        return TrajectorySet(self.molecule, self.frame_spacing_ps, [self._sources[index] for index in indices])
+
+    def trajectory(self, index: int, start: int = 0, stop: int | None = None, stride: int = 1) -> mdtraj.Trajectory:
+        """One trajectory, or a slice of it, as mdtraj has it."""
+        positions = np.array(self.positions(index, start, stop, stride))
+        first, _, _ = slice(start, stop).indices(self.lengths[index])
+        time = (first + stride * np.arange(len(positions))) * self.frame_spacing_ps
+        return mdtraj.Trajectory(positions, self.molecule.topology, time=time)
+
+    def _source(self, trajectory: int) -> Source:
+        if not -len(self) <= trajectory < len(self):
+            raise MdgenError(f"there are trajectories 0 to {len(self) - 1}; there is no {trajectory}")
+        trajectory %= len(self)
+        # a thousand files must not use up the file descriptors: the longest unused is closed until it is needed again
+        self._open[trajectory] = self._sources[trajectory]
+        self._open.move_to_end(trajectory)
+        if len(self._open) > _OPEN_FILES:
+            self._open.popitem(last=False)[1].close()
+        return self._sources[trajectory]
+
+
+def open_trajectories(
+    paths: str | Path | Sequence[str | Path],
+    topology: str | Path | Molecule | mdtraj.Topology | None = None,
+    frame_spacing_ps: float | None = None,
+) -> TrajectorySet:
+    """Open trajectories from files and stores, together.
+
+    Args:
+        paths: a path, a glob such as `run-*.xtc`, or a list of them: store folders, xtc, dcd, h5, pdb, npy (nm).
+        topology: the molecule, or a file that holds it; needed unless a store, h5 or pdb file is among `paths`.
+        frame_spacing_ps: time between frames; needed where no file says so (dcd, pdb, npy).
+
+    Raises:
+        MdgenError: if something is missing, damaged, or does not fit together.
+    """
+    found = _expanded([paths] if isinstance(paths, (str, Path)) else paths)
+    molecule = _given_molecule(topology)
+    sources: list[Source] = []
+    for path in found:
+        if is_store(path):
+            store = TrajectoryStore.open(path)
+            molecule = _agreed(molecule, store.molecule, path)
+            sources += [StoreSource(store, index) for index in range(store.n_trajectories)]
+        else:
+            if path.suffix.lower() in _SELF_DESCRIBED:
+                molecule = _agreed(molecule, Molecule.from_file(path), path)
+            sources += file_sources(path)
+    if molecule is None:
+        raise MdgenError(f"{found[0]} does not say which molecule it holds; name its topology (a pdb, prmtop, psf ...)")
+    known = {source.name: source.frame_spacing_ps for source in sources if source.frame_spacing_ps is not None}
+    spacing = common_spacing(known, frame_spacing_ps)
+    if spacing is None:
+        hint = next((h for h in (getattr(source, "spacing_hint_ps", None) for source in sources) if h), None)
+        suggestion = f" (its header suggests {hint:g})" if hint else ""
+        raise MdgenError(
+            f"{sources[0].name} does not say how far apart its frames are; give frame_spacing_ps{suggestion}"
+        )
+    return TrajectorySet(molecule, spacing, sources)
+
+
+def _expanded(paths: Sequence[str | Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if Path(path).exists():
+            matches = [Path(path)]
+        elif glob.has_magic(str(path)):
+            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+            if not matches:
+                raise MdgenError(f"no file matches {path}; check the pattern and the folder you run in")
+        else:
+            raise MdgenError(f"trajectory {path} does not exist; check the name and the folder you run in")
+        for match in matches:
+            if match.is_dir() and not is_store(match):
+                raise MdgenError(f"folder {match} holds no trajectory store; name the files in it, as {match}/*.xtc")
+        found += matches
+    if not found:
+        raise MdgenError("no trajectory was named; name at least one file or store")
+    return found
+
+
+def _given_molecule(topology: str | Path | Molecule | mdtraj.Topology | None) -> Molecule | None:
+    if topology is None or isinstance(topology, Molecule):
+        return topology
+    if isinstance(topology, mdtraj.Topology):
+        return Molecule.from_mdtraj(topology)
+    return Molecule.from_file(topology)
+
+
+def _agreed(expected: Molecule | None, found: Molecule, path: Path) -> Molecule:
+    if expected is not None:
+        expected.require_same(found, str(path))
+    return expected or found

@@ -1,0 +1,115 @@
+"""Trajectories written block by block to the formats that other programs read, whole or not at all."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from mdtraj.formats import DCDTrajectoryFile, HDF5TrajectoryFile, PDBTrajectoryFile, XTCTrajectoryFile
+
+from mdgen.data.finite import require_finite
+from mdgen.data.sources import file_sources
+from mdgen.errors import MdgenError
+from mdgen.files import writable
+from mdgen.molecule.topology import Molecule
+from mdgen.units import ANGSTROM
+
+_Write = Callable[[np.ndarray, np.ndarray, int], None]
+
+
+def write_trajectory(
+    path: Path | str,
+    positions: Float[np.ndarray, "frame atom 3"] | Iterable[Float[np.ndarray, "frame atom 3"]],
+    molecule: Molecule,
+    frame_spacing_ps: float,
+) -> int:
+    """Write a trajectory as xtc, dcd, h5 or pdb, by the extension; returns the number of frames.
+
+    It is written aside and renamed when whole. xtc rounds to 0.001 nm; dcd and pdb hold no usable times.
+
+    Args:
+        path: the file, replaced if it exists.
+        positions: all frames in nm, or blocks of them one after the other.
+        molecule: whose atoms they are.
+        frame_spacing_ps: time between two frames.
+
+    Raises:
+        MdgenError: if the extension is unknown, a coordinate is not finite, or the disk is full; nothing is left then.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in _FORMATS:
+        raise MdgenError(f"{path} cannot be written: {kind or 'no extension'} is not among {', '.join(_FORMATS)}")
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{kind}")
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            n_frames = _write_blocks(aside, path, positions, molecule, frame_spacing_ps)
+            with open(aside, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    return n_frames
+
+
+def _write_blocks(
+    aside: Path, path: Path, positions: np.ndarray | Iterable[np.ndarray], molecule: Molecule, spacing: float
+) -> int:
+    first = 0
+    with _FORMATS[path.suffix.lower()](aside, molecule) as write:
+        for block in [positions] if isinstance(positions, np.ndarray) else positions:
+            if block.ndim != 3 or block.shape[1:] != (molecule.n_atoms, 3):
+                raise MdgenError(f"frames of shape {block.shape} do not fit a molecule of {molecule.n_atoms} atoms")
+            start = first
+            require_finite(block, lambda index, start=start: f"frame {start + index[0]}", f"{path} was not written")  # type: ignore[misc]
+            try:
+                write(np.ascontiguousarray(block, dtype=np.float32), spacing * (first + np.arange(len(block))), first)
+            except RuntimeError as error:  # the C writers know no better
+                raise MdgenError(f"cannot write {path} ({error}); is the disk full?") from error
+            first += len(block)
+    if first == 0:
+        raise MdgenError(f"there is no frame to write to {path}; give at least one")
+    # the C writers pass over a full disk in silence, so what arrived is counted
+    written = sum(source.n_frames for source in file_sources(aside))
+    if written != first:
+        raise MdgenError(f"only {written} of {first} frames reached {path}; is the disk full?")
+    return first
+
+
+@contextmanager
+def _xtc(path: Path, molecule: Molecule) -> Iterator[_Write]:
+    with XTCTrajectoryFile(str(path), "w") as file:
+        yield lambda block, time, first: file.write(
+            block, time=time.astype(np.float32), step=np.arange(first, first + len(block), dtype=np.int32)
+        )
+
+
+@contextmanager
+def _dcd(path: Path, molecule: Molecule) -> Iterator[_Write]:
+    with DCDTrajectoryFile(str(path), "w") as file:
+        yield lambda block, time, first: file.write(block / np.float32(ANGSTROM))
+
+
+@contextmanager
+def _h5(path: Path, molecule: Molecule) -> Iterator[_Write]:
+    with HDF5TrajectoryFile(str(path), "w") as file:
+        file.topology = molecule.topology
+        yield lambda block, time, first: file.write(block, time=time)
+
+
+@contextmanager
+def _pdb(path: Path, molecule: Molecule) -> Iterator[_Write]:
+    with PDBTrajectoryFile(str(path), "w") as file:
+
+        def write(block: np.ndarray, time: np.ndarray, first: int) -> None:
+            for number, frame in enumerate(block, start=first):
+                file.write(frame / ANGSTROM, molecule.topology, modelIndex=number)
+
+        yield write
+
+
+_FORMATS: dict[str, Any] = {".xtc": _xtc, ".dcd": _dcd, ".h5": _h5, ".pdb": _pdb}
