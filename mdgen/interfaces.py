@@ -95,7 +95,10 @@ class State:
 class Integrator(Protocol):
     """Frozen physical settings; `step` advances every replica by one time step."""
 
-    timestep_ps: float
+    @property
+    def timestep_ps(self) -> float:
+        """Length of a step."""
+        ...
 
     def step(
         self, state: State, masses: Float[Tensor, "atom"], potential: Potential, generator: torch.Generator
