@@ -24,7 +24,7 @@ FRAMEWORKS = {
     "wandb": {"apps"},
     "lightning": {"training", "apps"},
     "openmm": {"md", "apps"},
-    "numba": {"md", "data"},
+    "numba": {"md", "data", "models"},
     "matplotlib": {"evaluation", "apps"},
 }
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "v2", "misc"}
