@@ -1,0 +1,1 @@
+"""Pieces that several trainable parts are built of."""

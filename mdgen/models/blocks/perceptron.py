@@ -1,0 +1,40 @@
+"""The plain multilayer perceptron that the encoder, the propagator and the decoder are made of."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from mdgen.errors import MdgenError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "swish": nn.SiLU, "gelu": nn.GELU}
+
+
+def perceptron(
+    n_inputs: int, hidden: Sequence[int], n_outputs: int, activation: str = "tanh", batch_norm: bool = False
+) -> nn.Sequential:
+    """Linear layers with an activation after each but the last.
+
+    Args:
+        n_inputs: channels that come in.
+        hidden: width of each hidden layer.
+        n_outputs: channels that leave.
+        activation: one of `ACTIVATIONS`.
+        batch_norm: whether each hidden layer is normalised over the batch before its activation.
+
+    Raises:
+        MdgenError: for a width below 1 or an activation that is not known.
+    """
+    if activation not in ACTIVATIONS:
+        raise MdgenError(f"activation {activation!r} is not known; choose one of {', '.join(sorted(ACTIVATIONS))}")
+    if min([n_inputs, n_outputs, *hidden]) < 1:
+        raise MdgenError(f"layer widths {[n_inputs, *hidden, n_outputs]} must all be at least 1")
+    layers: list[nn.Module] = []
+    width = n_inputs
+    for size in hidden:
+        layers.append(nn.Linear(width, size))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(size))
+        layers.append(ACTIVATIONS[activation]())
+        width = size
+    layers.append(nn.Linear(width, n_outputs))
+    return nn.Sequential(*layers)

@@ -1,0 +1,148 @@
+"""Markov state model: the exact baseline beside a learned propagator, sampled with the same call.
+
+Source: Prinz et al., J. Chem. Phys. 134, 174105 (2011).
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Condition, Context, LatentSpace
+from mdgen.models.batches import PairBatch
+from mdgen.models.propagators.first_frame import first_frame
+
+
+class MarkovStateModel(nn.Module):
+    """Cells of the latent with a transition matrix counted over pairs; a visit shows a frame of the data.
+
+    Args:
+        latent: of the encoder; the propagator steps by its lag.
+        n_states: number of cells (k-means).
+        reversible: whether every pair is counted in both directions.
+        n_members: frames of the data kept for each cell.
+        n_starts: how many frames of the data are kept to start trajectories from.
+    """
+
+    centres: Tensor
+    transition_matrix: Tensor
+    members: Tensor
+    starts: Tensor
+
+    def __init__(
+        self,
+        latent: LatentSpace,
+        n_states: int = 100,
+        reversible: bool = True,
+        n_members: int = 100,
+        n_starts: int = 512,
+    ) -> None:
+        super().__init__()
+        if n_states < 2 or n_members < 1:
+            raise MdgenError(f"n_states is {n_states} and n_members {n_members}; at least 2 and 1 are needed")
+        self.arguments = {
+            "latent": latent,
+            "n_states": int(n_states),
+            "reversible": bool(reversible),
+            "n_members": int(n_members),
+            "n_starts": int(n_starts),
+        }
+        self.latent, self.n_states, self.reversible = latent, n_states, reversible
+        values = latent.tokens * latent.channels
+        self.register_buffer("centres", torch.zeros(n_states, values))
+        self.register_buffer("transition_matrix", torch.eye(n_states, dtype=torch.float64))
+        self.register_buffer("members", torch.zeros(n_states, n_members, values))
+        self.register_buffer("starts", torch.zeros(n_starts, latent.tokens, latent.channels))
+
+    @torch.no_grad()
+    def fit(self, batch: PairBatch, generator: torch.Generator, iterations: int = 20) -> None:
+        """Place the cells by k-means and count the transitions.
+
+        Args:
+            batch: every pair of the training data, over a table of latents `(frame, token * channel)`.
+            generator: for the first centres and the frames that are kept.
+            iterations: of k-means.
+
+        Raises:
+            MdgenError: if there are fewer frames than states, or a cell that no pair leaves.
+        """
+        frames = batch.frames
+        if len(frames) < self.n_states:
+            raise MdgenError(f"{self.n_states} states were asked of {len(frames)} frames; ask for fewer states")
+        picked = frames[torch.randint(len(frames), (min(len(frames), 50_000),), generator=generator)]
+        self.centres.copy_(_k_means(picked, self.n_states, iterations, generator))
+        states = self.states(frames)
+        share = batch.share(torch.float64)
+        cells = states[batch.now] * self.n_states + states[batch.later]
+        counts = torch.zeros(self.n_states**2, dtype=torch.float64).index_add(0, cells, share)
+        counts = counts.view(self.n_states, self.n_states)
+        if self.reversible:
+            counts = counts + counts.T
+        leaving = counts.sum(1)
+        if bool((leaving <= 0).any()):
+            raise MdgenError(
+                f"no pair leaves state {int(leaving.argmin())} of {self.n_states}; give fewer states or a shorter lag"
+            )
+        self.transition_matrix.copy_(counts / leaving[:, None])
+        self._keep_members(frames, states, generator)
+
+    def _keep_members(self, frames: Tensor, states: Tensor, generator: torch.Generator) -> None:
+        shuffled = torch.randperm(len(frames), generator=generator)
+        order = shuffled[torch.argsort(states[shuffled], stable=True)]
+        sizes = torch.bincount(states, minlength=self.n_states)
+        first = sizes.cumsum(0) - sizes
+        # A cell with fewer frames than places shows each of them several times, equally often to within one.
+        place = torch.arange(self.members.shape[1]) % sizes[:, None].clamp(min=1)
+        self.members.copy_(frames[order[first[:, None] + place]])
+        chosen = torch.randint(len(frames), (len(self.starts),), generator=generator)
+        self.starts.copy_(frames[chosen].view_as(self.starts))
+
+    def states(self, values: Float[Tensor, "frame value"]) -> Int[Tensor, "frame"]:
+        """The cell of each frame: that of the nearest centre."""
+        return torch.cat([torch.cdist(part, self.centres).argmin(1) for part in values.split(100_000)])
+
+    def _next(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Int[Tensor, "batch"]:
+        cumulative = self.transition_matrix[states].cumsum(1)
+        point = torch.rand(len(states), 1, generator=generator, dtype=torch.float64)
+        return (point > cumulative[:, :-1]).sum(1)
+
+    def _show(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Float[Tensor, "batch token channel"]:
+        which = torch.randint(self.members.shape[1], states.shape, generator=generator)
+        return self.members[states, which].view(-1, self.latent.tokens, self.latent.channels)
+
+    @torch.no_grad()
+    def step(
+        self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
+    ) -> Float[Tensor, "batch token channel"]:
+        """One lag on."""
+        return self._show(self._next(self.states(now.flatten(1)), generator), generator)
+
+    @torch.no_grad()
+    def sample(
+        self, condition: Condition, context: Context, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame token channel"]:
+        """Latent trajectories that begin at the known first frame."""
+        start, n_frames = first_frame(condition, self.latent)
+        frames, states = [start], self.states(start.flatten(1))
+        for _ in range(n_frames - 1):
+            states = self._next(states, generator)
+            frames.append(self._show(states, generator))
+        return torch.stack(frames, 1)
+
+
+def _k_means(
+    points: Float[Tensor, "frame value"], n_centres: int, iterations: int, generator: torch.Generator
+) -> Float[Tensor, "state value"]:
+    # k-means++ start: each further centre is drawn with the square of its distance from those there are.
+    centres = points[torch.randint(len(points), (1,), generator=generator)]
+    distance = torch.cdist(points, centres)[:, 0]
+    for _ in range(n_centres - 1):
+        chosen = torch.multinomial(distance.square().clamp(min=1e-12), 1, generator=generator)
+        centres = torch.cat([centres, points[chosen]])
+        distance = torch.minimum(distance, torch.cdist(points, points[chosen])[:, 0])
+    for _ in range(iterations):
+        nearest = torch.cdist(points, centres).argmin(1)
+        sums = torch.zeros_like(centres).index_add(0, nearest, points)
+        sizes = torch.bincount(nearest, minlength=n_centres)[:, None]
+        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+    return centres

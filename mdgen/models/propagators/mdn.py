@@ -1,0 +1,271 @@
+"""Mixture density network: the transition density of a latent as Gaussians whose parameters a network gives.
+
+Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Ferguson, Chem. Sci. 11, 9459 (2020).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Condition, Context, LatentSpace, Loss
+from mdgen.models.batches import PairBatch
+from mdgen.models.blocks.perceptron import perceptron
+from mdgen.models.propagators.first_frame import first_frame
+from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
+
+MAX_REDRAWS = 32
+"""How often a sample that left the support is drawn anew before it is taken as it is."""
+
+
+class Mixture(NamedTuple):
+    """Gaussians in the scaled latent: `u = mean + factor @ normal`, `factor` lower triangular."""
+
+    log_weights: Float[Tensor, "batch component"]
+    means: Float[Tensor, "batch component channel"]
+    factors: Float[Tensor, "batch component channel channel"]
+
+
+class MDN(nn.Module):
+    """Markov propagator `p(psi_{t+lag} | psi_t)` as a mixture of Gaussians with full covariances.
+
+    The latent is scaled so that the data fills `[padding, 1 - padding]`; means lie in (0, 1) by a sigmoid, widths above
+    a floor, so that no Gaussian collapses on a frame or strays. Full covariances cost six numbers a Gaussian instead of
+    three (three modes) and follow the thin bent sheets on which slow modes lie.
+
+    Args:
+        latent: of the encoder; the propagator steps by its lag.
+        n_components: number of Gaussians.
+        hidden: widths of the hidden layers (ReLU).
+        padding: margin of the scaled range at both sides, so that samples do not pile up at the edge.
+        width_floor: least width of a Gaussian, in the scaled range.
+        reversible: whether every pair is learnt in both directions.
+        reject_outside: whether a sample outside the range of the data is drawn anew.
+        n_starts: how many frames of the data are kept to start trajectories from.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    starts: Tensor
+
+    def __init__(
+        self,
+        latent: LatentSpace,
+        n_components: int = 24,
+        hidden: Sequence[int] = (100, 100),
+        padding: float = 0.05,
+        width_floor: float = 2e-3,
+        reversible: bool = True,
+        reject_outside: bool = False,
+        n_starts: int = 512,
+    ) -> None:
+        super().__init__()
+        if latent.tokens != 1:
+            raise MdgenError(
+                f"an MDN steps latents of one token; this one has {latent.tokens}: choose another propagator"
+            )
+        if not 0 <= padding < 0.5 or width_floor <= 0 or n_components < 1:
+            raise MdgenError(
+                f"an MDN needs 0 <= padding < 0.5, width_floor > 0 and n_components >= 1; "
+                f"it was given {padding:g}, {width_floor:g} and {n_components}"
+            )
+        self.arguments = {
+            "latent": latent,
+            "n_components": int(n_components),
+            "hidden": [int(width) for width in hidden],
+            "padding": float(padding),
+            "width_floor": float(width_floor),
+            "reversible": bool(reversible),
+            "reject_outside": bool(reject_outside),
+            "n_starts": int(n_starts),
+        }
+        self.latent = latent
+        self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
+        self.reversible, self.reject_outside = reversible, reject_outside
+        channels = latent.channels
+        self.per_component = channels + channels * (channels + 1) // 2
+        self.trunk = perceptron(channels, hidden[:-1], hidden[-1], "relu")
+        self.weight_head = nn.Linear(hidden[-1], n_components)
+        self.shape_head = nn.Linear(hidden[-1], n_components * self.per_component)
+        self.register_buffer("offset", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
+        self.outside_share = float("nan")
+        self._spread_means()
+
+    @torch.no_grad()
+    def _spread_means(self) -> None:
+        # Widths begin at a fifth of the range, and means spread over it: otherwise all Gaussians begin as one.
+        channels = self.latent.channels
+        bias = self.shape_head.bias.view(self.n_components, self.per_component)
+        # A golden-ratio lattice fills the unit cube evenly for any number of points and channels, without drawing.
+        steps = torch.arange(1, self.n_components + 1)[:, None] * (math.sqrt(5) / 2 - 0.5) ** torch.arange(
+            1, channels + 1
+        )
+        bias[:, :channels] = torch.logit((steps % 1).clamp(0.05, 0.95))
+        bias[:, channels:] = 0.0
+        bias[:, channels : 2 * channels] = math.log(math.expm1(0.2))
+
+    @torch.no_grad()
+    def fit_scale(self, latents: Float[Tensor, "frame channel"], generator: torch.Generator) -> None:
+        """Take the range of the scaled latent from data, and the frames that trajectories may start from."""
+        if not bool(torch.isfinite(latents).all()):
+            raise MdgenError("the latent of some training frames is not finite; check the encoder and the trajectories")
+        low, high = latents.min(0).values, latents.max(0).values
+        if bool((high <= low).any()):
+            raise MdgenError(f"channel {int((high <= low).nonzero()[0])} of the latent does not vary over the data")
+        self.scale.copy_((high - low) / (1 - 2 * self.padding))
+        self.offset.copy_(low - self.padding * self.scale)
+        chosen = torch.randint(len(latents), (len(self.starts),), generator=generator, device=generator.device)
+        self.starts.copy_(latents[chosen.to(latents.device)].unsqueeze(1))
+
+    def mixture(self, scaled: Float[Tensor, "batch channel"]) -> Mixture:
+        """The Gaussians of the next scaled latent, given this one."""
+        channels = self.latent.channels
+        hidden = functional.relu(self.trunk(scaled))
+        log_weights = functional.log_softmax(self.weight_head(hidden), -1)
+        shapes = self.shape_head(hidden).view(-1, self.n_components, self.per_component)
+        means = torch.sigmoid(shapes[..., :channels])
+        diagonal = self.width_floor + functional.softplus(shapes[..., channels : 2 * channels])
+        factors = torch.diag_embed(diagonal)
+        rows, columns = np.tril_indices(channels, -1)
+        factors[..., rows, columns] = shapes[..., 2 * channels :]
+        return Mixture(log_weights, means, factors)
+
+    def loss(self, batch: PairBatch) -> Loss:
+        """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
+        if self.reversible:
+            batch = batch.both_directions()
+        scaled = (batch.frames - self.offset) / self.scale
+        mixture = Mixture(*(part[batch.now] for part in self.mixture(scaled)))
+        total = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
+        return Loss(total, {"negative_log_likelihood": total.detach()})
+
+    def log_prob(
+        self, next: Float[Tensor, "batch token channel"], now: Float[Tensor, "batch token channel"]
+    ) -> Float[Tensor, "batch"]:
+        """Log of the transition density, in the units of the latent itself."""
+        scaled_now, scaled_next = ((part[:, 0] - self.offset) / self.scale for part in (now, next))
+        return _log_density(self.mixture(scaled_now), scaled_next) - self.scale.log().sum()
+
+    @torch.no_grad()
+    def step(
+        self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
+    ) -> Float[Tensor, "batch token channel"]:
+        """One lag on, one sample a walker."""
+        mixture = self.mixture((now[:, 0] - self.offset) / self.scale)
+        scaled = _draw(mixture, generator)
+        for _ in range(MAX_REDRAWS if self.reject_outside else 0):
+            outside = self.leaves_support(scaled)
+            if not bool(outside.any()):
+                break
+            scaled[outside] = _draw(Mixture(*(part[outside] for part in mixture)), generator)
+        return (scaled * self.scale + self.offset)[:, None]
+
+    def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
+        """Whether a scaled latent lies outside the range of the training data in any channel."""
+        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1)
+
+    @torch.no_grad()
+    def sample(
+        self, condition: Condition, context: Context, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame token channel"]:
+        """Latent trajectories that begin at the known first frame.
+
+        `outside_share` afterwards holds the share of samples that left the range of the data (before any redraw).
+        """
+        start, n_frames = first_frame(condition, self.latent)
+        if start.device.type != "cpu":
+            return self._sample_on_device(start, n_frames, generator)
+        scaled = ((start[:, 0] - self.offset) / self.scale).numpy().astype(np.float32)
+        seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
+        limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
+        values, left = rollout(self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits)
+        self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
+        trajectory = torch.from_numpy(values) * self.scale + self.offset
+        trajectory[:, 0] = start[:, 0]  # exactly what was given, not what scaling there and back makes of it
+        return trajectory.unsqueeze(2)
+
+    def _sample_on_device(self, start: Tensor, n_frames: int, generator: torch.Generator) -> Tensor:
+        frames = [start]
+        left = torch.zeros((), device=start.device)
+        for _ in range(n_frames - 1):
+            frames.append(self.step(frames[-1], generator))
+            left += self.leaves_support((frames[-1][:, 0] - self.offset) / self.scale).sum()
+        self.outside_share = float(left) / max(1, len(start) * (n_frames - 1))
+        return torch.stack(frames, 1)
+
+    def rollout_weights(self) -> MixtureWeights:
+        """The weights as the compiled rollout wants them: float32, inputs by outputs, shapes grouped by component."""
+        layers = [module for module in self.trunk if isinstance(module, nn.Linear)]
+        shape = self.shape_head.weight.view(self.n_components, self.per_component, -1)
+        return MixtureWeights(
+            tuple(_array(layer.weight.T) for layer in layers),
+            tuple(_array(layer.bias) for layer in layers),
+            _array(self.weight_head.weight.T),
+            _array(self.weight_head.bias),
+            _array(shape),
+            _array(self.shape_head.bias.view(self.n_components, self.per_component)),
+            np.float32(self.width_floor),
+        )
+
+    @torch.no_grad()
+    def transition_matrix(
+        self, bin_edges: Float[Tensor, "edge"], points_per_bin: int = 1
+    ) -> Float[Tensor, "state state"]:
+        """The transition density of a one-channel latent integrated over bins, by the normal distribution function.
+
+        Nothing is sampled. The density is averaged over `points_per_bin` starting points in each bin; what leaves the
+        range counts to the outermost bins.
+        """
+        if self.latent.channels != 1:
+            raise MdgenError(f"bins need a latent of one channel; this one has {self.latent.channels}")
+        n_bins = len(bin_edges) - 1
+        inner = (torch.arange(points_per_bin) + 0.5) / points_per_bin
+        points = (bin_edges[:-1, None] + inner * bin_edges.diff()[:, None]).reshape(-1, 1)
+        log_weights, means, factors = (
+            part.double() for part in self.mixture(((points - self.offset) / self.scale).float())
+        )
+        edges = (bin_edges[1:-1].double() - self.offset) / self.scale
+        below = torch.special.ndtr((edges - means) / factors[..., 0])
+        ends = torch.zeros_like(below[..., :1])
+        cumulative = torch.cat([ends, below, ends + 1], -1)
+        shares = (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
+        return shares.view(n_bins, points_per_bin, n_bins).mean(1)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(values.detach().cpu().numpy().astype(np.float32))
+
+
+def _log_density(mixture: Mixture, scaled: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
+    difference = scaled[:, None] - mixture.means
+    factors = mixture.factors
+    # Forward substitution by hand: latents have few channels, and a batched solver costs more than these few lines.
+    normals: list[Tensor] = []
+    log_widths = torch.zeros_like(mixture.log_weights)
+    for row in range(difference.shape[-1]):
+        rest = difference[..., row]
+        for column in range(row):
+            rest = rest - factors[..., row, column] * normals[column]
+        normals.append(rest / factors[..., row, row])
+        log_widths = log_widths + factors[..., row, row].log()
+    squares = torch.stack(normals, -1).square().sum(-1)
+    constant = 0.5 * difference.shape[-1] * math.log(2 * math.pi)
+    return torch.logsumexp(mixture.log_weights - log_widths - 0.5 * squares - constant, -1)
+
+
+def _draw(mixture: Mixture, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
+    cumulative = mixture.log_weights.exp().cumsum(-1)
+    point = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=cumulative.dtype)
+    chosen = (point > cumulative[:, :-1]).sum(-1)
+    walkers = torch.arange(len(chosen), device=chosen.device)
+    mean = mixture.means[walkers, chosen]
+    normal = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + (mixture.factors[walkers, chosen] @ normal[..., None])[..., 0]

@@ -1,0 +1,123 @@
+"""What happens beside the training: progress lines, a checkpoint to resume from, early stopping, a history."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor
+
+from mdgen.files import writable
+from mdgen.progress import Progress
+
+
+class ProgressLines(lightning.Callback):
+    """Says through `mdgen.progress` how far the training is.
+
+    Args:
+        label: what is trained.
+        shown: names of the logged figures to show.
+    """
+
+    def __init__(self, label: str, shown: tuple[str, ...] = ("train/loss", "validation/loss")) -> None:
+        self.label, self.shown = label, shown
+        self._progress: Progress | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Begin to count, from the epoch that a checkpoint left."""
+        self._progress = Progress(self.label, float(trainer.max_epochs or 1), float(trainer.current_epoch))
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """One more epoch."""
+        figures = {name.split("/")[0]: float(trainer.callback_metrics.get(name, math.nan)) for name in self.shown}
+        if self._progress is not None:
+            self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})
+
+
+class RollingCheckpoint(lightning.Callback):
+    """Keeps one checkpoint of the whole training, renewed at the end of an epoch, by aside and rename.
+
+    Args:
+        path: of the checkpoint.
+        interval_s: least time between two.
+    """
+
+    def __init__(self, path: Path, interval_s: float = 15.0) -> None:
+        self.path, self.interval_s = path, interval_s
+        self._last = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save, if the last one is old enough."""
+        if time.monotonic() - self._last < self.interval_s:
+            return
+        with writable(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+            try:
+                trainer.save_checkpoint(aside)
+                os.replace(aside, self.path)
+            finally:
+                aside.unlink(missing_ok=True)
+        self._last = time.monotonic()
+
+
+class BestWeights(lightning.Callback):
+    """Keeps the weights of the best epoch by a validation figure and stops when it has not improved for long.
+
+    Args:
+        monitor: name of the logged figure; less is better.
+        patience: epochs without improvement after which the training stops.
+    """
+
+    def __init__(self, monitor: str = "validation/loss", patience: int = 20) -> None:
+        self.monitor, self.patience = monitor, patience
+        self.best, self.best_epoch = math.inf, -1
+        self.weights: dict[str, Tensor] = {}
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Compare this epoch with the best."""
+        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        if value < self.best:
+            self.best, self.best_epoch = value, trainer.current_epoch
+            self.weights = {name: part.detach().clone() for name, part in pl_module.state_dict().items()}
+        elif trainer.current_epoch - self.best_epoch >= self.patience:
+            trainer.should_stop = True
+
+    def restore(self, module: lightning.LightningModule) -> None:
+        """Give the module its best weights back, if any epoch was judged."""
+        if self.weights:
+            module.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.best, self.best_epoch = float(state_dict["best"]), int(state_dict["best_epoch"])
+        self.weights = state_dict["weights"]
+
+
+class History(lightning.Callback):
+    """Every figure that was logged, epoch by epoch: `rows` is a list of `{"epoch": ..., name: value}`."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Note this epoch's figures."""
+        figures = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if isinstance(value, torch.Tensor)
+        }
+        self.rows.append({"epoch": trainer.current_epoch, **figures})
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.rows = list(state_dict["rows"])

@@ -1,0 +1,72 @@
+"""Minibatches of lagged pairs from a table of frames in memory: no workers, no item-by-item Python."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.models.batches import PairBatch
+
+
+class PairBatches:
+    """One pass over all pairs in random order, in batches of equal size (an epoch).
+
+    Where one batch would hold them all, the pairs are given as they are, each frame once. Weighted pairs are always
+    given whole, since their weights differ by orders of magnitude.
+
+    Args:
+        pairs: all of them, over a table of frames.
+        batch_pairs: pairs a batch.
+        generator: of the order; its state is part of a checkpoint.
+    """
+
+    def __init__(self, pairs: PairBatch, batch_pairs: int, generator: torch.Generator) -> None:
+        self.pairs, self.generator = pairs, generator
+        self.whole = pairs.weights is not None or batch_pairs >= len(pairs.now)
+        self.n_batches = 1 if self.whole else max(1, len(pairs.now) // batch_pairs)
+        self.size = math.ceil(len(pairs.now) / self.n_batches)
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        if self.whole:
+            yield self.pairs
+            return
+        frames = self.pairs.frames
+        order = torch.randperm(len(self.pairs.now), generator=self.generator)
+        for chosen in order.split(self.size):
+            rows = torch.cat([self.pairs.now[chosen], self.pairs.later[chosen]])
+            places = torch.arange(len(rows), device=frames.device)
+            yield PairBatch(frames[rows], places[: len(chosen)], places[len(chosen) :])
+
+
+def lagged_rows(lengths: list[int], lag_frames: int) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
+    """Rows of all pairs `lag_frames` apart in a table that lists trajectories of these lengths one after another.
+
+    No pair joins two trajectories.
+
+    >>> now, later = lagged_rows([3, 4], 2)
+    >>> now.tolist(), later.tolist()
+    ([0, 3, 4], [2, 5, 6])
+    """
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    empty = torch.zeros(0, dtype=torch.int64)
+    parts = [torch.arange(a, a + n - lag_frames) for a, n in zip(starts, lengths, strict=True) if n > lag_frames]
+    now = torch.cat([empty, *parts])
+    return now, now + lag_frames
+
+
+def distinct_pairs(states: Int[Tensor, "frame"], values: Float[Tensor, "state channel"], lag_frames: int) -> PairBatch:
+    """All pairs of a trajectory of discrete states, each distinct one once with its count.
+
+    A trajectory of five million steps over a hundred states has at most ten thousand distinct pairs; weighted by their
+    counts they give exactly the loss and the gradient of the full list.
+    """
+    n_states = len(values)
+    joint = states[:-lag_frames].long() * n_states + states[lag_frames:].long()
+    counts = torch.bincount(joint, minlength=n_states**2)
+    occurring = counts.nonzero()[:, 0]
+    return PairBatch(values, occurring // n_states, occurring % n_states, counts[occurring].double())

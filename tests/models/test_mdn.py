@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Condition, Context, LatentSpace, MarkovPropagator
+from mdgen.models.batches import PairBatch
+from mdgen.models.propagators.markov_state_model import MarkovStateModel
+from mdgen.models.propagators.mdn import MDN
+
+
+def latent(channels=2, lag_ps=10.0):
+    return LatentSpace("slow_modes", 1, channels, lag_ps)
+
+
+def made(channels=2, **options):
+    """An MDN with random weights whose hidden layers matter, scaled to normal data."""
+    torch.manual_seed(0)
+    model = MDN(latent(channels), n_components=5, hidden=[20, 16], **options)
+    generator = torch.Generator().manual_seed(1)
+    model.fit_scale(torch.randn(2000, channels, generator=generator), generator)
+    with torch.no_grad():
+        model.shape_head.weight.mul_(3)
+        model.weight_head.weight.mul_(5)
+    return model
+
+
+def first_frame(start, n_frames, lag_ps=10.0):
+    values = torch.zeros(len(start), n_frames, 1, start.shape[-1])
+    values[:, 0] = start
+    known = torch.zeros(values.shape, dtype=torch.bool)
+    known[:, 0] = True
+    return Condition(values, known, lag_ps)
+
+
+def pairs_of(frames):
+    return PairBatch(frames, torch.arange(len(frames) - 1), torch.arange(1, len(frames)))
+
+
+def test_density_integrates_to_one():
+    model = made()
+    grid = torch.linspace(-12, 12, 400)
+    points = torch.cartesian_prod(grid, grid)[:, None]
+    now = torch.tensor([[0.3, -1.0]]).expand(len(points), 1, 2)
+    total = model.log_prob(points, now).exp().sum() * (grid[1] - grid[0]) ** 2
+    assert float(total.detach()) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_compiled_rollout_and_step_sample_the_same_density(channels):
+    model = made(channels)
+    generator = torch.Generator().manual_seed(3)
+    n = 40_000
+    now = torch.full((n, 1, channels), 0.4)
+    stepped = model.step(now, generator)[:, 0]
+    walked = model.sample(first_frame(now, 2), Context(), generator)[:, 1, 0]
+    spread = stepped.std(0) * (2 / n) ** 0.5
+    assert ((stepped.mean(0) - walked.mean(0)).abs() < 5 * spread).all()
+    torch.testing.assert_close(torch.cov(stepped.T), torch.cov(walked.T), rtol=0.06, atol=0.06)
+    # The same mean of log-density too: it is sensitive to weights, means and widths alike.
+    scores = [model.log_prob(part[:, None], now).detach() for part in (stepped, walked)]
+    error = scores[0].std() * (2 / n) ** 0.5
+    assert abs(float(scores[0].mean() - scores[1].mean())) < 5 * float(error)
+
+
+def test_step_agrees_with_the_density_bin_by_bin():
+    model = made(1)
+    edges = torch.linspace(-3, 3, 31)
+    matrix = model.transition_matrix(edges)
+    torch.testing.assert_close(matrix.sum(1), torch.ones(30, dtype=torch.float64))
+    centre = float((edges[12] + edges[13]) / 2)
+    drawn = model.step(torch.full((100_000, 1, 1), centre), torch.Generator().manual_seed(0))[:, 0, 0]
+    counts = np.histogram(drawn.numpy().clip(-2.999, 2.999), edges.numpy())[0] / 100_000
+    error = np.sqrt(matrix[12].numpy() / 100_000) + 1e-4
+    assert (np.abs(counts - matrix[12].numpy()) < 5 * error).all()
+
+
+def test_gradient_of_the_density_is_right():
+    model = made().double()
+    batch = pairs_of(torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    parameters = tuple(model.parameters())
+
+    def loss(*_):
+        return model.loss(batch).total
+
+    assert torch.autograd.gradcheck(loss, parameters, eps=1e-7, atol=1e-5)
+
+
+def test_training_recovers_a_known_transition_density():
+    generator = torch.Generator().manual_seed(4)
+    now = torch.randn(8000, 1, generator=generator)
+    side = torch.sign(torch.rand(8000, 1, generator=generator) - 0.3)
+    later = 0.5 * now + side + 0.2 * torch.randn(8000, 1, generator=generator)
+    batch = PairBatch(torch.cat([now, later]), torch.arange(8000), torch.arange(8000, 16000))
+    torch.manual_seed(0)
+    model = MDN(latent(1), n_components=4, hidden=[32, 32], reversible=False)
+    model.fit_scale(batch.frames, generator)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(250):
+        optimizer.zero_grad()
+        model.loss(batch).total.backward()
+        optimizer.step()
+    point = torch.tensor([[[0.6]]])
+    grid = torch.linspace(-3, 3, 200)[:, None, None]
+    learnt = model.log_prob(grid, point.expand(200, 1, 1)).exp()[:].detach()
+    normal = torch.distributions.Normal(0.3 + torch.tensor([1.0, -1.0]), 0.2)
+    exact = (normal.log_prob(grid[:, 0]).exp() * torch.tensor([0.7, 0.3])).sum(-1)
+    total_variation = 0.5 * (learnt - exact).abs().sum() * 6 / 199
+    assert float(total_variation) < 0.06
+
+
+def test_reversible_loss_is_the_mean_of_both_directions():
+    model = made()
+    batch = pairs_of(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)))
+    model.reversible = False
+    forward = model.loss(batch).total
+    backward = model.loss(PairBatch(batch.frames, batch.later, batch.now)).total
+    model.reversible = True
+    torch.testing.assert_close(model.loss(batch).total, (forward + backward) / 2)
+
+
+def test_rollout_is_reproducible_and_walkers_do_not_depend_on_the_others():
+    model = made()
+    start = torch.randn(6, 1, 2, generator=torch.Generator().manual_seed(0))
+    runs = [model.sample(first_frame(start, 30), Context(), torch.Generator().manual_seed(9)) for _ in range(2)]
+    assert torch.equal(*runs)
+    assert torch.equal(runs[0][:, 0], start)
+    alone = model.sample(first_frame(start[:1], 30), Context(), torch.Generator().manual_seed(9))
+    assert torch.equal(alone[0], runs[0][0])
+    other = model.sample(first_frame(start, 30), Context(), torch.Generator().manual_seed(10))
+    assert not torch.equal(other[:, 1], runs[0][:, 1])
+
+
+def test_reject_and_redraw_keeps_within_the_data_and_the_share_is_reported():
+    free, held = made(), made(reject_outside=True)
+    start = torch.zeros(200, 1, 2)
+    free_run = free.sample(first_frame(start, 50), Context(), torch.Generator().manual_seed(0))
+    held_run = held.sample(first_frame(start, 50), Context(), torch.Generator().manual_seed(0))
+    scaled = (free_run[:, 1:, 0].reshape(-1, 2) - free.offset) / free.scale
+    assert free.outside_share == pytest.approx(float(free.leaves_support(scaled).float().mean()), abs=1e-3)
+    assert free.outside_share > 0.01
+    scaled = (held_run[:, 1:, 0].reshape(-1, 2) - held.offset) / held.scale
+    assert float(held.leaves_support(scaled).float().mean()) < 1e-3
+    assert not held.leaves_support((held.step(start, torch.Generator())[:, 0] - held.offset) / held.scale).any()
+
+
+def test_seams_are_kept_and_mistakes_named():
+    model = made()
+    assert isinstance(model, MarkovPropagator)
+    with pytest.raises(MdgenError, match="5 ps apart"):
+        model.sample(first_frame(torch.zeros(1, 1, 2), 3, lag_ps=5.0), Context(), torch.Generator())
+    with pytest.raises(MdgenError, match="3 channels"):
+        model.sample(first_frame(torch.zeros(1, 1, 3), 3), Context(), torch.Generator())
+    both_ends = first_frame(torch.zeros(1, 1, 2), 3)
+    both_ends.known[:, -1] = True
+    with pytest.raises(MdgenError, match="forward only"):
+        model.sample(both_ends, Context(), torch.Generator())
+    with pytest.raises(MdgenError, match="not finite"):
+        model.fit_scale(torch.tensor([[0.0, float("nan")]]), torch.Generator())
+    with pytest.raises(MdgenError, match="does not vary"):
+        model.fit_scale(torch.zeros(5, 2), torch.Generator())
+
+
+def test_markov_state_model_reproduces_a_chain_it_was_fitted_to():
+    exact = torch.tensor([[0.9, 0.1, 0.0], [0.05, 0.9, 0.05], [0.0, 0.2, 0.8]], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    states = [0]
+    for point in torch.rand(20_000, generator=generator).tolist():
+        states.append(int((exact[states[-1]].cumsum(0) < point).sum()))
+    spread = 0.05 * torch.randn(len(states), 2, generator=generator)
+    frames = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])[states] + spread
+    model = MarkovStateModel(latent(2), n_states=3)
+    model.fit(pairs_of(frames), generator)
+    order = model.states(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]))
+    assert sorted(order.tolist()) == [0, 1, 2]
+    torch.testing.assert_close(model.transition_matrix[order][:, order], exact, atol=0.02, rtol=0)
+    run = model.sample(first_frame(frames[:400, None], 100), Context(), generator)
+    assert run.shape == (400, 100, 1, 2)
+    assert torch.equal(run[:, 0], frames[:400, None])
+    visited = model.states(run[:, 60:].reshape(-1, 2))
+    stationary = torch.linalg.matrix_power(model.transition_matrix, 1000)[0]
+    shares = torch.bincount(visited, minlength=3) / len(visited)
+    torch.testing.assert_close(shares.double(), stationary, atol=0.06, rtol=0)
+    shown = run[:, 1:].reshape(-1, 2)
+    assert torch.isin(shown, frames).all()
