@@ -51,7 +51,7 @@ class TrajectorySet:
         cls,
         molecule: Molecule,
         frame_spacing_ps: float,
-        arrays: Sequence[Float[np.ndarray, "frame atom 3"]],
+        arrays: Sequence[Float[np.ndarray, "_frame atom 3"]],
         names: Sequence[str] | None = None,
     ) -> "TrajectorySet":
         """Trajectories that are in memory already, in nm."""

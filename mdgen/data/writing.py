@@ -22,7 +22,7 @@ _Write = Callable[[np.ndarray, np.ndarray, int], None]
 
 def write_trajectory(
     path: Path | str,
-    positions: Float[np.ndarray, "frame atom 3"] | Iterable[Float[np.ndarray, "frame atom 3"]],
+    positions: Float[np.ndarray, "frame atom 3"] | Iterable[Float[np.ndarray, "_frame atom 3"]],
     molecule: Molecule,
     frame_spacing_ps: float,
 ) -> int:

@@ -1,0 +1,144 @@
+"""Training and validation parts that share no memory: whole trajectories, or long blocks with a gap between them.
+
+Frames drawn at random would not do: a frame's neighbours would sit in the other part, and validation would see nothing
+that training has not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+
+Frames = TypeVar("Frames", Tensor, np.ndarray)
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    """Frames `start` to `stop` (not included) of a trajectory."""
+
+    trajectory: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Split:
+    """The segments of the two parts, in the order of the trajectories."""
+
+    training: tuple[Segment, ...]
+    validation: tuple[Segment, ...]
+
+
+def cut(arrays: Sequence[Frames], segments: Sequence[Segment]) -> list[Frames]:
+    """The segments of some arrays, whose first axis is time, as views."""
+    return [arrays[segment.trajectory][segment.start : segment.stop] for segment in segments]
+
+
+def split(lengths: Sequence[int], validation_share: float, lag_frames: int, generator: torch.Generator) -> Split:
+    """Split by whole trajectory where there are at least five, else by blocks.
+
+    Args:
+        lengths: frames of each trajectory.
+        validation_share: part of the frames to validate on, between 0 and 1.
+        lag_frames: the lag of the model, which is also the gap between two blocks.
+        generator: chooses the validation part.
+
+    Raises:
+        MdgenError: if the share leaves nothing to train or to validate on.
+    """
+    if len(lengths) >= 5:
+        return split_by_trajectory(lengths, validation_share, generator)
+    return split_by_block(lengths, validation_share, lag_frames, generator)
+
+
+def split_by_trajectory(lengths: Sequence[int], validation_share: float, generator: torch.Generator) -> Split:
+    """Random whole trajectories to validate on, at least one and never all.
+
+    Raises:
+        MdgenError: if there is only one trajectory, or the share is not between 0 and 1.
+    """
+    _require_share(validation_share)
+    if len(lengths) < 2:
+        raise MdgenError("one trajectory cannot be split by trajectory; split it by block, or give more trajectories")
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    wanted = validation_share * sum(lengths)
+    chosen: set[int] = set()
+    held = 0
+    for index in order[:-1]:
+        if chosen and held + lengths[index] / 2 > wanted:
+            continue
+        chosen.add(index)
+        held += lengths[index]
+    segments = [Segment(index, 0, length) for index, length in enumerate(lengths)]
+    return Split(
+        tuple(segment for segment in segments if segment.trajectory not in chosen),
+        tuple(segment for segment in segments if segment.trajectory in chosen),
+    )
+
+
+def split_by_block(
+    lengths: Sequence[int],
+    validation_share: float,
+    lag_frames: int,
+    generator: torch.Generator,
+    n_blocks: int = 20,
+) -> Split:
+    """Random blocks to validate on, from about `n_blocks` equal ones, and the rest less a gap of one lag to train on.
+
+    A block is at least ten lags long, so few pairs are lost at its ends.
+
+    Raises:
+        MdgenError: if the trajectories are too short for one block of each part.
+    """
+    _require_share(validation_share)
+    size = max(sum(lengths) // n_blocks, 10 * lag_frames, 2)
+    blocks = [
+        Segment(trajectory, length * k // count, length * (k + 1) // count)
+        for trajectory, length in enumerate(lengths)
+        for count in [max(1, round(length / size))]
+        for k in range(count)
+    ]
+    if len(blocks) < 2:
+        raise MdgenError(
+            f"{sum(lengths)} frames are too few to split into blocks of ten lags of {lag_frames} frames; shorten the "
+            "lag or give longer trajectories"
+        )
+    n_validation = min(max(1, round(validation_share * len(blocks))), len(blocks) - 1)
+    order = torch.randperm(len(blocks), generator=generator).tolist()
+    validation = _merged(sorted(blocks[index] for index in order[:n_validation]))
+    training = _merged(sorted(blocks[index] for index in order[n_validation:]))
+    kept = [_apart(segment, validation, lag_frames) for segment in training]
+    return Split(tuple(segment for segment in kept if len(segment) > 0), tuple(validation))
+
+
+def _require_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise MdgenError(f"a validation share of {share} leaves nothing on one side; choose one above 0 and below 1")
+
+
+def _merged(segments: Sequence[Segment]) -> list[Segment]:
+    merged: list[Segment] = []
+    for segment in segments:
+        if merged and (merged[-1].trajectory, merged[-1].stop) == (segment.trajectory, segment.start):
+            merged[-1] = Segment(segment.trajectory, merged[-1].start, segment.stop)
+        else:
+            merged.append(segment)
+    return merged
+
+
+def _apart(segment: Segment, others: Sequence[Segment], gap: int) -> Segment:
+    """The segment without the frames within `gap` of a neighbour among `others`."""
+    start, stop = segment.start, segment.stop
+    for other in others:
+        if other.trajectory == segment.trajectory:
+            start = start + gap if other.stop == segment.start else start
+            stop = stop - gap if other.start == segment.stop else stop
+    return Segment(segment.trajectory, start, max(start, stop))

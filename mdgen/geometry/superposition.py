@@ -1,0 +1,54 @@
+"""Least-squares superposition by a proper rotation, and the deviation that is left.
+
+Kabsch, Acta Cryst. A 34, 827 (1978): with H = sum_i w_i m_i r_i^T of the centred coordinates and H = U S V^T, the best
+rotation is V diag(1, 1, det(V U^T)) U^T. The sign keeps mirror images apart.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def superpose(
+    mobile: Float[Tensor, "*batch atom 3"],
+    reference: Float[Tensor, "atom 3"],
+    weights: Float[Tensor, "atom"] | None = None,
+) -> Float[Tensor, "*batch atom 3"]:
+    """Each frame of `mobile` moved as a rigid body onto `reference` with the least (weighted) squared deviation.
+
+    The rotation is proper (det = +1), found in double precision, and differentiable where the atoms fix it, that is
+    where they do not lie on a line.
+    """
+    shares = _shares(reference, weights)
+    centre = _centre(reference, shares)
+    centred = mobile - _centre(mobile, shares)
+    rotation = _rotation(centred, reference - centre, shares)
+    return centred @ rotation.transpose(-1, -2) + centre
+
+
+def rmsd(
+    positions: Float[Tensor, "*batch atom 3"],
+    reference: Float[Tensor, "atom 3"],
+    weights: Float[Tensor, "atom"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """Root-mean-square deviation in nm of each frame from `reference` after superposition."""
+    squares = (superpose(positions, reference, weights) - reference).square().sum(-1)
+    return (squares * _shares(reference, weights)).sum(-1).sqrt()
+
+
+def _shares(reference: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return torch.full_like(reference[:, 0], 1 / len(reference))
+    return (weights / weights.sum()).to(reference)
+
+
+def _centre(positions: Tensor, shares: Tensor) -> Tensor:
+    return (positions * shares[:, None]).sum(-2, keepdim=True)
+
+
+def _rotation(mobile: Tensor, reference: Tensor, shares: Tensor) -> Tensor:
+    covariance = (mobile * shares[:, None]).double().transpose(-1, -2) @ reference.double()
+    left, _, right = torch.linalg.svd(covariance)
+    sign = torch.linalg.det(left @ right).sign()
+    flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
+    return ((left * flip[..., None, :]) @ right).transpose(-1, -2).to(mobile.dtype)

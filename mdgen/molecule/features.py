@@ -1,0 +1,93 @@
+"""One-way features of a molecule that no rigid motion changes: sines and cosines of torsions, and distances.
+
+Distances alone cannot tell mirror images apart; torsions can.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mdgen.errors import MdgenError
+from mdgen.geometry.dihedrals import bond_lengths, dihedral_angles
+from mdgen.molecule.topology import Molecule
+from mdgen.molecule.torsions import torsion_atoms, torsions
+
+DISTANCES = ("heavy", "alpha_carbon", "none")
+
+
+class TorsionDistanceFeatures(nn.Module):
+    """Sine and cosine of each torsion, then distances in nm between atoms at least three bonds apart.
+
+    Nearer pairs are held by bonds and angles and say little. The module has no parameters: the molecule and the
+    arguments are all there is to save.
+
+    Args:
+        molecule: whose positions come in.
+        distances: between all `heavy` atoms, between `alpha_carbon` atoms, or `none`.
+        torsion_kinds: kinds of `molecule.torsions`; methyl rotors are left out, they only add noise.
+
+    Raises:
+        MdgenError: if an argument is unknown, or the molecule has no such feature.
+    """
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        distances: str = "heavy",
+        torsion_kinds: Sequence[str] = ("backbone", "side_chain"),
+    ) -> None:
+        super().__init__()
+        if distances not in DISTANCES:
+            raise MdgenError(f"there are no distances {distances!r}; choose from {', '.join(DISTANCES)}")
+        self.molecule = molecule
+        self.distances = distances
+        self.torsion_kinds = tuple(torsion_kinds)
+        chosen = torsions(molecule, self.torsion_kinds)
+        pairs = distance_pairs(molecule, distances)
+        if not chosen and not len(pairs):
+            raise MdgenError(
+                f"{molecule!r} has no {' or '.join(self.torsion_kinds)} torsion and no distances {distances!r}; use "
+                "heavy distances"
+            )
+        self.names = (
+            *(f"sin {torsion.name}" for torsion in chosen),
+            *(f"cos {torsion.name}" for torsion in chosen),
+            *(f"{molecule.atom_label(i)} - {molecule.atom_label(j)}" for i, j in pairs.tolist()),
+        )
+        self._torsions: Tensor
+        self._pairs: Tensor
+        self.register_buffer("_torsions", torch.from_numpy(torsion_atoms(chosen)), persistent=False)
+        self.register_buffer("_pairs", torch.from_numpy(pairs), persistent=False)
+
+    @property
+    def n_features(self) -> int:
+        """Length of the feature axis."""
+        return len(self.names)
+
+    def forward(self, positions: Float[Tensor, "*batch atom 3"]) -> Float[Tensor, "*batch feature"]:
+        """The features of each frame, differentiable."""
+        angles = dihedral_angles(positions, self._torsions)
+        return torch.cat([angles.sin(), angles.cos(), bond_lengths(positions, self._pairs)], dim=-1)
+
+
+def distance_pairs(molecule: Molecule, distances: str) -> Int[np.ndarray, "pair 2"]:
+    """The atom pairs of a kind of `DISTANCES`, at least three bonds apart."""
+    if distances == "none":
+        return np.empty((0, 2), dtype=np.int64)
+    atoms = [
+        atom.index
+        for atom in molecule.topology.atoms
+        if (molecule.elements[atom.index] not in ("H", "VS") if distances == "heavy" else atom.name == "CA")
+    ]
+    near = [_within_two_bonds(molecule, atom) for atom in range(molecule.n_atoms)]
+    pairs = [(i, j) for i, j in combinations(atoms, 2) if j not in near[i]]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _within_two_bonds(molecule: Molecule, atom: int) -> set[int]:
+    first = molecule.neighbours[atom]
+    return {*first, *(far for near in first for far in molecule.neighbours[near])}

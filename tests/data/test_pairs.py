@@ -1,0 +1,77 @@
+"""Every pair is one lag apart within one trajectory, and each occurs once in a pass."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from mdgen.data.pairs import LaggedPairs, lag_in_frames
+from mdgen.errors import MdgenError
+
+
+def labelled(lengths: list[int]) -> list[torch.Tensor]:
+    """Frames that say which trajectory and time they are."""
+    return [torch.tensor([[float(k), float(t)] for t in range(n)]).reshape(n, 2) for k, n in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_exactly_the_pairs_of_each_trajectory(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(seed)
+    lengths, lag = [*rng.integers(0, 30, size=6).tolist(), 40], int(rng.integers(1, 15))
+    with caplog.at_level(logging.ERROR):
+        pairs = LaggedPairs(labelled(lengths), lag)
+    expected = {(k, t) for k, n in enumerate(lengths) for t in range(n - lag)}
+    assert len(pairs) == len(expected)
+    seen = []
+    for now, later in pairs.batches(7, torch.Generator().manual_seed(seed)):
+        torch.testing.assert_close(later - now, torch.tensor([[0.0, lag]]).expand(len(now), 2))
+        seen += [tuple(int(x) for x in row) for row in now.tolist()]
+    assert len(seen) == len(expected)
+    assert set(seen) == expected
+
+
+def test_order_comes_from_the_generator_alone() -> None:
+    pairs = LaggedPairs(labelled([50]), 3)
+
+    def order(seed: int) -> list[float]:
+        return torch.cat([now for now, _ in pairs.batches(8, torch.Generator().manual_seed(seed))])[:, 1].tolist()
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert torch.cat([now for now, _ in pairs.batches(8)])[:, 1].tolist() == list(range(47))
+
+
+def test_drop_last_never_drops_everything() -> None:
+    pairs = LaggedPairs(labelled([10]), 2)
+    assert [len(now) for now, _ in pairs.batches(3, drop_last=True)] == [3, 3]
+    assert [len(now) for now, _ in pairs.batches(3)] == [3, 3, 2]
+    assert [len(now) for now, _ in pairs.batches(100, drop_last=True)] == [8]
+
+
+def test_numpy_arrays_of_any_shape() -> None:
+    positions = np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)
+    now, later = LaggedPairs([positions], 4).all()
+    np.testing.assert_array_equal(now, positions[:5])
+    np.testing.assert_array_equal(later, positions[4:])
+
+
+def test_a_trajectory_shorter_than_the_lag() -> None:
+    with pytest.raises(MdgenError, match="the longest trajectory has 5 frames, and the lag is 5"):
+        LaggedPairs(labelled([5]), 5)
+    with pytest.raises(MdgenError, match="at least 1"):
+        LaggedPairs(labelled([5]), 0)
+
+
+def test_lag_in_frames() -> None:
+    assert lag_in_frames(100.0, 100.0) == 1
+    assert lag_in_frames(0.3, 0.1) == 3
+    assert lag_in_frames(1e6, 0.2) == 5_000_000
+    for lag, match in [
+        (0.25, "choose 0.2 or 0.3 ps"),
+        (0.05, "choose 0.1 ps"),
+        (-1.0, "no multiple"),
+        (0.0, "no m"),
+    ]:
+        with pytest.raises(MdgenError, match=match):
+            lag_in_frames(lag, 0.1)
