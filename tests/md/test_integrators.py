@@ -117,7 +117,8 @@ def test_restart_changes_nothing() -> None:
     half = run(integrator, 20, state, masses, field, generator)
     other = torch.Generator()
     other.set_state(generator.get_state())
-    resumed = run(integrator, 20, State(half.positions.clone(), half.velocities.clone(), half.step), masses, field, other)
+    copy = State(half.positions.clone(), half.velocities.clone(), half.step)
+    resumed = run(integrator, 20, copy, masses, field, other)
     assert torch.equal(whole.positions, resumed.positions)
     assert torch.equal(whole.velocities, resumed.velocities)
     assert whole.step == resumed.step == 40
@@ -129,7 +130,8 @@ def test_replicas_do_not_talk_to_each_other() -> None:
         state, masses, field, held, generator = start(4, "hbonds")
         velocities = state.velocities.clone()
         velocities[2] += push
-        ends.append(run(Langevin(2.0, 300.0, 1.0, held), 20, replace(state, velocities=velocities), masses, field, generator))
+        pushed = replace(state, velocities=velocities)
+        ends.append(run(Langevin(2.0, 300.0, 1.0, held), 20, pushed, masses, field, generator))
     rest = [0, 1, 3]
     assert torch.equal(ends[0].positions[rest], ends[1].positions[rest])
     assert not torch.equal(ends[0].positions[2], ends[1].positions[2])
@@ -152,9 +154,9 @@ def test_a_rollout_is_differentiable() -> None:
     charges = p.charges.clone().requires_grad_()
 
     def end(q: torch.Tensor) -> torch.Tensor:
-        x = state.positions.clone().requires_grad_()
+        attached = replace(state, positions=state.positions.clone().requires_grad_())
         field = ForceField(replace(p, charges=q))
-        return run(VelocityVerlet(0.5), 5, State(x, state.velocities), masses, field, generator).positions.square().sum()
+        return run(VelocityVerlet(0.5), 5, attached, masses, field, generator).positions.square().sum()
 
     (gradient,) = torch.autograd.grad(end(charges), charges)
     push = torch.zeros_like(charges)
