@@ -1,0 +1,1 @@
+"""Compiled dynamics of many replicas of one small molecule."""

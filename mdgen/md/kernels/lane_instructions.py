@@ -1,0 +1,134 @@
+"""What single instructions do to sixteen replicas beside arithmetic: roots, selections, conversions, bit patterns."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from mdgen.md.kernels.lanes import ESTIMATE_FLAGS, FLAGS, LANES, Lanes, as_lanes, element_type, splat, vector_type
+
+_INTEGER_OF = {types.float32: types.int32, types.float64: types.int64}
+
+
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: Any, flags: tuple[str, ...] = ()) -> ir.Value:
+    element = result.element
+    suffix = {"float": "f32", "double": "f64"}.get(str(element), str(element))
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}{suffix}")
+    return builder.call(function, args, fastmath=flags)
+
+
+def _unary(name: str, flags: tuple[str, ...] = FLAGS) -> Any:
+    def declare(typingctx: Any, a: Any) -> Any:
+        def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+            return _call(builder, name, args[0].type, args, flags)
+
+        return a(a), lower
+
+    declare.__name__ = name
+    declare.__doc__ = f"LLVM's `{name}` of each lane."
+    return intrinsic(declare)
+
+
+absolute = _unary("fabs")
+round_to_even = _unary("rint")
+square_root = _unary("sqrt")
+library_exp2 = _unary("exp2")
+library_log = _unary("log")
+library_sin = _unary("sin")
+library_cos = _unary("cos")
+library_acos = _unary("acos")
+
+
+@intrinsic
+def reciprocal_root(typingctx: Any, a: Any) -> Any:
+    """`1 / sqrt(a)`: in single precision an estimate with one Newton step, good to two units of rounding."""
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        root = _call(builder, "sqrt", args[0].type, args, ESTIMATE_FLAGS)
+        one = splat(builder, ir.Constant(element_type(a.dtype), 1.0))
+        return builder.fdiv(one, root, flags=ESTIMATE_FLAGS)
+
+    return a(a), lower
+
+
+def _select(name: str, comparison: str, arguments: int) -> Any:
+    def emit(builder: ir.IRBuilder, args: Any) -> ir.Value:
+        condition = builder.fcmp_ordered(comparison, args[0], args[1])
+        return builder.select(condition, args[-2], args[-1])
+
+    def lower_for(*kinds: Any) -> Any:
+        lanes = next(kind for kind in kinds if isinstance(kind, Lanes))
+
+        def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+            values = [as_lanes(context, builder, arg, k, lanes.dtype) for arg, k in zip(args, sig.args, strict=True)]
+            return emit(builder, values)
+
+        return lanes(*kinds), lower
+
+    if arguments == 2:
+
+        def two(typingctx: Any, a: Any, b: Any) -> Any:
+            return lower_for(a, b)
+
+        two.__name__ = name
+        two.__doc__ = f"The {name} of two lane values, or of a lane value and a number."
+        return intrinsic(two)
+
+    def four(typingctx: Any, a: Any, b: Any, when_true: Any, otherwise: Any) -> Any:
+        return lower_for(a, b, when_true, otherwise)
+
+    four.__name__ = name
+    four.__doc__ = f"`when_true` in the lanes where `a {comparison} b`, else `otherwise`."
+    return intrinsic(four)
+
+
+minimum = _select("minimum", "<", 2)
+maximum = _select("maximum", ">", 2)
+select_less = _select("select_less", "<", 4)
+
+
+@intrinsic
+def bits(typingctx: Any, a: Any) -> Any:
+    """The bit pattern of floating-point lanes as signed integers of the same width."""
+    integer = _INTEGER_OF[a.dtype]
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.bitcast(args[0], vector_type(integer))
+
+    return Lanes(integer)(a), lower
+
+
+@intrinsic
+def from_bits(typingctx: Any, pattern: Any, like: Any) -> Any:
+    """Integer lanes read as the bit patterns of floating-point lanes of `like`'s type."""
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.bitcast(args[0], vector_type(like.dtype))
+
+    return like(pattern, like), lower
+
+
+@intrinsic
+def converted(typingctx: Any, a: Any, like: Any) -> Any:
+    """Lanes converted by value, toward zero, to the lane type of `like`."""
+    source, target = a.dtype, like.dtype
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        vector = vector_type(target)
+        if isinstance(source, types.Float):
+            return builder.fptosi(args[0], vector)
+        if isinstance(target, types.Float):
+            return builder.sitofp(args[0], vector) if source.signed else builder.uitofp(args[0], vector)
+        return args[0] if source.bitwidth == target.bitwidth else builder.sext(args[0], vector)
+
+    return like(a, like), lower
+
+
+@intrinsic
+def as_signed(typingctx: Any, a: Any) -> Any:
+    """Unsigned integer lanes read as signed ones."""
+    target = types.int32 if a.dtype.bitwidth == 32 else types.int64
+    return Lanes(target)(a), lambda context, builder, sig, args: args[0]

@@ -1,0 +1,183 @@
+"""Sixteen replicas as one value: a SIMD vector type for compiled code.
+
+`Lanes(float32)` is LLVM's `<16 x float>`: one AVX-512 register, two AVX registers, four NEON registers. Code over
+it reads like code for one replica, and every operation is one vector instruction whatever the auto-vectoriser thinks
+of the loop around it. Nothing ever crosses lanes, so replicas cannot influence each other, not even in rounding.
+
+`+ - * /` and unary minus take two lane values or a lane value and a number (which is converted to the lanes' type, so
+that one source serves single and double precision); integers also have `& | ^ << >>`.
+"""
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+LANES = 16
+"""Replicas in one block: single precision fills a 512-bit register."""
+
+FLAGS = ("nsz", "contract")
+"""What every operation may do: fuse a product with a sum, and forget the sign of zero."""
+
+ESTIMATE_FLAGS = ("nsz", "contract", "arcp", "afn", "ninf", "reassoc")
+"""What quotients and roots may do besides: an estimate with one Newton step instead of the exact instruction."""
+
+
+class Lanes(types.Type):
+    """The type of one value in each of `LANES` replicas; `dtype` is a numba float or integer type."""
+
+    def __init__(self, dtype: types.Type) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Lanes({dtype}, {LANES})")
+
+
+def element_type(dtype: types.Type) -> ir.Type:
+    """LLVM's type of one number."""
+    if dtype == types.float32:
+        return ir.FloatType()
+    if dtype == types.float64:
+        return ir.DoubleType()
+    return ir.IntType(dtype.bitwidth)
+
+
+def vector_type(dtype: types.Type) -> ir.VectorType:
+    """LLVM's type of one lane value."""
+    return ir.VectorType(element_type(dtype), LANES)
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Lanes) -> None:
+        super().__init__(dmm, fe_type, vector_type(fe_type.dtype))
+
+
+def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+    """A scalar in every lane."""
+    vector = ir.VectorType(scalar.type, LANES)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.IntType(32)(0))
+    return builder.shuffle_vector(
+        one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    )
+
+
+def as_lanes(context: Any, builder: ir.IRBuilder, value: ir.Value, kind: types.Type, dtype: types.Type) -> ir.Value:
+    """A lane value as it is; a number converted to `dtype`, in every lane."""
+    if isinstance(kind, Lanes):
+        return value
+    return splat(builder, context.cast(builder, value, kind, dtype))
+
+
+def _emit(builder: ir.IRBuilder, name: str, dtype: types.Type, a: ir.Value, b: ir.Value) -> ir.Value:
+    if isinstance(dtype, types.Float):
+        flags = ESTIMATE_FLAGS if name == "truediv" else FLAGS
+        float_ops = {"add": builder.fadd, "sub": builder.fsub, "mul": builder.fmul, "truediv": builder.fdiv}
+        return float_ops[name](a, b, flags=flags)
+    shift_right = builder.ashr if dtype.signed else builder.lshr
+    integer_ops = {
+        "add": builder.add,
+        "sub": builder.sub,
+        "mul": builder.mul,
+        "and_": builder.and_,
+        "or_": builder.or_,
+        "xor": builder.xor,
+        "lshift": builder.shl,
+        "rshift": shift_right,
+    }
+    return integer_ops[name](a, b)
+
+
+def _register(operation: Any, name: str) -> None:
+    @type_callable(operation)
+    def typing(context: Any) -> Any:
+        def resolve(a: types.Type, b: types.Type) -> types.Type | None:
+            if isinstance(a, Lanes) and isinstance(b, Lanes):
+                return a if a.dtype == b.dtype else None
+            if isinstance(a, Lanes) and isinstance(b, types.Number):
+                return a
+            if isinstance(b, Lanes) and isinstance(a, types.Number):
+                return b
+            return None
+
+        return resolve
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        dtype = sig.return_type.dtype
+        a, b = (as_lanes(context, builder, arg, kind, dtype) for arg, kind in zip(args, sig.args, strict=True))
+        return _emit(builder, name, dtype, a, b)
+
+    for left, right in ((Lanes, Lanes), (Lanes, types.Number), (types.Number, Lanes)):
+        lower_builtin(operation, left, right)(lower)
+
+
+for _name in ("add", "sub", "mul", "truediv", "and_", "or_", "xor", "lshift", "rshift"):
+    _register(getattr(operator, _name), _name)
+
+
+@type_callable(operator.neg)
+def _neg_type(context: Any) -> Any:
+    return lambda a: a if isinstance(a, Lanes) else None
+
+
+@lower_builtin(operator.neg, Lanes)
+def _neg(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    return builder.fneg(args[0], flags=FLAGS)
+
+
+def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, index: types.Type, args: Any) -> ir.Value:
+    view = context.make_array(array)(context, builder, args[0])
+    indices = [
+        context.cast(builder, part, kind, types.intp)
+        for part, kind in zip(cgutils.unpack_tuple(builder, args[1]), index.types, strict=True)
+    ]
+    shape = cgutils.unpack_tuple(builder, view.shape)
+    strides = cgutils.unpack_tuple(builder, view.strides)
+    indices.append(ir.IntType(64)(0))
+    item = cgutils.get_item_pointer2(context, builder, view.data, shape, strides, "C", indices)
+    return builder.bitcast(item, vector_type(array.dtype).as_pointer())
+
+
+def _is_row(array: types.Type, index: types.Type) -> bool:
+    return (
+        isinstance(array, types.Array)
+        and array.layout == "C"
+        and isinstance(index, types.BaseTuple)
+        and len(index) == array.ndim - 1
+    )
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """`array[index]`, a row of `LANES` values of a C-contiguous array, as one lane value; `index` is a tuple."""
+    if not _is_row(array, index):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.load(_pointer(context, builder, array, index, args), align=array.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, index), lower
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write a lane value to the row `array[index]`."""
+    if not _is_row(array, index) or value != Lanes(array.dtype):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        builder.store(args[2], _pointer(context, builder, array, index, args), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), lower
+
+
+@intrinsic
+def filled(typingctx: Any, array: Any, number: Any) -> Any:
+    """`number` in every lane, in the number type of `array`."""
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return splat(builder, context.cast(builder, args[1], number, array.dtype))
+
+    return Lanes(array.dtype)(array, number), lower
