@@ -1,0 +1,75 @@
+"""Slow coordinates: the free energy over psi_1 and the distances over the first two TICA components."""
+
+import numpy as np
+
+from mdgen.evaluation.distributions import histograms, jensen_shannon, linear_bins
+from mdgen.evaluation.free_energy import free_energy_rmse
+from mdgen.evaluation.intervals import centred_interval, resampled
+from mdgen.evaluation.observables import Observables
+from mdgen.evaluation.settings import Settings
+from mdgen.results import Estimate
+
+
+class CoordinateMetrics:
+    """Judges rows against the slow coordinates of one target.
+
+    Args:
+        target: what rows are compared with; columns `psi` and `tica`.
+        settings: bins and resamples.
+    """
+
+    def __init__(self, target: Observables, settings: Settings) -> None:
+        self.target, self.settings = target, settings
+
+    def __call__(self, row: Observables) -> dict[str, Estimate]:
+        """`free_energy_rmse_kT/psi_1`, `outside_share/psi_1`, `tica_jsd/0` and `tica_jsd/0,1`."""
+        result: dict[str, Estimate] = {}
+        if "psi" in row:
+            result |= self._free_energy(row)
+        if "tica" in row:
+            result |= self._tica(row)
+        return result
+
+    def _free_energy(self, row: Observables) -> dict[str, Estimate]:
+        reference, generated = self.target["psi"][:, 0], row["psi"][:, 0]
+        low, high = float(reference.min()), float(reference.max())
+        bins, rng = self.settings.free_energy_bins, np.random.default_rng(self.settings.seed)
+        value, samples = resampled(
+            lambda p, q: free_energy_rmse(p, q, self.settings.free_energy_below_kT),
+            _counts(reference, self.target.units, low, high, bins),
+            _counts(generated, row.units, low, high, bins),
+            self.settings.resamples,
+            rng,
+        )
+        outside = (generated < low) | (generated > high)
+        return {
+            "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples),
+            "outside_share/psi_1": Estimate(float(outside.mean())),
+        }
+
+    def _tica(self, row: Observables) -> dict[str, Estimate]:
+        result = {}
+        settings = self.settings
+        modes = min(2, self.target["tica"].shape[1])
+        for number in range(1, modes + 1):
+            bins = settings.torsion_bins if number == 1 else settings.pair_bins
+            flats = [np.zeros(data.n_frames, dtype=np.int32) for data in (self.target, row)]
+            for mode in range(number):
+                both = [self.target["tica"][:, mode], row["tica"][:, mode]]
+                low, high = min(float(x.min()) for x in both), max(float(x.max()) for x in both)  # joint range
+                flats = [flat * bins + linear_bins(x, low, high, bins) for flat, x in zip(flats, both, strict=True)]
+            counts = [
+                histograms(flat, data.units, bins**number, int(data.units.max()) + 1)
+                for flat, data in zip(flats, (self.target, row), strict=True)
+            ]
+            rng = np.random.default_rng(settings.seed)
+            value, samples = resampled(jensen_shannon, counts[0], counts[1], settings.resamples, rng)
+            result[f"tica_jsd/{'0' if number == 1 else '0,1'}"] = centred_interval(float(value), samples)
+        return result
+
+
+def _counts(values: np.ndarray, units: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    """Histograms by unit; what lies outside the range is left out."""
+    binned = linear_bins(values, low, high, bins)
+    binned[(values < low) | (values > high)] = -1
+    return histograms(binned, units, bins, int(units.max()) + 1)

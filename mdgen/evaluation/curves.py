@@ -1,0 +1,125 @@
+"""The arrays behind the plots: what the rows look like, measured once and drawn elsewhere."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mdgen.evaluation.distributions import angle_bins, histograms, linear_bins
+from mdgen.evaluation.free_energy import free_energy
+from mdgen.evaluation.intervals import bootstrap_weights
+from mdgen.evaluation.kinetic_metrics import States
+from mdgen.evaluation.markov import count_matrices, slowest_timescales
+from mdgen.evaluation.observables import Observables
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.structure import CHECKS
+from mdgen.evaluation.torsion_metrics import pair_histograms, ramachandran_pairs
+from mdgen.molecule.torsions import Torsion
+
+DRAWN = ("reference", "replicate", "generated", "generated_all", "shuffled")
+"""Rows that are drawn, where there are such."""
+
+LAGS_IN_FRAMES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+
+
+def curves(
+    rows: Mapping[str, Observables], torsions: Sequence[Torsion], states: States | None, settings: Settings
+) -> dict[str, np.ndarray]:
+    """All curves of the drawn rows, by `KIND/ROW` or `KIND/ROW/RESIDUE`, and their axes by `KIND_axis`."""
+    drawn = {name: row for name, row in rows.items() if name in DRAWN}
+    found = _torsion_curves(drawn, torsions, settings)
+    found |= _coordinate_curves(drawn, settings)
+    found |= _structure_curves(drawn)
+    if states is not None:
+        found |= _timescale_curves(drawn, states, settings)
+    return found
+
+
+def _torsion_curves(
+    rows: Mapping[str, Observables], torsions: Sequence[Torsion], settings: Settings
+) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {"torsion_names": np.array([torsion.name for torsion in torsions])}
+    bins, pair_bins = settings.torsion_bins, settings.free_energy_pair_bins
+    for name, row in rows.items():
+        counts = [np.bincount(angle_bins(row["torsions"][:, i], bins), minlength=bins) for i in range(len(torsions))]
+        if counts:
+            found[f"torsion_density/{name}"] = np.stack(counts) / row.n_frames * bins / (2 * np.pi)
+        for residue, pair in ramachandran_pairs(torsions):
+            flat = pair_histograms(row, pair, pair_bins).sum(0)
+            found[f"ramachandran_kT/{name}/{residue}"] = free_energy(flat).reshape(pair_bins, pair_bins)
+    return found
+
+
+def _coordinate_curves(rows: Mapping[str, Observables], settings: Settings) -> dict[str, np.ndarray]:
+    reference = rows["reference"]
+    found: dict[str, np.ndarray] = {}
+    if "psi" in reference:
+        bins, values = settings.free_energy_bins, reference["psi"][:, 0]
+        low, high = float(values.min()), float(values.max())
+        found["psi_1_axis"] = (np.arange(bins) + 0.5) * (high - low) / bins + low
+        for name, row in rows.items():
+            counts = histograms(
+                linear_bins(row["psi"][:, 0], low, high, bins), row.units, bins, int(row.units.max()) + 1
+            )
+            weights = bootstrap_weights(len(counts), settings.resamples, np.random.default_rng(settings.seed))
+            energy = free_energy(counts.sum(0))
+            energy = _aligned(energy, found.get("psi_1_kT/reference", energy))
+            samples = _aligned(free_energy(weights @ counts), energy)
+            found[f"psi_1_kT/{name}"] = energy
+            found[f"psi_1_interval_kT/{name}"] = np.quantile(samples, [0.025, 0.975], axis=0, method="nearest")
+    if "tica" in reference and reference["tica"].shape[1] == 2:
+        found |= _tica_curves(rows, settings.pair_bins)
+    return found
+
+
+def _tica_curves(rows: Mapping[str, Observables], bins: int) -> dict[str, np.ndarray]:
+    ends = [(row["tica"].min(0), row["tica"].max(0)) for row in rows.values()]
+    low, high = np.min([end[0] for end in ends], axis=0), np.max([end[1] for end in ends], axis=0)
+    found = {"tica_axis": np.stack([low, high])}
+    for name, row in rows.items():
+        first, second = (
+            linear_bins(row["tica"][:, mode], float(low[mode]), float(high[mode]), bins) for mode in range(2)
+        )
+        counts = np.bincount(first * bins + second, minlength=bins * bins).reshape(bins, bins)
+        found[f"tica_kT/{name}"] = free_energy(counts.astype(np.float64).reshape(-1)).reshape(bins, bins)
+    return found
+
+
+def _structure_curves(rows: Mapping[str, Observables]) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for check in ("bond_rms_nm", "angle_rms_deg", "closest_nm", "radius_of_gyration_nm"):
+        column = CHECKS.index(check)
+        values = {name: row["structure"][:, column] for name, row in rows.items()}
+        values = {name: value[np.isfinite(value)] for name, value in values.items()}
+        if any(len(value) == 0 for value in values.values()):
+            continue
+        low, high = (f([np.quantile(v, q) for v in values.values()]) for f, q in ((min, 0.0005), (max, 0.9995)))
+        if not high > low:
+            continue
+        edges = np.linspace(low, high, 61)
+        found[f"{check}_axis"] = (edges[1:] + edges[:-1]) / 2
+        for name, value in values.items():
+            found[f"{check}_density/{name}"] = np.histogram(value, edges)[0] / len(value) / (edges[1] - edges[0])
+    return found
+
+
+def _timescale_curves(rows: Mapping[str, Observables], states: States, settings: Settings) -> dict[str, np.ndarray]:
+    spacing, shortest = rows["reference"].frame_spacing_ps, min(max(row.lengths) for row in rows.values())
+    lags = [lag for lag in LAGS_IN_FRAMES if lag < shortest / 2]
+    if not lags:
+        return {}
+    found = {"timescales_axis": np.array(lags) * spacing}
+    for name, row in rows.items():
+        table = []
+        for lag in lags:
+            counts = count_matrices(row["states"], row.trajectory, row.units, lag, states.number).sum(0)
+            table.append(slowest_timescales(counts, lag * spacing, settings.n_timescales))
+        found[f"timescales_ps/{name}"] = np.array(table)
+    return found
+
+
+def _aligned(energy: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """`energy` less the constant by which it lies above `to`, over the bins that both know and `to` has below 5 kT."""
+    with np.errstate(invalid="ignore"):
+        difference = np.where(np.isfinite(energy) & (to < 5), energy - to, 0.0)
+        shared = (np.isfinite(energy) & (to < 5)).sum(-1, keepdims=True)
+        return energy - difference.sum(-1, keepdims=True) / np.maximum(shared, 1)

@@ -1,0 +1,95 @@
+"""Intervals by the bootstrap over trajectories, or over blocks where there are too few of them.
+
+Frames of one trajectory are correlated, so they cannot be resampled one by one; trajectories, and blocks much longer
+than the slowest process, can. Every metric is therefore a function of sums over *units* (a trajectory, a block, or a
+group of trajectories), and a resample is a vector of weights over the units.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mdgen.results import Estimate
+
+MINIMUM_UNITS = 5
+"""With fewer trajectories than this each is cut into equal blocks, five for one long run."""
+
+MAXIMUM_UNITS = 64
+"""With more trajectories than this neighbours share a unit, which bounds the memory of the sums."""
+
+
+def unit_ids(lengths: Sequence[int]) -> Int[np.ndarray, "frame"]:
+    """The bootstrap unit of each frame of concatenated trajectories of these `lengths`.
+
+    >>> unit_ids([4, 4, 4, 4, 4]).tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4]
+    >>> unit_ids([10]).tolist()
+    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    """
+    count = len(lengths)
+    pieces = 1 if count >= MINIMUM_UNITS else -(-MINIMUM_UNITS // max(count, 1))
+    groups = np.arange(count) * min(count, MAXIMUM_UNITS) // max(count, 1)
+    ids = [
+        groups[i] * pieces + np.arange(length) * pieces // max(length, 1) for i, length in enumerate(lengths) if length
+    ]
+    if not ids:
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.concatenate(ids), return_inverse=True)[1].astype(np.int64)
+
+
+def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resample unit"]:
+    """How often each unit is drawn in each resample: multinomial, `units` draws of equal chance."""
+    return rng.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
+
+
+def percentile_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
+    """`value` with the percentiles of its resamples; samples that are not finite are left out."""
+    low, high = _percentiles(samples, level)
+    return Estimate(float(value), low, high)
+
+
+def centred_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
+    """`value` with the spread of its resamples around it, for distances.
+
+    A resample of the data is further from everything than the data are, so the percentiles of a distance lie above its
+    value; here they are shifted by the median of the resamples onto it, and cut at 0, which no distance passes.
+    """
+    low, high = _percentiles(samples, level)
+    if low is None or high is None:
+        return Estimate(float(value))
+    middle = float(np.median(samples[np.isfinite(samples)]))
+    return Estimate(float(value), max(0.0, value + low - middle), value + high - middle)
+
+
+def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
+    """`value` with the relative spread of its resamples around it, for times, whose errors are factors."""
+    low, high = _percentiles(samples, level)
+    middle = float(np.median(samples[np.isfinite(samples)])) if low is not None else 0.0
+    if low is None or high is None or middle <= 0:
+        return Estimate(float(value))
+    return Estimate(float(value), value * low / middle, value * high / middle)
+
+
+def _percentiles(samples: np.ndarray, level: float) -> tuple[float | None, float | None]:
+    finite = samples[np.isfinite(samples)]
+    if len(finite) < 2:
+        return None, None
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resampled(
+    metric: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    reference: Float[np.ndarray, "unit *shape"],
+    generated: Float[np.ndarray, "other_unit *shape"],
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A metric of two sums over units, and its values on resamples of both, resamples on the first axis."""
+    value = metric(reference.sum(0), generated.sum(0))
+    samples = metric(
+        np.tensordot(bootstrap_weights(len(reference), resamples, rng), reference, axes=1),
+        np.tensordot(bootstrap_weights(len(generated), resamples, rng), generated, axes=1),
+    )
+    return value, samples

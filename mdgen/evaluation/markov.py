@@ -1,0 +1,115 @@
+"""Markov state models: counts, the reversible transition matrix, and what follows from it.
+
+The estimator of the transition matrix is deeptime's reversible maximum likelihood (Prinz et al., J. Chem. Phys. 134,
+174105, 2011); the rest is linear algebra on one page.
+"""
+
+import numpy as np
+from deeptime.markov.tools.estimation import transition_matrix as maximum_likelihood
+from jaxtyping import Float, Int
+from scipy.sparse.csgraph import connected_components
+
+
+def count_matrices(
+    states: Int[np.ndarray, "frame"],
+    trajectory: Int[np.ndarray, "frame"],
+    units: Int[np.ndarray, "frame"],
+    lag_frames: int,
+    n_states: int,
+) -> Float[np.ndarray, "unit state state"]:
+    """Transitions at a lag, sliding window, counted in the bootstrap unit of their first frame.
+
+    Pairs never cross from one trajectory to the next. States below 0 are left out.
+    """
+    n_units = int(units.max(initial=-1)) + 1
+    now, then = states[:-lag_frames], states[lag_frames:]
+    kept = (trajectory[:-lag_frames] == trajectory[lag_frames:]) & (now >= 0) & (then >= 0)
+    flat = (units[:-lag_frames][kept] * n_states + now[kept]) * n_states + then[kept]
+    return np.bincount(flat, minlength=n_units * n_states**2).reshape(n_units, n_states, n_states).astype(np.float64)
+
+
+def connected_set(counts: Float[np.ndarray, "state state"]) -> Int[np.ndarray, "active"]:
+    """The strongly connected states that hold the most transitions, in ascending order."""
+    number, label = connected_components(counts > 0, directed=True, connection="strong")
+    populations = np.bincount(label, weights=counts.sum(1), minlength=number)
+    return np.flatnonzero(label == int(populations.argmax()))
+
+
+def transition_matrix(counts: Float[np.ndarray, "state state"]) -> Float[np.ndarray, "state state"]:
+    """The most likely reversible transition matrix behind the counts of a connected set of states."""
+    if len(counts) == 1:
+        return np.ones((1, 1))
+    return np.asarray(maximum_likelihood(counts, reversible=True, maxerr=1e-7, maxiter=20000))
+
+
+def stationary_distribution(matrix: Float[np.ndarray, "state state"]) -> Float[np.ndarray, "state"]:
+    """The distribution that the matrix keeps: `pi T = pi`, summing to 1."""
+    n = len(matrix)
+    equations = np.vstack([matrix.T - np.eye(n), np.ones((1, n))])
+    solution = np.linalg.lstsq(equations, np.r_[np.zeros(n), 1.0], rcond=None)[0]
+    return np.maximum(solution, 0) / np.maximum(solution, 0).sum()
+
+
+def eigenvalues(
+    matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"]
+) -> Float[np.ndarray, "state"]:
+    """Eigenvalues of a reversible matrix, largest first: real, since `pi_i T_ij = pi_j T_ji`."""
+    root = np.sqrt(np.maximum(stationary, 1e-300))
+    symmetric = root[:, None] * matrix / root[None, :]
+    return np.linalg.eigvalsh((symmetric + symmetric.T) / 2)[::-1]
+
+
+def timescales(values: Float[np.ndarray, "mode"], lag_ps: float) -> Float[np.ndarray, "mode"]:
+    """Implied timescales `-lag / ln(eigenvalue)` in ps; 0 where an eigenvalue is not above 0, faster than can be seen.
+
+    >>> timescales(np.array([np.exp(-0.5), -0.1]), 2.0).round(6).tolist()
+    [4.0, 0.0]
+    """
+    clipped = np.clip(values, 1e-300, 1 - 1e-12)
+    return np.where(values > 0, -lag_ps / np.log(clipped), 0.0)
+
+
+def slowest_timescales(
+    counts: Float[np.ndarray, "state state"], lag_ps: float, number: int
+) -> Float[np.ndarray, "mode"]:
+    """The slowest implied timescales in ps of the largest connected set; NaN where it has too few states for them."""
+    slowest = np.full(number, np.nan)
+    if counts.sum() == 0:
+        return slowest
+    active = connected_set(counts)
+    matrix = transition_matrix(counts[np.ix_(active, active)])
+    found = timescales(eigenvalues(matrix, stationary_distribution(matrix))[1 : number + 1], lag_ps)
+    slowest[: len(found)] = found
+    return slowest
+
+
+def flux(
+    matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"]
+) -> Float[np.ndarray, "state state"]:
+    """Stationary flux `pi_i T_ij` from each state to each other one; the diagonal is zero."""
+    result = stationary[:, None] * matrix
+    np.fill_diagonal(result, 0.0)
+    return result
+
+
+def mean_first_passage(matrix: Float[np.ndarray, "state state"], lag_ps: float) -> Float[np.ndarray, "state state"]:
+    """Mean time in ps from each state to first reach each other one; zero on the diagonal.
+
+    For a target j the times m solve `m_i = lag + sum_{k != j} T_ik m_k`.
+    """
+    n = len(matrix)
+    passage = np.zeros((n, n))
+    for target in range(n):
+        others = np.delete(np.arange(n), target)
+        system = np.eye(n - 1) - matrix[np.ix_(others, others)]
+        passage[others, target] = np.linalg.solve(system, np.full(n - 1, lag_ps))
+    return passage
+
+
+def count_transitions(
+    states: Int[np.ndarray, "frame"], trajectory: Int[np.ndarray, "frame"], units: Int[np.ndarray, "frame"]
+) -> Float[np.ndarray, "unit"]:
+    """Number of changes between states from one frame to the next, in each bootstrap unit."""
+    n_units = int(units.max(initial=-1)) + 1
+    changed = (states[:-1] != states[1:]) & (trajectory[:-1] == trajectory[1:])
+    return np.bincount(units[:-1][changed], minlength=n_units).astype(np.float64)

@@ -1,0 +1,165 @@
+"""One pass over trajectories: what every metric needs, as compact arrays with one row a frame.
+
+Positions are read block by block and let go; what stays is some 60 bytes a frame, so 10^6 frames fit anywhere.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mdgen.data.trajectories import TrajectorySet
+from mdgen.errors import MdgenError
+from mdgen.evaluation.intervals import unit_ids
+from mdgen.evaluation.structure import CHECKS, StructureChecks
+from mdgen.geometry.dihedrals import dihedral_angles
+from mdgen.molecule.torsions import Torsion, torsion_atoms
+from mdgen.progress import Progress
+
+Projection = Callable[[Tensor], Tensor]
+"""Positions `(frame, atom, 3)` to slow coordinates, `(frame, channel)` or `(frame, token, channel)`."""
+
+BLOCK_VALUES = 3_000_000
+"""Coordinates read at a time: 12 MB."""
+
+
+@dataclass(frozen=True)
+class Observables:
+    """Per-frame arrays of some trajectories, one after the other.
+
+    Args:
+        lengths: frames of each trajectory.
+        frame_spacing_ps: time between frames.
+        columns: arrays whose first axis is the frame: `torsions`, `structure`, `psi`, later `tica` and `states`.
+    """
+
+    lengths: tuple[int, ...]
+    frame_spacing_ps: float
+    columns: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of all trajectories together."""
+        return sum(self.lengths)
+
+    @property
+    def length_ns(self) -> float:
+        """Simulated time of all trajectories together."""
+        return self.n_frames * self.frame_spacing_ps / 1000
+
+    @property
+    def units(self) -> Int[np.ndarray, "frame"]:
+        """The bootstrap unit of each frame."""
+        return unit_ids(self.lengths)
+
+    @property
+    def trajectory(self) -> Int[np.ndarray, "frame"]:
+        """The trajectory of each frame."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def slices(self) -> Iterator[slice]:
+        """Where each trajectory lies in the columns."""
+        start = 0
+        for length in self.lengths:
+            yield slice(start, start + length)
+            start += length
+
+    def take(self, frames: Int[np.ndarray, "frame"], lengths: tuple[int, ...]) -> "Observables":
+        """Trajectories of these `lengths`, made of the given frames in the given order."""
+        return replace(self, lengths=lengths, columns={name: column[frames] for name, column in self.columns.items()})
+
+    def with_columns(self, **columns: np.ndarray) -> "Observables":
+        """The same frames with further columns."""
+        return replace(self, columns={**self.columns, **columns})
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What is measured on each frame.
+
+    Args:
+        torsions: the torsions, in the order of the column.
+        checks: the structure checks.
+        projection: slow coordinates of a frame, or None.
+        structure_work: at most so many distances and angles are measured for structure; beyond that every k-th frame is
+            checked and the rest of the column is NaN.
+    """
+
+    torsions: tuple[Torsion, ...]
+    checks: StructureChecks
+    projection: Projection | None = None
+    structure_work: float = 4e9
+
+    def structure_stride(self, n_frames: int) -> int:
+        """Every how many frames the structure is checked."""
+        terms = len(self.checks.bonds) + len(self.checks.angles) + len(self.checks.pairs)
+        return max(1, round(n_frames * terms / self.structure_work))
+
+    def observe(self, trajectories: TrajectorySet, stride: int, label: str) -> Observables:
+        """Measure every `stride`-th frame of all trajectories.
+
+        Raises:
+            MdgenError: if a frame holds coordinates that are not finite, naming the trajectory and the frame.
+        """
+        lengths = tuple(-(-length // stride) for length in trajectories.lengths)
+        total = sum(lengths)
+        every = self.structure_stride(total)
+        progress = Progress(label, total)
+        parts: dict[str, list[np.ndarray]] = {}
+        done = 0
+        for index in range(len(trajectories)):
+            for first, positions in _blocks(trajectories, index, stride):
+                for name, column in self._measure(positions, first, every).items():
+                    parts.setdefault(name, []).append(column)
+                done += len(positions)
+                progress.update(done)
+        columns = {name: np.concatenate(blocks) for name, blocks in parts.items()}
+        return Observables(lengths, trajectories.frame_spacing_ps * stride, columns)
+
+    @torch.no_grad()
+    def _measure(self, positions: Tensor, first: int, every: int) -> dict[str, np.ndarray]:
+        torsions = dihedral_angles(positions, torsion_atoms(self.torsions))
+        structure = np.full((len(positions), len(CHECKS)), np.nan, dtype=np.float32)
+        offset = -first % every
+        structure[offset::every] = self.checks.measure(positions[offset::every]).numpy()
+        columns = {"torsions": torsions.numpy(), "structure": structure}
+        if self.projection is not None:
+            columns["psi"] = self.projection(positions).reshape(len(positions), -1).float().numpy()
+        return columns
+
+
+def _blocks(trajectories: TrajectorySet, index: int, stride: int) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of one trajectory with the number, counted in strides, of their first frame."""
+    length = trajectories.lengths[index]
+    frames = max(1, BLOCK_VALUES // (3 * trajectories.molecule.n_atoms))
+    for start in range(0, length, frames * stride):
+        block = np.asarray(trajectories.positions(index, start, min(start + frames * stride, length), stride))
+        positions = torch.from_numpy(np.array(block, dtype=np.float32))
+        finite = torch.isfinite(positions).all(-1).all(-1)
+        if not finite.all():
+            bad = start + int((~finite).nonzero()[0]) * stride
+            raise MdgenError(
+                f"frame {bad} of {trajectories.names[index]} holds coordinates that are not finite; "
+                "cut the trajectory before that frame"
+            )
+        yield start // stride, positions
+
+
+def sample_positions(trajectories: TrajectorySet, frames: int) -> Tensor:
+    """About `frames` frames spread evenly over all trajectories, in nm, `(frame, atom, 3)`."""
+    stride = max(1, sum(trajectories.lengths) // frames)
+    parts = [
+        block
+        for index in range(len(trajectories))
+        for _, block in _blocks(trajectories, index, min(stride, max(1, trajectories.lengths[index])))
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,106 @@
+"""Before measuring: the same molecule, one frame spacing, ideal values, and what can be measured at all."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mdgen.data.trajectories import TrajectorySet
+from mdgen.errors import MdgenError
+from mdgen.evaluation.observables import Observer, Projection, sample_positions
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.structure import fit_checks
+from mdgen.molecule.topology import Molecule
+from mdgen.molecule.torsions import KINDS, Torsion, torsions
+
+IDEAL_FRAMES = 2000
+"""Frames of the reference from which ideal bonds and angles are taken."""
+
+LARGEST_STRIDE = 1000
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the trajectories will be read.
+
+    Args:
+        observer: what is measured on each frame.
+        strides: of the reference, the generated trajectories, and the replicate if one was given.
+        frame_spacing_ps: common to all after striding.
+        notes: for the reader.
+    """
+
+    observer: Observer
+    strides: tuple[int, ...]
+    frame_spacing_ps: float
+    notes: tuple[str, ...]
+
+
+def prepare(
+    reference: TrajectorySet,
+    others: dict[str, TrajectorySet],
+    projection: Projection | None,
+    settings: Settings,
+) -> Preparation:
+    """Check that the trajectories can be compared, and decide how.
+
+    Args:
+        reference: of the molecule.
+        others: the generated trajectories and perhaps a replicate, by what messages call them.
+        projection: slow coordinates, or None.
+        settings: of the evaluation.
+
+    Raises:
+        MdgenError: if the molecules differ, saying which atoms, if a set is empty, or if no multiple of the frame
+            spacings is common.
+    """
+    everything = {"the reference": reference, **others}
+    for name, trajectories in everything.items():
+        reference.molecule.require_same(trajectories.molecule, name)
+        if sum(trajectories.lengths) < 2:
+            raise MdgenError(f"{name} holds {sum(trajectories.lengths)} frames; give at least two")
+    strides, spacing = common_strides([t.frame_spacing_ps for t in everything.values()])
+    notes = [
+        f"{name}: every {_ordinal(stride)} frame is used, so that all trajectories have a frame every {spacing:g} ps."
+        for (name, _), stride in zip(everything.items(), strides, strict=True)
+        if stride > 1
+    ]
+    found, reason = _torsions(reference.molecule)
+    if reason:
+        notes.append(reason)
+    checks = fit_checks(reference.molecule, sample_positions(reference, IDEAL_FRAMES))
+    observer = Observer(found, checks, projection, settings.structure_work)
+    for (name, trajectories), stride in zip(everything.items(), strides, strict=True):
+        every = observer.structure_stride(sum(trajectories.lengths) // stride)
+        if every > 1:
+            notes.append(f"{name}: bonds, angles, chirality and clashes are checked on every {_ordinal(every)} frame.")
+    return Preparation(observer, strides, spacing, tuple(notes))
+
+
+def common_strides(spacings_ps: list[float]) -> tuple[tuple[int, ...], float]:
+    """How many frames of each make their least common spacing, and that spacing in ps.
+
+    >>> common_strides([1.0, 2.5])
+    ((5, 2), 5.0)
+
+    Raises:
+        MdgenError: if no spacing up to 1000 frames of the first is common.
+    """
+    exact = [Fraction(spacing).limit_denominator(100_000) for spacing in spacings_ps]
+    for multiple in range(1, LARGEST_STRIDE + 1):
+        common = exact[0] * multiple
+        if all((common / spacing).denominator == 1 for spacing in exact):
+            return tuple(int(common / spacing) for spacing in exact), float(common)
+    shown = " ps and ".join(f"{spacing:g}" for spacing in spacings_ps)
+    raise MdgenError(f"frame spacings of {shown} ps have no common multiple; save frames at multiples of one spacing")
+
+
+def _torsions(molecule: Molecule) -> tuple[tuple[Torsion, ...], str]:
+    try:
+        found = torsions(molecule, KINDS)
+    except MdgenError as error:
+        return (), f"No torsions are judged: {error}."
+    return found, "" if found else "No torsions are judged: this molecule has none."
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"

@@ -1,0 +1,62 @@
+"""What can be chosen about an evaluation, and the bounds its acceptance is held against."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the measuring is done; the defaults follow the field's protocol.
+
+    Args:
+        lag_ps: of the Markov state model; ten frames where None.
+        tica_lag_ps: of TICA.
+        n_states: k-means states of the Markov state model; 100, or 50 for less than 50 ns of reference, where None.
+        n_timescales: slowest timescales reported.
+        torsion_bins: of each torsion, over [-pi, pi].
+        pair_bins: along each axis of pairs of torsions and of TICA components.
+        free_energy_bins: of the slow coordinate.
+        free_energy_pair_bins: along phi and along psi.
+        free_energy_below_kT: depth to which free energies are compared.
+        broken_bond_nm: a bond further than this from its ideal length is broken.
+        broken_angle_deg: the same for angles.
+        structure_work: most distances and angles measured for structure; beyond it every k-th frame is checked.
+        resamples: of every bootstrap.
+        seed: of the bootstrap, of k-means and of the random rows.
+    """
+
+    lag_ps: float | None = None
+    tica_lag_ps: float = 100.0
+    n_states: int | None = None
+    n_timescales: int = 3
+    torsion_bins: int = 100
+    pair_bins: int = 50
+    free_energy_bins: int = 50
+    free_energy_pair_bins: int = 36
+    free_energy_below_kT: float = 5.0
+    broken_bond_nm: float = 0.03
+    broken_angle_deg: float = 30.0
+    structure_work: float = 4e9
+    resamples: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the generated trajectories must keep to.
+
+    Args:
+        free_energy_psi1_rmse_kT: RMSE of the free energy over the slowest coordinate.
+        torsion_jsd_over_replicate: mean torsion distance over that of the held-out replicate, at equal frames.
+        timescale_relative: relative difference of the two slowest timescales, unless inside the reference's interval.
+        broken_bonds: share of frames with a broken bond.
+        clash_share_over_md: share of frames with a clash over the reference's.
+        least_clash_share: the reference's share counts as at least this, so that the ratio to a reference that (nearly)
+            never clashes still means something.
+    """
+
+    free_energy_psi1_rmse_kT: float = 0.2
+    torsion_jsd_over_replicate: float = 3.0
+    timescale_relative: float = 0.1
+    broken_bonds: float = 0.01
+    clash_share_over_md: float = 2.0
+    least_clash_share: float = 1e-3

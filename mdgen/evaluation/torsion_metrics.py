@@ -1,0 +1,112 @@
+"""Distances between the torsion distributions of two sets of trajectories, one number a torsion, a pair and a kind."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mdgen.evaluation.distributions import angle_bins, histograms, jensen_shannon
+from mdgen.evaluation.free_energy import free_energy_rmse
+from mdgen.evaluation.intervals import centred_interval, resampled
+from mdgen.evaluation.observables import Observables
+from mdgen.evaluation.settings import Settings
+from mdgen.molecule.torsions import Torsion
+from mdgen.results import Estimate
+
+GROUPS = {
+    "all": ("backbone", "omega", "side_chain"),
+    "backbone": ("backbone",),
+    "omega": ("omega",),
+    "side_chain": ("side_chain",),
+    "methyl": ("methyl",),
+}
+"""Kinds of torsion averaged together. Methyl rotors, alike but for the names of their hydrogens, stay out of `all`."""
+
+
+class TorsionMetrics:
+    """Judges rows against the torsions of one target.
+
+    Args:
+        target: what rows are compared with.
+        torsions: in the order of the `torsions` column.
+        settings: bins and resamples.
+    """
+
+    def __init__(self, target: Observables, torsions: Sequence[Torsion], settings: Settings) -> None:
+        self.torsions, self.settings = torsions, settings
+        self.pairs = ramachandran_pairs(torsions)
+        self._single = self._single_histograms(target)
+        self._pair = [pair_histograms(target, pair, settings.pair_bins) for _, pair in self.pairs]
+        self._landscape = [pair_histograms(target, pair, settings.free_energy_pair_bins) for _, pair in self.pairs]
+
+    def __call__(self, row: Observables) -> dict[str, Estimate]:
+        """`torsion_jsd/NAME`, `torsion_jsd/GROUP`, `torsion_pair_jsd/RESIDUE` and `free_energy_rmse_kT/phi_psi`."""
+        if not self.torsions:
+            return {}
+        return {**self._distances(row), **self._pairs(row)}
+
+    def _distances(self, row: Observables) -> dict[str, Estimate]:
+        rng = np.random.default_rng(self.settings.seed)
+        values, samples = resampled(
+            jensen_shannon, self._single, self._single_histograms(row), self.settings.resamples, rng
+        )
+        result = {}
+        for group, kinds in GROUPS.items():
+            members = [i for i, torsion in enumerate(self.torsions) if torsion.kind in kinds]
+            if members:
+                result[f"torsion_jsd/{group}"] = centred_interval(values[members].mean(), samples[:, members].mean(1))
+        for i, torsion in enumerate(self.torsions):
+            result[f"torsion_jsd/{torsion.name}"] = centred_interval(values[i], samples[:, i])
+        return result
+
+    def _pairs(self, row: Observables) -> dict[str, Estimate]:
+        result: dict[str, Estimate] = {}
+        settings = self.settings
+        for name, bins, metric, references in (
+            ("torsion_pair_jsd", settings.pair_bins, jensen_shannon, self._pair),
+            ("free_energy_rmse_kT/phi_psi", settings.free_energy_pair_bins, self._rmse, self._landscape),
+        ):
+            rng = np.random.default_rng(settings.seed)
+            found = [
+                resampled(metric, reference, pair_histograms(row, pair, bins), settings.resamples, rng)
+                for (_, pair), reference in zip(self.pairs, references, strict=True)
+            ]
+            if not found:
+                continue
+            mean, samples = np.mean([v for v, _ in found]), np.mean([s for _, s in found], axis=0)
+            result[name if "/" in name else f"{name}/all"] = centred_interval(float(mean), samples)
+            for (residue, _), (value, drawn) in zip(self.pairs, found, strict=True):
+                result[f"{name}{' ' if '/' in name else '/'}{residue}"] = centred_interval(float(value), drawn)
+        return result
+
+    def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
+        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
+
+    def _single_histograms(self, row: Observables) -> np.ndarray:
+        units, bins = row.units, self.settings.torsion_bins
+        return np.stack(
+            [
+                histograms(angle_bins(row["torsions"][:, i], bins), units, bins, int(units.max()) + 1)
+                for i in range(len(self.torsions))
+            ]
+            or [np.zeros((int(units.max()) + 1, bins))],
+            axis=1,
+        )
+
+
+def ramachandran_pairs(torsions: Sequence[Torsion]) -> list[tuple[str, tuple[int, int]]]:
+    """Residues that have both phi and psi: a label and the columns of the two."""
+    pairs = []
+    for column, torsion in enumerate(torsions):
+        if torsion.name.startswith("phi "):
+            label = torsion.name.removeprefix("phi ")
+            partner = [i for i, other in enumerate(torsions) if other.name == f"psi {label}"]
+            pairs += [(label, (column, other)) for other in partner]
+    return pairs
+
+
+def pair_histograms(row: Observables, pair: tuple[int, int], bins: int) -> np.ndarray:
+    """Counts of two torsions, bins flattened row by row, in each bootstrap unit."""
+    units = row.units
+    first, second = (angle_bins(row["torsions"][:, column], bins) for column in pair)
+    flat = first * bins + second
+    return histograms(flat, units, bins * bins, int(units.max()) + 1)

@@ -1,0 +1,161 @@
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from mdgen.data.trajectories import TrajectorySet
+from mdgen.errors import MdgenError
+from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
+from mdgen.molecule.topology import Molecule
+from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, changed, molecule, positions, rotated, toy_set
+
+SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=30, resamples=50)
+
+
+@pytest.fixture(scope="module")
+def reference() -> TrajectorySet:
+    return toy_set(6, seed=1)
+
+
+@pytest.fixture(scope="module")
+def other() -> TrajectorySet:
+    return toy_set(6, seed=2)
+
+
+@pytest.fixture(scope="module")
+def result(reference: TrajectorySet, other: TrajectorySet) -> Evaluation:
+    return evaluate(reference, other, replicate=toy_set(6, seed=3), settings=SETTINGS)
+
+
+def value(result: Evaluation, row: str, metric: str) -> float:
+    return result.rows[row].metrics[metric].value
+
+
+def test_dynamics_of_the_same_law_passes_every_bound(result: Evaluation) -> None:
+    assert [line.name for line in result.acceptance if not line.holds] == []
+    for metric in ("torsion_jsd/all", "torsion_pair_jsd/all", "tica_jsd/0", "free_energy_rmse_kT/psi_1"):
+        assert result.rows["generated"].metrics[metric].low <= value(result, "replicate", metric) * 1.5
+
+
+def test_timescales_are_those_of_the_chain(result: Evaluation) -> None:
+    exact = np.sort(-1 / np.log(np.sort(np.linalg.eigvals(TRANSITIONS).real)[:2]))[::-1]
+    for mode in range(2):
+        estimate = result.rows["generated"].metrics[f"timescale_ps/{mode + 1}"]
+        # the interval is of the sampling; states that cut a well across add a bias of a few per cent
+        assert estimate.low * 0.9 < exact[mode] < estimate.high * 1.1
+
+
+def test_rows_have_as_many_frames_and_the_shuffled_one_has_no_memory(result: Evaluation) -> None:
+    assert result.rows["generated"].frames == result.rows["replicate"].frames == result.rows["shuffled"].frames
+    for metric in ("torsion_jsd/all", "torsion_pair_jsd/all", "free_energy_rmse_kT/psi_1", "bond_rms_nm"):
+        assert value(result, "shuffled", metric) == pytest.approx(value(result, "replicate", metric))
+    assert value(result, "shuffled", "timescale_ps/1") < 0.2 * value(result, "replicate", "timescale_ps/1")
+
+
+def with_noise_in_psi(frames: np.ndarray) -> np.ndarray:
+    angles = np.radians(25) * np.random.default_rng(0).normal(size=len(frames))
+    return rotated(frames.astype(np.float64), PSI, angles)
+
+
+def with_mirrored(frames: np.ndarray) -> np.ndarray:
+    frames[::100] *= [1, 1, -1]
+    return frames
+
+
+def with_stretched_bond(frames: np.ndarray) -> np.ndarray:
+    frames[:, 5] += 0.04 * (frames[:, 5] - frames[:, 4]) / 0.123
+    return frames
+
+
+def test_each_fault_is_caught_by_the_metric_that_should(reference: TrajectorySet, other: TrajectorySet) -> None:
+    noisy = evaluate(reference, changed(other, with_noise_in_psi), settings=SETTINGS)
+    assert value(noisy, "generated", "torsion_jsd/psi ALA2") > 2 * value(noisy, "replicate", "torsion_jsd/psi ALA2")
+    assert value(noisy, "generated", "torsion_jsd/phi ALA2") < 2 * value(noisy, "replicate", "torsion_jsd/phi ALA2")
+    mirrored = evaluate(reference, changed(other, with_mirrored), settings=SETTINGS)
+    assert value(mirrored, "generated", "chirality_error_share") == pytest.approx(0.01, abs=0.002)
+    assert value(mirrored, "replicate", "chirality_error_share") == 0
+    stretched = evaluate(reference, changed(other, with_stretched_bond), settings=SETTINGS)
+    assert value(stretched, "generated", "broken_bond_share") > 0.9
+    assert "broken_bonds" in [line.name for line in stretched.acceptance if not line.holds]
+
+
+def test_a_projection_takes_the_place_of_tica(reference: TrajectorySet, other: TrajectorySet) -> None:
+    calls = []
+
+    def end_to_end(frames: torch.Tensor) -> torch.Tensor:
+        calls.append(len(frames))
+        return torch.linalg.vector_norm(frames[:, 0] - frames[:, 18], dim=-1)[:, None, None]
+
+    result = evaluate(reference, other, projection=end_to_end, settings=SETTINGS)
+    assert sum(calls) == reference.n_frames + other.n_frames
+    axis = result.curves["psi_1_axis"]
+    assert 0.2 < axis.min() < axis.max() < 1.2
+
+
+def test_other_spacings_are_brought_to_a_common_one(reference: TrajectorySet) -> None:
+    coarse = changed(reference, lambda frames: frames[::3])
+    coarse = TrajectorySet.from_arrays(
+        coarse.molecule, 1.5, [np.array(coarse.positions(i)) for i in range(len(coarse))]
+    )
+    result = evaluate(reference, coarse, settings=SETTINGS)
+    assert result.settings["frame_spacing_ps"] == 3.0
+    assert any("every 3th frame" in note or "every 3rd frame" in note for note in result.notes)
+    irrational = TrajectorySet.from_arrays(molecule(), np.pi, [np.array(reference.positions(0))])
+    with pytest.raises(MdgenError, match="no common multiple"):
+        evaluate(reference, irrational, settings=SETTINGS)
+
+
+def test_another_molecule_is_refused_naming_the_atoms(reference: TrajectorySet) -> None:
+    topology = molecule().topology.copy()
+    topology.atom(9).name = "HX"
+    wrong = TrajectorySet.from_arrays(Molecule.from_mdtraj(topology), 1.0, [np.array(reference.positions(0))])
+    with pytest.raises(MdgenError, match=r"generated.*HX"):
+        evaluate(reference, wrong, settings=SETTINGS)
+
+
+def test_frames_that_are_not_finite_are_refused_naming_the_frame(reference: TrajectorySet) -> None:
+    broken = np.array(reference.positions(0))
+    broken[17, 3, 1] = np.nan
+    with pytest.raises(MdgenError, match="frame 17"):
+        evaluate(reference, TrajectorySet.from_arrays(molecule(), 1.0, [broken]), settings=SETTINGS)
+
+
+def test_too_few_frames_for_kinetics_still_give_the_rest(reference: TrajectorySet) -> None:
+    short = changed(reference, lambda frames: frames[:8])
+    result = evaluate(short, short, settings=Settings(resamples=20))
+    assert "torsion_jsd/all" in result.rows["generated"].metrics
+    assert "timescale_ps/1" not in result.rows["generated"].metrics
+    assert any("longer" in note for note in result.notes)
+
+
+def test_a_single_frame_set_is_refused(reference: TrajectorySet) -> None:
+    with pytest.raises(MdgenError, match="at least"):
+        evaluate(reference, changed(reference.select([0]), lambda frames: frames[:1]), settings=SETTINGS)
+
+
+def test_a_molecule_without_torsions_is_judged_by_its_structure() -> None:
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("HOH", topology.add_chain())
+    atoms = [topology.add_atom(n, mdtraj.element.get_by_symbol(n[0]), residue) for n in ("O", "H1", "H2")]
+    topology.add_bond(atoms[0], atoms[1])
+    topology.add_bond(atoms[0], atoms[2])
+    start = np.array([[0, 0, 0], [0.096, 0, 0], [-0.024, 0.093, 0]])
+    rng = np.random.default_rng(0)
+    arrays = [(start + 0.001 * rng.normal(size=(200, 3, 3))).astype(np.float32) for _ in range(4)]
+    water = TrajectorySet.from_arrays(Molecule.from_mdtraj(topology), 1.0, arrays)
+    result = evaluate(water, water, settings=Settings(resamples=20))
+    assert value(result, "generated", "broken_bond_share") == 0
+    assert any("no torsions" in note.lower() for note in result.notes)
+
+
+def test_a_missed_bound_fails(reference: TrajectorySet, other: TrajectorySet) -> None:
+    result = evaluate(reference, other, settings=SETTINGS, bounds=Bounds(torsion_jsd_over_replicate=1e-3))
+    assert [line.holds for line in result.acceptance if line.name == "torsion_jsd_over_replicate"] == [False]
+
+
+def test_the_toy_has_the_torsions_it_says() -> None:
+    turned = rotated(positions()[None], PHI, np.array([0.4]))
+    both = mdtraj.compute_dihedrals(
+        mdtraj.Trajectory(np.concatenate([positions()[None], turned]), molecule().topology), [PHI, PSI]
+    )
+    assert both[1] - both[0] == pytest.approx([0.4, 0], abs=1e-5)

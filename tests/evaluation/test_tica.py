@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from mdgen.evaluation.tica import fit_tica, torsion_features
+
+
+def ornstein_uhlenbeck(timescales: list[float], n: int, rng: np.random.Generator) -> np.ndarray:
+    """Independent processes of unit variance, one a column."""
+    decay = np.exp(-1 / np.array(timescales))
+    noise = rng.normal(size=(n, len(timescales))) * np.sqrt(1 - decay**2)
+    values = np.empty_like(noise)
+    values[0] = rng.normal(size=len(timescales))
+    for i in range(1, n):
+        values[i] = decay * values[i - 1] + noise[i]
+    return values
+
+
+def test_mixed_ornstein_uhlenbeck_processes_are_unmixed() -> None:
+    rng = np.random.default_rng(0)
+    hidden = [ornstein_uhlenbeck([50.0, 10.0, 2.0], 20_000, rng) for _ in range(4)]
+    mixing = rng.normal(size=(3, 3))
+    seen = [x @ mixing + 5 for x in hidden]
+    fit = fit_tica(lambda: iter(seen), lag_frames=5, modes=2)
+    assert fit is not None
+    # standard error of an autocorrelation with 80,000 frames and t = 50: about 0.01
+    assert fit.eigenvalues == pytest.approx([np.exp(-5 / 50), np.exp(-5 / 10)], abs=0.03)
+    projected = np.concatenate([fit.project(x) for x in seen])
+    truth = np.concatenate(hidden)
+    for mode in range(2):
+        assert abs(np.corrcoef(projected[:, mode], truth[:, mode])[0, 1]) > 0.99
+    np.testing.assert_allclose(projected.var(0), 1, rtol=0.05)
+
+
+def test_features_without_variance_are_no_coordinates() -> None:
+    rng = np.random.default_rng(1)
+    features = np.concatenate([ornstein_uhlenbeck([20.0], 5000, rng), np.ones((5000, 2))], axis=1)
+    fit = fit_tica(lambda: iter([features]), 3, modes=3)
+    assert fit is not None
+    assert len(fit.eigenvalues) == 1
+
+
+def test_nothing_longer_than_the_lag_gives_none() -> None:
+    assert fit_tica(lambda: iter([np.random.default_rng(2).normal(size=(5, 2))]), 5, 2) is None
+
+
+def test_torsion_features_are_periodic() -> None:
+    angles = np.random.default_rng(3).normal(size=(4, 3))
+    np.testing.assert_allclose(torsion_features(angles), torsion_features(angles + 2 * np.pi), atol=1e-12)
