@@ -82,8 +82,7 @@ class Langevin:
 
     def __post_init__(self) -> None:
         _require_positive("timestep_fs", self.timestep_fs)
-        given = [self.temperature_K] if isinstance(self.temperature_K, int | float) else list(self.temperature_K)
-        for temperature in given:
+        for temperature in [self.temperature_K] if isinstance(self.temperature_K, int | float) else self.temperature_K:
             _require_not_negative("temperature_K", temperature)
         _require_not_negative("friction_per_ps", self.friction_per_ps)
 
@@ -91,6 +90,22 @@ class Langevin:
     def timestep_ps(self) -> float:
         """Length of a step in ps."""
         return self.timestep_fs * FEMTOSECOND
+
+    @property
+    def temperatures(self) -> float | list[float]:
+        """The temperature in K of all replicas, or a list of one each."""
+        given = self.temperature_K
+        return float(given) if isinstance(given, int | float) else [float(value) for value in given]
+
+    @property
+    def settings(self) -> dict[str, str | float | list[float]]:
+        """What a run must keep to be the same run."""
+        return {
+            "integrator": type(self).__name__,
+            "timestep_fs": self.timestep_fs,
+            "temperature_K": self.temperatures,
+            "friction_per_ps": self.friction_per_ps,
+        }
 
     def step(
         self, state: State, masses: Float[Tensor, "atom"], potential: Potential, generator: torch.Generator

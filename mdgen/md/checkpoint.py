@@ -1,0 +1,79 @@
+"""Checkpoints of a simulation: the engine's state and how far it is, in safetensors.
+
+A checkpoint is written aside and renamed, and the one before it is kept: whatever happens, one of the two is whole.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.files import writable, write_aside
+
+_CURRENT, _PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stands.
+
+    Args:
+        engine: `Engine.state_dict`.
+        frames_done: frames of equilibration and production done.
+        frames_stored: frames that the store held then.
+        identity: the settings that a continuation must share.
+    """
+
+    engine: dict[str, Tensor]
+    frames_done: int
+    frames_stored: int
+    identity: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into `folder` and keep the last one beside it."""
+    about = {
+        "frames_done": checkpoint.frames_done,
+        "frames_stored": checkpoint.frames_stored,
+        "identity": checkpoint.identity,
+    }
+    content = safetensors.torch.save(
+        {name: value.contiguous() for name, value in checkpoint.engine.items()}, {"mdgen": json.dumps(about)}
+    )
+    if (folder / _CURRENT).is_file():
+        with writable(folder):
+            os.replace(folder / _CURRENT, folder / _PREVIOUS)
+    write_aside(folder / _CURRENT, content)
+
+
+def checkpoints(folder: Path) -> Iterator[Checkpoint]:
+    """The checkpoints in `folder` that can be read, newest first."""
+    for name in (_CURRENT, _PREVIOUS):
+        try:
+            with safetensors.safe_open(folder / name, framework="pt") as file:
+                about = json.loads(file.metadata()["mdgen"])
+                engine = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
+            yield Checkpoint(engine, about["frames_done"], about["frames_stored"], about["identity"])
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+            continue
+
+
+def require_same_run(folder: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise unless a run with settings `asked` continues the one with settings `found`.
+
+    Raises:
+        MdgenError: naming the first setting that differs.
+    """
+    for key in asked:
+        if found.get(key) != asked[key]:
+            raise MdgenError(
+                f"{folder} holds a simulation with {key} {found.get(key)!r}, but {asked[key]!r} is asked for; "
+                "name another folder, or restore that setting to continue it"
+            )

@@ -1,0 +1,102 @@
+"""What drives a simulation: something that holds many replicas and moves them on, whatever it is made of."""
+
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.interfaces import State
+from mdgen.md.integrators import Langevin
+from mdgen.md.kernel_engine import KernelEngine
+from mdgen.md.kernels.replica_kernel import MOST_ATOMS
+from mdgen.md.parameters import ForceFieldParameters
+from mdgen.md.torch_engine import TorchEngine
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Replicas of one molecule in motion.
+
+    How the steps are cut into calls never changes a bit of the result. A replica that blows up goes on as NaN and
+    harms no other; nobody but the caller looks.
+    """
+
+    @property
+    def n_replicas(self) -> int:
+        """How many copies."""
+        ...
+
+    @property
+    def timestep_ps(self) -> float:
+        """Length of a step."""
+        ...
+
+    @property
+    def temperature_K(self) -> float | list[float]:
+        """What it was made for: one for all, or one a replica."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, str | float | list[float]]:
+        """All that decides the trajectory beside force field, start and random numbers."""
+        ...
+
+    def prepare(self, state: State) -> None:
+        """Go on from `state`."""
+        ...
+
+    def set_temperature(self, temperature_K: float | list[float]) -> None:
+        """Change the thermostat's temperature from here on."""
+        ...
+
+    def advance(self, n_steps: int) -> State:
+        """Move on, and say where that leads."""
+        ...
+
+    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
+        """Move on by `n_frames * steps_per_frame` steps; float32 positions in nm after each `steps_per_frame`."""
+        ...
+
+    def potential_energy(self) -> Float[np.ndarray, "replica"]:
+        """Potential energy in kJ/mol now."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of all that a bitwise continuation needs, random numbers included."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave."""
+        ...
+
+
+def make_engine(
+    parameters: ForceFieldParameters,
+    integrator: Langevin,
+    n_replicas: int,
+    generator: torch.Generator,
+    kind: Literal["auto", "kernel", "torch"] = "auto",
+    precision: Literal["single", "double"] = "single",
+    threads: int | None = None,
+    device: str = "cpu",
+) -> Engine:
+    """The engine for a molecule.
+
+    Args:
+        parameters: the force field.
+        integrator: time step, temperature and friction.
+        n_replicas: how many copies.
+        generator: seeds the engine's random numbers.
+        kind: `kernel` is compiled for processors, `torch` runs wherever torch does; `auto` takes the kernel on the CPU
+            for molecules that it takes.
+        precision: of positions and forces.
+        threads: of the kernel; None for torch's number.
+        device: of the torch engine.
+    """
+    if kind == "auto":
+        kind = "kernel" if device == "cpu" and parameters.n_atoms <= MOST_ATOMS else "torch"
+    if kind == "kernel":
+        return KernelEngine(parameters, integrator, n_replicas, generator, precision, threads)
+    return TorchEngine(parameters, integrator, n_replicas, generator, precision, device)

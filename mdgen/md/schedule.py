@@ -1,0 +1,97 @@
+"""A run counted in frames: how many steps lie between them, what is equilibration, and how warm each part is."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from mdgen.errors import MdgenError
+from mdgen.units import NANOSECOND
+
+_STAGES = 20
+"""Parts of the equilibration; temperature changes between them only."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The plan of a run; make one with `plan`.
+
+    Args:
+        steps_per_frame: time steps between two frames.
+        equilibration_frames: frames' worth of motion that is thrown away.
+        production_frames: frames to keep.
+        temperature_K: of the production, one for all or one a replica.
+        anneal_temperature_K: of the first half of the equilibration; None for `temperature_K`. The third quarter
+            cools down in steps, the last quarter is at `temperature_K`.
+    """
+
+    steps_per_frame: int
+    equilibration_frames: int
+    production_frames: int
+    temperature_K: float | list[float]
+    anneal_temperature_K: float | None = None
+
+    @property
+    def total_frames(self) -> int:
+        """Equilibration and production."""
+        return self.equilibration_frames + self.production_frames
+
+    def stage_end(self, frame: int) -> int:
+        """The frame up to which the temperature of `frame` lasts and no other part of the run begins."""
+        if frame >= self.equilibration_frames:
+            return self.total_frames
+        stage = self._stage(frame)
+        return next(f for f in range(frame + 1, self.equilibration_frames + 1) if self._stage(f) > stage)
+
+    def temperature(self, frame: int) -> float | list[float]:
+        """Temperature in K of the motion that follows `frame`."""
+        if self.anneal_temperature_K is None or frame >= self.equilibration_frames:
+            return self.temperature_K
+        warmth = min(1.0, max(0.0, 3 - 4 * self._stage(frame) / _STAGES))  # 1 to the half, 0 from three quarters
+
+        def mixed(target: float) -> float:
+            return target + warmth * (self.anneal_temperature_K - target)  # type: ignore[operator]
+
+        if isinstance(self.temperature_K, list):
+            return [mixed(target) for target in self.temperature_K]
+        return mixed(self.temperature_K)
+
+    def _stage(self, frame: int) -> int:
+        return frame * _STAGES // self.equilibration_frames
+
+
+def plan(
+    length_ns: float,
+    equilibration_ns: float,
+    save_ps: float,
+    timestep_ps: float,
+    temperature_K: float | list[float],
+    anneal_temperature_K: float | None = None,
+) -> Schedule:
+    """The schedule of a run; lengths that are no whole number of frames are rounded up.
+
+    >>> plan(0.01, 0.002, save_ps=0.5, timestep_ps=0.002, temperature_K=300.0)
+    Schedule(steps_per_frame=250, equilibration_frames=4, production_frames=20, temperature_K=300.0, ...)
+
+    Raises:
+        MdgenError: if `save_ps` is no multiple of the time step, or a length or temperature makes no sense.
+    """
+    if not length_ns > 0 or not equilibration_ns >= 0:
+        raise MdgenError(
+            f"length_ns is {length_ns} and equilibration_ns {equilibration_ns}; "
+            "the first must be positive and the second not negative"
+        )
+    steps = round(save_ps / timestep_ps) if save_ps > 0 else 0
+    if steps < 1 or abs(steps * timestep_ps - save_ps) > 1e-6 * save_ps:
+        nearest = max(1, steps) * timestep_ps
+        raise MdgenError(
+            f"save_ps is {save_ps:g}, which is no multiple of the time step of {timestep_ps * 1000:g} fs; "
+            f"take {nearest:g}, for instance"
+        )
+    if anneal_temperature_K is not None:
+        if not 0 < anneal_temperature_K < float("inf"):
+            raise MdgenError(f"anneal_temperature_K is {anneal_temperature_K}, but must be a positive number, or null")
+        if equilibration_ns == 0:
+            raise MdgenError("anneal_temperature_K needs an equilibration to anneal in, but equilibration_ns is 0")
+    equilibration, production = (
+        ceil(length * NANOSECOND / save_ps * (1 - 1e-12)) for length in (equilibration_ns, length_ns)
+    )
+    return Schedule(steps, equilibration, production, temperature_K, anneal_temperature_K)
