@@ -36,6 +36,7 @@ class Molecule:
         _standardise_names(topology)
         if topology.n_bonds == 0:
             topology.create_standard_bonds()
+        _mend_terminal_acids(topology)
         return cls(topology)
 
     @classmethod
@@ -204,3 +205,20 @@ def _standardise_names(topology: mdtraj.Topology) -> None:
         if len(set(renamed)) == len(renamed):  # leave a residue alone whose names the table would make ambiguous
             for atom, name in zip(residue.atoms, renamed, strict=True):
                 atom.name = name
+
+
+def _mend_terminal_acids(topology: mdtraj.Topology) -> None:
+    # CHARMM's HT2 is the acid hydrogen at the C terminus as well as the second amine hydrogen at the N terminus; mdtraj
+    # reads both as the amine's, and would bond the acid's to the nitrogen
+    for residue in topology.residues:
+        named = {atom.name: atom for atom in residue.atoms}
+        nitrogen, hydrogen, oxygen = (named.get(name) for name in ("N", "H2", "OXT"))
+        if nitrogen is None or hydrogen is None or oxygen is None:
+            continue
+        bonded = [set(bond) for bond in topology.bonds]
+        follows = any(nitrogen in bond and any(a.name == "C" and a.residue != residue for a in bond) for bond in bonded)
+        if follows:
+            topology._bonds = [bond for bond in topology.bonds if {nitrogen, hydrogen} != set(bond)]
+            hydrogen.name = "HXT"
+            if {oxygen, hydrogen} not in bonded:
+                topology.add_bond(oxygen, hydrogen)

@@ -89,3 +89,16 @@ def test_unreadable_files_are_refused(tmp_path: Path, content: bytes | None, suf
     with pytest.raises(MdgenError, match="broken") as caught:
         Molecule.from_file(path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_acid_hydrogen_of_charmm_is_not_bonded_to_the_amine(tmp_path: Path) -> None:
+    """CHARMM calls the acid hydrogen HT2, which mdtraj takes for an amine hydrogen."""
+    acid = ("ALA", ALANINE[1] + " OXT HXT", ALANINE[2] + " C-OXT OXT-HXT")
+    expected = peptide(CAP_BEFORE, ALANINE, acid)
+    path = written_pdb(expected, tmp_path / "acid.pdb")
+    lines = [line.replace(" OXT ", " OT2 ").replace(" HXT ", " HT2 ") for line in path.open()]
+    path.write_text("".join(line for line in lines if not line.startswith("CONECT")))
+    found = Molecule.from_file(path)
+    expected.require_same(found, "what was read")
+    labels = [found.atom_label(index) for index in found.neighbours[found.n_atoms - 1]]
+    assert labels == ["ALA3-OXT (atom 26)"]

@@ -1,0 +1,170 @@
+"""Internal coordinates: bond lengths, bond angles and dihedrals along a tree of atoms, and the way back to positions.
+
+The way back places each atom by the natural extension reference frame (NeRF; Parsons et al., J. Comput. Chem. 26, 1063
+(2005)). All atoms whose references are known are placed at once, so the number of steps is the depth of the tree, not
+its size.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.geometry.dihedrals import bond_angles, bond_lengths, dihedral_angles
+
+_TURN = 2 * torch.pi
+
+
+@dataclass(frozen=True, eq=False)
+class ZMatrix:
+    """Index tables that define the internal coordinates of N atoms: N-1 lengths, N-2 angles and N-3 dihedrals.
+
+    Row n is `(a, b, c, d)`: atom d is placed at a length from c, an angle b-c-d and a dihedral a-b-c-d. The first row
+    has no references, the second only c, the third b and c; these are -1.
+
+    Atoms that hang on the same bond b-c move together when it turns. One of them has the primary dihedral; the others
+    are given relative to it, `relative_to` being its row (-1 for a primary dihedral). The atoms next to the first three
+    are relative to row 2, whose dihedral counts as zero. Primary dihedrals are in [-pi, pi]. Relative ones are in
+    [0, 2 pi): near 2/3, 1 or 4/3 pi for tetrahedral and planar groups, far from the cut.
+
+    Three atoms a, b, c on one line fix no dihedral and are outside what this can describe.
+    """
+
+    rows: Int[np.ndarray, "atom 4"]
+    relative_to: Int[np.ndarray, "dihedral"]
+
+    def __post_init__(self) -> None:
+        if len(self.rows) < 3:
+            raise MdgenError(f"internal coordinates need at least three atoms; there are {len(self.rows)}")
+        if len(self.relative_to) != len(self.rows) - 3:
+            raise ValueError("relative_to has one entry for each row from the fourth on")
+        placed: set[int] = set()
+        for number, row in enumerate(self.rows.tolist()):
+            references = row[max(0, 3 - number) : 3]
+            if not placed.issuperset(references) or len(set(references)) < len(references):
+                raise ValueError(f"row {number} refers to atoms that no earlier row places")
+            placed.add(row[3])
+        for number, other in enumerate(self.relative_to.tolist(), start=3):
+            if other != -1 and other != 2 and not (3 <= other < number and self.relative_to[other - 3] == -1):
+                raise ValueError(f"row {number} is relative to row {other}, which has no primary dihedral before it")
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms N."""
+        return len(self.rows)
+
+    @property
+    def bond_atoms(self) -> Int[np.ndarray, "bond 2"]:
+        """The pair of each bond length."""
+        return self.rows[1:, 2:]
+
+    @property
+    def angle_atoms(self) -> Int[np.ndarray, "angle 3"]:
+        """The triple of each bond angle."""
+        return self.rows[2:, 1:]
+
+    @property
+    def dihedral_atoms(self) -> Int[np.ndarray, "dihedral 4"]:
+        """The quadruple of each dihedral."""
+        return self.rows[3:]
+
+    @property
+    def is_primary(self) -> Bool[np.ndarray, "dihedral"]:
+        """Which dihedrals are absolute; the others are offsets from one of these."""
+        return self.relative_to == -1
+
+    def to_internal(
+        self, positions: Float[Tensor, "*batch atom 3"]
+    ) -> tuple[Float[Tensor, "*batch bond"], Float[Tensor, "*batch angle"], Float[Tensor, "*batch dihedral"]]:
+        """Bond lengths (nm), bond angles and dihedrals (radians) of each frame, differentiable."""
+        absolute = dihedral_angles(positions, self.dihedral_atoms)
+        relative = torch.as_tensor(~self.is_primary, device=positions.device)
+        offsets = torch.remainder(absolute - self._turned(absolute), _TURN)
+        # a float a hair below zero rounds to a whole turn
+        offsets = torch.where(offsets >= _TURN, torch.zeros_like(offsets), offsets)
+        dihedrals = torch.where(relative, offsets, absolute)
+        return bond_lengths(positions, self.bond_atoms), bond_angles(positions, self.angle_atoms), dihedrals
+
+    def to_cartesian(
+        self,
+        bonds: Float[Tensor, "*batch bond"],
+        angles: Float[Tensor, "*batch angle"],
+        dihedrals: Float[Tensor, "*batch dihedral"],
+    ) -> Float[Tensor, "*batch atom 3"]:
+        """Positions in nm, in the order of the atoms, differentiable.
+
+        The first atom lies at the origin, the second on the x axis, and the third in the xy plane. Any angle will do:
+        they need not be in the ranges of `to_internal`.
+        """
+        absolute = dihedrals + self._turned(dihedrals)
+        placed = _first_three(bonds[..., :2], angles[..., 0])
+        for rows, references in self._levels:
+            # bond, angle and dihedral tables begin one, two and three rows down
+            length, angle, dihedral = bonds[..., rows - 1], angles[..., rows - 2], absolute[..., rows - 3]
+            a, b, c = (placed.index_select(-2, column) for column in references.to(placed.device).unbind(-1))
+            placed = torch.cat([placed, _extend(a, b, c, length, angle, dihedral)], dim=-2)
+        return placed.index_select(-2, self._place_of_atom.to(placed.device))
+
+    def _turned(self, dihedrals: Tensor) -> Tensor:
+        """What each dihedral is relative to: the primary one, or zero."""
+        filled = torch.cat([torch.zeros_like(dihedrals[..., :1]), dihedrals], dim=-1)
+        place = torch.as_tensor(np.maximum(self.relative_to - 2, 0), device=dihedrals.device)
+        return filled.index_select(-1, place)
+
+    @cached_property
+    def _depths(self) -> Int[np.ndarray, "atom"]:
+        """After how many steps each row can be placed."""
+        depth: dict[int, int] = {}
+        for number, (*references, atom) in enumerate(self.rows.tolist()):
+            depth[atom] = 0 if number < 3 else 1 + max(depth[reference] for reference in references)
+        return np.array([depth[atom] for atom in self.rows[:, 3].tolist()])
+
+    @cached_property
+    def _order(self) -> Int[np.ndarray, "atom"]:
+        """The rows in the order of placement, level by level."""
+        return np.argsort(self._depths, kind="stable")
+
+    @cached_property
+    def _place_of_atom(self) -> Int[Tensor, "atom"]:
+        return torch.from_numpy(np.argsort(self.rows[self._order, 3], kind="stable"))
+
+    @cached_property
+    def _levels(self) -> list[tuple[Int[Tensor, "placed"], Int[Tensor, "placed 3"]]]:
+        """For each step: its rows, and the places of their references among the atoms placed before."""
+        place = self._place_of_atom.numpy()
+        levels = []
+        for depth in range(1, int(self._depths.max()) + 1):
+            rows = np.flatnonzero(self._depths == depth)
+            levels.append((torch.from_numpy(rows), torch.from_numpy(place[self.rows[rows, :3]])))
+        return levels
+
+
+def _first_three(bonds: Tensor, angle: Tensor) -> Tensor:
+    zero = torch.zeros_like(angle)
+    first, second = bonds.unbind(-1)
+    return torch.stack(
+        [
+            torch.stack([zero, zero, zero], dim=-1),
+            torch.stack([first, zero, zero], dim=-1),
+            torch.stack([first - second * angle.cos(), second * angle.sin(), zero], dim=-1),
+        ],
+        dim=-2,
+    )
+
+
+def _extend(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, dihedral: Tensor) -> Tensor:
+    """The atom d with |cd| = length, angle b-c-d and dihedral a-b-c-d."""
+    along = torch.nn.functional.normalize(c - b, dim=-1)
+    normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, along), dim=-1)
+    across = torch.linalg.cross(normal, along)
+    sine = angle.sin()
+    direction = (
+        -angle.cos()[..., None] * along
+        + (sine * dihedral.cos())[..., None] * across
+        + (sine * dihedral.sin())[..., None] * normal
+    )
+    return c + length[..., None] * direction
