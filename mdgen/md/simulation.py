@@ -125,8 +125,9 @@ def _moved(
     else:
         moved = engine.record(n, schedule.steps_per_frame)
         steps_between = schedule.steps_per_frame
-    centred = moved - moved.mean(2, keepdims=True)
-    sound = np.isfinite(moved) & (np.abs(centred) < _LARGEST_MOLECULE_NM)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = moved - moved.mean(2, keepdims=True)
+        sound = np.isfinite(moved) & (np.abs(centred) < _LARGEST_MOLECULE_NM)
     first_step = frame * schedule.steps_per_frame
     if not sound.all():
         replica, bad, atom = _first_unsound(moved, sound)
