@@ -140,7 +140,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 def test_a_killed_process_is_resumed_bit_for_bit(tmp_path: Path, whole: np.ndarray) -> None:
     script = textwrap.dedent(f"""
-                from pathlib import Path
+        import time
+        from pathlib import Path
         from mdgen.md import simulation
         from tests.md.test_simulation import run
         simulation._REPORT_S, simulation._FLUSH_S = 0.0, -1.0
