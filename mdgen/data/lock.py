@@ -2,8 +2,8 @@
 
 import fcntl
 import os
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from mdgen.errors import MdgenError
 from mdgen.files import writable
@@ -17,7 +17,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
 
     @property
     def held(self) -> bool:
@@ -33,19 +33,22 @@ class FolderLock:
         if self._file is not None:
             return
         with writable(self.folder):
-            file = open(self.folder / "lock", "a+")  # noqa: SIM115  held open until `release`
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            file.close()
-            raise MdgenError(
-                f"{self.folder} is in use: process {holder} writes into it; wait for it to end, or name another folder"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            file = open(self.folder / "lock", "a+b", buffering=0)  # noqa: SIM115  held open until `release`
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().decode(errors="replace") or "unknown"
+                file.close()
+                raise MdgenError(
+                    f"{self.folder} is in use: process {holder} writes into it; wait for it to end, or name another "
+                    "folder"
+                ) from None
+            except OSError:
+                file.close()
+                raise
         self._file = file
 
     def release(self) -> None:

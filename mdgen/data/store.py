@@ -150,7 +150,9 @@ class TrajectoryStore:
         name = f"chunk-{number:08d}.npy"
 
         def save(file: BinaryIO) -> None:
-            np.save(file, positions, allow_pickle=False)
+            # as np.save, which however reports a full disk without saying so
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(positions))
+            file.write(positions.data)
 
         write_aside(self.path / name, save)
         chunks = [*self._manifest["chunks"], {"file": name, "frames": positions.shape[1]}]

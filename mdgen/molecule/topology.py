@@ -37,11 +37,12 @@ class Molecule:
         if topology.n_bonds == 0:
             topology.create_standard_bonds()
         _mend_terminal_acids(topology)
+        _remove_water_struts(topology)
         return cls(topology)
 
     @classmethod
     def from_file(cls, path: Path | str) -> "Molecule":
-        """Read a topology (pdb, cif, gro, prmtop, psf, mol2 or h5).
+        """Read a topology (pdb, cif, gro, prmtop, psf or h5).
 
         Raises:
             MdgenError: if the file is missing, or cannot be read as a topology.
@@ -222,3 +223,11 @@ def _mend_terminal_acids(topology: mdtraj.Topology) -> None:
             hydrogen.name = "HXT"
             if {oxygen, hydrogen} not in bonded:
                 topology.add_bond(oxygen, hydrogen)
+
+
+def _remove_water_struts(topology: mdtraj.Topology) -> None:
+    # prmtop and psf files hold rigid water by a third bond, between its hydrogens, which pdb files do not have
+    hydrogen = mdtraj.element.hydrogen
+    struts = [b for b in topology.bonds if b[0].element is b[1].element is hydrogen and b[0].residue.n_atoms > 2]
+    if struts:
+        topology._bonds = [bond for bond in topology.bonds if bond not in struts]

@@ -4,6 +4,8 @@ import errno
 import os
 import pickle
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mdtraj
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from mdgen.data import trajectories as module
+from mdgen.data import writing
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import TrajectorySet, open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
@@ -258,3 +261,21 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, molecule: Molecule, monk
         write_trajectory(path, walk(9), molecule, 0.2)
     assert os.listdir(tmp_path) == ["out.xtc"]
     assert open_trajectories(path, molecule).lengths == (3,)
+
+
+@pytest.mark.parametrize("suffix", ["xtc", "dcd", "h5"])
+def test_frames_lost_in_silence_are_missed(
+    tmp_path: Path, molecule: Molecule, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """On a full disk some of the C writers return as if all were well."""
+    whole = writing._FORMATS[f".{suffix}"]
+
+    @contextmanager
+    def lossy(path: Path, molecule: Molecule) -> Iterator[Callable]:
+        with whole(path, molecule) as write:
+            yield lambda block, time, first: None if first >= 4 else write(block, time, first)
+
+    monkeypatch.setitem(writing._FORMATS, f".{suffix}", lossy)
+    with pytest.raises(MdgenError, match=r"only 4 of 8 frames reached .*; is the disk full\?"):
+        write_trajectory(tmp_path / f"out.{suffix}", iter([walk(4), walk(4)]), molecule, 0.2)
+    assert os.listdir(tmp_path) == []

@@ -102,3 +102,10 @@ def test_acid_hydrogen_of_charmm_is_not_bonded_to_the_amine(tmp_path: Path) -> N
     expected.require_same(found, "what was read")
     labels = [found.atom_label(index) for index in found.neighbours[found.n_atoms - 1]]
     assert labels == ["ALA3-OXT (atom 26)"]
+
+
+def test_water_has_two_bonds_whatever_the_file_says() -> None:
+    """Some programs list the strut between the hydrogens of rigid water as a third bond."""
+    with_strut = peptide(("HOH", "O H1 H2", "O-H1 O-H2 H1-H2"))
+    assert with_strut.bonds.tolist() == [[0, 1], [0, 2]]
+    assert peptide(("H2", "H1 H2", "H1-H2")).bonds.tolist() == [[0, 1]]
