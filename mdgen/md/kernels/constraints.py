@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mdgen.errors import MdgenError
 from mdgen.md.kernels.lane_math import lane_function
 from mdgen.md.kernels.vectors import add_to, dot, load_vector, minus, scaled, subtract_from
 from mdgen.md.parameters import ForceFieldParameters
@@ -33,7 +34,11 @@ class ConstraintTables(NamedTuple):
 
 
 def constraint_tables(parameters: ForceFieldParameters, dtype: type) -> ConstraintTables:
-    """Lay out the constraints of a molecule and choose the number of sweeps."""
+    """Lay out the constraints of a molecule and choose the number of sweeps.
+
+    Raises:
+        MdgenError: where the constraints depend on one another so strongly that sweeps would not meet them.
+    """
     atoms = np.ascontiguousarray(parameters.constraint_atoms.detach().cpu().numpy().reshape(-1, 2), dtype=np.int64)
     length = parameters.constraint_length.detach().cpu().numpy()
     inverse = (1 / parameters.masses.detach().cpu().numpy())[atoms].reshape(-1, 2)
@@ -44,22 +49,26 @@ def constraint_tables(parameters: ForceFieldParameters, dtype: type) -> Constrai
 def _sweeps(atoms: np.ndarray, inverse_masses: np.ndarray) -> int:
     """Sweeps after which the error is below `_TARGET`, from the Gauss-Seidel matrix of the coupled constraints.
 
-    Two constraints at one atom couple through its mass times the cosine between them; 0.5 bounds that of any bond angle
-    between 60 and 120 degrees, rigid water included. Two more sweeps are for the Newton step's own convergence.
+    Two constraints at one atom couple through its mass times the cosine between them. Where every constraint ends in an
+    atom of its own, as bonds to hydrogen do, that is a bond angle and at most 1/2; otherwise nothing is known of it.
+    Two more sweeps are for the Newton step's own convergence.
     """
     n = len(atoms)
     if n == 0:
         return 0
-    coupling = np.diag(inverse_masses.sum(-1))
-    for a in range(n):
-        for b in range(n):
-            if a != b:
-                shared = [(p, q) for p in range(2) for q in range(2) if atoms[a, p] == atoms[b, q]]
-                coupling[a, b] = sum(0.5 * inverse_masses[a, p] for p, _ in shared)
-    lower = np.tril(coupling)
-    rate = np.abs(np.linalg.eigvals(np.linalg.solve(lower, np.triu(coupling, 1)))).max()
-    linear = int(np.ceil(np.log(_TARGET) / np.log(rate))) if rate > 1e-12 else 1
-    return min(linear + 2, _MOST_SWEEPS)
+    uses = np.bincount(atoms.ravel())
+    cosine = 0.5 if (uses[atoms].min(1) == 1).all() else 1.0
+    same = atoms[:, None, :, None] == atoms[None, :, None, :]
+    coupling = cosine * np.einsum("abpq,ap->ab", same, inverse_masses)
+    np.fill_diagonal(coupling, inverse_masses.sum(-1))
+    rate = np.abs(np.linalg.eigvals(np.linalg.solve(np.tril(coupling), np.triu(coupling, 1)))).max()
+    sweeps = 2 + np.ceil(np.log(_TARGET) / np.log(np.clip(rate, _TARGET, 1 - 1e-9)))
+    if sweeps > _MOST_SWEEPS:
+        raise MdgenError(
+            f"The {n} constraints depend on one another so strongly that they need more than {_MOST_SWEEPS} sweeps a "
+            "step of the many-replica kernel: constrain bonds to hydrogen only, or use the OpenMM backend."
+        )
+    return int(sweeps)
 
 
 @lane_function

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from mdgen.errors import MdgenError
 from mdgen.md.parameters import ForceFieldParameters
 
 HIGHEST_PERIODICITY = 6
@@ -39,7 +40,11 @@ class ForceTables(NamedTuple):
 
 
 def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
-    """Lay out `parameters` in `dtype`, numpy's float32 or float64."""
+    """Lay out `parameters` in `dtype`, numpy's float32 or float64.
+
+    Raises:
+        MdgenError: for a torsion of a periodicity that force fields do not use.
+    """
     born_atoms, born_model = _born_tables(parameters)
     torsion_atoms, torsions = _torsion_tables(parameters)
     return ForceTables(
@@ -107,6 +112,11 @@ def _torsion_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.nd
     for atoms, periodicity, phase, k in zip(*(_numpy(column) for column in columns), strict=True):
         if k == 0.0:
             continue
+        if not 1 <= periodicity <= HIGHEST_PERIODICITY:
+            raise MdgenError(
+                f"A torsion has periodicity {periodicity}; the many-replica kernel takes 1 to {HIGHEST_PERIODICITY}: "
+                "use the OpenMM backend."
+            )
         quad = tuple(int(atom) for atom in (atoms if atoms[0] < atoms[-1] else atoms[::-1]))
         row = merged.setdefault(quad, np.zeros(1 + 2 * HIGHEST_PERIODICITY))
         row[0] += k
