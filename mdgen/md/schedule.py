@@ -19,8 +19,9 @@ class Schedule:
         equilibration_frames: frames' worth of motion that is thrown away.
         production_frames: frames to keep.
         temperature_K: of the production, one for all or one a replica.
-        anneal_temperature_K: of the first half of the equilibration; None for `temperature_K`. The third quarter
-            cools down in steps, the last quarter is at `temperature_K`.
+        anneal_temperature_K: of the first quarter of the equilibration; None for `temperature_K`. The middle half cools
+            down in steps, slowly lest rare states freeze in at their share in the heat; the last quarter is at
+            `temperature_K`.
     """
 
     steps_per_frame: int
@@ -45,7 +46,7 @@ class Schedule:
         """Temperature in K of the motion that follows `frame`."""
         if self.anneal_temperature_K is None or frame >= self.equilibration_frames:
             return self.temperature_K
-        warmth = min(1.0, max(0.0, 3 - 4 * self._stage(frame) / _STAGES))  # 1 to the half, 0 from three quarters
+        warmth = min(1.0, max(0.0, 1.5 - 2 * self._stage(frame) / _STAGES))  # 1 to a quarter, 0 from three quarters
 
         def mixed(target: float) -> float:
             return target + warmth * (self.anneal_temperature_K - target)  # type: ignore[operator]

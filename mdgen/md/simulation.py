@@ -54,7 +54,7 @@ def simulate(
         equilibration_ns: of each replica, thrown away.
         save_ps: time between stored frames, a multiple of the time step.
         generator: draws the first velocities.
-        anneal_temperature_K: temperature of the first half of the equilibration, so that replicas that start alike
+        anneal_temperature_K: temperature of the first quarter of the equilibration, so that replicas that start alike
             part ways; 600 K is warm enough to cross torsional barriers and too cold to flip a peptide bond.
         start: one start for each replica, in nm; None for the system's.
         metadata: more to keep in the store.
