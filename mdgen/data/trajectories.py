@@ -1,6 +1,7 @@
 """A set of trajectories of one molecule at one frame spacing, read lazily, whatever files they lie in."""
 
 import glob
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ __all__ = ["TrajectorySet", "open_trajectories", "write_trajectory"]
 
 _SELF_DESCRIBED = (".h5", ".hdf5", ".pdb")
 _OPEN_FILES = 32
+_LONG_BOND_NM = 0.3
+
+logger = logging.getLogger("mdgen")
 
 
 class TrajectorySet:
@@ -165,7 +169,29 @@ def open_trajectories(
         raise MdgenError(
             f"{sources[0].name} does not say how far apart its frames are; give frame_spacing_ps{suggestion}"
         )
-    return TrajectorySet(molecule, spacing, sources)
+    opened = TrajectorySet(molecule, spacing, sources)
+    _warn_of_long_bonds(opened)
+    return opened
+
+
+def _warn_of_long_bonds(opened: TrajectorySet) -> None:
+    """Atoms in another order than the topology's show at once; only a warning, for broken structures may be judged."""
+    bonds = opened.molecule.bonds
+    if not len(bonds):
+        return
+    (frame,) = opened.positions(0, 0, 1)
+    lengths = np.linalg.norm(frame[bonds[:, 0]] - frame[bonds[:, 1]], axis=-1)
+    worst = int(np.argmax(lengths))
+    if lengths[worst] > _LONG_BOND_NM:
+        first, second = (opened.molecule.atom_label(index) for index in bonds[worst].tolist())
+        logger.warning(
+            "the bond of %s and %s is %.3g nm long in the first frame of %s: is this its topology, with the atoms in "
+            "the same order, and is the molecule whole rather than cut by a periodic box?",
+            first,
+            second,
+            lengths[worst],
+            opened.names[0],
+        )
 
 
 def _expanded(paths: Sequence[str | Path]) -> list[Path]:

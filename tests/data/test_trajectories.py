@@ -279,3 +279,17 @@ def test_frames_lost_in_silence_are_missed(
     with pytest.raises(MdgenError, match=r"only 4 of 8 frames reached .*; is the disk full\?"):
         write_trajectory(tmp_path / f"out.{suffix}", iter([walk(4), walk(4)]), molecule, 0.2)
     assert os.listdir(tmp_path) == []
+
+
+def test_atoms_in_another_order_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    topology = argon(4).topology
+    for first, second in ((0, 1), (1, 2), (2, 3)):
+        topology.add_bond(topology.atom(first), topology.atom(second))
+    molecule, line = Molecule.from_mdtraj(topology), np.zeros((2, 4, 3), np.float32)
+    line[:, :, 0] = [0, 0.15, 0.3, 0.45]
+    np.save(tmp_path / "line.npy", line)
+    open_trajectories(tmp_path / "line.npy", molecule, 1.0)
+    assert not caplog.records
+    np.save(tmp_path / "line.npy", line[:, [0, 3, 1, 2]])
+    open_trajectories(tmp_path / "line.npy", molecule, 1.0)
+    assert "AR1-AR (atom 0) and AR2-AR (atom 1) is 0.45 nm long" in caplog.text
