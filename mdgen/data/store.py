@@ -132,6 +132,18 @@ class TrajectoryStore:
         """What was given to `create`."""
         return dict(self._manifest["metadata"])
 
+    def start_writing(self) -> None:
+        """Take the folder's lock now, rather than at the first change, and see what others have written.
+
+        Raises:
+            MdgenError: if another process writes here.
+        """
+        if self._lock.held:
+            return
+        self._lock.acquire()
+        self.refresh()
+        self._remove_strays()
+
     def append(self, positions: Float[np.ndarray, "trajectory frame atom 3"]) -> None:
         """Add frames, in nm, to the end of every trajectory; they are on the disk when this returns.
 
@@ -145,7 +157,7 @@ class TrajectoryStore:
         self._check(positions)
         if positions.shape[1] == 0:
             return
-        self._start_writing()
+        self.start_writing()
         number = self._manifest["next_chunk"]
         name = f"chunk-{number:08d}.npy"
 
@@ -164,7 +176,7 @@ class TrajectoryStore:
             raise MdgenError(f"{self.path} holds {self.n_frames} frames; it cannot be cut to {n_frames}")
         if n_frames == self.n_frames:
             return
-        self._start_writing()
+        self.start_writing()
         kept, left = [], n_frames
         for chunk in self._manifest["chunks"]:
             if left > 0:
@@ -229,13 +241,6 @@ class TrajectoryStore:
             lambda index: f"frame {self.n_frames + index[1]} of trajectory {index[0]}",
             f"nothing was written to {self.path}: use a shorter time step or mend the source",
         )
-
-    def _start_writing(self) -> None:
-        if self._lock.held:
-            return
-        self._lock.acquire()
-        self.refresh()
-        self._remove_strays()
 
     def _replace_manifest(self, manifest: dict[str, Any]) -> None:
         write_aside(self.path / "manifest.json", json.dumps(manifest).encode())
