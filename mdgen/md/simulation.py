@@ -69,11 +69,12 @@ def simulate(
     path = Path(store_path)
     if is_store(path):
         store = TrajectoryStore.open(path)
-        checkpoint = _found(store, identity)
     else:
         details = {**(metadata or {}), "equilibration_ns": equilibration_ns, **identity}
-        store, checkpoint = TrajectoryStore.create(path, system.molecule, save_ps, engine.n_replicas, details), None
+        store = TrajectoryStore.create(path, system.molecule, save_ps, engine.n_replicas, details)
     with store:
+        store.start_writing()
+        checkpoint = _found(store, identity)
         if checkpoint is None:
             store.truncate(0)
             engine.prepare(_first_state(system, engine, schedule, generator, start))

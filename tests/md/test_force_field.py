@@ -1,6 +1,7 @@
 """Energies and forces against OpenMM's Reference platform, and the symmetries that any energy has."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -13,6 +14,7 @@ from mdgen.md.force_field import ForceField
 from mdgen.md.forces import SumOfPotentials, energy_and_forces
 from mdgen.md.openmm_loader import load_openmm_system
 from mdgen.md.parameters import ForceFieldParameters
+from mdgen.md.systems import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM, KCAL
 from tests.md.reference import openmm_energies_and_forces, shaken, strained
 
@@ -63,6 +65,19 @@ def test_gbsa_obc_force_agrees_with_openmm() -> None:
     )
     assert any(isinstance(force, openmm.GBSAOBCForce) for force in made.getForces())
     assert_agrees(load_openmm_system(made), made, shaken(system))
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the AMBER systems in {SHARED} are not here")
+@pytest.mark.parametrize("name", ["benzamidine-amber", "ligand-amber"])
+@pytest.mark.parametrize("solvent", ["vacuum", "obc1", "obc2"])
+@pytest.mark.filterwarnings("ignore:Non-optimal GB parameters")
+def test_prmtop_agrees_with_openmm(name: str, solvent: str) -> None:
+    files = {"prmtop": str(SHARED / name / "structure.prmtop"), "coordinates": str(SHARED / name / "structure.pdb")}
+    system = build_system(**files, solvent=solvent, relax=False)
+    assert_agrees(system.parameters, system.openmm_system, shaken(system))
 
 
 def test_the_coulomb_constant_is_a_setting() -> None:

@@ -204,6 +204,14 @@ def test_frames_without_a_checkpoint_are_refused(tmp_path: Path) -> None:
         run(tmp_path / "store")
 
 
+def test_a_folder_in_use_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    run(tmp_path / "store", length_ns=2e-5)
+    with TrajectoryStore.open(tmp_path / "store") as other:
+        other.start_writing()
+        with pytest.raises(MdgenError, match="in use"):
+            run(tmp_path / "store", stopped_after(engine_of(alanine_dipeptide()), 1))
+
+
 @pytest.mark.parametrize("equilibration_ns", [0.0, 8e-5])
 def test_a_blow_up_is_named_and_never_written(tmp_path: Path, equilibration_ns: float) -> None:
     system = alanine_dipeptide()

@@ -48,7 +48,7 @@ def polar_energy(
     `-constant/2 (1/eps_in - 1/eps_out) sum_ij q_i q_j / f_ij`, `f_ij^2 = r^2 + B_i B_j exp(-r^2 / (4 B_i B_j))`.
     """
     low, high = pairs.unbind(1)
-    product = radii[:, low] * radii[:, high]
+    product = radii.index_select(1, low) * radii.index_select(1, high)
     square = distance.square()
     f = (square + product * torch.exp(-square / (4 * product))).sqrt()
     total = 0.5 * (charges.square() / radii).sum(-1) + (charges[low] * charges[high] / f).sum(-1)
