@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mdgen.evaluation.distributions import histograms, jensen_shannon, linear_bins
+from mdgen.evaluation.distributions import histograms, jensen_shannon, linear_bins, sampling_floor
 from mdgen.evaluation.free_energy import free_energy_rmse
-from mdgen.evaluation.intervals import centred_interval, resampled
+from mdgen.evaluation.intervals import centred_interval, resampled, share, spread
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.settings import Settings
 from mdgen.results import Estimate
@@ -30,6 +30,21 @@ class CoordinateMetrics:
             result |= self._tica(row)
         return result
 
+    def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
+        """What a perfect sampler of so many independent frames would score, with the spread of its luck."""
+        if "tica" not in self.target:
+            return {}
+        bins, result = self.settings, {}
+        for number in range(1, min(2, self.target["tica"].shape[1]) + 1):
+            along = bins.torsion_bins if number == 1 else bins.pair_bins
+            flat = np.zeros(self.target.n_frames, dtype=np.int32)
+            for mode in range(number):
+                values = self.target["tica"][:, mode]
+                flat = flat * along + linear_bins(values, float(values.min()), float(values.max()), along)
+            counts = np.bincount(flat, minlength=along**number).astype(np.float64)
+            result[f"tica_jsd/{'0' if number == 1 else '0,1'}"] = spread(sampling_floor(counts, frames, rng))
+        return result
+
     def _free_energy(self, row: Observables) -> dict[str, Estimate]:
         reference, generated = self.target["psi"][:, 0], row["psi"][:, 0]
         low, high = float(reference.min()), float(reference.max())
@@ -44,7 +59,7 @@ class CoordinateMetrics:
         outside = (generated < low) | (generated > high)
         return {
             "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples),
-            "outside_share/psi_1": Estimate(float(outside.mean())),
+            "outside_share/psi_1": share(outside, row.units, self.settings.resamples, rng),
         }
 
     def _tica(self, row: Observables) -> dict[str, Estimate]:

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mdgen.evaluation.correlation_metrics import CorrelationMetrics
 from mdgen.evaluation.distributions import angle_bins, histograms, linear_bins
 from mdgen.evaluation.free_energy import free_energy
 from mdgen.evaluation.intervals import bootstrap_weights
-from mdgen.evaluation.kinetic_metrics import States
+from mdgen.evaluation.kinetic_metrics import KineticMetrics
 from mdgen.evaluation.markov import count_matrices, slowest_timescales
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.states import States
 from mdgen.evaluation.structure import CHECKS
 from mdgen.evaluation.torsion_metrics import pair_histograms, ramachandran_pairs
 from mdgen.molecule.torsions import Torsion
@@ -22,15 +24,21 @@ LAGS_IN_FRAMES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 
 
 def curves(
-    rows: Mapping[str, Observables], torsions: Sequence[Torsion], states: States | None, settings: Settings
+    rows: Mapping[str, Observables],
+    torsions: Sequence[Torsion],
+    kinetics: KineticMetrics | None,
+    correlation: CorrelationMetrics,
+    settings: Settings,
 ) -> dict[str, np.ndarray]:
     """All curves of the drawn rows, by `KIND/ROW` or `KIND/ROW/RESIDUE`, and their axes by `KIND_axis`."""
     drawn = {name: row for name, row in rows.items() if name in DRAWN}
     found = _torsion_curves(drawn, torsions, settings)
     found |= _coordinate_curves(drawn, settings)
     found |= _structure_curves(drawn)
-    if states is not None:
-        found |= _timescale_curves(drawn, states, settings)
+    found |= _correlation_curves(drawn, torsions, correlation)
+    if kinetics is not None:
+        found |= _timescale_curves(drawn, kinetics.states, settings)
+        found |= _state_curves(drawn, kinetics)
     return found
 
 
@@ -99,6 +107,31 @@ def _structure_curves(rows: Mapping[str, Observables]) -> dict[str, np.ndarray]:
         found[f"{check}_axis"] = (edges[1:] + edges[:-1]) / 2
         for name, value in values.items():
             found[f"{check}_density/{name}"] = np.histogram(value, edges)[0] / len(value) / (edges[1] - edges[0])
+    return found
+
+
+def _correlation_curves(
+    rows: Mapping[str, Observables], torsions: Sequence[Torsion], correlation: CorrelationMetrics
+) -> dict[str, np.ndarray]:
+    if not torsions:
+        return {}
+    found = {"autocorrelation_axis": correlation.lags_ps}
+    return found | {f"autocorrelation/{name}": correlation.curve(row) for name, row in rows.items()}
+
+
+def _state_curves(rows: Mapping[str, Observables], kinetics: KineticMetrics) -> dict[str, np.ndarray]:
+    """Populations of the lumped states, the Markov test, and the flux between each pair of states."""
+    states, found = kinetics.states, {}
+    for name, row in rows.items():
+        counts, lumped = kinetics.counts(row), kinetics.lumped_counts(row)
+        if counts is None or lumped is None or counts.sum() == 0:
+            continue
+        visits = np.bincount(states.macrostate[row["states"]], minlength=states.n_macrostates)
+        total = lumped.sum(0)
+        found[f"populations/{name}"] = visits / row.n_frames
+        found[f"flux_per_ns/{name}"] = (total + total.T) / 2 / total.sum() / kinetics.lag_ps * 1000
+        tested = kinetics.markov_test(counts.sum(0), kinetics.markov_test_counts(row).sum(0))
+        found[f"markov_test/{name}"] = np.stack(tested)
     return found
 
 

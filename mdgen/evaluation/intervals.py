@@ -8,7 +8,7 @@ group of trajectories), and a resample is a vector of weights over the units.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mdgen.results import Estimate
 
@@ -60,6 +60,21 @@ def centred_interval(value: float, samples: Float[np.ndarray, "resample"], level
         return Estimate(float(value))
     middle = float(np.median(samples[np.isfinite(samples)]))
     return Estimate(float(value), max(0.0, value + low - middle), value + high - middle)
+
+
+def share(
+    holds: Bool[np.ndarray, "frame"], units: Int[np.ndarray, "frame"], resamples: int, rng: np.random.Generator
+) -> Estimate:
+    """The share of frames for which something holds."""
+    sums, counts = np.bincount(units, weights=holds), np.bincount(units)
+    weights = bootstrap_weights(len(sums), resamples, rng)
+    return percentile_interval(float(sums.sum() / counts.sum()), (weights @ sums) / np.maximum(weights @ counts, 1))
+
+
+def spread(samples: Float[np.ndarray, "draw"], level: float = 0.95) -> Estimate:
+    """The mean of independent draws with the interval that holds them."""
+    low, high = _percentiles(samples, level)
+    return Estimate(float(samples.mean()), low, high)
 
 
 def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:

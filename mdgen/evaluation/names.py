@@ -21,7 +21,56 @@ METRICS = {
     ),
     "outside_share": ("Outside", "share of frames beyond the reference's range of the coordinate."),
     "timescale_ps": ("Timescale (ps)", "implied timescales of the Markov state model, slowest first."),
-    "connected_share": ("Connected share", "share of transitions within the largest connected set of states."),
+    "connected_share": ("Connected", "share of transitions within the largest connected set of states."),
+    "chapman_kolmogorov_rms": (
+        "CK error",
+        "Chapman-Kolmogorov test: root-mean-square difference between the probability of being in the same lumped "
+        "state after 2 to 5 lags as the row's own Markov model predicts it and as it is counted.",
+    ),
+    "occupancy_jsd": ("Occupancy JSD", "Jensen-Shannon distance of the populations of the lumped (PCCA) states."),
+    "transitions_per_ns": ("Transitions (1/ns)", "changes between lumped states from one lag to the next, per ns."),
+    "flux_spearman": (
+        "Flux Spearman",
+        "rank correlation of the stationary fluxes pi_i T_ij between lumped states with the reference's. 1 is best; "
+        "the shuffled row shows how much of it needs no kinetics.",
+    ),
+    "first_passage_log10_error": (
+        "MFPT error",
+        "mean absolute difference of log10 mean first-passage times between lumped states: 0.3 is a factor of two.",
+    ),
+    "decorrelation_ps": (
+        "Decorrelation (ps)",
+        "time after which a torsion's autocorrelation, sine and cosine together and above its baseline, falls to 1/e. "
+        "A time below the frame spacing says no more than that.",
+    ),
+    "decorrelation_log10_error": (
+        "Decorrelation error",
+        "mean absolute difference of log10 decorrelation times over torsions: 0.3 is a factor of two.",
+    ),
+    "autocorrelation_rmse": (
+        "Autocorrelation RMSE",
+        "root-mean-square difference of the torsions' autocorrelations over lags even on a log scale, up to a tenth of "
+        "the longest trajectory.",
+    ),
+    "dynamical_content_rmse": (
+        "Dynamical content RMSE",
+        "the same of the dynamical content -d autocorrelation / d ln t.",
+    ),
+    "path_valid_share": (
+        "Valid paths",
+        "share of paths between the two lumped states of lowest flux, 20 lags long, drawn from the row's own Markov "
+        "model, that the reference's model allows.",
+    ),
+    "path_occupancy_jsd": (
+        "Path JSD",
+        "Jensen-Shannon distance of the states visited on those paths from the exact bridges of the reference's model.",
+    ),
+    "path_log_probability": (
+        "Path ln p",
+        "mean log-probability of the valid paths under the reference's model, given their ends.",
+    ),
+    "energy_kJ_mol": ("Energy (kJ/mol)", "mean energy by the force field, in all and by term."),
+    "energy_jsd": ("Energy JSD", "Jensen-Shannon distance of the energies, 50 bins over the reference's range."),
     "broken_bond_share": ("Broken bonds", "share of frames with a bond off its ideal length by more than 0.03 nm."),
     "bond_rms_nm": ("Bond RMS (nm)", "root-mean-square deviation of bonds from the reference's mean lengths."),
     "broken_angle_share": (

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.energies import energies
 from mdgen.evaluation.intervals import unit_ids
 from mdgen.evaluation.structure import CHECKS, StructureChecks
 from mdgen.geometry.dihedrals import dihedral_angles
+from mdgen.interfaces import Potential
 from mdgen.molecule.torsions import Torsion, torsion_atoms
 from mdgen.progress import Progress
 
@@ -90,6 +92,9 @@ class Observer:
         torsions: the torsions, in the order of the column.
         checks: the structure checks.
         projection: slow coordinates of a frame, or None.
+        potential: energies, or None.
+        energy_terms: what `energies` gives of it, the columns of `energy`.
+        energy_frames: frames of each set whose energy is computed.
         structure_work: at most so many distances and angles are measured for structure; beyond that every k-th frame is
             checked and the rest of the column is NaN.
     """
@@ -97,6 +102,9 @@ class Observer:
     torsions: tuple[Torsion, ...]
     checks: StructureChecks
     projection: Projection | None = None
+    potential: Potential | None = None
+    energy_terms: tuple[str, ...] = ()
+    energy_frames: int = 2000
     structure_work: float = 4e9
 
     def structure_stride(self, n_frames: int) -> int:
@@ -112,7 +120,7 @@ class Observer:
         """
         lengths = tuple(-(-length // stride) for length in trajectories.lengths)
         total = sum(lengths)
-        every = self.structure_stride(total)
+        every = {"structure": self.structure_stride(total), "energy": max(1, total // self.energy_frames)}
         progress = Progress(label, total)
         parts: dict[str, list[np.ndarray]] = {}
         done = 0
@@ -126,15 +134,27 @@ class Observer:
         return Observables(lengths, trajectories.frame_spacing_ps * stride, columns)
 
     @torch.no_grad()
-    def _measure(self, positions: Tensor, first: int, every: int) -> dict[str, np.ndarray]:
-        torsions = dihedral_angles(positions, torsion_atoms(self.torsions))
-        structure = np.full((len(positions), len(CHECKS)), np.nan, dtype=np.float32)
-        offset = -first % every
-        structure[offset::every] = self.checks.measure(positions[offset::every]).numpy()
-        columns = {"torsions": torsions.numpy(), "structure": structure}
+    def _measure(self, positions: Tensor, first: int, every: dict[str, int]) -> dict[str, np.ndarray]:
+        columns = {"torsions": dihedral_angles(positions, torsion_atoms(self.torsions)).numpy()}
+        columns["structure"] = _sparse(self.checks.measure, positions, first, every["structure"], len(CHECKS))
         if self.projection is not None:
             columns["psi"] = self.projection(positions).reshape(len(positions), -1).float().numpy()
+        if self.potential is not None:
+            columns["energy"] = _sparse(self._energy, positions, first, every["energy"], len(self.energy_terms))
         return columns
+
+    def _energy(self, positions: Tensor) -> Tensor:
+        assert self.potential is not None
+        found = energies(self.potential, positions)
+        return torch.stack([found[term] for term in self.energy_terms], dim=-1)
+
+
+def _sparse(measure: Callable[[Tensor], Tensor], positions: Tensor, first: int, every: int, width: int) -> np.ndarray:
+    """Measure every `every`-th frame, counted from the start of the trajectory; NaN elsewhere."""
+    column, offset = np.full((len(positions), width), np.nan, dtype=np.float32), -first % every
+    if offset < len(positions):
+        column[offset::every] = measure(positions[offset::every]).float().numpy()
+    return column
 
 
 def _blocks(trajectories: TrajectorySet, index: int, stride: int) -> Iterator[tuple[int, Tensor]]:

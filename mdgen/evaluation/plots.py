@@ -73,7 +73,8 @@ def plots(result: Evaluation) -> list[Plot]:
     """Every plot that the curves of the result allow, in the order of the report."""
     with matplotlib.rc_context(STYLE):
         found = [*_distance_plots(result), *_torsion_plots(result), *_landscapes(result)]
-        found += [*_free_energy_plots(result), *_timescale_plots(result), *_structure_plots(result)]
+        found += [*_free_energy_plots(result), *_timescale_plots(result), *_correlation_plots(result)]
+        found += [*_state_plots(result), *_structure_plots(result)]
     return found
 
 
@@ -227,6 +228,66 @@ def _timescale_plots(result: Evaluation) -> list[Plot]:
     return [Plot("implied_timescales", "Kinetics", caption, _svg(figure), wide=True)]
 
 
+def _correlation_plots(result: Evaluation) -> list[Plot]:
+    if "autocorrelation_axis" not in result.curves:
+        return []
+    drawn, lags = [], result.curves["autocorrelation_axis"]
+    for index, name in enumerate(result.curves["torsion_names"][:MOST_TORSIONS]):
+        if str(name).startswith("methyl"):
+            continue
+        figure, axes = _figure()
+        for row in [*_compared(result), "shuffled"]:
+            _line(axes, result, row, lags, result.curves[f"autocorrelation/{row}"][index])
+        axes.axhline(np.exp(-1), color="#5b606b", lw=0.8, ls=":")
+        axes.set(xscale="log", xlabel="lag (ps)", ylabel=f"autocorrelation, {name}", ylim=(-0.15, 1.02))
+        _legend(figure, axes)
+        caption = f"Autocorrelation of {name} above its baseline; the dotted line is 1/e."
+        drawn.append(Plot(f"autocorrelation_{_slug(str(name))}", "Kinetics", caption, _svg(figure)))
+    return drawn
+
+
+def _state_plots(result: Evaluation) -> list[Plot]:
+    rows = [row for row in [*_compared(result), "shuffled"] if f"populations/{row}" in result.curves]
+    if "reference" not in rows or len(result.curves["populations/reference"]) < 2:
+        return []
+    lag = float(result.settings["lag_ps"])
+    figure, axes = _figure()
+    for offset, row in enumerate(rows[:3]):
+        shares = result.curves[f"populations/{row}"]
+        x = np.arange(len(shares)) + (offset - 1) * 0.26
+        axes.bar(x, shares, width=0.24, color=COLOURS[row], label=result.rows[row].label)
+    axes.set(yscale="log", xlabel="lumped state", ylabel="population")
+    axes.xaxis.set_major_locator(MultipleLocator(1))
+    _legend(figure, axes)
+    drawn = [Plot("populations", "Kinetics", "Populations of the lumped (PCCA) states.", _svg(figure))]
+    figure, axes = _figure()
+    pairs = np.triu_indices(len(result.curves["populations/reference"]), 1)
+    reference = result.curves["flux_per_ns/reference"][pairs]
+    for row in rows[1:]:
+        axes.plot(
+            reference, result.curves[f"flux_per_ns/{row}"][pairs], "o", ms=5, color=COLOURS[row], alpha=0.85,
+            label=result.rows[row].label,
+        )  # fmt: skip
+    low, high = reference[reference > 0].min(initial=1e9) / 3, reference.max(initial=0) * 3
+    axes.plot([low, high], [low, high], color="#5b606b", lw=0.8, ls=":")
+    axes.set(xscale="log", yscale="log", xlabel="flux in MD (1/ns)", ylabel="flux (1/ns)")
+    _legend(figure, axes)
+    drawn.append(Plot("flux", "Kinetics", "Stationary flux between each pair of lumped states.", _svg(figure)))
+    figure, axes = _figure()
+    for row in [row for row in rows if row != "replicate" and row != "shuffled"]:
+        predicted, counted = result.curves[f"markov_test/{row}"]
+        steps = lag * (1 + np.arange(len(predicted)))
+        for state in range(min(4, predicted.shape[1])):
+            axes.plot(steps, predicted[:, state], "-", lw=1.3, color=COLOURS[row])
+            axes.plot(steps, counted[:, state], "o", ms=4, color=COLOURS[row], mfc="white")
+        axes.plot([], [], "-o", ms=4, mfc="white", color=COLOURS[row], label=result.rows[row].label)
+    axes.set(xlabel="time (ps)", ylabel="probability of the same state", ylim=(0, 1.02))
+    _legend(figure, axes)
+    caption = "Chapman-Kolmogorov test of the most populated states: lines are predicted, circles counted."
+    drawn.append(Plot("markov_test", "Kinetics", caption, _svg(figure)))
+    return drawn
+
+
 def _structure_plots(result: Evaluation) -> list[Plot]:
     labels = {
         "bond_rms_nm": "bonds: RMS deviation from ideal (nm)",
@@ -250,15 +311,15 @@ def _structure_plots(result: Evaluation) -> list[Plot]:
 
 
 def _line(axes: Axes, result: Evaluation, row: str, x: np.ndarray, y: np.ndarray) -> None:
-    wide = 1.9 if row.startswith("generated") else 1.4
-    axes.plot(x, y, color=COLOURS[row], lw=wide, label=result.rows[row].label)
+    wide, dashes = 1.9 if row.startswith("generated") else 1.4, "--" if row == "shuffled" else "-"
+    axes.plot(x, y, color=COLOURS[row], lw=wide, ls=dashes, label=result.rows[row].label)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside upper left", ncols=len(labels), handlelength=1.2, columnspacing=1.2,
-        handletextpad=0.5,
+        handles, labels, loc="outside upper left", ncols=len(labels), handlelength=1.1, columnspacing=0.9,
+        handletextpad=0.4, borderaxespad=0.2, fontsize=8.5 if len(labels) > 3 else 9,
     )  # fmt: skip
 
 

@@ -5,9 +5,11 @@ from fractions import Fraction
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.energies import energies
 from mdgen.evaluation.observables import Observer, Projection, sample_positions
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.structure import fit_checks
+from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.torsions import KINDS, Torsion, torsions
 
@@ -38,6 +40,7 @@ def prepare(
     reference: TrajectorySet,
     others: dict[str, TrajectorySet],
     projection: Projection | None,
+    potential: Potential | None,
     settings: Settings,
 ) -> Preparation:
     """Check that the trajectories can be compared, and decide how.
@@ -46,6 +49,7 @@ def prepare(
         reference: of the molecule.
         others: the generated trajectories and perhaps a replicate, by what messages call them.
         projection: slow coordinates, or None.
+        potential: of which energies are judged, or None.
         settings: of the evaluation.
 
     Raises:
@@ -66,8 +70,16 @@ def prepare(
     found, reason = _torsions(reference.molecule)
     if reason:
         notes.append(reason)
-    checks = fit_checks(reference.molecule, sample_positions(reference, IDEAL_FRAMES))
-    observer = Observer(found, checks, projection, settings.structure_work)
+    sample = sample_positions(reference, IDEAL_FRAMES)
+    observer = Observer(
+        torsions=found,
+        checks=fit_checks(reference.molecule, sample),
+        projection=projection,
+        potential=potential,
+        energy_terms=() if potential is None else tuple(energies(potential, sample[:1])),
+        energy_frames=settings.energy_frames,
+        structure_work=settings.structure_work,
+    )
     for (name, trajectories), stride in zip(everything.items(), strides, strict=True):
         every = observer.structure_stride(sum(trajectories.lengths) // stride)
         if every > 1:

@@ -13,15 +13,23 @@ from mdgen.results import Acceptance, Estimate
 SECTIONS = {
     "Distributions": ("torsion_jsd/all", "torsion_jsd/backbone", "torsion_jsd/omega", "torsion_jsd/side_chain",
                       "torsion_jsd/methyl", "torsion_pair_jsd/all", "tica_jsd/0", "tica_jsd/0,1"),
-    "Free energies": ("free_energy_rmse_kT/psi_1", "free_energy_rmse_kT/phi_psi", "outside_share/psi_1"),
-    "Kinetics": ("timescale_ps/1", "timescale_ps/2", "timescale_ps/3", "connected_share"),
+    "Free energies": ("free_energy_rmse_kT/psi_1", "free_energy_rmse_kT/phi_psi", "outside_share/psi_1",
+                      "occupancy_jsd", "ramachandran_outlier_share"),
+    "Kinetics": ("timescale_ps/1", "timescale_ps/2", "timescale_ps/3", "decorrelation_log10_error/all",
+                 "autocorrelation_rmse/all", "dynamical_content_rmse/all", "first_passage_log10_error",
+                 "flux_spearman", "transitions_per_ns", "chapman_kolmogorov_rms", "connected_share"),
+    "Transition paths": ("path_valid_share", "path_occupancy_jsd", "path_log_probability"),
     "Structure": ("broken_bond_share", "bond_rms_nm", "broken_angle_share", "angle_rms_deg", "chirality_error_share",
-                  "clash_share", "ramachandran_outlier_share", "cis_share", "radius_of_gyration_nm",
-                  "radius_of_gyration_sd_nm"),
+                  "clash_share", "cis_share", "radius_of_gyration_nm", "radius_of_gyration_sd_nm"),
+    "Energies": ("energy_kJ_mol/total", "energy_jsd/total"),
 }  # fmt: skip
 """Metrics in the table of each section."""
 
-DISTANCES = ("torsion_jsd", "torsion_pair_jsd", "tica_jsd", "free_energy_rmse_kT", "outside_share")
+DISTANCES = (
+    "torsion_jsd", "torsion_pair_jsd", "tica_jsd", "free_energy_rmse_kT", "outside_share", "occupancy_jsd",
+    "decorrelation_log10_error", "autocorrelation_rmse", "dynamical_content_rmse", "first_passage_log10_error",
+    "flux_spearman", "path_valid_share", "path_occupancy_jsd", "energy_jsd", "ramachandran_outlier_share",
+)  # fmt: skip
 """Metrics of a row against the reference; of the reference itself they say nothing."""
 
 
@@ -72,8 +80,8 @@ def _acceptance(lines: tuple[Acceptance, ...]) -> str:
         mark = '<span class="holds">holds</span>' if line.holds else '<span class="fails-text">missed</span>'
         value = _value(Estimate(float("nan") if line.value is None else line.value, line.low, line.high))
         cells.append(f"<tr><td>{escape(line.name.replace('_', ' '))}</td><td>{value}</td>"
-                     f'<td class="words">{escape(line.bound)}</td><td>{mark}</td></tr>')  # fmt: skip
-    head = "<tr><th>bound</th><th>value</th><th class=words>must be</th><th></th></tr>"
+                     f'<td>{mark}</td><td class="words">{escape(line.bound)}</td></tr>')  # fmt: skip
+    head = "<tr><th>bound</th><th>value</th><th></th><th class=words>must be</th></tr>"
     table = f"<table><thead>{head}</thead><tbody>{''.join(cells)}</tbody></table>"
     return f'<h2>Bounds</h2><div class="card scroll">{table}</div>'
 
@@ -92,26 +100,37 @@ def _section(name: str, metrics: tuple[str, ...], result: Evaluation, drawn: lis
 
 
 def _table(result: Evaluation, metrics: list[str]) -> str:
-    rows = {
-        key: row
-        for key, row in result.rows.items()
-        if any(shown(key, metric) and metric in row.metrics for metric in metrics)
-    }
-    if not rows:
-        return ""
-    head = "".join(
-        f"<th{' class=generated' if key.startswith('generated') else ''}>{escape(row.label)}</th>"
-        for key, row in rows.items()
-    )
+    """Rows down, metrics across."""
     lines = []
-    for metric in metrics:
-        cells = "".join(
-            f"<td>{_value(row.metrics.get(metric) if shown(key, metric) else None)}</td>" for key, row in rows.items()
-        )
-        lines.append(f"<tr><td>{escape(label(metric))}</td>{cells}</tr>")
+    for key, row in result.rows.items():
+        told = [shown(key, metric) and metric in row.metrics for metric in metrics]
+        if any(told):
+            cells = "".join(
+                f"<td>{_value(row.metrics[metric]) if tell else ''}</td>"
+                for metric, tell in zip(metrics, told, strict=True)
+            )
+            mark = ' class="generated"' if key.startswith("generated") else ""
+            lines.append(f"<tr><td{mark}>{escape(row.label)}</td>{cells}</tr>")
+    if not lines:
+        return ""
+    head = "".join(f"<th>{escape(label(metric))}</th>" for metric in metrics)
     return (
         f'<div class="card scroll"><table><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _transposed(result: Evaluation, metrics: list[str]) -> str:
+    """Metrics down, rows across: for more metrics than a screen is wide."""
+    head = "".join(f"<th>{escape(row.label)}</th>" for row in result.rows.values())
+    lines = "".join(
+        f"<tr><td>{escape(label(metric))}</td>"
+        + "".join(f"<td>{_value(row.metrics.get(metric))}</td>" for row in result.rows.values())
+        + "</tr>"
+        for metric in metrics
+    )
+    return (
+        f'<div class="card scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     )
 
 
@@ -122,7 +141,8 @@ def shown(row: str, metric: str) -> bool:
 
 def _rows(result: Evaluation) -> str:
     lines = "".join(
-        f"<dt>{escape(row.label)}</dt><dd>{escape(row.meaning)}: {row.frames:,} frames, {_time(row.length_ns)}</dd>"
+        f"<dt>{escape(row.label)}</dt><dd>{escape(row.meaning)}: {row.frames:,} frames"
+        f"{f', {_time(row.length_ns)}' if row.length_ns else ''}</dd>"
         for row in result.rows.values()
     )
     return f'<h2>Rows</h2><div class="card"><dl>{lines}</dl></div>'
@@ -142,7 +162,7 @@ def _details(result: Evaluation) -> str:
         f'<h2>How it was measured</h2><div class="card">{notes}'
         "<p>Intervals hold 95 %, from a bootstrap over trajectories, or over five blocks of a single one.</p>"
         f'<dl>{meanings}</dl><p class="soft" style="margin-top:12px">{escape(settings)}</p></div>'
-        f"<details><summary>All metrics</summary>{_table(result, every)}</details>"
+        f"<details><summary>Every metric</summary>{_transposed(result, every)}</details>"
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
 
 from mdgen.evaluation.observables import Observables
 
@@ -98,9 +97,3 @@ def independent(data: Observables, lengths: tuple[int, ...], rng: np.random.Gene
 def frozen(data: Observables, lengths: tuple[int, ...]) -> Observables:
     """The first frame, again and again."""
     return data.take(np.zeros(sum(lengths), dtype=np.int64), lengths)
-
-
-def indices_of_states(states: Int[np.ndarray, "frame"], n_states: int) -> list[Int[np.ndarray, "member"]]:
-    """The frames of each state."""
-    order = np.argsort(states, kind="stable")
-    return np.split(order, np.searchsorted(states[order], np.arange(1, n_states)))

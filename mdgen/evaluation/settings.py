@@ -11,6 +11,7 @@ class Settings:
         lag_ps: of the Markov state model; ten frames where None.
         tica_lag_ps: of TICA.
         n_states: k-means states of the Markov state model; 100, or 50 for less than 50 ns of reference, where None.
+        n_macrostates: lumped states; 10, or 5 with fewer than 100 states, where None.
         n_timescales: slowest timescales reported.
         torsion_bins: of each torsion, over [-pi, pi].
         pair_bins: along each axis of pairs of torsions and of TICA components.
@@ -20,6 +21,8 @@ class Settings:
         broken_bond_nm: a bond further than this from its ideal length is broken.
         broken_angle_deg: the same for angles.
         structure_work: most distances and angles measured for structure; beyond it every k-th frame is checked.
+        energy_frames: frames of each set whose energy is computed, where a potential is given.
+        player_frames: frames of each set that the report's player shows.
         resamples: of every bootstrap.
         seed: of the bootstrap, of k-means and of the random rows.
     """
@@ -27,6 +30,7 @@ class Settings:
     lag_ps: float | None = None
     tica_lag_ps: float = 100.0
     n_states: int | None = None
+    n_macrostates: int | None = None
     n_timescales: int = 3
     torsion_bins: int = 100
     pair_bins: int = 50
@@ -36,6 +40,8 @@ class Settings:
     broken_bond_nm: float = 0.03
     broken_angle_deg: float = 30.0
     structure_work: float = 4e9
+    energy_frames: int = 2000
+    player_frames: int = 150
     resamples: int = 200
     seed: int = 0
 

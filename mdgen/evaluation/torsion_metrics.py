@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mdgen.evaluation.distributions import angle_bins, histograms, jensen_shannon
+from mdgen.evaluation.distributions import angle_bins, histograms, jensen_shannon, sampling_floor
 from mdgen.evaluation.free_energy import free_energy_rmse
-from mdgen.evaluation.intervals import centred_interval, resampled
+from mdgen.evaluation.intervals import centred_interval, resampled, spread
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.settings import Settings
 from mdgen.molecule.torsions import Torsion
@@ -43,6 +43,23 @@ class TorsionMetrics:
         if not self.torsions:
             return {}
         return {**self._distances(row), **self._pairs(row)}
+
+    def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
+        """What a perfect sampler of so many independent frames would score, with the spread of its luck."""
+        if not self.torsions:
+            return {}
+        drawn = [sampling_floor(counts, frames, rng) for counts in self._single.sum(0)]
+        result = {
+            f"torsion_jsd/{group}": spread(np.mean([drawn[i] for i in members], axis=0))
+            for group, kinds in GROUPS.items()
+            if (members := [i for i, torsion in enumerate(self.torsions) if torsion.kind in kinds])
+        }
+        result |= {f"torsion_jsd/{torsion.name}": spread(drawn[i]) for i, torsion in enumerate(self.torsions)}
+        pairs = [sampling_floor(counts.sum(0), frames, rng) for counts in self._pair]
+        result |= {f"torsion_pair_jsd/{name}": spread(d) for (name, _), d in zip(self.pairs, pairs, strict=True)}
+        if pairs:
+            result["torsion_pair_jsd/all"] = spread(np.mean(pairs, axis=0))
+        return result
 
     def _distances(self, row: Observables) -> dict[str, Estimate]:
         rng = np.random.default_rng(self.settings.seed)

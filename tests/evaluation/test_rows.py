@@ -33,8 +33,3 @@ def test_random_rows_hold_the_frames_they_should() -> None:
     assert set(rows.frozen(data, (5,))["number"]) == {0}
     assert rows.first_part(data, 50).lengths == (40, 10)
     assert rows.independent(data, (30, 30), rng).lengths == (30, 30)
-
-
-def test_frames_of_states() -> None:
-    states = np.array([2, 0, 2, 1])
-    assert [members.tolist() for members in rows.indices_of_states(states, 4)] == [[1], [3], [0, 2], []]

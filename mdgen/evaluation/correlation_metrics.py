@@ -1,0 +1,107 @@
+"""How long each torsion remembers, and how its memory fades, beside the target's."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mdgen.evaluation.correlation import (
+    autocorrelation,
+    decorrelation_time,
+    dynamical_content,
+    lagged_products,
+    logarithmic_lags,
+)
+from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, ratio_interval
+from mdgen.evaluation.observables import Observables
+from mdgen.evaluation.settings import Settings
+from mdgen.molecule.torsions import Torsion
+from mdgen.results import Estimate
+
+SHORTEST = 20
+"""Fewer frames than this in every trajectory have no autocorrelation to speak of."""
+
+
+class CorrelationMetrics:
+    """Judges the autocorrelations of rows against those of one target; methyl rotors stay out of the means.
+
+    Lags go up to a tenth of the longest trajectory: beyond that an autocorrelation is noise.
+
+    Args:
+        target: what rows are compared with.
+        torsions: in the order of the `torsions` column.
+        settings: resamples and seed.
+    """
+
+    def __init__(self, target: Observables, torsions: Sequence[Torsion], settings: Settings) -> None:
+        self.torsions, self.settings = torsions, settings
+        self.counted = [i for i, torsion in enumerate(torsions) if torsion.kind != "methyl"]
+        self.lags_ps, self.target = self._resampled(target)
+        self.target_times = self._times(self.lags_ps, self.target)
+
+    def __call__(self, row: Observables) -> dict[str, Estimate]:
+        """`decorrelation_ps/NAME`, `decorrelation_log10_error/all`, `autocorrelation_rmse/all` and so on."""
+        if not self.counted or max(row.lengths) < SHORTEST:
+            return {}
+        lags_ps, correlation = self._resampled(row)
+        times = self._times(lags_ps, correlation)
+        result = {
+            f"decorrelation_ps/{torsion.name}": ratio_interval(times[0, i], times[1:, i])
+            for i, torsion in enumerate(self.torsions)
+            if np.isfinite(times[0, i])
+        }
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = np.abs(np.log10(times / self.target_times))[:, self.counted]
+        result |= _centred("decorrelation_log10_error/all", _mean(error))
+        here, there = (x[:, self.counted] for x in (self._at_target_lags(lags_ps, correlation), self.target))
+        lost, expected = (dynamical_content(x[..., ::2], self.lags_ps[::2]) for x in (here, there))
+        for name, difference in (
+            ("autocorrelation_rmse/all", here - there),
+            ("dynamical_content_rmse/all", lost - expected),
+        ):
+            result |= _centred(name, np.sqrt(_mean((difference**2).reshape(len(difference), -1))))
+        return result
+
+    def curve(self, row: Observables) -> np.ndarray:
+        """Autocorrelation `(torsion, lag)` of a row at the lags `lags_ps`."""
+        return self._at_target_lags(*self._resampled(row, resamples=0))[0]
+
+    def _at_target_lags(self, lags_ps: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+        """Interpolated in log t; NaN where the row's frame spacing or length says nothing."""
+        if np.array_equal(lags_ps, self.lags_ps):
+            return correlation
+        flat = correlation.reshape(-1, len(lags_ps))
+        x, at = np.log(lags_ps), np.log(self.lags_ps)
+        values = [np.interp(at, x, line, left=np.nan, right=np.nan) for line in flat]
+        return np.array(values).reshape(*correlation.shape[:-1], len(at))
+
+    def _times(self, lags_ps: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+        return decorrelation_time(np.nan_to_num(correlation, nan=1.0), lags_ps)
+
+    def _resampled(self, row: Observables, resamples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Lags in ps, and the autocorrelation `(resample, torsion, lag)` of the row, first, and of its resamples."""
+        lags = logarithmic_lags(max(1, max(row.lengths) // 10))
+        units, trajectory = row.units, row.trajectory
+        n_units = int(units.max()) + 1
+        rng = np.random.default_rng(self.settings.seed)
+        drawn = bootstrap_weights(n_units, self.settings.resamples if resamples is None else resamples, rng)
+        weights = np.concatenate([np.ones((1, n_units)), drawn])
+        frames = np.bincount(units, minlength=n_units)
+        result = np.full((len(weights), len(self.torsions), len(lags)), np.nan)
+        for i in range(len(self.torsions)):
+            signal = np.exp(1j * row["torsions"][:, i].astype(np.float64))
+            sums, counts = lagged_products(signal, trajectory, units, lags)
+            parts = [np.bincount(units, weights=part, minlength=n_units) for part in (signal.real, signal.imag)]
+            mean = (weights @ (parts[0] + 1j * parts[1])) / (weights @ frames)
+            result[:, i] = autocorrelation(weights @ sums, weights @ counts, mean)
+        return lags * row.frame_spacing_ps, result
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is finite."""
+    finite = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(finite, values, 0).sum(-1) / finite.sum(-1)
+
+
+def _centred(name: str, values: np.ndarray) -> dict[str, Estimate]:
+    return {name: centred_interval(float(values[0]), values[1:])} if np.isfinite(values[0]) else {}

@@ -1,0 +1,69 @@
+"""Paths of a Markov chain between two given states in a given number of steps: sampled exactly, and judged.
+
+The protocol of MDGen (Jing et al., 2024): paths between the two states of lowest flux, held against the bridges of the
+reference's Markov state model.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def rarest_pair(flux: Float[np.ndarray, "state state"]) -> tuple[int, int] | None:
+    """The two different states with the lowest flux above zero between them; None where there is none."""
+    upper = np.triu(flux, 1)
+    if not (upper > 0).any():
+        return None
+    first, second = np.unravel_index(np.where(upper > 0, upper, np.inf).argmin(), upper.shape)
+    return int(first), int(second)
+
+
+def sample_bridges(
+    matrix: Float[np.ndarray, "state state"], start: int, end: int, steps: int, number: int, rng: np.random.Generator
+) -> Int[np.ndarray, "path step"] | None:
+    """Paths of `steps` steps from `start` to `end`, drawn from the chain conditioned on both ends.
+
+    The next state k has probability `T_ik (T^{left-1})_{k,end} / (T^left)_{i,end}`. None where no such path exists.
+    """
+    to_end = _to_end(matrix, end, steps)
+    if to_end[steps][start] <= 0:
+        return None
+    paths = np.full((number, steps + 1), start, dtype=np.int64)
+    for step in range(1, steps + 1):
+        weights = matrix[paths[:, step - 1]] * to_end[steps - step][None, :]
+        cumulative = weights.cumsum(1)
+        draws = rng.random(number)[:, None] * cumulative[:, -1:]
+        paths[:, step] = (cumulative <= draws).sum(1).clip(max=len(matrix) - 1)
+    return paths
+
+
+def bridge_occupancy(
+    matrix: Float[np.ndarray, "state state"], start: int, end: int, steps: int
+) -> Float[np.ndarray, "state"]:
+    """Expected share of time that bridges spend in each state between their ends, exactly."""
+    to_end = _to_end(matrix, end, steps)
+    here = np.zeros(len(matrix))
+    here[start] = 1.0
+    occupancy = np.zeros(len(matrix))
+    for step in range(1, steps):
+        here = here @ matrix
+        occupancy += here * to_end[steps - step] / max(to_end[steps][start], 1e-300)
+    return occupancy / max(steps - 1, 1)
+
+
+def path_log_probability(
+    matrix: Float[np.ndarray, "state state"], paths: Int[np.ndarray, "path step"]
+) -> Float[np.ndarray, "path"]:
+    """Log-probability of each path under a chain, given both ends; minus infinity where it cannot happen."""
+    steps = paths.shape[1] - 1
+    with np.errstate(divide="ignore"):
+        logarithm = np.log(matrix)
+        whole = np.log(_to_end(matrix, int(paths[0, -1]), steps)[steps][paths[:, 0]])
+    return logarithm[paths[:, :-1], paths[:, 1:]].sum(1) - whole
+
+
+def _to_end(matrix: np.ndarray, end: int, steps: int) -> list[np.ndarray]:
+    """Probability of being in `end` after 0, 1, ... `steps` steps, from each state."""
+    found = [np.eye(len(matrix))[end]]
+    for _ in range(steps):
+        found.append(matrix @ found[-1])
+    return found

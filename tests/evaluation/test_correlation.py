@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from mdgen.evaluation.correlation import (
+    autocorrelation,
+    decorrelation_time,
+    dynamical_content,
+    lagged_products,
+    logarithmic_lags,
+)
+
+
+def angles_of_an_ar1_process(timescale: float, n: int, rng: np.random.Generator) -> np.ndarray:
+    """A narrow Gaussian AR(1) process: its sine and cosine decay as it does, but for higher orders."""
+    decay, values = np.exp(-1 / timescale), np.empty(n)
+    values[0], noise = rng.normal(), rng.normal(size=n) * np.sqrt(1 - decay**2)
+    for i in range(1, n):
+        values[i] = decay * values[i - 1] + noise[i]
+    return 0.1 * values
+
+
+def correlation_of(angles: list[np.ndarray], lags: np.ndarray) -> np.ndarray:
+    signal = np.exp(1j * np.concatenate(angles))
+    trajectory = np.repeat(np.arange(len(angles)), [len(a) for a in angles])
+    sums, counts = lagged_products(signal, trajectory, trajectory, lags)
+    return autocorrelation(sums.sum(0), counts.sum(0), np.asarray(signal.mean()))
+
+
+@pytest.mark.parametrize("timescale", [3.0, 30.0])
+def test_the_decorrelation_time_of_an_ar1_process(timescale: float) -> None:
+    rng = np.random.default_rng(0)
+    angles = [angles_of_an_ar1_process(timescale, 20_000, rng) for _ in range(4)]
+    lags = logarithmic_lags(500)
+    correlation = correlation_of(angles, lags)
+    exact = np.exp(-lags / timescale)
+    # standard error of an autocorrelation: sqrt(2 t / n)
+    assert np.abs(correlation - exact).max() < 5 * np.sqrt(2 * timescale / 80_000)
+    assert decorrelation_time(correlation, lags.astype(float)) == pytest.approx(timescale, rel=0.12)
+
+
+def test_an_exact_exponential_gives_its_time_and_a_flat_line_none() -> None:
+    lags = logarithmic_lags(1000).astype(float)
+    both = np.stack([np.exp(-lags / 17.3), np.ones_like(lags)])
+    assert decorrelation_time(both, lags)[0] == pytest.approx(17.3, rel=1e-6)
+    assert np.isnan(decorrelation_time(both, lags)[1])
+
+
+def test_pairs_never_cross_a_trajectory_and_an_angle_that_rests_has_no_correlation() -> None:
+    signal = np.exp(1j * np.array([0.0, 0.0, np.pi, np.pi]))
+    trajectory = np.array([0, 0, 1, 1])
+    sums, counts = lagged_products(signal, trajectory, trajectory, np.array([1, 2]))
+    np.testing.assert_allclose(sums.sum(0), [2, 0])
+    np.testing.assert_array_equal(counts.sum(0), [2, 0])
+    resting = autocorrelation(np.array([2.0]), np.array([2.0]), np.asarray(1 + 0j))
+    assert np.isnan(resting).all()
+
+
+def test_the_dynamical_content_integrates_to_the_whole_loss() -> None:
+    lags = np.geomspace(1e-2, 1e3, 400)
+    content = dynamical_content(np.exp(-lags / 5), lags)
+    assert np.trapezoid(content, np.log(lags)) == pytest.approx(1, abs=0.01)
+    assert lags[content.argmax()] == pytest.approx(5, rel=0.05)
