@@ -12,6 +12,7 @@ from mdgen.evaluation.coordinate_metrics import CoordinateMetrics
 from mdgen.evaluation.correlation_metrics import CorrelationMetrics
 from mdgen.evaluation.curves import curves
 from mdgen.evaluation.energy_metrics import EnergyMetrics
+from mdgen.evaluation.film import film
 from mdgen.evaluation.kinetic_metrics import KineticMetrics
 from mdgen.evaluation.observables import Observables, Projection
 from mdgen.evaluation.path_metrics import PathMetrics
@@ -68,7 +69,22 @@ def evaluate(
     # Methyl rotors are slow here and there, but no motion that anyone asks after; they stay out of slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
     slow = add_slow_coordinates([target, oracle, observed[1]], torsions, settings)
-    return _judged(slow, preparation, reference.molecule, settings, bounds)
+    result = _judged(slow, preparation, reference.molecule, settings, bounds)
+    return replace(result, curves={**result.curves, **_films(reference, generated, preparation.strides, settings)})
+
+
+def _films(
+    reference: TrajectorySet, generated: TrajectorySet, strides: tuple[int, ...], settings: Settings
+) -> dict[str, np.ndarray]:
+    """What the report's player shows: the reference and the generated trajectories, side by side."""
+    first = film(reference, strides[0], settings.player_frames)
+    second = film(generated, strides[1], settings.player_frames, onto=first[0])
+    return {
+        "film/reference": first,
+        "film/generated": second,
+        "film_elements": np.array(reference.molecule.elements),
+        "film_bonds": reference.molecule.bonds,
+    }
 
 
 def _resolved(settings: Settings, target: Observables, spacing_ps: float) -> Settings:

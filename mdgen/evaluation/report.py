@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mdgen.evaluation.names import METRICS, label
+from mdgen.evaluation.player import player
 from mdgen.evaluation.plots import Plot, plots
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
@@ -48,7 +49,7 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
     """The whole page."""
     style = files("mdgen.evaluation").joinpath("report.css").read_text(encoding="utf-8")
     title = f"{result.molecule['residues']}: generated against molecular dynamics"
-    body = [_header(result, title), _acceptance(result.acceptance)]
+    body = [_header(result, title), _acceptance(result.acceptance), player(result)]
     body += [_section(name, metrics, result, drawn) for name, metrics in SECTIONS.items()]
     body += [_rows(result), _details(result)]
     return (

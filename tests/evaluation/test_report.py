@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 
 from mdgen.evaluation import Evaluation, Settings, evaluate, write_report
 from mdgen.evaluation.names import METRICS
-from tests.evaluation.alanine import toy_set
+from mdgen.evaluation.structure import CHECKS, fit_checks
+from tests.evaluation.alanine import molecule, toy_set, trajectory
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +60,59 @@ def test_the_report_is_one_whole_file_without_the_network(folder: Path) -> None:
     assert not tags
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_screen(folder: Path, width: int, tmp_path: Path) -> None:
+def shown_title(page: Path, script: str, folder: Path, width: int = 1280) -> object:
+    """What `script`, run in headless Chromium once the page is loaded, leaves as JSON in the page's title."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         pytest.skip("no Chromium installed: the report is not looked at in a browser")
-    page = tmp_path / "probe.html"
-    probe = (
-        "<script>addEventListener('load', () => { const svgs = [...document.querySelectorAll('figure svg')];"
-        "document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth, svgs.length,"
-        "svgs.filter(s => s.getBoundingClientRect().width < 200).length]); });</script></body>"
-    )
-    page.write_text((folder / "report.html").read_text().replace("</body>", probe))
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += [f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    match = re.search(r"<title>(\[.*?\])</title>", shown)
+    probe = folder / "probe.html"
+    probe.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command += [f"--window-size={width},900", "--virtual-time-budget=4000", "--dump-dom", probe.as_uri()]
+    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    match = re.search(r"<title>(.*?)</title>", dumped)
     assert match
-    content, window, plots, small = json.loads(match[1])
-    assert content <= window
-    assert plots > 10
-    assert small == 0
+    return json.loads(match[1])
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_screen(folder: Path, width: int, tmp_path: Path) -> None:
+    script = """addEventListener('load', () => {
+        const plots = [...document.querySelectorAll('figure svg')];
+        const boxes = [...document.querySelectorAll('main .card')].map(card => card.getBoundingClientRect());
+        const overlaps = boxes.some((a, i) => boxes.slice(i + 1).some(b => a.left < b.right - 1 && b.left < a.right - 1
+            && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+        document.title = JSON.stringify({ content: document.documentElement.scrollWidth, window: innerWidth, overlaps,
+            plots: plots.length, small: plots.filter(s => s.getBoundingClientRect().width < 200).length }); });"""
+    found = shown_title(folder / "report.html", script, tmp_path, width)
+    assert isinstance(found, dict)
+    assert found["content"] <= found["window"]
+    assert found["plots"] > 10
+    assert found["small"] == 0
+    assert not found["overlaps"]
+
+
+def test_the_player_turns_and_plays(folder: Path, tmp_path: Path) -> None:
+    script = """addEventListener('load', () => {
+        const canvas = document.querySelector('#player canvas'), picture = () => canvas.toDataURL();
+        const pointer = (kind, x) => canvas.dispatchEvent(
+            new PointerEvent(kind, { pointerId: 1, clientX: x, clientY: 50, bubbles: true }));
+        const drawn = new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size > 50;
+        const before = picture();
+        pointer('pointerdown', 50); pointer('pointermove', 120); pointer('pointerup', 120);
+        const turned = picture() !== before;
+        document.querySelector('#player button').click();
+        setTimeout(() => { document.title = JSON.stringify(
+            { drawn, turned, frame: Number(document.getElementById('player').dataset.frame) }); }, 1500); });"""
+    found = shown_title(folder / "report.html", script, tmp_path)
+    assert isinstance(found, dict)
+    assert found["drawn"]
+    assert found["turned"]
+    assert found["frame"] > 0
+
+
+def test_the_film_is_not_mirrored(result: Evaluation) -> None:
+    checks = fit_checks(molecule(), torch.from_numpy(trajectory(200, 0)))
+    for name in ("reference", "generated"):
+        film = torch.from_numpy(result.curves[f"film/{name}"])
+        assert checks.measure(film)[:, CHECKS.index("chirality_errors")].sum() == 0
