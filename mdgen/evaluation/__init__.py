@@ -1,8 +1,27 @@
 """Judging trajectories: distributions, free energies, kinetics and structure, with rows that show the judge's noise."""
 
+from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
+from mdgen.evaluation.compare import Difference, compare, comparison_table
 from mdgen.evaluation.evaluate import evaluate
 from mdgen.evaluation.report import write_report
 from mdgen.evaluation.result import Evaluation, RowResult
+from mdgen.evaluation.saved import SavedMetrics, read_metrics
 from mdgen.evaluation.settings import Bounds, Settings
 
-__all__ = ["Bounds", "Evaluation", "RowResult", "Settings", "evaluate", "write_report"]
+__all__ = [
+    "Aggregate",
+    "Bounds",
+    "Difference",
+    "Evaluation",
+    "RowResult",
+    "SavedMetrics",
+    "Settings",
+    "aggregate",
+    "aggregate_table",
+    "compare",
+    "comparison_table",
+    "evaluate",
+    "read_metrics",
+    "save_aggregate",
+    "write_report",
+]

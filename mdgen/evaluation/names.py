@@ -104,3 +104,16 @@ def label(name: str) -> str:
     kind, _, what = name.partition("/")
     short = METRICS[kind][0] if kind in METRICS else kind
     return f"{short}, {what}" if what else short
+
+
+DISTANCES = (
+    "torsion_jsd", "torsion_pair_jsd", "tica_jsd", "free_energy_rmse_kT", "outside_share", "occupancy_jsd",
+    "decorrelation_log10_error", "autocorrelation_rmse", "dynamical_content_rmse", "first_passage_log10_error",
+    "flux_spearman", "path_valid_share", "path_occupancy_jsd", "energy_jsd", "ramachandran_outlier_share",
+)  # fmt: skip
+"""Metrics of a row against the reference; of the reference itself they say nothing."""
+
+
+def says_something(row: str, metric: str) -> bool:
+    """Whether a metric says anything of a row: distances from the reference do not of the reference itself."""
+    return not (row == "reference" and metric.partition("/")[0] in DISTANCES)

@@ -4,10 +4,11 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from mdgen.evaluation.names import METRICS, label
+from mdgen.evaluation.names import METRICS, label, says_something
 from mdgen.evaluation.player import player
 from mdgen.evaluation.plots import Plot, plots
 from mdgen.evaluation.result import Evaluation, save_metrics
+from mdgen.evaluation.tables import latex, markdown, number
 from mdgen.files import write_aside
 from mdgen.results import Acceptance, Estimate
 
@@ -26,21 +27,16 @@ SECTIONS = {
 }  # fmt: skip
 """Metrics in the table of each section."""
 
-DISTANCES = (
-    "torsion_jsd", "torsion_pair_jsd", "tica_jsd", "free_energy_rmse_kT", "outside_share", "occupancy_jsd",
-    "decorrelation_log10_error", "autocorrelation_rmse", "dynamical_content_rmse", "first_passage_log10_error",
-    "flux_spearman", "path_valid_share", "path_occupancy_jsd", "energy_jsd", "ramachandran_outlier_share",
-)  # fmt: skip
-"""Metrics of a row against the reference; of the reference itself they say nothing."""
-
 
 def write_report(result: Evaluation, folder: Path | str) -> Path:
-    """Write `metrics.json`, the plots as SVG files and `report.html` into `folder`; gives the path of the report."""
+    """Write `report.html`, `metrics.json`, `table.md`, `table.tex` and `plots/*.svg`; gives the path of the report."""
     folder = Path(folder)
     drawn = plots(result)
     save_metrics(result, folder / "metrics.json")
     for plot in drawn:
         write_aside(folder / "plots" / f"{plot.name}.svg", plot.svg.encode())
+    write_aside(folder / "table.md", markdown(result).encode())
+    write_aside(folder / "table.tex", latex(result).encode())
     write_aside(folder / "report.html", report(result, drawn).encode())
     return folder / "report.html"
 
@@ -104,7 +100,7 @@ def _table(result: Evaluation, metrics: list[str]) -> str:
     """Rows down, metrics across."""
     lines = []
     for key, row in result.rows.items():
-        told = [shown(key, metric) and metric in row.metrics for metric in metrics]
+        told = [says_something(key, metric) and metric in row.metrics for metric in metrics]
         if any(told):
             cells = "".join(
                 f"<td>{_value(row.metrics[metric]) if tell else ''}</td>"
@@ -133,11 +129,6 @@ def _transposed(result: Evaluation, metrics: list[str]) -> str:
     return (
         f'<div class="card scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     )
-
-
-def shown(row: str, metric: str) -> bool:
-    """Whether a metric says anything of a row: distances from the reference do not of the reference itself."""
-    return not (row == "reference" and metric.partition("/")[0] in DISTANCES)
 
 
 def _rows(result: Evaluation) -> str:
@@ -173,15 +164,9 @@ def _value(estimate: Estimate | None) -> str:
     if estimate.value != estimate.value:
         return "not known"
     interval = (
-        "" if estimate.low is None or estimate.high is None else f"{_number(estimate.low)} to {_number(estimate.high)}"
+        "" if estimate.low is None or estimate.high is None else f"{number(estimate.low)} to {number(estimate.high)}"
     )
-    return f"{_number(estimate.value)}<small>{interval}</small>"
-
-
-def _number(value: float) -> str:
-    if value != 0 and abs(value) < 0.001:
-        return f"{value:.1e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{number(estimate.value)}<small>{interval}</small>"
 
 
 def _time(length_ns: float) -> str:

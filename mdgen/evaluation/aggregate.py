@@ -1,0 +1,91 @@
+"""Many molecules, one table: the median of each metric over molecules, with its interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mdgen.errors import MdgenError
+from mdgen.evaluation.intervals import bootstrap_weights, percentile_interval
+from mdgen.evaluation.names import METRICS, label, says_something
+from mdgen.evaluation.saved import SavedMetrics
+from mdgen.evaluation.tables import HEADLINES, with_interval
+from mdgen.results import Estimate, write_result
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Medians over molecules.
+
+    Args:
+        molecules: names of the evaluations.
+        rows: medians by row and metric; the interval is of the bootstrap over molecules.
+        counts: molecules behind each median.
+        labels: of the rows.
+    """
+
+    molecules: tuple[str, ...]
+    rows: dict[str, dict[str, Estimate]]
+    counts: dict[str, dict[str, int]]
+    labels: dict[str, str]
+
+
+def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
+    """Gather the metrics that are not of one residue or torsion alone.
+
+    Raises:
+        MdgenError: if there is nothing to gather.
+    """
+    if not results:
+        raise MdgenError("there is no evaluation to gather; evaluate at least one pair of trajectories first")
+    values: dict[str, dict[str, list[float]]] = {}
+    labels: dict[str, str] = {}
+    for result in results:
+        labels.update(result.labels)
+        for row, metrics in result.rows.items():
+            for name, estimate in metrics.items():
+                if _general(name) and np.isfinite(estimate.value):
+                    values.setdefault(row, {}).setdefault(name, []).append(estimate.value)
+    rows = {
+        row: {name: _median(np.array(found), np.random.default_rng(seed)) for name, found in metrics.items()}
+        for row, metrics in values.items()
+    }
+    counts = {row: {name: len(found) for name, found in metrics.items()} for row, metrics in values.items()}
+    return Aggregate(tuple(result.name for result in results), rows, counts, labels)
+
+
+def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> str:
+    """The medians as a Markdown table, rows down and metrics across."""
+    known = [metric for metric in metrics if any(metric in row for row in gathered.rows.values())]
+    lines = [["", *(label(metric) for metric in known)], ["---"] + ["---:"] * len(known)]
+    for row, found in gathered.rows.items():
+        cells = [with_interval(found.get(metric) if says_something(row, metric) else None) for metric in known]
+        lines.append([gathered.labels[row], *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def save_aggregate(gathered: Aggregate, folder: Path | str) -> None:
+    """Write `aggregate.json`: medians, intervals and counts by row and metric."""
+    rows = {
+        row: {name: {"median": estimate, "molecules": gathered.counts[row][name]} for name, estimate in metrics.items()}
+        for row, metrics in gathered.rows.items()
+    }
+    document = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
+    write_result(Path(folder) / "aggregate.json", document, ())
+
+
+def _general(name: str) -> bool:
+    """Whether a metric means the same for every molecule: not of a torsion or residue by its name."""
+    kind, _, what = name.partition("/")
+    return kind in METRICS and " " not in what and not (kind == "torsion_pair_jsd" and what != "all")
+
+
+def _median(values: np.ndarray, rng: np.random.Generator) -> Estimate:
+    if len(values) < 2:
+        return Estimate(float(values[0]))
+    draws = bootstrap_weights(len(values), RESAMPLES, rng).astype(int)
+    samples = np.array([np.median(np.repeat(values, weights)) for weights in draws])
+    return percentile_interval(float(np.median(values)), samples)

@@ -1,0 +1,71 @@
+"""Two evaluations side by side: which of their differences exceed their intervals."""
+
+import math
+from dataclasses import dataclass
+
+from mdgen.errors import MdgenError
+from mdgen.evaluation.names import label
+from mdgen.evaluation.saved import SavedMetrics
+from mdgen.evaluation.tables import with_interval
+from mdgen.results import Estimate
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of the generated trajectories in two evaluations.
+
+    Args:
+        metric: its name.
+        first: of the first run.
+        second: of the second run.
+        exceeds: whether the difference is larger than both intervals together explain; None where there are none.
+    """
+
+    metric: str
+    first: Estimate
+    second: Estimate
+    exceeds: bool | None
+
+
+def compare(first: SavedMetrics, second: SavedMetrics, row: str = "generated") -> list[Difference]:
+    """Every metric that both have, those that differ first.
+
+    Two estimates differ where the distance of their values exceeds the two half-intervals that face each other, added
+    in quadrature: what the 95 % interval of the difference would be for independent runs.
+
+    Raises:
+        MdgenError: if the two judge different molecules or one lacks the row.
+    """
+    if first.molecule.get("fingerprint") != second.molecule.get("fingerprint"):
+        raise MdgenError(
+            f"{first.name} is of {first.molecule.get('residues')} and {second.name} of "
+            f"{second.molecule.get('residues')}; compare two evaluations of one molecule"
+        )
+    for run in (first, second):
+        if row not in run.rows:
+            raise MdgenError(f"{run.name} has no row {row!r}; it has {', '.join(run.rows)}")
+    mine, theirs = first.rows[row], second.rows[row]
+    found = [
+        Difference(name, mine[name], theirs[name], _exceeds(mine[name], theirs[name]))
+        for name in mine
+        if name in theirs
+    ]
+    return sorted(found, key=lambda difference: (difference.exceeds is not True, difference.exceeds is None))
+
+
+def comparison_table(differences: list[Difference], first: str, second: str) -> str:
+    """The differences as an aligned plain-text table."""
+    cells = [("", "metric", first, second)]
+    for line in differences:
+        mark = {True: "differs", False: "", None: "no interval"}[line.exceeds]
+        cells.append((mark, label(line.metric), with_interval(line.first), with_interval(line.second)))
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _exceeds(first: Estimate, second: Estimate) -> bool | None:
+    low, high = (first, second) if first.value <= second.value else (second, first)
+    if low.high is None or high.low is None or not math.isfinite(low.value + high.value):
+        return None
+    reach = math.hypot(max(0.0, low.high - low.value), max(0.0, high.value - high.low))
+    return bool(high.value - low.value > reach)
