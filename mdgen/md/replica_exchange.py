@@ -1,0 +1,148 @@
+"""Replica exchange in temperature: warm replicas cross barriers, cold ones keep the canonical distribution.
+
+Neighbours on a ladder of temperatures swap them with the Metropolis probability min(1, exp((b_i - b_j)(U_i - U_j))); a
+swap is a permutation of temperatures, positions never move. Source: Sugita, Okamoto, Chem. Phys. Lett. 314, 141 (1999).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import State
+from mdgen.md.engine import Engine
+from mdgen.progress import Progress
+from mdgen.units import BOLTZMANN
+
+
+@dataclass(frozen=True)
+class Tempering:
+    """How an ensemble is drawn by replica exchange.
+
+    Args:
+        rungs: temperatures on the ladder, spaced geometrically.
+        highest_temperature_K: of its top; its foot is the simulation's own temperature.
+        length_ns: of each replica.
+        exchange_ps: time between two rounds of swaps, and between two frames that are kept.
+        discard_share: first part of the run that is not drawn from.
+    """
+
+    rungs: int = 4
+    highest_temperature_K: float = 600.0
+    length_ns: float = 1.0
+    exchange_ps: float = 2.0
+    discard_share: float = 0.25
+
+    def temperatures(self, lowest_K: float) -> Float[np.ndarray, "rung"]:
+        """The ladder in K from `lowest_K` up."""
+        if self.rungs < 2 or not lowest_K < self.highest_temperature_K:
+            raise MdgenError(
+                f"a ladder of {self.rungs} temperatures from {lowest_K:g} to {self.highest_temperature_K:g} K makes no "
+                "sense; it needs two or more, and a top above the simulation's temperature"
+            )
+        return lowest_K * (self.highest_temperature_K / lowest_K) ** np.linspace(0, 1, self.rungs)
+
+
+@dataclass(frozen=True)
+class TemperedEnsemble:
+    """Frames at the lowest temperature, and how often each pair of neighbours on the ladder swapped."""
+
+    positions: Float[Tensor, "frame atom 3"]
+    swap_rates: tuple[float, ...]
+
+
+def swapped(
+    rung: Int[np.ndarray, "ladder rung"],
+    energies_kT: Float[np.ndarray, "ladder rung"],
+    inverse_temperatures: Float[np.ndarray, "rung"],
+    odd: Literal[0, 1],
+    uniform: Float[np.ndarray, "ladder rung"],
+) -> tuple[Int[np.ndarray, "ladder rung"], Float[np.ndarray, "pair"]]:
+    """One round of swaps within every ladder, between rungs (0, 1), (2, 3)... or, if `odd`, (1, 2), (3, 4)...
+
+    Args:
+        rung: of each replica of each ladder, a permutation along the last axis.
+        energies_kT: potential energies of the replicas, in the unit of 1 / `inverse_temperatures`.
+        inverse_temperatures: of each rung.
+        odd: which pairs.
+        uniform: random numbers in [0, 1).
+
+    Returns:
+        The new rungs, and for each pair the share of ladders that swapped it.
+    """
+    holder = np.argsort(rung, axis=1)
+    rows = np.arange(len(rung))
+    new, rates = rung.copy(), []
+    for low in range(odd, rung.shape[1] - 1, 2):
+        cold, warm = holder[:, low], holder[:, low + 1]
+        gain = (inverse_temperatures[low] - inverse_temperatures[low + 1]) * (
+            energies_kT[rows, cold] - energies_kT[rows, warm]
+        )
+        accepted = np.log(np.maximum(uniform[:, low], 1e-300)) < gain
+        new[rows[accepted], cold[accepted]] = low + 1
+        new[rows[accepted], warm[accepted]] = low
+        rates.append(accepted.mean())
+    return new, np.array(rates)
+
+
+def parallel_tempering(
+    engine: Engine,
+    state: State,
+    temperature_K: float,
+    settings: Tempering,
+    generator: torch.Generator,
+) -> TemperedEnsemble:
+    """Run ladders of replicas side by side and collect the frames at the lowest temperature.
+
+    Args:
+        engine: its replicas are dealt out to ladders; those that do not fill a ladder stay at the lowest temperature
+            and are not drawn from.
+        state: where every replica starts, velocities at `temperature_K`.
+        temperature_K: the lowest temperature.
+        settings: ladder, length and exchange.
+        generator: draws the swaps.
+
+    Raises:
+        MdgenError: if there are fewer replicas than rungs, or a replica blows up.
+    """
+    ladder = settings.temperatures(temperature_K)
+    n_ladders = engine.n_replicas // settings.rungs
+    if n_ladders == 0:
+        raise MdgenError(f"{engine.n_replicas} replicas do not fill a ladder of {settings.rungs}; simulate more")
+    n_used = n_ladders * settings.rungs
+    inverse = 1 / (BOLTZMANN * ladder)
+    rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
+    steps = max(1, round(settings.exchange_ps / engine.timestep_ps))
+    rounds = max(1, round(settings.length_ns * 1000 / settings.exchange_ps))
+    progress = Progress("tempering", rounds)
+    kept, swaps, chances = [], np.zeros(settings.rungs - 1), np.zeros(settings.rungs - 1)
+    temperatures = np.full(engine.n_replicas, temperature_K)
+    for number in range(rounds):
+        new = np.append(ladder[rung].reshape(-1), temperatures[n_used:])
+        # Kinetic energies swap with the temperatures, so that only potential energies decide.
+        scale = torch.as_tensor(np.sqrt(new / temperatures), dtype=state.velocities.dtype)[:, None, None]
+        temperatures = new
+        engine.prepare(State(state.positions, state.velocities * scale, state.step))
+        engine.set_temperature(temperatures.tolist())
+        state = engine.advance(steps)
+        energies = engine.potential_energy()
+        if not np.isfinite(energies).all():
+            bad = int(np.flatnonzero(~np.isfinite(energies))[0])
+            raise MdgenError(
+                f"replica {bad} blew up at {temperatures[bad]:.0f} K while tempering; use a shorter time step or a "
+                "lower highest_temperature_K"
+            )
+        if number >= settings.discard_share * rounds:
+            kept.append(state.positions[:n_used][torch.from_numpy(rung.reshape(-1) == 0)].clone())
+        odd: Literal[0, 1] = 1 if number % 2 and settings.rungs > 2 else 0
+        uniform = torch.rand(rung.shape, generator=generator, dtype=torch.float64).numpy()
+        rung, rates = swapped(rung, energies[:n_used].reshape(rung.shape), inverse, odd, uniform)
+        swaps[odd::2] += rates
+        chances[odd::2] += 1
+        progress.update(number + 1, swap_rate=float(rates.mean()))
+    engine.set_temperature(temperature_K)
+    return TemperedEnsemble(torch.cat(kept), tuple((swaps / np.maximum(chances, 1)).tolist()))
