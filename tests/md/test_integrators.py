@@ -144,8 +144,6 @@ def test_constraints_do_not_drift(n_steps: int) -> None:
     held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
     state = run(Langevin(2.0, 300.0, 1.0, held), n_steps, state, masses, field, generator)
     assert float(held.largest_error(state.positions).max()) < 1e-5
-    rate = (held.velocities(state.positions, state.velocities) - state.velocities).abs().max()
-    assert float(rate) < 0.05 * float(state.velocities.abs().max())
 
 
 def test_a_rollout_is_differentiable() -> None:
