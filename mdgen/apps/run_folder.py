@@ -42,13 +42,16 @@ class RunFolder:
         """Whether the run has ended well."""
         return (self.path / "DONE").is_file()
 
+    @property
+    def seconds(self) -> float:
+        """Time since the folder was opened."""
+        return time.monotonic() - self.started
+
     def finish(self, metrics: dict[str, Any], acceptance: Iterable[Acceptance] = ()) -> None:
         """Write `metrics.json`, print the acceptance table, mark the run as done."""
         rows = list(acceptance)
-        seconds = time.monotonic() - self.started
-        write_result(
-            self.path / "metrics.json", {"verb": self.verb, **metrics, "wall_seconds_last_part": seconds}, rows
-        )
+        result = {"verb": self.verb, **metrics, "wall_seconds_last_part": round(self.seconds, 1)}
+        write_result(self.path / "metrics.json", result, rows)
         write_aside(self.path / "DONE", b"")
         if rows:
             logger.info("\n%s\n", acceptance_table(rows))

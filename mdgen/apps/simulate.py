@@ -1,0 +1,118 @@
+"""`mdgen simulate`: molecular dynamics with the built-in engine, into a trajectory store."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from mdgen.apps.instantiation import instantiate
+from mdgen.apps.run_folder import open_run
+from mdgen.apps.threads import use_threads
+from mdgen.data.store import TrajectoryStore
+from mdgen.files import write_aside
+from mdgen.interfaces import State
+from mdgen.md.constraints import distance_constraints
+from mdgen.md.engine import Engine, make_engine
+from mdgen.md.replica_exchange import Tempering, parallel_tempering
+from mdgen.md.simulation import simulate
+from mdgen.md.systems import MolecularSystem
+from mdgen.md.velocities import maxwell_boltzmann
+from mdgen.progress import duration
+
+logger = logging.getLogger("mdgen")
+
+STORE = "trajectories"
+"""The store within a simulation's run folder."""
+
+
+def run(config: dict[str, Any]) -> None:
+    """Build the system, draw starts if asked to, simulate, write the metrics."""
+    with open_run(config["output"], "simulate", config) as folder:
+        if folder.done:
+            logger.info("simulate      done already: %s", folder.path)
+            return
+        threads = use_threads(config["threads"])
+        system: MolecularSystem = instantiate(config["system"])
+        logger.info("simulate      %r, %d replicas, into %s", system.molecule, config["n_replicas"], folder.path)
+        # Each part draws from a generator of its own, so that a run resumed between two parts goes on the same.
+        start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
+        generator = _generator(config, 0)
+        engine = _engine(config, system, threads, generator)
+        store = simulate(
+            system,
+            engine,
+            folder.path / STORE,
+            float(config["length_ns"]),
+            float(config["equilibration_ns"]),
+            float(config["save_ps"]),
+            generator,
+            config["anneal_temperature_K"],
+            start,
+            {"temperature_K": engine.temperature_K},
+        )
+        folder.finish({**_metrics(store, engine), "tempering_swap_rates": swap_rates})
+        logger.info(
+            "simulate      %.4g ns in %s; trajectories in %s",
+            store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1000,
+            duration(folder.seconds),
+            store.path,
+        )
+
+
+def _generator(config: dict[str, Any], part: int) -> torch.Generator:
+    return torch.Generator().manual_seed(1000 * int(config["seed"]) + part)
+
+
+def _engine(config: dict[str, Any], system: MolecularSystem, threads: int, generator: torch.Generator) -> Engine:
+    return make_engine(
+        system.parameters,
+        instantiate(config["integrator"]),
+        int(config["n_replicas"]),
+        generator,
+        config["engine"],
+        config["precision"],
+        threads,
+        config["device"],
+    )
+
+
+def _starts(
+    config: dict[str, Any], system: MolecularSystem, threads: int, generator: torch.Generator, folder: Path
+) -> tuple[Tensor | None, list[float] | None]:
+    """Starts drawn by tempering, one a replica, kept in the run folder so that a resumed run has the same."""
+    if config.get("tempering") is None:
+        return None, None
+    settings: Tempering = instantiate(config["tempering"])
+    file = folder / "starts.safetensors"
+    if file.is_file():
+        kept = safetensors.torch.load_file(file)
+        return kept["positions"], kept["swap_rates"].tolist()
+    engine = _engine(config, system, threads, generator)
+    temperature = float(np.min(engine.temperature_K))
+    masses = system.parameters.masses
+    held = distance_constraints(masses, system.parameters.constraint_atoms, system.parameters.constraint_length)
+    positions = system.positions.expand(engine.n_replicas, -1, -1).clone()
+    state = State(positions, maxwell_boltzmann(positions, masses, temperature, generator, held))
+    ensemble = parallel_tempering(engine, state, temperature, settings, generator)
+    drawn = torch.randperm(len(ensemble.positions), generator=generator)
+    drawn = drawn.repeat(-(-engine.n_replicas // len(drawn)))[: engine.n_replicas]
+    starts = ensemble.positions[drawn].contiguous()
+    content = {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}
+    write_aside(file, safetensors.torch.save(content))
+    return starts, list(ensemble.swap_rates)
+
+
+def _metrics(store: TrajectoryStore, engine: Engine) -> dict[str, Any]:
+    return {
+        "store": STORE,
+        "n_atoms": store.molecule.n_atoms,
+        "n_replicas": store.n_trajectories,
+        "n_frames": store.n_frames,
+        "frame_spacing_ps": store.frame_spacing_ps,
+        "total_ns": store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1000,
+        "engine": engine.settings,
+    }
