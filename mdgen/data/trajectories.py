@@ -120,6 +120,10 @@ class TrajectorySet:
         time = (first + stride * np.arange(len(positions))) * self.frame_spacing_ps
         return mdtraj.Trajectory(positions, self.molecule.topology, time=time)
 
+    def source(self, trajectory: int) -> Source:
+        """Where one trajectory is read from."""
+        return self._sources[trajectory]
+
     def _source(self, trajectory: int) -> Source:
         if not -len(self) <= trajectory < len(self):
             raise MdgenError(f"there are trajectories 0 to {len(self) - 1}; there is no {trajectory}")

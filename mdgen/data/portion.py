@@ -1,0 +1,60 @@
+"""A portion of a set of trajectories, so that training, reference and replicate never share a frame."""
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.data.sources import Source
+from mdgen.data.trajectories import TrajectorySet
+from mdgen.errors import MdgenError
+
+
+class SliceSource:
+    """Frames `start` to `stop` (not included) of another source."""
+
+    def __init__(self, whole: Source, start: int, stop: int) -> None:
+        self.name = f"{whole.name} frames {start} to {stop}"
+        self.n_frames, self.n_atoms = stop - start, whole.n_atoms
+        self.frame_spacing_ps = whole.frame_spacing_ps
+        self._whole, self._start = whole, start
+
+    def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
+        """Frames `start:stop:stride` of the slice."""
+        return self._whole.read(self._start + start, self._start + stop, stride)
+
+    def close(self) -> None:
+        """Close what the other source has open."""
+        self._whole.close()
+
+
+def portion(trajectories: TrajectorySet, start: float, stop: float) -> TrajectorySet:
+    """The frames between two shares of all frames, in the order of the trajectories.
+
+    Trajectories that lie across a boundary are cut there, so portions that do not overlap share no frame. With many
+    trajectories of one length, boundaries fall between whole trajectories.
+
+    Args:
+        trajectories: all of them.
+        start: share of the frames at which the portion begins, from 0.
+        stop: share at which it ends, up to 1.
+
+    Raises:
+        MdgenError: if the shares are out of order, or hold no frame.
+    """
+    if not 0 <= start < stop <= 1:
+        raise MdgenError(f"a portion from {start:g} to {stop:g} makes no sense; expected 0 <= start < stop <= 1")
+    if (start, stop) == (0, 1):
+        return trajectories
+    first, last = round(start * trajectories.n_frames), round(stop * trajectories.n_frames)
+    sources: list[Source] = []
+    begin = 0
+    for index, length in enumerate(trajectories.lengths):
+        low, high = max(first - begin, 0), min(last - begin, length)
+        if low < high:
+            whole = trajectories.source(index)
+            sources.append(whole if (low, high) == (0, length) else SliceSource(whole, low, high))
+        begin += length
+    if not sources:
+        raise MdgenError(
+            f"the portion from {start:g} to {stop:g} of {trajectories.n_frames} frames is empty; give longer ones"
+        )
+    return TrajectorySet(trajectories.molecule, trajectories.frame_spacing_ps, sources)
