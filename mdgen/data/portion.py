@@ -26,7 +26,7 @@ class SliceSource:
         self._whole.close()
 
 
-def portion(trajectories: TrajectorySet, start: float, stop: float) -> TrajectorySet:
+def portion(trajectories: TrajectorySet, start: float | int, stop: float | int) -> TrajectorySet:
     """The frames between two shares of all frames, in the order of the trajectories.
 
     Trajectories that lie across a boundary are cut there, so portions that do not overlap share no frame. With many

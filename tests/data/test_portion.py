@@ -1,5 +1,7 @@
 """Portions share no frame and miss none."""
 
+import itertools
+
 import mdtraj
 import numpy as np
 import pytest
@@ -14,9 +16,7 @@ def numbered(lengths: list[int]) -> TrajectorySet:
     topology = mdtraj.Topology()
     topology.add_atom("AR", mdtraj.element.argon, topology.add_residue("AR", topology.add_chain()))
     ends = np.cumsum([0, *lengths])
-    arrays = [
-        np.arange(a, b, dtype=np.float32)[:, None, None].repeat(3, 2) for a, b in zip(ends[:-1], ends[1:], strict=True)
-    ]
+    arrays = [np.arange(a, b, dtype=np.float32)[:, None, None].repeat(3, 2) for a, b in itertools.pairwise(ends)]
     return TrajectorySet.from_arrays(Molecule.from_mdtraj(topology), 1.0, arrays)
 
 
@@ -27,7 +27,7 @@ def frames(trajectories: TrajectorySet) -> list[int]:
 def test_portions_side_by_side_make_the_whole() -> None:
     whole = numbered([7, 1, 20, 3])
     parts = [frames(portion(whole, a, b)) for a, b in ((0, 0.3), (0.3, 0.65), (0.65, 1))]
-    assert sum(parts, []) == list(range(31))
+    assert list(itertools.chain(*parts)) == list(range(31))
     assert [len(part) for part in parts] == [9, 11, 11]
 
 
