@@ -21,6 +21,7 @@ from mdgen.evaluation.result import Evaluation, RowResult, judge
 from mdgen.evaluation.rows import Row
 from mdgen.evaluation.settings import Bounds, Settings
 from mdgen.evaluation.slow_coordinates import SlowCoordinates, add_slow_coordinates
+from mdgen.evaluation.step_metrics import StepMetrics
 from mdgen.evaluation.structure_metrics import StructureMetrics
 from mdgen.evaluation.torsion_metrics import TorsionMetrics
 from mdgen.interfaces import Potential
@@ -111,6 +112,7 @@ def _judged(
         torsion_metrics,
         coordinate_metrics,
         correlation,
+        StepMetrics(target, torsions, settings),
         StructureMetrics(target, torsions, settings),
         EnergyMetrics(target, preparation.observer.energy_terms, settings),
     ]

@@ -5,7 +5,13 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from mdgen.evaluation.distributions import jensen_shannon
-from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, percentile_interval, ratio_interval
+from mdgen.evaluation.intervals import (
+    bootstrap_weights,
+    centred_interval,
+    percentile_interval,
+    ratio_interval,
+    resampled,
+)
 from mdgen.evaluation.markov import (
     chapman_kolmogorov,
     connected_set,
@@ -37,7 +43,7 @@ class KineticMetrics:
 
     def __init__(self, target: Observables, states: States, lag_ps: float, settings: Settings) -> None:
         self.states, self.lag_ps, self.settings = states, lag_ps, settings
-        self.target = self.lumped_counts(target)
+        self.target, self.target_visits = self.lumped_counts(target), self.visits(target)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """The metrics; none where no trajectory of the row is longer than the lag."""
@@ -63,6 +69,13 @@ class KineticMetrics:
             return None
         sets = self.states.macrostate[row["states"]]
         return count_matrices(sets, row.trajectory, row.units, lag, self.states.n_macrostates)
+
+    def visits(self, row: Observables) -> Float[np.ndarray, "unit set"]:
+        """Frames in each lumped state by bootstrap unit."""
+        units, number = row.units, self.states.n_macrostates
+        flat = units * number + self.states.macrostate[row["states"]]
+        n_units = int(units.max()) + 1
+        return np.bincount(flat, minlength=n_units * number).reshape(n_units, number).astype(np.float64)
 
     def _weights(self, units: int) -> np.ndarray:
         return bootstrap_weights(units, self.settings.resamples, np.random.default_rng(self.settings.seed))
@@ -118,17 +131,21 @@ class KineticMetrics:
         counts, number = self.lumped_counts(row), self.states.n_macrostates
         if counts is None or self.target is None or number < 2:
             return {}
-        sets = self.states.macrostate[row["states"]]
-        visits = np.stack([np.bincount(sets[row.units == u], minlength=number) for u in range(len(weights[0]))])
         drawn = np.concatenate([counts.sum(0)[None], np.tensordot(weights, counts, axes=1)])
         mine = self._weights(len(self.target))
         target = np.concatenate([self.target.sum(0)[None], np.tensordot(mine, self.target, axes=1)])
-        occupied = np.concatenate([visits.sum(0)[None], weights @ visits]).astype(np.float64)
-        distance = jensen_shannon(occupied, target.sum(2))
-        leaving = 1 - np.trace(drawn, axis1=1, axis2=2) / drawn.sum((1, 2))
+        distance, distances = resampled(
+            jensen_shannon,
+            self.target_visits,
+            self.visits(row),
+            len(weights),
+            np.random.default_rng(self.settings.seed),
+        )
+        with np.errstate(invalid="ignore"):  # a resample of parts shorter than the lag holds no transition at all
+            leaving = 1 - np.trace(drawn, axis1=1, axis2=2) / drawn.sum((1, 2))
         rates = leaving / self.lag_ps * 1000
         result = {
-            "occupancy_jsd": centred_interval(float(distance[0]), distance[1:]),
+            "occupancy_jsd": centred_interval(float(distance), distances),
             "transitions_per_ns": percentile_interval(float(rates[0]), rates[1:]),
         }
         pairs = list(zip(drawn, target, strict=True))

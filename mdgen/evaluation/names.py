@@ -56,6 +56,11 @@ METRICS = {
         "Dynamical content RMSE",
         "the same of the dynamical content -d autocorrelation / d ln t.",
     ),
+    "step_rms_deg": (
+        "Step (°)",
+        "root-mean-square change of a torsion from one frame to the next; jitter on a right motion shows here first.",
+    ),
+    "step_log10_error": ("Step error", "mean absolute difference of log10 of these steps over torsions."),
     "path_valid_share": (
         "Valid paths",
         "share of paths between the two lumped states of lowest flux, 20 lags long, drawn from the row's own Markov "
@@ -108,8 +113,9 @@ def label(name: str) -> str:
 
 DISTANCES = (
     "torsion_jsd", "torsion_pair_jsd", "tica_jsd", "free_energy_rmse_kT", "outside_share", "occupancy_jsd",
-    "decorrelation_log10_error", "autocorrelation_rmse", "dynamical_content_rmse", "first_passage_log10_error",
-    "flux_spearman", "path_valid_share", "path_occupancy_jsd", "energy_jsd", "ramachandran_outlier_share",
+    "decorrelation_log10_error", "autocorrelation_rmse", "step_log10_error", "dynamical_content_rmse",
+    "first_passage_log10_error", "flux_spearman", "path_valid_share", "path_occupancy_jsd", "energy_jsd",
+    "ramachandran_outlier_share",
 )  # fmt: skip
 """Metrics of a row against the reference; of the reference itself they say nothing."""
 

@@ -51,10 +51,11 @@ class PathMetrics:
     def _judge(self, counts: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
         """Occupancy distance, valid share and mean log-probability; no paths at all are no valid ones."""
         assert self.ends is not None
-        paths = sample_bridges(_chain(counts), *self.ends, STEPS, PATHS, rng)
+        chain = _chain(counts)
+        paths = sample_bridges(chain, *self.ends, STEPS, PATHS, rng)
         if paths is None:
             return float("nan"), 0.0, float("nan")
-        inner = np.bincount(paths[:, 1:-1].ravel(), minlength=len(self.matrix)).astype(np.float64)
+        inner = bridge_occupancy(chain, *self.ends, STEPS)
         logarithm = path_log_probability(self.matrix, paths)
         valid = np.isfinite(logarithm)
         mean = float(logarithm[valid].mean()) if valid.any() else float("nan")

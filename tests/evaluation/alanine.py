@@ -4,6 +4,7 @@ import mdtraj
 import numpy as np
 
 from mdgen.data.trajectories import TrajectorySet
+from mdgen.evaluation.faults import turned
 from mdgen.molecule.topology import Molecule
 
 ATOMS = """ACE CH3 0.014 0.339 0.1474
@@ -58,23 +59,8 @@ def positions() -> np.ndarray:
 
 
 def rotated(frames: np.ndarray, torsion: tuple[int, int, int, int], angles: np.ndarray) -> np.ndarray:
-    """The frames with the torsion turned by `angles` (one a frame) by moving all atoms beyond its bond."""
-    _, first, second, _ = torsion
-    neighbours = molecule().neighbours
-    beyond, edge = {first, second}, [second]
-    while edge:
-        new = [near for near in neighbours[edge.pop()] if near not in beyond]
-        beyond.update(new)
-        edge += new
-    moved = sorted(beyond - {first, second})
-    axis = frames[:, second] - frames[:, first]
-    axis = (axis / np.linalg.norm(axis, axis=-1, keepdims=True))[:, None]
-    arms = frames[:, moved] - frames[:, [second]]
-    cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
-    along = (arms * axis).sum(-1, keepdims=True) * axis
-    result = frames.copy()
-    result[:, moved] = frames[:, [second]] + cosine * (arms - along) + sine * np.cross(axis, arms) + along
-    return result
+    """The frames with the torsion turned by `angles`, one a frame."""
+    return turned(frames, molecule(), torsion, angles)
 
 
 def chain(n_frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -99,10 +85,3 @@ def trajectory(n_frames: int, seed: int) -> np.ndarray:
 def toy_set(n_trajectories: int = 6, n_frames: int = 1500, seed: int = 0, spacing_ps: float = 1.0) -> TrajectorySet:
     arrays = [trajectory(n_frames, 1000 * seed + i) for i in range(n_trajectories)]
     return TrajectorySet.from_arrays(molecule(), spacing_ps, arrays)
-
-
-def changed(trajectories: TrajectorySet, change: object) -> TrajectorySet:
-    """The set with every trajectory's positions passed through `change`."""
-    arrays = [np.asarray(change(np.array(trajectories.positions(i)))) for i in range(len(trajectories))]  # type: ignore[operator]
-    arrays = [array.astype(np.float32) for array in arrays]
-    return TrajectorySet.from_arrays(trajectories.molecule, trajectories.frame_spacing_ps, arrays)

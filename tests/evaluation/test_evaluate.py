@@ -6,8 +6,9 @@ import torch
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
+from mdgen.evaluation.faults import in_random_order, mirrored, stretched, with_fault
 from mdgen.molecule.topology import Molecule
-from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, changed, molecule, positions, rotated, toy_set
+from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
 
 SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=30, resamples=50)
 
@@ -52,31 +53,29 @@ def test_rows_have_as_many_frames_and_the_shuffled_one_has_no_memory(result: Eva
     assert value(result, "shuffled", "timescale_ps/1") < 0.2 * value(result, "replicate", "timescale_ps/1")
 
 
-def with_noise_in_psi(frames: np.ndarray) -> np.ndarray:
-    angles = np.radians(25) * np.random.default_rng(0).normal(size=len(frames))
+def noise_in_psi(frames: np.ndarray) -> np.ndarray:
+    angles = np.radians(5) * np.random.default_rng(0).normal(size=len(frames))
     return rotated(frames.astype(np.float64), PSI, angles)
 
 
-def with_mirrored(frames: np.ndarray) -> np.ndarray:
-    frames[::100] *= [1, 1, -1]
-    return frames
-
-
-def with_stretched_bond(frames: np.ndarray) -> np.ndarray:
-    frames[:, 5] += 0.04 * (frames[:, 5] - frames[:, 4]) / 0.123
-    return frames
-
-
 def test_each_fault_is_caught_by_the_metric_that_should(reference: TrajectorySet, other: TrajectorySet) -> None:
-    noisy = evaluate(reference, changed(other, with_noise_in_psi), settings=SETTINGS)
-    assert value(noisy, "generated", "torsion_jsd/psi ALA2") > 2 * value(noisy, "replicate", "torsion_jsd/psi ALA2")
-    assert value(noisy, "generated", "torsion_jsd/phi ALA2") < 2 * value(noisy, "replicate", "torsion_jsd/phi ALA2")
-    mirrored = evaluate(reference, changed(other, with_mirrored), settings=SETTINGS)
-    assert value(mirrored, "generated", "chirality_error_share") == pytest.approx(0.01, abs=0.002)
-    assert value(mirrored, "replicate", "chirality_error_share") == 0
-    stretched = evaluate(reference, changed(other, with_stretched_bond), settings=SETTINGS)
-    assert value(stretched, "generated", "broken_bond_share") > 0.9
-    assert "broken_bonds" in [line.name for line in stretched.acceptance if not line.holds]
+    clean = evaluate(reference, other, settings=SETTINGS).rows["generated"].metrics
+    noisy = evaluate(reference, with_fault(other, noise_in_psi), settings=SETTINGS).rows["generated"].metrics
+    assert noisy["step_rms_deg/psi ALA2"].value > clean["step_rms_deg/psi ALA2"].value
+    assert noisy["step_rms_deg/phi ALA2"].value == pytest.approx(clean["step_rms_deg/phi ALA2"].value, rel=1e-3)
+    mirror = evaluate(reference, with_fault(other, lambda frames: mirrored(frames, 100)), settings=SETTINGS)
+    assert value(mirror, "generated", "chirality_error_share") == pytest.approx(0.01, abs=0.002)
+    assert value(mirror, "replicate", "chirality_error_share") == 0
+    longer = evaluate(reference, with_fault(other, lambda f: stretched(f, 4, 5, 0.04)), settings=SETTINGS)
+    assert value(longer, "generated", "broken_bond_share") > 0.9
+    assert longer.rows["generated"].metrics["bond_rms_nm"].low > 2 * clean["bond_rms_nm"].high
+    assert "broken_bonds" in [line.name for line in longer.acceptance if not line.holds]
+    mixed = evaluate(
+        reference, with_fault(other, lambda f: in_random_order(f, np.random.default_rng(0))), settings=SETTINGS
+    )
+    assert value(mixed, "generated", "torsion_jsd/all") == pytest.approx(clean["torsion_jsd/all"].value)
+    assert value(mixed, "generated", "timescale_ps/1") < 0.2 * clean["timescale_ps/1"].value
+    assert {"timescale_1", "timescale_2"} <= {line.name for line in mixed.acceptance if not line.holds}
 
 
 def test_a_projection_takes_the_place_of_tica(reference: TrajectorySet, other: TrajectorySet) -> None:
@@ -93,7 +92,7 @@ def test_a_projection_takes_the_place_of_tica(reference: TrajectorySet, other: T
 
 
 def test_other_spacings_are_brought_to_a_common_one(reference: TrajectorySet) -> None:
-    coarse = changed(reference, lambda frames: frames[::3])
+    coarse = with_fault(reference, lambda frames: frames[::3])
     coarse = TrajectorySet.from_arrays(
         coarse.molecule, 1.5, [np.array(coarse.positions(i)) for i in range(len(coarse))]
     )
@@ -121,7 +120,7 @@ def test_frames_that_are_not_finite_are_refused_naming_the_frame(reference: Traj
 
 
 def test_too_few_frames_for_kinetics_still_give_the_rest(reference: TrajectorySet) -> None:
-    short = changed(reference, lambda frames: frames[:8])
+    short = with_fault(reference, lambda frames: frames[:8])
     result = evaluate(short, short, settings=Settings(resamples=20))
     assert "torsion_jsd/all" in result.rows["generated"].metrics
     assert "timescale_ps/1" not in result.rows["generated"].metrics
@@ -130,7 +129,7 @@ def test_too_few_frames_for_kinetics_still_give_the_rest(reference: TrajectorySe
 
 def test_a_single_frame_set_is_refused(reference: TrajectorySet) -> None:
     with pytest.raises(MdgenError, match="at least"):
-        evaluate(reference, changed(reference.select([0]), lambda frames: frames[:1]), settings=SETTINGS)
+        evaluate(reference, with_fault(reference.select([0]), lambda frames: frames[:1]), settings=SETTINGS)
 
 
 def test_a_molecule_without_torsions_is_judged_by_its_structure() -> None:
