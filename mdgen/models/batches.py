@@ -42,3 +42,20 @@ class PairBatch:
         """The same pairs on a device."""
         weights = None if self.weights is None else self.weights.to(device)
         return PairBatch(self.frames.to(device), self.now.to(device), self.later.to(device), weights)
+
+
+@dataclass(frozen=True)
+class DecoderBatch:
+    """Structures, as a decoder represents them, and the latent of each.
+
+    Args:
+        values: the represented structures.
+        latents: the latent of each, tokens and channels in one axis.
+    """
+
+    values: Float[Tensor, "batch value"]
+    latents: Float[Tensor, "batch channel"]
+
+    def to(self, device: torch.device) -> "DecoderBatch":
+        """The same batch on a device."""
+        return DecoderBatch(self.values.to(device), self.latents.to(device))

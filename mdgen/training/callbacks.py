@@ -1,4 +1,7 @@
-"""What happens beside the training: progress lines, a checkpoint to resume from, early stopping, a history."""
+"""What happens beside the training: progress lines, a checkpoint to resume from, early stopping, a history.
+
+All are of Lightning's kind `Checkpoint`, whose hooks run after the module has logged its figures of the epoch.
+"""
 
 import math
 import os
@@ -8,13 +11,14 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from mdgen.files import writable
 from mdgen.progress import Progress
 
 
-class ProgressLines(lightning.Callback):
+class ProgressLines(Checkpoint):
     """Says through `mdgen.progress` how far the training is.
 
     Args:
@@ -22,7 +26,9 @@ class ProgressLines(lightning.Callback):
         shown: names of the logged figures to show.
     """
 
-    def __init__(self, label: str, shown: tuple[str, ...] = ("train/loss", "validation/loss")) -> None:
+    def __init__(
+        self, label: str, shown: tuple[str, ...] = ("train/loss", "validation/loss", "train/wasserstein")
+    ) -> None:
         self.label, self.shown = label, shown
         self._progress: Progress | None = None
 
@@ -32,12 +38,15 @@ class ProgressLines(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """One more epoch."""
-        figures = {name.split("/")[0]: float(trainer.callback_metrics.get(name, math.nan)) for name in self.shown}
+        figures = {
+            name.replace("/", " ").replace(" loss", ""): float(trainer.callback_metrics.get(name, math.nan))
+            for name in self.shown
+        }
         if self._progress is not None:
             self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})
 
 
-class RollingCheckpoint(lightning.Callback):
+class RollingCheckpoint(Checkpoint):
     """Keeps one checkpoint of the whole training, renewed at the end of an epoch, by aside and rename.
 
     Args:
@@ -64,7 +73,7 @@ class RollingCheckpoint(lightning.Callback):
         self._last = time.monotonic()
 
 
-class BestWeights(lightning.Callback):
+class BestWeights(Checkpoint):
     """Keeps the weights of the best epoch by a validation figure and stops when it has not improved for long.
 
     Args:
@@ -101,7 +110,7 @@ class BestWeights(lightning.Callback):
         self.weights = state_dict["weights"]
 
 
-class History(lightning.Callback):
+class History(Checkpoint):
     """Every figure that was logged, epoch by epoch: `rows` is a list of `{"epoch": ..., name: value}`."""
 
     def __init__(self) -> None:
@@ -112,7 +121,7 @@ class History(lightning.Callback):
         figures = {
             name: float(value) for name, value in trainer.callback_metrics.items() if isinstance(value, torch.Tensor)
         }
-        self.rows.append({"epoch": trainer.current_epoch, **figures})
+        self.rows.append({"epoch": float(trainer.current_epoch), **figures})
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

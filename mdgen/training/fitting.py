@@ -82,7 +82,6 @@ def fit(
             check_val_every_n_epoch=settings.check_validation_every,
             enable_progress_bar=False,
             enable_model_summary=False,
-            enable_checkpointing=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )

@@ -1,12 +1,13 @@
 """Minibatches of lagged pairs from a table of frames in memory: no workers, no item-by-item Python."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.data.pairs import LaggedPairs
 from mdgen.models.batches import PairBatch
 
 
@@ -43,20 +44,23 @@ class PairBatches:
             yield PairBatch(frames[rows], places[: len(chosen)], places[len(chosen) :])
 
 
-def lagged_rows(lengths: list[int], lag_frames: int) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
-    """Rows of all pairs `lag_frames` apart in a table that lists trajectories of these lengths one after another.
+def whole(pairs: PairBatch) -> PairBatches:
+    """All pairs in one batch, for validation."""
+    return PairBatches(pairs, len(pairs.now), torch.Generator())
 
-    No pair joins two trajectories.
 
-    >>> now, later = lagged_rows([3, 4], 2)
-    >>> now.tolist(), later.tolist()
+def pairs_of(tables: Sequence[Float[Tensor, "frame channel"]], lag_frames: int) -> PairBatch:
+    """All pairs of several trajectories, each frame standing once; no pair joins two trajectories.
+
+    Raises:
+        MdgenError: if no trajectory is longer than the lag.
+
+    >>> pairs = pairs_of([torch.zeros(3, 1), torch.zeros(4, 1)], 2)
+    >>> pairs.now.tolist(), pairs.later.tolist()
     ([0, 3, 4], [2, 5, 6])
     """
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    empty = torch.zeros(0, dtype=torch.int64)
-    parts = [torch.arange(a, a + n - lag_frames) for a, n in zip(starts, lengths, strict=True) if n > lag_frames]
-    now = torch.cat([empty, *parts])
-    return now, now + lag_frames
+    pairs = LaggedPairs(tables, lag_frames)
+    return PairBatch(pairs.frames, pairs.first, pairs.first + lag_frames)
 
 
 def distinct_pairs(states: Int[Tensor, "frame"], values: Float[Tensor, "state channel"], lag_frames: int) -> PairBatch:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace, Loss
 from mdgen.models.batches import PairBatch
-from mdgen.models.blocks.perceptron import perceptron
+from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.blocks.spectrum import implied_timescales, reversible_covariances, slow_modes, whitened
 from mdgen.models.fingerprint import fingerprint
 
@@ -85,6 +85,10 @@ class SRV(nn.Module):
     def timescales_ps(self) -> Float[Tensor, "channel"]:
         """Implied timescales `-lag / ln(lambda)`; NaN where `lambda` is not between 0 and 1."""
         return implied_timescales(self.mode_eigenvalues, self.lag_ps)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights anew."""
+        initialise(self.network, generator)
 
     @torch.no_grad()
     def fit_standardisation(self, features: Float[Tensor, "frame feature"]) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch
-from mdgen.models.blocks.perceptron import perceptron
+from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.propagators.first_frame import first_frame
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 
@@ -111,6 +111,11 @@ class MDN(nn.Module):
         bias[:, :channels] = torch.logit((steps % 1).clamp(0.05, 0.95))
         bias[:, channels:] = 0.0
         bias[:, channels : 2 * channels] = math.log(math.expm1(0.2))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights anew."""
+        initialise(self, generator)
+        self._spread_means()
 
     @torch.no_grad()
     def fit_scale(self, latents: Float[Tensor, "frame channel"], generator: torch.Generator) -> None:

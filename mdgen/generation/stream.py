@@ -1,0 +1,134 @@
+"""How a long rollout is cut into blocks, and the record from which an interrupted one goes on."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.errors import MdgenError
+from mdgen.files import write_aside
+from mdgen.molecule.topology import Molecule
+
+BLOCK_BYTES = 32_000_000
+"""Size of the positions of a block in memory and on disk."""
+
+
+@dataclass(frozen=True)
+class LatentStream:
+    """Where a rollout is: the last latent of each trajectory, after `n_frames` frames in `n_blocks` blocks."""
+
+    latent: Float[Tensor, "trajectory token channel"]
+    n_frames: int = 0
+    n_blocks: int = 0
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """Frames in all and in a block; a block's length depends on the size of a frame alone, never on how many follow."""
+
+    n_frames: int
+    n_trajectories: int
+    block_frames: int
+
+    @classmethod
+    def sized(cls, n_frames: int, n_trajectories: int, n_atoms: int) -> "BlockPlan":
+        """Blocks of about `BLOCK_BYTES`.
+
+        Raises:
+            MdgenError: for less than one frame or trajectory.
+        """
+        if n_frames < 1 or n_trajectories < 1:
+            raise MdgenError(
+                f"{n_trajectories} trajectories of {n_frames} frames were asked for; both must be at least 1"
+            )
+        return cls(n_frames, n_trajectories, max(1, BLOCK_BYTES // (12 * n_atoms * n_trajectories)))
+
+    def remaining(self, stream: LatentStream) -> Iterator[tuple[int, int]]:
+        """Number and length of each block that is still to come."""
+        block, done = stream.n_blocks, stream.n_frames
+        while done < self.n_frames:
+            length = min(self.block_frames, self.n_frames - done)
+            yield block, length
+            block, done = block + 1, done + length
+
+
+@dataclass(frozen=True)
+class RolloutRecord:
+    """The state of a rollout beside its frames, `rollout.safetensors` in the folder of the store.
+
+    It is replaced after each block's frames are on disk. If the frames of a block are there but the record is not, the
+    block is cut off and made again, the same.
+    """
+
+    path: Path
+    seed: int
+    origin: str
+    plan: BlockPlan
+
+    @property
+    def file(self) -> Path:
+        """The record itself."""
+        return self.path / "rollout.safetensors"
+
+    def open_store(
+        self, molecule: Molecule, frame_spacing_ps: float, metadata: dict[str, Any] | None
+    ) -> TrajectoryStore:
+        """The store to go on with, or a new one.
+
+        Raises:
+            MdgenError: if the folder holds trajectories that no rollout wrote, or of another molecule.
+        """
+        if not is_store(self.path):
+            return TrajectoryStore.create(
+                self.path, molecule, frame_spacing_ps, self.plan.n_trajectories, metadata or {}
+            )
+        store = TrajectoryStore.open(self.path)
+        molecule.require_same(store.molecule, f"the store {self.path}")
+        if store.n_frames and not self.file.is_file():
+            raise MdgenError(f"{self.path} holds trajectories that were not generated; choose another folder")
+        store.start_writing()
+        return store
+
+    def save(self, stream: LatentStream) -> None:
+        """Replace the record."""
+        note = {**self._settings(), "n_frames": stream.n_frames, "n_blocks": stream.n_blocks}
+        content = save({"latent": stream.latent.contiguous()}, metadata={"rollout": json.dumps(note)})
+        write_aside(self.file, content)
+
+    def resume(self, store: TrajectoryStore) -> LatentStream | None:
+        """Where the rollout in the store is, cut back to the last whole block; None if it has not begun.
+
+        Raises:
+            MdgenError: if the folder holds a rollout with other settings, or more than was asked for.
+        """
+        if not self.file.is_file():
+            return None
+        try:
+            with safe_open(self.file, "pt") as content:
+                note = json.loads(content.metadata()["rollout"])
+                latent = content.get_tensor("latent")
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
+        for name, value in self._settings().items():
+            if note.get(name) != value:
+                raise MdgenError(
+                    f"{self.path} holds a rollout with {name} {note.get(name)}, not {value}; "
+                    "choose another folder, or the same settings to resume"
+                )
+        if note["n_frames"] > self.plan.n_frames:
+            raise MdgenError(
+                f"{self.path} already holds {note['n_frames']} frames a trajectory, more than {self.plan.n_frames}; "
+                "choose another folder"
+            )
+        store.truncate(note["n_frames"])
+        return LatentStream(latent, note["n_frames"], note["n_blocks"])
+
+    def _settings(self) -> dict[str, Any]:
+        return {"seed": self.seed, "n_trajectories": self.plan.n_trajectories, "encoder": self.origin}
