@@ -65,8 +65,8 @@ def _sweeps(atoms: np.ndarray, inverse_masses: np.ndarray) -> int:
     sweeps = 2 + np.ceil(np.log(_TARGET) / np.log(np.clip(rate, _TARGET, 1 - 1e-9)))
     if sweeps > _MOST_SWEEPS:
         raise MdgenError(
-            f"The {n} constraints depend on one another so strongly that they need more than {_MOST_SWEEPS} sweeps a "
-            "step of the many-replica kernel: constrain bonds to hydrogen only, or use the OpenMM backend."
+            f"the {n} constraints depend on one another so strongly that they need more than {_MOST_SWEEPS} sweeps a "
+            "step of the many-replica kernel: constrain bonds to hydrogen only, or use the torch engine"
         )
     return int(sweeps)
 

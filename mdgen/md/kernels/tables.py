@@ -114,8 +114,8 @@ def _torsion_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.nd
             continue
         if not 1 <= periodicity <= HIGHEST_PERIODICITY:
             raise MdgenError(
-                f"A torsion has periodicity {periodicity}; the many-replica kernel takes 1 to {HIGHEST_PERIODICITY}: "
-                "use the OpenMM backend."
+                f"a torsion has periodicity {periodicity}; the many-replica kernel takes 1 to {HIGHEST_PERIODICITY}: "
+                "use the torch engine"
             )
         quad = tuple(int(atom) for atom in (atoms if atoms[0] < atoms[-1] else atoms[::-1]))
         row = merged.setdefault(quad, np.zeros(1 + 2 * HIGHEST_PERIODICITY))
