@@ -1,0 +1,205 @@
+import dataclasses
+import json
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+import mdgen
+from mdgen.data.store import TrajectoryStore
+from mdgen.errors import MdgenError
+from mdgen.generation import stream
+from mdgen.generation.simulator import LatentSimulator, block_generator
+from mdgen.models.checkpoint import save_model
+from mdgen.models.decoders.cwgan import CWGAN
+from mdgen.models.decoders.internal import InternalRepresentation
+from mdgen.models.encoders.srv import SRV
+from mdgen.models.propagators.markov_state_model import MarkovStateModel
+from mdgen.models.propagators.mdn import MDN
+from mdgen.molecule.features import TorsionDistanceFeatures
+from mdgen.training.pair_batches import pairs_of
+from tests.models.structures import alanine_dipeptide, frames
+from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
+
+MOLECULE = alanine_dipeptide()
+POSITIONS = frames(400)
+
+
+def parts(propagator=MDN):
+    """Untrained parts that fit together; only their plumbing is tested here."""
+    generator = torch.Generator().manual_seed(0)
+    encoder = SRV(TorsionDistanceFeatures(MOLECULE), lag_ps=2.0, n_modes=2, hidden=[8])
+    encoder.initialise(generator)
+    features = encoder.features(POSITIONS)
+    encoder.fit_standardisation(features)
+    encoder.fit_spectrum(pairs_of([features], 1))
+    latents = encoder.encode(POSITIONS).flatten(1).detach()
+    if propagator is MDN:
+        made = MDN(encoder.latent, n_components=3, hidden=[8])
+        made.initialise(generator)
+        made.fit_scale(latents, generator)
+    else:
+        made = MarkovStateModel(encoder.latent, n_states=5)
+        made.fit(pairs_of([latents], 1), generator)
+    decoder = CWGAN(encoder.latent, InternalRepresentation.fitted(MOLECULE, POSITIONS), noise_channels=3, hidden=[8, 8])
+    decoder.initialise(generator)
+    decoder.fit_scale(latents)
+    return encoder, made, decoder
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    return LatentSimulator(*parts())
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of seven frames of three trajectories."""
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 7 * 3 * 22 * 12)
+
+
+def read(store):
+    return np.stack([store.positions(i) for i in range(store.n_trajectories)])
+
+
+@pytest.mark.parametrize("kind", [MDN, MarkovStateModel])
+def test_rollout_gives_trajectories_of_the_molecule_one_lag_apart(kind):
+    simulator = LatentSimulator(*parts(kind))
+    trajectories = simulator.rollout(n_frames=11, n_trajectories=3, seed=1)
+    assert [len(trajectory) for trajectory in trajectories] == [11, 11, 11]
+    assert trajectories[0].timestep == pytest.approx(2.0)
+    MOLECULE.require_same(mdgen_molecule(trajectories[0]), "the generated trajectory")
+    assert all(np.isfinite(trajectory.xyz).all() for trajectory in trajectories)
+
+
+def mdgen_molecule(trajectory):
+    return type(MOLECULE).from_mdtraj(trajectory.topology)
+
+
+def test_store_and_memory_hold_the_same_frames(simulator, tmp_path, small_blocks):
+    store = simulator.rollout_to_store(tmp_path / "run", n_frames=20, n_trajectories=3, seed=5)
+    in_memory = simulator.rollout(n_frames=20, n_trajectories=3, seed=5)
+    assert store.n_frames == 20
+    assert store.frame_spacing_ps == 2.0
+    assert np.array_equal(read(store), np.stack([trajectory.xyz for trajectory in in_memory]))
+    other = simulator.rollout(n_frames=20, n_trajectories=3, seed=6)
+    assert not np.array_equal(other[0].xyz, in_memory[0].xyz)
+
+
+@pytest.mark.parametrize("when", ["between blocks", "before the record"])
+def test_an_interrupted_rollout_resumes_as_if_it_had_never_stopped(
+    simulator, tmp_path, small_blocks, monkeypatch, when
+):
+    whole = simulator.rollout_to_store(tmp_path / "whole", n_frames=40, n_trajectories=3, seed=2)
+    calls = []
+    target = (simulator.decoder, "decode") if when == "between blocks" else (stream.RolloutRecord, "save")
+    original = getattr(*target)
+
+    def stops(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, stops)
+        with pytest.raises(KeyboardInterrupt):
+            simulator.rollout_to_store(tmp_path / "cut", n_frames=40, n_trajectories=3, seed=2)
+    assert 0 < TrajectoryStore.open(tmp_path / "cut").n_frames < 40
+    resumed = simulator.rollout_to_store(tmp_path / "cut", n_frames=40, n_trajectories=3, seed=2)
+    assert np.array_equal(read(resumed), read(whole))
+    again = simulator.rollout_to_store(tmp_path / "cut", n_frames=40, n_trajectories=3, seed=2)
+    assert again.n_frames == 40
+
+
+def test_a_rollout_is_extended_but_never_mixed_with_another(simulator, tmp_path):
+    simulator.rollout_to_store(tmp_path / "run", n_frames=5, n_trajectories=2, seed=2)
+    before = read(TrajectoryStore.open(tmp_path / "run"))
+    longer = simulator.rollout_to_store(tmp_path / "run", n_frames=9, n_trajectories=2, seed=2)
+    assert longer.n_frames == 9
+    assert np.array_equal(read(longer)[:, :5], before)
+    with pytest.raises(MdgenError, match="seed 2, not 3"):
+        simulator.rollout_to_store(tmp_path / "run", n_frames=12, n_trajectories=2, seed=3)
+    with pytest.raises(MdgenError, match="already holds 9 frames"):
+        simulator.rollout_to_store(tmp_path / "run", n_frames=4, n_trajectories=2, seed=2)
+    with TrajectoryStore.create(tmp_path / "md", MOLECULE, 2.0, 1) as store:
+        store.append(POSITIONS[None, :3].numpy())
+    with pytest.raises(MdgenError, match="not generated"):
+        simulator.rollout_to_store(tmp_path / "md", n_frames=4, seed=2)
+
+
+def test_trajectories_begin_at_the_latents_of_the_start(simulator, monkeypatch):
+    seen = {}
+    original = simulator.propagator.sample
+
+    def spy(condition, context, generator):
+        seen["start"] = condition.values[:, 0]
+        return original(condition, context, generator)
+
+    monkeypatch.setattr(simulator.propagator, "sample", spy)
+    expected = simulator.encoder.encode(POSITIONS[:2]).detach()[[0, 1, 0]]
+    for start in (POSITIONS[:2], POSITIONS[:2].numpy(), mdtraj.Trajectory(POSITIONS[:2].numpy(), MOLECULE.topology)):
+        simulator.rollout(start, n_frames=2, n_trajectories=3)
+        torch.testing.assert_close(seen["start"], expected)
+    simulator.rollout(POSITIONS[0], n_frames=2)
+    torch.testing.assert_close(seen["start"], expected[:1])
+
+
+def test_parts_that_do_not_belong_together_are_refused():
+    encoder, propagator, decoder = parts()
+    for change, words in (
+        ({"lag_ps": 3.0}, "propagator was made for a lag in ps of 3.0, but the encoder has 2.0"),
+        ({"kind": "se3_tokens"}, "latents of kind se3_tokens"),
+        ({"origin": "another"}, "the encoder another"),
+        ({"molecule": "another"}, "the molecule another"),
+    ):
+        wrong = MDN(dataclasses.replace(encoder.latent, **change), n_components=2, hidden=[4])
+        with pytest.raises(MdgenError, match=words):
+            LatentSimulator(encoder, wrong, decoder)
+    with pytest.raises(MdgenError, match="another molecule"):
+        LatentSimulator(encoder, propagator, decoder, peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER))
+
+
+def test_mistaken_starts_are_refused(simulator):
+    with pytest.raises(MdgenError, match=r"shape \(4, 21, 3\)"):
+        simulator.rollout(torch.zeros(4, 21, 3))
+    with pytest.raises(MdgenError, match="not finite"):
+        simulator.rollout(torch.full((22, 3), torch.nan))
+    other = peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER)
+    with pytest.raises(MdgenError, match="32 atoms where 22"):
+        simulator.rollout(mdtraj.Trajectory(np.zeros((1, 32, 3)), other.topology))
+    with pytest.raises(MdgenError, match="must be at least 1"):
+        simulator.rollout(n_frames=0)
+
+
+def test_load_reads_the_folder_of_a_run(tmp_path):
+    encoder, propagator, decoder = parts()
+    train = tmp_path / "train"
+    save_model(train / "encoder.safetensors", encoder)
+    save_model(train / "propagator.safetensors", propagator)
+    with pytest.raises(MdgenError, match=r"lacks decoder.safetensors"):
+        mdgen.load(train)
+    save_model(train / "decoder.safetensors", decoder)
+    expected = LatentSimulator(encoder, propagator, decoder).rollout(n_frames=3, seed=1)[0].xyz
+    assert np.array_equal(mdgen.load(train).rollout(n_frames=3, seed=1)[0].xyz, expected)
+    generate = tmp_path / "generate"
+    generate.mkdir()
+    names = {part: f"../train/{part}.safetensors" for part in ("encoder", "propagator", "decoder")}
+    (generate / "simulator.json").write_text(json.dumps(names))
+    assert np.array_equal(mdgen.load(generate).rollout(n_frames=3, seed=1)[0].xyz, expected)
+    (generate / "simulator.json").write_text("{}")
+    with pytest.raises(MdgenError, match="does not name"):
+        mdgen.load(generate)
+    with pytest.raises(MdgenError, match="not a folder"):
+        mdgen.load(tmp_path / "absent")
+
+
+def test_streams_of_blocks_are_independent():
+    draws = [
+        torch.rand(1, generator=block_generator(seed, block, purpose)).item()
+        for seed in (0, 1)
+        for block in (0, 1)
+        for purpose in ("start", "propagate", "decode")
+    ]
+    assert len(set(draws)) == len(draws)
