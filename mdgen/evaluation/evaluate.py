@@ -135,10 +135,27 @@ def _judged(
         molecule=_described(molecule),
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "bounds": asdict(bounds)},
         rows=results,
-        notes=(*preparation.notes, *slow.notes),
+        notes=(*preparation.notes, *slow.notes, *_doubts(results)),
         acceptance=judge(results, bounds),
         curves=curves({row.name: row.data for row in rows}, torsions, kinetics, correlation, settings),
     )
+
+
+def _doubts(rows: dict[str, RowResult]) -> list[str]:
+    """Sentences on rows whose kinetics rest on less than all of their frames, or on none."""
+    doubts = []
+    for name in ("reference", "replicate", "generated"):
+        metrics, label = rows[name].metrics, rows[name].label
+        share = metrics.get("connected_share")
+        if share is not None and share.value < 0.99:
+            doubts.append(
+                f"{label}: the states fall apart; the largest set that frames both enter and leave holds "
+                f"{share.value:.1%} of the transitions, and the kinetics are of that set alone. Longer trajectories "
+                "would connect more."
+            )
+        elif share is None and "connected_share" in rows["reference"].metrics:
+            doubts.append(f"{label}: no kinetics, since no trajectory is longer than the lag; give longer ones.")
+    return doubts
 
 
 def _described(molecule: Molecule) -> dict[str, str | int]:

@@ -158,3 +158,43 @@ def test_the_toy_has_the_torsions_it_says() -> None:
         mdtraj.Trajectory(np.concatenate([positions()[None], turned]), molecule().topology), [PHI, PSI]
     )
     assert both[1] - both[0] == pytest.approx([0.4, 0], abs=1e-5)
+
+
+def test_states_that_fall_apart_are_told(reference: TrajectorySet) -> None:
+    """One half of the reference never leaves a well, the other never enters it."""
+
+    def kept(phi_above: bool) -> list[np.ndarray]:
+        found = []
+        for i in range(len(reference)):
+            frames = np.array(reference.positions(i))
+            phi = mdtraj.compute_dihedrals(mdtraj.Trajectory(frames, molecule().topology), [PHI])[:, 0]
+            found.append(frames[(phi > 0) == phi_above][:300])
+        return found
+
+    apart = TrajectorySet.from_arrays(molecule(), 1.0, kept(True) + kept(False))
+    result = evaluate(apart, apart, replicate=apart, settings=SETTINGS)
+    assert value(result, "generated", "connected_share") < 0.99
+    assert any("fall apart" in note for note in result.notes)
+
+
+class Spring:
+    """A potential with one term: a spring between the first two atoms."""
+
+    def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
+        return sum(self.energy_terms(positions).values())  # type: ignore[return-value]
+
+    def energy_terms(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        length = torch.linalg.vector_norm(positions[:, 0] - positions[:, 1], dim=-1)
+        return {"spring": 1e5 * (length - 0.109) ** 2}
+
+
+def test_energies_through_the_potential_seam(reference: TrajectorySet, other: TrajectorySet) -> None:
+    result = evaluate(reference, other, potential=Spring(), settings=SETTINGS)
+    longer = evaluate(
+        reference, with_fault(other, lambda f: stretched(f, 0, 1, 0.01)), potential=Spring(), settings=SETTINGS
+    )
+    for name in ("total", "spring"):
+        good = result.rows["generated"].metrics[f"energy_kJ_mol/{name}"]
+        assert good.low < value(result, "reference", f"energy_kJ_mol/{name}") * 1.1
+        assert longer.rows["generated"].metrics[f"energy_kJ_mol/{name}"].low > 3 * good.high
+        assert value(longer, "generated", f"energy_jsd/{name}") > 2 * value(result, "generated", f"energy_jsd/{name}")
