@@ -12,6 +12,7 @@ from torch import Tensor
 from mdgen.apps.instantiation import instantiate
 from mdgen.apps.run_folder import open_run
 from mdgen.apps.threads import use_threads
+from mdgen.apps.trajectories import STORE
 from mdgen.data.store import TrajectoryStore
 from mdgen.files import write_aside
 from mdgen.interfaces import State
@@ -24,9 +25,6 @@ from mdgen.md.velocities import maxwell_boltzmann
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
-
-STORE = "trajectories"
-"""The store within a simulation's run folder."""
 
 
 def run(config: dict[str, Any]) -> None:

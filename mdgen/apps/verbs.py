@@ -20,7 +20,7 @@ VERBS = {
         " writes\ntheir trajectories to a store that every verb reads. Stop it with Ctrl-C; the same command goes on.",
         (
             "mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md",
-            "mdgen simulate system=pdb system.path=my.pdb output=runs/mine",
+            "mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine",
         ),
         ("system", "integrator"),
     ),
@@ -29,7 +29,7 @@ VERBS = {
         "Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent"
         " space\nand name its run.",
         (
-            "mdgen train encoder=srv data.trajectories=runs/ala_md lag_ps=2 output=runs/ala_encoder",
+            "mdgen train encoder=srv data.trajectories=runs/ala_md output=runs/ala_encoder",
             "mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator",
             "mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder",
         ),

@@ -1,5 +1,7 @@
 """A portion of a set of trajectories, so that training, reference and replicate never share a frame."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -44,7 +46,7 @@ def portion(trajectories: TrajectorySet, start: float | int, stop: float | int) 
         raise MdgenError(f"a portion from {start:g} to {stop:g} makes no sense; expected 0 <= start < stop <= 1")
     if (start, stop) == (0, 1):
         return trajectories
-    first, last = round(start * trajectories.n_frames), round(stop * trajectories.n_frames)
+    first, last = (_boundary(trajectories.lengths, share) for share in (start, stop))
     sources: list[Source] = []
     begin = 0
     for index, length in enumerate(trajectories.lengths):
@@ -58,3 +60,13 @@ def portion(trajectories: TrajectorySet, start: float | int, stop: float | int) 
             f"the portion from {start:g} to {stop:g} of {trajectories.n_frames} frames is empty; give longer ones"
         )
     return TrajectorySet(trajectories.molecule, trajectories.frame_spacing_ps, sources)
+
+
+def _boundary(lengths: Sequence[int], share: float | int) -> int:
+    """The frame at a share of all frames, moved to the end of a trajectory that is within a hundredth of its length."""
+    frame, end = round(share * sum(lengths)), 0
+    for length in lengths:
+        if abs(frame - end) <= length / 100:
+            return end
+        end += length
+    return end if abs(frame - end) <= lengths[-1] / 100 else frame

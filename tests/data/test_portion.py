@@ -37,6 +37,12 @@ def test_equal_trajectories_are_not_cut() -> None:
     assert portion(whole, 0, 1) is whole
 
 
+def test_a_boundary_near_the_end_of_a_trajectory_leaves_no_sliver() -> None:
+    whole = numbered([999, 1000, 1000, 1000])
+    assert portion(whole, 0, 0.5).lengths == (999, 1000)
+    assert portion(whole, 0.5, 1).lengths == (1000, 1000)
+
+
 def test_a_slice_is_read_with_its_stride() -> None:
     part = portion(numbered([100]), 0.1, 0.5)
     assert part.positions(0, 1, 9, 3)[:, 0, 0].tolist() == [11, 14, 17]
