@@ -64,3 +64,14 @@ def _target(name: str) -> Any:
     if found is None or (name not in ALLOWED_TARGETS and getattr(found, "__module__", None) != module_name):
         raise MdgenError(f"_target_ {name!r}: {module_name} defines no {attribute!r}")
     return found
+
+
+def required(config: dict[str, Any], *keys: str) -> None:
+    """Raise unless every key was given a value.
+
+    Raises:
+        MdgenError: naming the first that was not.
+    """
+    for key in keys:
+        if config.get(key) in (None, "???"):
+            raise MdgenError(f"{key} was not given; say {key}=..., see --help")

@@ -52,6 +52,11 @@ class RunFolder:
         rows = list(acceptance)
         result = {"verb": self.verb, **metrics, "wall_seconds_last_part": round(self.seconds, 1)}
         write_result(self.path / "metrics.json", result, rows)
+        self.mark_done(rows)
+
+    def mark_done(self, acceptance: Iterable[Acceptance] = ()) -> None:
+        """Print the acceptance table and mark the run as done; its `metrics.json` is written already."""
+        rows = list(acceptance)
         write_aside(self.path / "DONE", b"")
         if rows:
             logger.info("\n%s\n", acceptance_table(rows))

@@ -1,0 +1,74 @@
+"""`mdgen demo`: the whole chain, each step a run folder of its own, ending in a report."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mdgen.apps import evaluate, generate, simulate, train
+from mdgen.apps.instantiation import instantiate
+from mdgen.apps.run_folder import open_run
+from mdgen.apps.threads import use_threads
+from mdgen.evaluation import write_report
+from mdgen.progress import duration
+from mdgen.results import Acceptance
+from mdgen.training.four_wells import run_four_wells
+
+logger = logging.getLogger("mdgen")
+
+
+def run(config: dict[str, Any]) -> None:
+    """Simulate (or take the data that are named), train three parts, generate, evaluate."""
+    config = with_data(config)
+    report = Path(config["output"]) / "report.html"
+    with open_run(config["output"], "demo", config) as folder:
+        if folder.done:
+            logger.info("demo          done already: %s", report)
+            return
+        if config["data"]["trajectories"] == config["simulate"]["output"]:
+            simulate.run(config["simulate"])
+        for part in ("encoder", "propagator", "decoder"):
+            train.run(config[f"train_{part}"])
+        generate.run(config["generate"])
+        rows = _four_wells(config)
+        use_threads(config["threads"])
+        result = evaluate.judged(config["evaluate"])
+        result = replace(result, acceptance=(*result.acceptance, *rows))
+        write_report(result, folder.path)
+        folder.mark_done(result.acceptance)
+        logger.info("demo          done in %s; open %s", duration(folder.seconds), report)
+
+
+def with_data(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with the data of every step filled in: files of the user's, or what the first step simulates."""
+    data = dict(config["data"])
+    if data["trajectories"] is None:
+        data["trajectories"] = config["simulate"]["output"]
+
+    def part(name: str) -> dict[str, Any]:
+        return {**data, "portion": config[f"{name}_portion"]}
+
+    filled = {**config, "data": data}
+    for name in ("train_encoder", "train_propagator", "train_decoder"):
+        more = {} if name == "train_encoder" else {"encoder_run": config["train_encoder"]["output"]}
+        filled[name] = {**config[name], **more, "data": part("training")}
+    filled["evaluate"] = {
+        **config["evaluate"],
+        "reference": part("reference"),
+        "replicate": part("replicate"),
+        "generated": {**data, "trajectories": config["generate"]["output"], "topology": None, "frame_spacing_ps": None}
+        | {"portion": [0.0, 1.0]},
+    }
+    return filled
+
+
+def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
+    """The exact test of encoder and propagator, whose answer is known: what the other rows cannot show."""
+    path = Path(config["output"]) / "four_wells"
+    with open_run(path, "four_wells", config["four_wells"]) as folder:
+        if not folder.done:
+            figures, rows = run_four_wells(instantiate(config["four_wells"]), path)
+            folder.finish(figures, rows)
+    stored = json.loads((path / "metrics.json").read_text())["acceptance"]
+    return [Acceptance(**row) for row in stored]
