@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.integrators import Langevin
 from mdgen.md.kernel_engine import KernelEngine
@@ -94,9 +95,27 @@ def make_engine(
         precision: of positions and forces.
         threads: of the kernel; None for torch's number.
         device: of the torch engine.
+
+    Raises:
+        MdgenError: if the kernel is asked for but does not have a part of the force field.
     """
+    beyond = beyond_kernel(parameters)
     if kind == "auto":
-        kind = "kernel" if device == "cpu" and parameters.n_atoms <= MOST_ATOMS else "torch"
+        kind = "kernel" if device == "cpu" and beyond is None else "torch"
     if kind == "kernel":
+        if beyond is not None:
+            raise MdgenError(f"engine=kernel does not have {beyond}; use engine=torch, or auto to let mdgen choose")
         return KernelEngine(parameters, integrator, n_replicas, generator, precision, threads)
     return TorchEngine(parameters, integrator, n_replicas, generator, precision, device)
+
+
+def beyond_kernel(parameters: ForceFieldParameters) -> str | None:
+    """What of a force field the compiled kernel does not have, in words; None if it has it all."""
+    if parameters.n_atoms > MOST_ATOMS:
+        return f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})"
+    born = parameters.born
+    if born is not None and born.neck is not None:
+        return f"the neck integral of {born.kind}"
+    if born is not None and born.kappa_per_nm:
+        return "salt in generalised Born"
+    return None

@@ -13,22 +13,36 @@ import torch
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.parameters import BornParameters
+from mdgen.md.parameters import BornParameters, NeckParameters
 
 _OFFSET_NM = 0.009
 _ACE_SURFACE_ENERGY = 28.3919551
+_NUMBER = r"[-+]?\d[\d.e+-]*"
 _DESCREENING = (
     "select(step(r+sr2-or1),0.5*(1/L-1/U+0.25*(r-sr2^2/r)*(1/(U^2)-1/(L^2))+0.5*log(L/U)/r),0);"
     "U=r+sr2;L=max(or1,D);D=abs(r-sr2)"
 )
-_BORN_RADIUS = {
-    "1/(1/or-tanh(0.8*psi+2.909125*psi^3)/radius);psi=I*or;radius=or+offset;offset=0.009": ("OBC1", 0.8, 0.0, 2.909125),
-    "1/(1/or-tanh(psi-0.8*psi^2+4.85*psi^3)/radius);psi=I*or;radius=or+offset;offset=0.009": ("OBC2", 1.0, 0.8, 4.85),
-}
-_POLAR_SELF = re.compile(r"-0\.5\*138\.93548\d*\*\(1/soluteDielectric-1/solventDielectric\)\*charge\^2/B")
+_WITH_NECK = re.compile(
+    re.escape(
+        "Ivdw+neckScale*Ineck;"
+        "Ineck=step(radius1+radius2+neckCut-r)*getm0(radindex1,radindex2)/(1+100*(r-getd0(radindex1,radindex2))^2+"
+        "0.3*1000000*(r-getd0(radindex1,radindex2))^6);"
+        f"Ivdw={_DESCREENING};radius1=or1+offset;radius2=or2+offset;"
+    )
+    + f"neckScale=({_NUMBER});neckCut=({_NUMBER});offset=({_NUMBER})"
+)
+_RADIUS = re.compile(
+    rf"1/\(1/or-tanh\((?P<alpha>alpha|{_NUMBER})?\*?psi(?:-(?P<beta>beta|{_NUMBER})\*psi\^2)?"
+    rf"\+(?P<gamma>gamma|{_NUMBER})\*psi\^3\)/radius\);psi=I\*or;radius=or\+offset;offset=(?P<offset>{_NUMBER})"
+)
+_OBC = {(0.8, 0.0, 2.909125): "OBC1", (1.0, 0.8, 4.85): "OBC2"}
+_PER_ATOM = ["charge", "or", "sr"]
+_DIELECTRICS = r"\*\(1/soluteDielectric-(?:1|exp\(-kappa\*{0}\))/solventDielectric\)\*"
+_POLAR_SELF = re.compile(r"-0\.5\*138\.93548\d*" + _DIELECTRICS.format("B") + r"charge\^2/B")
 _POLAR_PAIR = re.compile(
-    r"-138\.93548\d*\*\(1/soluteDielectric-1/solventDielectric\)\*charge1\*charge2/f;"
-    r"f=sqrt\(r\^2\+B1\*B2\*exp\(-r\^2/\(4\*B1\*B2\)\)\)"
+    r"-138\.93548\d*"
+    + _DIELECTRICS.format("f")
+    + r"charge1\*charge2/f;f=sqrt\(r\^2\+B1\*B2\*exp\(-r\^2/\(4\*B1\*B2\)\)\)"
 )
 _SURFACE = re.compile(r"28\.3919551\*\(radius\+0\.14\)\^2\*\(radius/B\)\^6;radius=or\+offset")
 
@@ -55,48 +69,67 @@ def born_from_gbsa(force: openmm.GBSAOBCForce, charges: np.ndarray | None) -> Bo
 
 
 def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) -> BornParameters:
-    """OBC1 or OBC2 from the `CustomGBForce` of `openmm.app.internal.customgbforces`.
+    """OBC1, OBC2, GBn or GBn2 from the `CustomGBForce` of `openmm.app.internal.customgbforces`.
 
     Raises:
-        MdgenError: if its expressions are those of another model (HCT, GBn, GBn2, salt), or it has a cutoff.
+        MdgenError: if its expressions are those of another model (HCT), or it has a cutoff.
     """
     unknown = MdgenError(
-        "the system's CustomGBForce is neither OBC1 nor OBC2 without salt, the models that this engine has; "
-        "build it with implicit/obc1.xml or implicit/obc2.xml (OBC1 or OBC2 with a prmtop) and no salt"
+        "the system's CustomGBForce is none of OBC1, OBC2, GBn and GBn2, the models that this engine has; "
+        "build it with implicit/obc1.xml, obc2.xml, gbn.xml or gbn2.xml (OBC1, OBC2, GBn or GBn2 with a prmtop)"
     )
     values = [_plain(force.getComputedValueParameters(i)[1]) for i in range(force.getNumComputedValues())]
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
-    if (
-        names != ["charge", "or", "sr"]
-        or len(values) != 2
-        or values[0] != _DESCREENING
-        or values[1] not in _BORN_RADIUS
-    ):
+    radius = _RADIUS.fullmatch(values[1]) if len(values) == 2 else None
+    with_neck = _WITH_NECK.fullmatch(values[0]) if radius else None
+    if radius is None or not (with_neck or values[0] == _DESCREENING) or names[:3] != _PER_ATOM:
         raise unknown
     if force.getNonbondedMethod() != openmm.CustomGBForce.NoCutoff:
         raise MdgenError("the system's CustomGBForce has a cutoff, but this engine has none; build it with NoCutoff")
     terms = [_plain(force.getEnergyTermParameters(i)[0]) for i in range(force.getNumEnergyTerms())]
-    polar_self = [term for term in terms if _POLAR_SELF.match(term)]
-    polar_pair = [term for term in terms if _POLAR_PAIR.match(term)]
-    surface = [term for term in terms if _SURFACE.match(term)]
-    if len(polar_self) != 1 or len(polar_pair) != 1 or len(surface) > 1 or len(terms) != 2 + len(surface):
+    found = [[term for term in terms if form.match(term)] for form in (_POLAR_SELF, _POLAR_PAIR, _SURFACE)]
+    if [len(matching) for matching in found] not in ([1, 1, 0], [1, 1, 1]) or len(terms) != sum(map(len, found)):
         raise unknown
-    settings = dict(re.findall(r"(\w+)=([-+.\deE]+)(?:;|$)", polar_pair[0]))
+    settings = dict(re.findall(r"(\w+)=([-+.\deE]+)(?:;|$)", found[1][0]))
     table = np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())], dtype=np.float64)
     _require_same_charges(table[:, 0], charges)
-    kind, alpha, beta, gamma = _BORN_RADIUS[values[1]]
+    columns = dict(zip(names, table.T, strict=True))
+    coefficients = tuple(_coefficient(radius[name], columns, 1.0 if name == "alpha" else 0.0) for name in _TANH)
+    kind = ("GBn2" if "alpha" in columns else "GBn") if with_neck else _OBC.get(coefficients)
+    if kind is None:
+        raise unknown
     return BornParameters(
         kind=kind,
-        radius=_real(table[:, 1] + _OFFSET_NM),
-        scale=_real(table[:, 2] / table[:, 1]),
-        offset_nm=_OFFSET_NM,
-        alpha=alpha,
-        beta=beta,
-        gamma=gamma,
+        radius=_real(columns["or"] + float(radius["offset"])),
+        scale=_real(columns["sr"] / columns["or"]),
+        offset_nm=float(radius["offset"]),
+        **dict(zip(_TANH, coefficients, strict=True)),
         solute_dielectric=float(settings["soluteDielectric"]),
         solvent_dielectric=float(settings["solventDielectric"]),
-        surface_energy=_ACE_SURFACE_ENERGY if surface else 0.0,
+        surface_energy=_ACE_SURFACE_ENERGY if found[2] else 0.0,
+        kappa_per_nm=float(settings["kappa"]),
+        neck=_neck(force, columns["radindex"].astype(int), with_neck) if with_neck else None,
     )
+
+
+_TANH = ("alpha", "beta", "gamma")
+
+
+def _coefficient(written: str | None, columns: dict[str, np.ndarray], missing: float) -> Any:
+    """A coefficient of the hyperbolic tangent: a number, one an atom, or left out of the expression."""
+    if written is None:
+        return missing
+    return _real(columns[written]) if written in columns else float(written)
+
+
+def _neck(force: openmm.CustomGBForce, index: np.ndarray, numbers: re.Match) -> NeckParameters:
+    """The force's lookup tables, spread over pairs of atoms."""
+    tables = {}
+    for i in range(force.getNumTabulatedFunctions()):
+        columns, rows, values = force.getTabulatedFunction(i).getFunctionParameters()
+        table = np.array(values).reshape(rows, columns)  # the first argument runs fastest
+        tables[force.getTabulatedFunctionName(i)] = _real(table.T[np.ix_(index, index)])
+    return NeckParameters(tables["getd0"], tables["getm0"], scale=float(numbers[1]), cut_nm=float(numbers[2]))
 
 
 def _require_same_charges(of_born: np.ndarray, charges: np.ndarray | None) -> None:

@@ -1,6 +1,6 @@
 """The force field of one molecule as tensors: what loaders make and what every engine path reads."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -12,32 +12,56 @@ from mdgen.units import COULOMB_OPENMM
 
 
 @dataclass(frozen=True)
-class BornParameters:
-    """Generalised Born by Onufriev, Bashford and Case (Proteins 2004, 55, 383), with OpenMM's surface term.
+class NeckParameters:
+    """The neck integral of GBn (Mongan et al., J. Chem. Theory Comput. 2007, 3, 156), looked up for every pair.
+
+    What lies between atoms i and j, too narrow for water, adds to the descreening of i, at distances up to
+    `r_i + r_j + cut_nm`: `scale m0 / (1 + 100 (r - d0)^2 + 0.3e6 (r - d0)^6)`.
 
     Args:
-        kind: `OBC1` or `OBC2`; it names the set of `alpha`, `beta`, `gamma`.
+        distance: `d0[i, j]` in nm, of the descreening of i by j.
+        height: `m0[i, j]` in 1/nm.
+        scale: factor of the integral, fitted with the model.
+        cut_nm: width of a water molecule with its surroundings.
+    """
+
+    distance: Float[Tensor, "atom atom"]
+    height: Float[Tensor, "atom atom"]
+    scale: float
+    cut_nm: float = 0.68
+
+
+@dataclass(frozen=True)
+class BornParameters:
+    """Generalised Born: OBC (Onufriev, Bashford and Case, Proteins 2004, 55, 383), GBn and GBn2, with a surface term.
+
+    Args:
+        kind: `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe and Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
         radius: intrinsic radii in nm, without the offset.
-        scale: factors of the pairwise descreening.
+        scale: factors of the pairwise descreening; GBn2's is negative for sulfur.
         offset_nm: what is taken off every radius inside the descreening integral.
-        alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3).
+        alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3); one for all, or in GBn2 one an atom.
         beta: second coefficient.
         gamma: third coefficient.
         solute_dielectric: relative permittivity inside the molecule.
         solvent_dielectric: relative permittivity outside.
         surface_energy: s in `s sum_i (r_i + 0.14)^2 (r_i / B_i)^6`, kJ/mol/nm^2, with 4 pi included; 0 for none.
+        kappa_per_nm: inverse Debye length of the salt in the solvent, 1/nm; 0 for none.
+        neck: the neck integral of GBn and GBn2.
     """
 
     kind: str
     radius: Float[Tensor, "atom"]
     scale: Float[Tensor, "atom"]
     offset_nm: float = 0.009
-    alpha: float = 1.0
-    beta: float = 0.8
-    gamma: float = 4.85
+    alpha: float | Float[Tensor, "atom"] = 1.0
+    beta: float | Float[Tensor, "atom"] = 0.8
+    gamma: float | Float[Tensor, "atom"] = 4.85
     solute_dielectric: float = 1.0
     solvent_dielectric: float = 78.5
     surface_energy: float = 0.0
+    kappa_per_nm: float = 0.0
+    neck: NeckParameters | None = None
 
 
 @dataclass(frozen=True)
@@ -88,21 +112,30 @@ class ForceFieldParameters:
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+            if is_dataclass(value) and not isinstance(value, type):
+                return replace(value, **{f.name: moved(getattr(value, f.name)) for f in fields(value)})
             return value
 
-        born = self.born and replace(self.born, radius=moved(self.born.radius), scale=moved(self.born.scale))
-        return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)} | {"born": born})
+        return moved(self)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over every number, so that a resumed run can tell that its force field is still the same."""
         digest = sha256()
-        for part in (self, self.born):
-            for field in fields(part) if part is not None else ():
+        parts: list[Any] = [self]
+        for part in parts:
+            for field in fields(part):
                 value = getattr(part, field.name)
-                if isinstance(value, BornParameters):
+                if is_dataclass(value):
+                    parts.append(value)
+                    continue
+                if field.name in _LATER and value == field.default:
                     continue
                 digest.update(field.name.encode())
                 content = value.detach().cpu().contiguous().numpy().tobytes() if isinstance(value, Tensor) else None
                 digest.update(repr(value).encode() if content is None else content)
         return digest.hexdigest()
+
+
+_LATER = {"kappa_per_nm", "neck"}
+"""Fields that came later: at their defaults they leave the fingerprint as it was, so that older runs go on."""

@@ -36,10 +36,22 @@ from mdgen.units import COULOMB_OPENMM
 FORCE_FIELDS = {"amber14": "amber14-all.xml", "amber99sbildn": "amber99sbildn.xml"}
 """OpenMM's file of each force field known by name."""
 
-SOLVENTS = {"vacuum": None, "obc1": "implicit/obc1.xml", "obc2": "implicit/obc2.xml"}
-"""OpenMM's file of each solvent known by name."""
+SOLVENTS = {
+    "vacuum": None,
+    "obc1": "implicit/obc1.xml",
+    "obc2": "implicit/obc2.xml",
+    "gbn": "implicit/gbn.xml",
+    "gbn2": "implicit/gbn2.xml",
+}
+"""OpenMM's file of each solvent known by name; each brings its own radii."""
 
-_PRMTOP_SOLVENTS = {"vacuum": None, "obc1": openmm.app.OBC1, "obc2": openmm.app.OBC2}
+_PRMTOP_SOLVENTS = {
+    "vacuum": None,
+    "obc1": openmm.app.OBC1,
+    "obc2": openmm.app.OBC2,
+    "gbn": openmm.app.GBn,
+    "gbn2": openmm.app.GBn2,
+}
 _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
 
 _Quantities = Any
@@ -71,11 +83,12 @@ def build_system(
     prmtop: str | None = None,
     coordinates: str | None = None,
     force_field: Literal["amber14", "amber99sbildn"] = "amber14",
-    solvent: Literal["obc2", "obc1", "vacuum"] = "obc2",
+    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "vacuum"] = "obc2",
     constraints: Literal["hbonds", "none"] = "hbonds",
     hydrogen_mass_amu: float | None = None,
     coulomb_constant: float = COULOMB_OPENMM,
     relax: bool = True,
+    salt_kappa_per_nm: float = 0.0,
 ) -> MolecularSystem:
     """Build a molecule from exactly one of `sequence`, `pdb` and `prmtop`.
 
@@ -87,11 +100,12 @@ def build_system(
         prmtop: an AMBER topology, which holds its own force field; `force_field` plays no part.
         coordinates: where a prmtop starts: an inpcrd, rst7 or pdb file.
         force_field: `amber14` (ff14SB) or `amber99sbildn`.
-        solvent: `obc2` or `obc1`, generalised Born with the surface term, or `vacuum`.
+        solvent: `obc2`, `obc1`, `gbn2` or `gbn`, generalised Born with the surface term, or `vacuum`.
         constraints: `hbonds` fixes the bonds to hydrogen, `none` leaves every bond to vibrate.
         hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
         coulomb_constant: 1/(4 pi eps0) in kJ nm/mol/e^2.
         relax: minimise the start; otherwise only the constraints are met.
+        salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
 
     Raises:
         MdgenError: for an unknown residue, force field or solvent, a file that is missing or cannot be read, or when
@@ -109,12 +123,19 @@ def build_system(
         raise MdgenError(
             f"hydrogen_mass_amu is {hydrogen_mass_amu}, but must lie between 1 and 4, or be null to leave masses alone"
         )
+    if not 0 <= salt_kappa_per_nm < float("inf") or (salt_kappa_per_nm and solvent == "vacuum"):
+        raise MdgenError(
+            f"salt_kappa_per_nm is {salt_kappa_per_nm} with solvent {solvent!r}, but must be positive with an "
+            "implicit solvent, or 0 for no salt"
+        )
     settings: dict[str, Any] = {
         "nonbondedMethod": openmm.app.NoCutoff,
         "constraints": _CONSTRAINTS[constraints],
         "removeCMMotion": False,
         "hydrogenMass": None if hydrogen_mass_amu is None else hydrogen_mass_amu * unit.amu,
     }
+    if solvent != "vacuum":
+        settings["implicitSolventKappa"] = salt_kappa_per_nm / unit.nanometer
     if prmtop is not None:
         topology, positions, system = _from_prmtop(prmtop, coordinates, solvent, settings)
     else:

@@ -1,5 +1,6 @@
 """Energies and forces against OpenMM's Reference platform, and the symmetries that any energy has."""
 
+import itertools
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -44,11 +45,44 @@ def assert_agrees(parameters: ForceFieldParameters, system: openmm.System, posit
     assert np.abs(mine[0].numpy() - forces).max() < 1e-5 * np.abs(forces).max()
 
 
-@pytest.mark.parametrize("sequence", ["A", "WDHK", "CMRP", "TYQL"])
-@pytest.mark.parametrize("solvent", ["vacuum", "obc1", "obc2"])
+@pytest.mark.parametrize(
+    ("sequence", "solvent"),
+    [("A", "vacuum"), ("A", "obc1"), ("A", "gbn"), *itertools.product(["WDHK", "CMRP", "TYQL"], ["obc2", "gbn2"])],
+)
 def test_every_term_agrees_with_openmm(sequence: str, solvent: str) -> None:
     system = strained(sequence, solvent=solvent)
     assert_agrees(system.parameters, system.openmm_system, shaken(system))
+
+
+@pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
+def test_salt_agrees_with_openmm(solvent: str) -> None:
+    system = strained("DK", solvent="vacuum")
+    made = {
+        kappa: openmm.app.ForceField("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(
+            system.openmm_topology, removeCMMotion=False, implicitSolventKappa=kappa
+        )
+        for kappa in (0.0, 1.5)
+    }
+    x = shaken(system)
+    loaded = {kappa: load_openmm_system(one) for kappa, one in made.items()}
+    assert_agrees(loaded[1.5], made[1.5], x)
+    polar = {kappa: float(ForceField(p).energy_terms(x)["born"][0]) for kappa, p in loaded.items()}
+    assert abs(polar[1.5] - polar[0.0]) > 0.1  # so that the comparison could fail
+
+
+def test_necks_have_gradients() -> None:
+    """GBn2 in the parameters of the fit: radii, scales and the per-atom coefficients."""
+    parameters = strained("A", solvent="gbn2").parameters
+    born = parameters.born
+    assert born is not None
+    assert born.neck is not None
+    names, x = ("radius", "scale", "alpha", "beta", "gamma"), strained("A", solvent="gbn2").positions[None]
+
+    def energy(*values: torch.Tensor) -> torch.Tensor:
+        return ForceField(replace(parameters, born=replace(born, **dict(zip(names, values, strict=True))))).energy(x)
+
+    values = tuple(getattr(born, name).clone().requires_grad_() for name in names)
+    assert torch.autograd.gradcheck(energy, values, eps=1e-6, atol=1e-4, rtol=1e-4, fast_mode=True)
 
 
 @pytest.mark.parametrize("force_field", ["amber14", "amber99sbildn"])
@@ -72,7 +106,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the AMBER systems in {SHARED} are not here")
 @pytest.mark.parametrize("name", ["benzamidine-amber", "ligand-amber"])
-@pytest.mark.parametrize("solvent", ["vacuum", "obc1", "obc2"])
+@pytest.mark.parametrize("solvent", ["vacuum", "obc1", "obc2", "gbn2"])
 @pytest.mark.filterwarnings("ignore:Non-optimal GB parameters")
 def test_prmtop_agrees_with_openmm(name: str, solvent: str) -> None:
     files = {"prmtop": str(SHARED / name / "structure.prmtop"), "coordinates": str(SHARED / name / "structure.pdb")}
