@@ -91,6 +91,19 @@ select_less = _select("select_less", "<", 4)
 
 
 @intrinsic
+def any_less(typingctx: Any, a: Any, b: Any) -> Any:
+    """Whether `a < b` in any lane: a single truth value, to skip work that no lane needs."""
+    lanes = a if isinstance(a, Lanes) else b
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        left, right = (as_lanes(context, builder, x, k, lanes.dtype) for x, k in zip(args, sig.args, strict=True))
+        mask = builder.bitcast(builder.fcmp_ordered("<", left, right), ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", mask, mask.type(0))
+
+    return types.boolean(a, b), lower
+
+
+@intrinsic
 def bits(typingctx: Any, a: Any) -> Any:
     """The bit pattern of floating-point lanes as signed integers of the same width."""
     integer = _INTEGER_OF[a.dtype]

@@ -13,7 +13,7 @@ References:
 
 from typing import Any
 
-from mdgen.md.kernels.lane_instructions import absolute, maximum, minimum, reciprocal_root, select_less
+from mdgen.md.kernels.lane_instructions import absolute, any_less, maximum, minimum, reciprocal_root, select_less
 from mdgen.md.kernels.lane_math import LN_2, LOG2_E, exp2, lane_function, log
 from mdgen.md.kernels.lanes import filled, load, store
 from mdgen.md.kernels.vectors import dot, load_vector, minus, plus, scaled, store_vector, subtract_from
@@ -22,6 +22,8 @@ SQUARE, INVERSE, SLOPE_I, SLOPE_J = 0, 1, 2, 3
 FORCE = SQUARE  # the second sweep replaces r^2 by the force over r
 RADIUS, EXPONENT, GRADIENT, RESPONSE = 0, 1, 2, 3
 PROBE_NM = 0.14
+DISTANT = 0.28
+"""Where the polynomial for distant atoms ends: largest (scaled radius / distance)^2."""
 
 
 @lane_function
@@ -50,6 +52,24 @@ def _descreening(r: Any, inverse_r: Any, offset_radius: Any, inverse_radius: Any
 
 
 @lane_function
+def _distant_descreening(inverse_square: Any, scaled_radius: Any) -> Any:
+    """The same for `r > s + rho`, where L = r - s, without differences of nearly equal numbers.
+
+    With `q = (s/r)^2` and `P(q) = (atanh(s/r) r/s - 1) / q` it is `I = s q / (2 r^2) (1/(1 - q) - P)`, with the slope
+    `-s q / (2 r^3) ((3 - q)/(1 - q)^2 - P)`. P is a minimax polynomial for `q < DISTANT`, in single precision.
+    """
+    q = inverse_square * (scaled_radius * scaled_radius)
+    w = 1.0 / (1.0 - q)
+    p = 0.198598297 * q + 0.0355452465
+    p = p * q + 0.1224584733
+    p = p * q + 0.1417198073
+    p = p * q + 0.2000516047
+    p = p * q + 0.3333325593
+    half = (0.5 * scaled_radius) * (inverse_square * q)
+    return half * (w - p), half * inverse_square * (p - (3.0 - q) * (w * w))
+
+
+@lane_function
 def _descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> None:
     """Sum the descreening of every atom into `born[RADIUS]` and keep distances and slopes in `pairs`."""
     atoms = positions.shape[0]
@@ -60,14 +80,24 @@ def _descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> No
     for i in range(atoms):
         here = load_vector(positions, i)
         total = load(born, (RADIUS, i))
-        offset_i, inverse_offset_i, scaled_i = atom[i, 0], atom[i, 1], atom[i, 2]
+        offset_i, inverse_offset_i, scaled_i, distance_i = atom[i, 0], atom[i, 1], atom[i, 2], atom[i, 5]
         for j in range(i + 1, atoms):
             between = minus(here, load_vector(positions, j))
             square = dot(between, between)
             inverse = reciprocal_root(square)
             r = square * inverse
-            of_i, slope_i = _descreening(r, inverse, offset_i, inverse_offset_i, atom[j, 2])
-            of_j, slope_j = _descreening(r, inverse, atom[j, 0], atom[j, 1], scaled_i)
+            inverse_square = inverse * inverse
+            of_i, slope_i = _distant_descreening(inverse_square, atom[j, 2])
+            of_j, slope_j = _distant_descreening(inverse_square, scaled_i)
+            reach = max(offset_i + atom[j, 2], atom[j, 0] + scaled_i, distance_i, atom[j, 5])
+            # Selected lane by lane, so that what one replica needs never shows in another's rounding.
+            if any_less(r, reach):
+                near_i, near_slope_i = _descreening(r, inverse, offset_i, inverse_offset_i, atom[j, 2])
+                near_j, near_slope_j = _descreening(r, inverse, atom[j, 0], atom[j, 1], scaled_i)
+                of_i = select_less(r, reach, near_i, of_i)
+                of_j = select_less(r, reach, near_j, of_j)
+                slope_i = select_less(r, reach, near_slope_i, slope_i)
+                slope_j = select_less(r, reach, near_slope_j, slope_j)
             total = total + of_i
             store(born, (RADIUS, j), load(born, (RADIUS, j)) + of_j)
             store(pairs, (pair, SQUARE), square)

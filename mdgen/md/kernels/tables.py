@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.md.kernels.pair_sweeps import DISTANT
 from mdgen.md.parameters import ForceFieldParameters
 
 HIGHEST_PERIODICITY = 6
@@ -17,8 +18,8 @@ class ForceTables(NamedTuple):
     Args:
         pairs: number (pair, 4) over i < j: coulomb constant times charges; 48 epsilon sigma^12; 24 epsilon sigma^6;
             generalised Born's constant times charges.
-        born_atoms: number (atom, 5): radius less offset, its inverse, scaled radius, radius, self energy times Born
-            radius; no rows without generalised Born.
+        born_atoms: number (atom, 6): radius less offset, its inverse, scaled radius, radius, self energy times Born
+            radius, distance beyond which its descreening is a polynomial; no rows without generalised Born.
         born_model: number (4,): alpha, beta, gamma, surface energy.
         bond_atoms: int64 (bond, 2).
         bonds: number (bond, 2): length, k.
@@ -45,7 +46,7 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
-    born_atoms, born_model = _born_tables(parameters)
+    born_atoms, born_model = _born_tables(parameters, dtype)
     torsion_atoms, torsions = _torsion_tables(parameters)
     return ForceTables(
         pairs=_table(_pair_table(parameters), dtype),
@@ -94,14 +95,17 @@ def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
     return np.stack([column[upper] for column in columns], -1)
 
 
-def _born_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
+def _born_tables(parameters: ForceFieldParameters, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     born = parameters.born
     if born is None:
-        return np.zeros((0, 5)), np.zeros(4)
+        return np.zeros((0, 6)), np.zeros(4)
     radius = _numpy(born.radius)
     reduced = radius - born.offset_nm
     self_energy = -0.5 * _born_factor(parameters) * _numpy(parameters.charges) ** 2
-    atoms = np.stack([reduced, 1 / reduced, _numpy(born.scale) * reduced, radius, self_energy], -1)
+    descreening = _numpy(born.scale) * reduced
+    # The polynomial has single precision; in double every distance takes the closed form.
+    distant = descreening / np.sqrt(DISTANT) if dtype == np.float32 else np.full_like(radius, np.inf)
+    atoms = np.stack([reduced, 1 / reduced, descreening, radius, self_energy, distant], -1)
     return atoms, np.array([born.alpha, born.beta, born.gamma, born.surface_energy])
 
 

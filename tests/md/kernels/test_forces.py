@@ -1,10 +1,15 @@
 """Energies and forces of the kernels against OpenMM's Reference platform."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.md.kernels.lane_math import lane_function
+from mdgen.md.kernels.lanes import LANES
+from mdgen.md.kernels.pair_sweeps import RADIUS, SLOPE_I, SLOPE_J, _descreening_sweep, _radii
 from mdgen.md.kernels.replica_kernel import ReplicaKernel
 from mdgen.md.kernels.tables import force_tables
 from tests.md.kernels.systems import peptide
@@ -20,7 +25,7 @@ TERMS = {
     "generalized_born": {"CustomGBForce", "GBSAOBCForce"},
 }
 MOLECULES = pytest.mark.parametrize(
-    ("sequence", "solvent"), [("A", "vacuum"), ("A", "obc2"), ("A", "obc1"), ("WDPK", "vacuum"), ("WDPK", "obc2")]
+    ("sequence", "solvent"), [("A", "vacuum"), ("A", "obc2"), ("A", "obc1"), ("WDMK", "vacuum"), ("WDMK", "obc2")]
 )
 
 
@@ -70,9 +75,33 @@ def test_single_precision_stays_close(sequence: str, solvent: str) -> None:
     assert forces_differ_by(forces, expected) < 1e-5
 
 
+@lane_function
+def sweep(positions, tables, pairs, born):
+    _descreening_sweep(positions, tables, pairs, born)
+    _radii(tables, born, None)
+
+
+def test_born_radii_in_single_precision_agree_with_double() -> None:
+    # Single precision has its own formula for distant atoms; sulphur has the largest scaled radius.
+    system = peptide("WDMK", "obc2")
+    n = system.parameters.n_atoms
+    positions = np.moveaxis(shaken(system, 0.01)[np.zeros(LANES, int)], 0, -1)
+    positions = np.ascontiguousarray(positions - positions.mean(0))
+    results = []
+    for dtype in (np.float32, np.float64):
+        pairs, born = np.empty((n * (n - 1) // 2, 4, LANES), dtype), np.empty((4, n, LANES), dtype)
+        sweep(positions.astype(dtype), force_tables(system.parameters, dtype), pairs, born)
+        results.append((pairs, born[RADIUS]))
+    (single_pairs, single_radii), (double_pairs, double_radii) = results
+    np.testing.assert_allclose(single_radii, double_radii, rtol=1e-6)
+    for slope in (SLOPE_I, SLOPE_J):
+        bound = 1e-6 * np.abs(double_pairs[:, slope]).max()
+        np.testing.assert_allclose(single_pairs[:, slope], double_pairs[:, slope], rtol=1e-5, atol=bound)
+
+
 def test_the_solvent_is_right_where_spheres_swallow_atoms() -> None:
     # Shrunk to a third, atoms lie inside each other's scaled spheres: the rare branch of the descreening integral.
-    system = peptide("WDPK", "obc2")
+    system = peptide("WDMK", "obc2")
     positions = shaken(system, 0.0) * 0.33
     energies, _ = evaluated(system, positions, "double")
     (by_force, *_), _ = openmm_of(system, positions)
@@ -93,7 +122,7 @@ def test_forces_are_minus_the_slope_of_the_energy() -> None:
 
 
 def test_forces_do_not_push_or_turn_the_molecule() -> None:
-    system = peptide("WDPK", "obc2")
+    system = peptide("WDMK", "obc2")
     positions = shaken(system, 0.01)
     _, forces = evaluated(system, positions, "double")
     scale = np.abs(forces).max()
@@ -108,8 +137,6 @@ def test_terms_of_the_same_four_atoms_are_merged() -> None:
 
 
 def test_a_torsion_of_high_periodicity_is_refused_by_name() -> None:
-    from dataclasses import replace
-
     parameters = peptide("A", "vacuum").parameters
     odd = replace(parameters, torsion_periodicity=torch.full_like(parameters.torsion_periodicity, 7))
     with pytest.raises(MdgenError, match="periodicity 7"):
