@@ -54,40 +54,33 @@ def reciprocal_root(typingctx: Any, a: Any) -> Any:
     return a(a), lower
 
 
-def _select(name: str, comparison: str, arguments: int) -> Any:
-    def emit(builder: ir.IRBuilder, args: Any) -> ir.Value:
-        condition = builder.fcmp_ordered(comparison, args[0], args[1])
-        return builder.select(condition, args[-2], args[-1])
+def _select(comparison: str, *kinds: types.Type) -> Any:
+    """The last but one argument in the lanes where the first two compare so, else the last."""
+    lanes = next(kind for kind in kinds if isinstance(kind, Lanes))
 
-    def lower_for(*kinds: Any) -> Any:
-        lanes = next(kind for kind in kinds if isinstance(kind, Lanes))
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        values = [as_lanes(context, builder, arg, k, lanes.dtype) for arg, k in zip(args, sig.args, strict=True)]
+        return builder.select(builder.fcmp_ordered(comparison, values[0], values[1]), values[-2], values[-1])
 
-        def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-            values = [as_lanes(context, builder, arg, k, lanes.dtype) for arg, k in zip(args, sig.args, strict=True)]
-            return emit(builder, values)
-
-        return lanes(*kinds), lower
-
-    if arguments == 2:
-
-        def two(typingctx: Any, a: Any, b: Any) -> Any:
-            return lower_for(a, b)
-
-        two.__name__ = name
-        two.__doc__ = f"The {name} of two lane values, or of a lane value and a number."
-        return intrinsic(two)
-
-    def four(typingctx: Any, a: Any, b: Any, when_true: Any, otherwise: Any) -> Any:
-        return lower_for(a, b, when_true, otherwise)
-
-    four.__name__ = name
-    four.__doc__ = f"`when_true` in the lanes where `a {comparison} b`, else `otherwise`."
-    return intrinsic(four)
+    return lanes(*kinds), lower
 
 
-minimum = _select("minimum", "<", 2)
-maximum = _select("maximum", ">", 2)
-select_less = _select("select_less", "<", 4)
+@intrinsic
+def minimum(typingctx: Any, a: Any, b: Any) -> Any:
+    """The smaller of two lane values, or of a lane value and a number; `b` where `a` is NaN."""
+    return _select("<", a, b)
+
+
+@intrinsic
+def maximum(typingctx: Any, a: Any, b: Any) -> Any:
+    """The larger of two lane values, or of a lane value and a number; `b` where `a` is NaN."""
+    return _select(">", a, b)
+
+
+@intrinsic
+def select_less(typingctx: Any, a: Any, b: Any, when_true: Any, otherwise: Any) -> Any:
+    """`when_true` in the lanes where `a < b`, else `otherwise`."""
+    return _select("<", a, b, when_true, otherwise)
 
 
 @intrinsic
