@@ -116,6 +116,8 @@ def beyond_kernel(parameters: ForceFieldParameters) -> str | None:
     born = parameters.born
     if born is not None and born.neck is not None:
         return f"the neck integral of {born.kind}"
+    if parameters.cutoff is not None:
+        return "cutoffs or periodic boxes"
     if born is not None and born.kappa_per_nm:
         return "salt in generalised Born"
     return None

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.forces import energy_and_forces
-from mdgen.md.parameters import ForceFieldParameters
+from mdgen.md.neighbours import VerletList, verlet_list
+from mdgen.md.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.terms.angles import angle_energy
 from mdgen.md.terms.bonds import bond_energy
 from mdgen.md.terms.generalized_born import born_radii, polar_energy, surface_energy
@@ -14,9 +15,16 @@ from mdgen.md.terms.nonbonded import coulomb_energy, lennard_jones_energy, loren
 from mdgen.md.terms.pairs import all_pairs, normal_pairs, separations
 from mdgen.md.terms.torsions import torsion_energy
 
+_SKIN_NM = 0.1
+_ALL_PAIRS = 400
+"""Atoms up to which computing every pair beats keeping lists."""
+
 
 class ForceField:
-    """Energies and forces of one molecule, every replica at once.
+    """Energies and forces of one molecule or box, every replica at once.
+
+    With a cutoff and more than 400 atoms pairs come from a Verlet list, kept between calls and found anew when an atom
+    has gone half its skin; energies and forces do not depend on when.
 
     Args:
         parameters: the numbers; their precision and device are those of the positions to come. Where they require a
@@ -27,7 +35,9 @@ class ForceField:
         self.parameters = parameters
         device = parameters.masses.device
         self._pairs = all_pairs(parameters.n_atoms, device) if parameters.born is not None else None
-        self._normal = normal_pairs(parameters.n_atoms, parameters.exception_atoms)
+        by_list = parameters.cutoff is not None and parameters.n_atoms > _ALL_PAIRS
+        self._normal = None if by_list else normal_pairs(parameters.n_atoms, parameters.exception_atoms)
+        self._list: VerletList | None = None
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -41,17 +51,16 @@ class ForceField:
         """Energy in kJ/mol of each term: bonds, angles, torsions, lennard_jones, coulomb, born, surface.
 
         Raises:
-            MdgenError: if a cell is given; the terms here know no periodic box.
+            MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images.
         """
-        if cell is not None:
-            raise MdgenError("a periodic cell was given, but this force field is not periodic; leave it out")
+        self._require_cell(cell)
         p = self.parameters
         terms = {
             "bonds": bond_energy(positions, p.bond_atoms, p.bond_length, p.bond_k),
             "angles": angle_energy(positions, p.angle_atoms, p.angle_theta0, p.angle_k),
             "torsions": torsion_energy(positions, p.torsion_atoms, p.torsion_periodicity, p.torsion_phase, p.torsion_k),
         }
-        return terms | self._nonbonded(positions) | self._solvation(positions)
+        return terms | self._nonbonded(positions, cell) | self._solvation(positions)
 
     def energy_and_forces(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -59,18 +68,45 @@ class ForceField:
         """Energies in kJ/mol and forces in kJ/mol/nm, as `forces.energy_and_forces` gives them."""
         return energy_and_forces(self, positions, cell)
 
-    def _nonbonded(self, positions: Tensor) -> dict[str, Tensor]:
+    def _nonbonded(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
         p = self.parameters
-        normal = separations(positions, self._normal)
+        pairs = self._normal_pairs(positions, cell)
+        normal = separations(positions, pairs, cell)
         exceptions = separations(positions, p.exception_atoms)
-        sigma, epsilon = lorentz_berthelot(p.sigma[self._normal], p.epsilon[self._normal])
-        charge_product = p.charges[self._normal].prod(-1)
-        return {
-            "lennard_jones": lennard_jones_energy(normal, sigma, epsilon)
+        sigma, epsilon = lorentz_berthelot(p.sigma[pairs], p.epsilon[pairs])
+        charge_product = p.charges[pairs].prod(-1)
+        terms = {
+            "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff)
             + lennard_jones_energy(exceptions, p.exception_sigma, p.exception_epsilon),
-            "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant)
+            "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant, p.cutoff)
             + coulomb_energy(exceptions, p.exception_charge_product, p.coulomb_constant),
         }
+        if cell is not None and p.cutoff is not None and p.cutoff.dispersion_kJ_nm3:
+            terms["dispersion_correction"] = p.cutoff.dispersion_kJ_nm3 / cell.prod(-1)
+        return terms
+
+    def _normal_pairs(self, positions: Tensor, cell: Tensor | None) -> Tensor:
+        """Every pair of normal interaction, or those of the list, found anew where the old one has become stale."""
+        if self._normal is not None or self.parameters.cutoff is None:
+            assert self._normal is not None
+            return self._normal
+        known = self._list
+        if known is None or not bool(known.holds(positions.detach(), cell)):
+            search = (positions, cell, self.parameters.cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
+            found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
+            known = verlet_list(*search) if bool(found.overflow.any()) else found
+            self._list = known
+        return known.pairs
+
+    def _require_cell(self, cell: Tensor | None) -> None:
+        cutoff = self.parameters.cutoff
+        if cutoff is None or not cutoff.periodic:
+            if cell is not None:
+                raise MdgenError("a periodic cell was given, but this force field is not periodic; leave it out")
+        elif cell is None:
+            raise MdgenError("this force field is periodic, but no cell was given; give the edges of its box")
+        else:
+            require_room(cutoff, cell)
 
     def _solvation(self, positions: Tensor) -> dict[str, Tensor]:
         p, pairs = self.parameters, self._pairs
@@ -82,3 +118,17 @@ class ForceField:
             "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant),
             "surface": surface_energy(radii, p.born),
         }
+
+
+def require_room(cutoff: Cutoff, cell: Float[Tensor, "*replica 3"]) -> None:
+    """Raise unless every edge of the box is at least twice the cutoff, so that no atom sees two images of another.
+
+    Raises:
+        MdgenError: naming the shortest edge.
+    """
+    shortest = float(cell.min())
+    if not 0 < 2 * cutoff.distance_nm <= shortest * (1 + 1e-6):
+        raise MdgenError(
+            f"the cutoff of {cutoff.distance_nm:g} nm is more than half of the box's shortest edge, {shortest:.4g} nm; "
+            "take a shorter cutoff or a larger box"
+        )

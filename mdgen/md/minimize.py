@@ -1,6 +1,8 @@
 """L-BFGS minimisation of every replica at once (Liu and Nocedal, Math. Program. 1989, 45, 503)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,6 +35,7 @@ def minimize(
     force_tolerance: float = 10.0,
     max_iterations: int = 1000,
     memory: int = 10,
+    cell: Float[Tensor, "replica 3"] | None = None,
 ) -> Minimum:
     """Walk every replica downhill until no atom feels more than `force_tolerance`.
 
@@ -45,13 +48,15 @@ def minimize(
         force_tolerance: kJ/mol/nm.
         max_iterations: bound on the steps of all replicas together.
         memory: curvature pairs kept a replica.
+        cell: edges of the periodic box in nm, if there is one.
 
     Raises:
         MdgenError: if the energy or a force is not finite where a replica starts.
     """
     shape = positions.shape
     x = positions.detach().reshape(len(positions), -1)
-    energy, gradient = _evaluate(potential, x, shape)
+    evaluate = partial(_evaluate, potential, shape, cell)
+    energy, gradient = evaluate(x)
     _require_finite_start(energy, gradient)
     history = _History(memory, x)
     converged = _largest(gradient, shape) <= force_tolerance
@@ -60,9 +65,7 @@ def minimize(
         direction = history.direction(gradient)
         uphill = (direction * gradient).sum(-1, keepdim=True) >= 0
         direction = _capped(torch.where(uphill, -gradient, direction), shape)
-        x_new, energy_new, gradient_new, moved = _line_search(
-            potential, x, energy, gradient, direction, shape, ~converged
-        )
+        x_new, energy_new, gradient_new, moved = _line_search(evaluate, x, energy, gradient, direction, ~converged)
         history.push(x_new - x, gradient_new - gradient, moved)
         x, energy, gradient = x_new, energy_new, gradient_new
         converged = _largest(gradient, shape) <= force_tolerance
@@ -112,12 +115,11 @@ class _History:
 
 
 def _line_search(
-    potential: Potential,
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
     x: Tensor,
     energy: Tensor,
     gradient: Tensor,
     direction: Tensor,
-    shape: torch.Size,
     active: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Halve each replica's step until its energy falls enough (Armijo); the last item says which replicas moved."""
@@ -127,7 +129,7 @@ def _line_search(
     best_x, best_energy, best_gradient = x, energy, gradient
     for _ in range(_HALVINGS):
         trial = x + step[:, None] * direction
-        trial_energy, trial_gradient = _evaluate(potential, trial, shape)
+        trial_energy, trial_gradient = evaluate(trial)
         enough = trial_energy <= energy + _SUFFICIENT_DECREASE * step * slope
         new = ~accepted & enough & trial_gradient.isfinite().all(-1)
         best_x = torch.where(new[:, None], trial, best_x)
@@ -140,8 +142,8 @@ def _line_search(
     return best_x, best_energy, best_gradient, accepted & active
 
 
-def _evaluate(potential: Potential, x: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    energy, forces = energy_and_forces(potential, x.reshape(shape))
+def _evaluate(potential: Potential, shape: torch.Size, cell: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+    energy, forces = energy_and_forces(potential, x.reshape(shape), cell)
     return energy, -forces.reshape(len(x), -1)
 
 

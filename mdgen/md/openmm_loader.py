@@ -4,16 +4,19 @@ OpenMM reads AMBER, CHARMM, GROMACS and its own force-field XML, so its `System`
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import openmm
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.openmm_born import born_from_custom, born_from_gbsa
-from mdgen.md.parameters import BornParameters, ForceFieldParameters
+from mdgen.md.parameters import BornParameters, Cutoff, ForceFieldParameters
+from mdgen.md.terms.nonbonded import dispersion_correction
 from mdgen.units import COULOMB_OPENMM
 
 _WITHOUT_EFFECT = (openmm.CMMotionRemover,)
@@ -32,9 +35,9 @@ def load_openmm_system(
     """The force field of an `openmm.System`, in float64 and internal units.
 
     Args:
-        system: non-periodic, of harmonic bonds and angles, periodic torsions, one `NonbondedForce` without cutoff and
-            at most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of `implicit/obc1.xml`,
-            `implicit/obc2.xml` or an AMBER prmtop).
+        system: of harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff and at
+            most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's `implicit/obc1.xml`,
+            `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop).
         topology: an `openmm.app.Topology`, only to name atoms in errors.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
 
@@ -66,15 +69,36 @@ def load_openmm_system(
         else:
             raise MdgenError(
                 f"the system has a {name} ({force.getName()}), which this engine does not have; "
-                f"known are {', '.join(_READERS)}, GBSAOBCForce and the CustomGBForce of OBC1 and OBC2"
+                f"known are {', '.join(_READERS)}, GBSAOBCForce and the CustomGBForce of OBC and GBn"
             )
     constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
     tables["constraint_atoms"] = [(i, j) for i, j, _ in constraints]
     tables["constraint_length"] = [_number(length) for *_, length in constraints]
     masses = [_number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
+    tensors = _tensors(tables, len(masses))
+    cutoff = next((_cutoff(f, tensors) for f in system.getForces() if isinstance(f, openmm.NonbondedForce)), None)
     return ForceFieldParameters(
-        masses=_real(masses), born=born, coulomb_constant=coulomb_constant, **_tensors(tables, len(masses))
+        masses=_real(masses), born=born, coulomb_constant=coulomb_constant, cutoff=cutoff, **tensors
     )
+
+
+def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
+    """Edges in nm of the box of a periodic system; None for one without.
+
+    Raises:
+        MdgenError: for a box that is not orthorhombic.
+    """
+    if not system.usesPeriodicBoundaryConditions():
+        return None
+    vectors = np.array(
+        [vector.value_in_unit(openmm.unit.nanometer) for vector in system.getDefaultPeriodicBoxVectors()]
+    )
+    if np.abs(vectors - np.diag(np.diag(vectors))).max() > 1e-9:
+        raise MdgenError(
+            "the system's box is triclinic, but this engine knows orthorhombic boxes only; use engine=openmm, "
+            "or build a rectangular box"
+        )
+    return _real(np.diag(vectors).tolist())
 
 
 def _require_plain_particles(system: openmm.System, topology: Any) -> None:
@@ -118,12 +142,6 @@ def _torsions(force: openmm.PeriodicTorsionForce) -> dict[str, list]:
 
 
 def _nonbonded(force: openmm.NonbondedForce) -> dict[str, list]:
-    if force.getNonbondedMethod() != openmm.NonbondedForce.NoCutoff:
-        method = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
-        raise MdgenError(
-            f"the system's NonbondedForce uses {method[force.getNonbondedMethod()]}, but this engine has no cutoff; "
-            "build it with nonbondedMethod=NoCutoff, or run explicit solvent on OpenMM"
-        )
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
         raise MdgenError(
             "the system's NonbondedForce has parameter offsets, which this engine does not have; drop them"
@@ -139,6 +157,29 @@ def _nonbonded(force: openmm.NonbondedForce) -> dict[str, list]:
         "exception_sigma": [_number(row[3]) for row in exceptions],
         "exception_epsilon": [_number(row[4]) for row in exceptions],
     }
+
+
+_METHODS = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
+
+
+def _cutoff(force: openmm.NonbondedForce, tensors: dict[str, Tensor]) -> Cutoff | None:
+    method = _METHODS[force.getNonbondedMethod()]
+    if method == "NoCutoff":
+        return None
+    if method not in ("CutoffNonPeriodic", "CutoffPeriodic"):
+        raise MdgenError(
+            f"the system's NonbondedForce uses {method}, which this engine does not have; run it with engine=openmm, "
+            "or build it with a cutoff and reaction field (CutoffPeriodic) or without cutoff"
+        )
+    cutoff = Cutoff(
+        distance_nm=_number(force.getCutoffDistance()),
+        switch_nm=_number(force.getSwitchingDistance()) if force.getUseSwitchingFunction() else None,
+        reaction_field_dielectric=force.getReactionFieldDielectric(),
+        periodic=method == "CutoffPeriodic",
+    )
+    if not cutoff.periodic or not force.getUseDispersionCorrection():
+        return cutoff
+    return replace(cutoff, dispersion_kJ_nm3=float(dispersion_correction(tensors["sigma"], tensors["epsilon"], cutoff)))
 
 
 _READERS: dict[str, Callable[[Any], dict[str, list]]] = {

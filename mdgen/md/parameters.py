@@ -65,6 +65,25 @@ class BornParameters:
 
 
 @dataclass(frozen=True)
+class Cutoff:
+    """Lennard-Jones and Coulomb up to a distance, by reaction field beyond it; exceptions know no cutoff.
+
+    Args:
+        distance_nm: where both end.
+        switch_nm: where the switching function of Lennard-Jones begins; None cuts it.
+        reaction_field_dielectric: relative permittivity beyond the cutoff.
+        periodic: whether atoms see the nearest images in an orthorhombic cell.
+        dispersion_kJ_nm3: mean energy of Lennard-Jones beyond the cutoff times the cell's volume.
+    """
+
+    distance_nm: float
+    switch_nm: float | None = None
+    reaction_field_dielectric: float = 78.5
+    periodic: bool = True
+    dispersion_kJ_nm3: float = 0.0
+
+
+@dataclass(frozen=True)
 class ForceFieldParameters:
     """Every number of a force field, in nm, ps, amu, kJ/mol, e; float64 and int64 on the CPU as loaded.
 
@@ -75,6 +94,7 @@ class ForceFieldParameters:
     - pairs `4 epsilon ((sigma/r)^12 - (sigma/r)^6) + coulomb_constant q_i q_j / r`, sigma by arithmetic and epsilon by
       geometric mean, except for the pairs in `exception_atoms`, which take their own numbers instead
       (zeros for excluded pairs, scaled ones for 1-4 pairs);
+    - `cutoff`, if not None, ends those pairs at a distance, in a periodic cell or without one;
     - `born`, if not None.
     """
 
@@ -100,6 +120,7 @@ class ForceFieldParameters:
     constraint_length: Float[Tensor, "constraint"]
     coulomb_constant: float = COULOMB_OPENMM
     born: BornParameters | None = None
+    cutoff: Cutoff | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -137,5 +158,5 @@ class ForceFieldParameters:
         return digest.hexdigest()
 
 
-_LATER = {"kappa_per_nm", "neck"}
+_LATER = {"kappa_per_nm", "neck", "cutoff"}
 """Fields that came later: at their defaults they leave the fingerprint as it was, so that older runs go on."""

@@ -84,7 +84,12 @@ class TorchEngine:
                 f"{expected}; make the engine for that molecule and number of replicas"
             )
         like = self.parameters.masses
-        self._state = replace(state, positions=state.positions.to(like), velocities=state.velocities.to(like))
+        self._state = replace(
+            state,
+            positions=state.positions.to(like),
+            velocities=state.velocities.to(like),
+            cell=None if state.cell is None else state.cell.to(like),
+        )
 
     def set_temperature(self, temperature_K: float | list[float]) -> None:
         """Change the thermostat's temperature from here on."""
@@ -109,12 +114,13 @@ class TorchEngine:
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
         with torch.no_grad():
-            return self._potential.energy(self._state.positions).cpu().numpy()
+            return self._potential.energy(self._state.positions, self._state.cell).cpu().numpy()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Positions, velocities, temperatures, the step and the generator's state."""
+        """Positions, velocities, cell, temperatures, the step and the generator's state."""
         temperatures = torch.as_tensor(self._integrator.temperature_K, dtype=torch.float64).reshape(-1)
-        return {
+        cell = self._state.cell
+        return ({} if cell is None else {"cell": cell.cpu().clone()}) | {
             "positions": self._state.positions.cpu().clone(),
             "velocities": self._state.velocities.cpu().clone(),
             "temperature_K": temperatures,
@@ -124,7 +130,7 @@ class TorchEngine:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from what `state_dict` gave."""
-        self.prepare(State(state["positions"], state["velocities"], int(state["step"])))
+        self.prepare(State(state["positions"], state["velocities"], int(state["step"]), state.get("cell")))
         temperatures = state["temperature_K"].tolist()
         self.set_temperature(temperatures[0] if len(temperatures) == 1 else temperatures)
         self.generator.set_state(state["random"])

@@ -30,10 +30,6 @@ def with_force(force: openmm.Force) -> Callable[[openmm.System], None]:
     return lambda system: system.addForce(force) and None
 
 
-def with_cutoff(system: openmm.System) -> None:
-    system.getForce(0).setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
-
-
 def with_zero_mass(system: openmm.System) -> None:
     system.setParticleMass(1, 0.0)
 
@@ -58,7 +54,6 @@ def with_other_born_charges(system: openmm.System) -> None:
         (with_force(openmm.MonteCarloBarostat(1.0, 300.0)), "MonteCarloBarostat.*constant volume"),
         (with_force(openmm.AndersenThermostat(300.0, 1.0)), "AndersenThermostat.*temperature_K"),
         (with_force(openmm.NonbondedForce()), "more than one NonbondedForce"),
-        (with_cutoff, "CutoffNonPeriodic"),
         (with_zero_mass, "atom 1 has mass 0 amu"),
         (with_virtual_site, "atom 2 is a virtual site"),
         (with_other_born_charges, "other charges"),

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+_FAR_NM = 1e3
+
 
 def all_pairs(n_atoms: int, device: torch.device | None = None) -> Int[Tensor, "pair 2"]:
     """Every pair `i < j` once.
@@ -27,8 +29,26 @@ def normal_pairs(n_atoms: int, exception_atoms: Int[Tensor, "exception 2"]) -> I
 
 
 def separations(
-    positions: Float[Tensor, "replica atom 3"], pairs: Int[Tensor, "pair 2"]
+    positions: Float[Tensor, "replica atom 3"],
+    pairs: Int[Tensor, "*replica pair 2"],
+    cell: Float[Tensor, "replica 3"] | None = None,
 ) -> Float[Tensor, "replica pair"]:
-    """Distance in nm of each pair."""
-    between = positions.index_select(1, pairs[:, 1]) - positions.index_select(1, pairs[:, 0])
-    return between.square().sum(-1).sqrt()
+    """Distance in nm of each pair; with a cell, that of the nearest images.
+
+    Args:
+        positions: where the atoms are; they may lie outside the cell.
+        pairs: one list for all replicas, or one a replica, padded there with pairs of an atom with itself, which count
+            as far apart.
+        cell: edges of the orthorhombic box in nm.
+    """
+    # A gather's gradient is several times cheaper on processors than that of an index_select.
+    index = pairs.expand(len(positions), -1, 2)[..., None]
+    first, second = (positions.gather(1, index[:, :, side].expand(-1, -1, 3)) for side in (0, 1))
+    between = second - first
+    if cell is not None:
+        edges = cell[:, None]
+        between = between - edges * (between / edges).detach().round()
+    square = between.square().sum(-1)
+    if pairs.ndim == 3:
+        square = square + (pairs[..., 0] == pairs[..., 1]) * _FAR_NM**2
+    return square.sqrt()
