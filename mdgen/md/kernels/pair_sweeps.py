@@ -7,8 +7,9 @@
 No cutoff: this is for molecules of up to a few hundred atoms. Pairs run over `i < j` in the order of `PairTables`.
 
 References:
-    Onufriev, Bashford, Case, Proteins 2004, 55, 383 (OBC); Hawkins, Cramer, Truhlar, J. Phys. Chem. 1996, 100, 19824
-    (pairwise descreening); Still et al., JACS 1990, 112, 6127 (the pair function).
+    Onufriev, Bashford, Case, Proteins 2004, 55, 383 (OBC); Mongan et al., J. Chem. Theory Comput. 2007, 3, 156 (necks);
+    Nguyen, Roe, Simmerling, J. Chem. Theory Comput. 2013, 9, 2020 (GBn2); Hawkins, Cramer, Truhlar, J. Phys. Chem.
+    1996, 100, 19824 (pairwise descreening); Still et al., JACS 1990, 112, 6127 (the pair function).
 """
 
 from typing import Any
@@ -46,6 +47,10 @@ def _descreening(r: Any, inverse_r: Any, offset_radius: Any, inverse_radius: Any
     logarithm = (0.25 * inverse_r) * log(quotient)
     value = 0.5 * (inverse_lower - inverse_upper) + (r - r * square) * squares + logarithm
     slope = squares + square * squares - inverse_r * logarithm
+    if scaled_radius < 0.0:
+        # GBn2 gives sulphur a negative scale; as in OpenMM the term ends where r + s falls below rho.
+        value = select_less(r + scaled_radius, offset_radius, 0.0, value)
+        slope = select_less(r + scaled_radius, offset_radius, 0.0, slope)
     if scaled_radius > offset_radius:
         value = value + select_less(r + offset_radius, scaled_radius, inverse_radius - inverse_lower, 0.0)
     return value, slope * inverse_r
@@ -70,6 +75,19 @@ def _distant_descreening(inverse_square: Any, scaled_radius: Any) -> Any:
 
 
 @lane_function
+def _neck(r: Any, inverse_r: Any, reach: Any, distance: Any, height: Any) -> Any:
+    """What the neck between two atoms adds to the descreening of one, and `d/dr` of it over `r`.
+
+    `h / (1 + 100 x^2 + 0.3e6 x^6)` with `x = r - distance`, up to `reach`.
+    """
+    x = r - distance
+    square = x * x
+    inverse = 1.0 / (1.0 + square * (100.0 + 0.3e6 * square * square))
+    value = select_less(r, reach, height * inverse, 0.0)
+    return value, -value * inverse * x * (200.0 + 1.8e6 * square * square) * inverse_r
+
+
+@lane_function
 def _descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> None:
     """Sum the descreening of every atom into `born[RADIUS]` and keep distances and slopes in `pairs`."""
     atoms = positions.shape[0]
@@ -89,7 +107,7 @@ def _descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> No
             inverse_square = inverse * inverse
             of_i, slope_i = _distant_descreening(inverse_square, atom[j, 2])
             of_j, slope_j = _distant_descreening(inverse_square, scaled_i)
-            reach = max(offset_i + atom[j, 2], atom[j, 0] + scaled_i, distance_i, atom[j, 5])
+            reach = max(offset_i + abs(atom[j, 2]), atom[j, 0] + abs(scaled_i), distance_i, atom[j, 5])
             # Selected lane by lane, so that what one replica needs never shows in another's rounding.
             if any_less(r, reach):
                 near_i, near_slope_i = _descreening(r, inverse, offset_i, inverse_offset_i, atom[j, 2])
@@ -98,6 +116,12 @@ def _descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> No
                 of_j = select_less(r, reach, near_j, of_j)
                 slope_i = select_less(r, reach, near_slope_i, slope_i)
                 slope_j = select_less(r, reach, near_slope_j, slope_j)
+            if tables.necks.shape[0] > 0:
+                neck = tables.necks
+                neck_i, neck_slope_i = _neck(r, inverse, neck[pair, 0], neck[pair, 1], neck[pair, 2])
+                neck_j, neck_slope_j = _neck(r, inverse, neck[pair, 0], neck[pair, 3], neck[pair, 4])
+                of_i, slope_i = of_i + neck_i, slope_i + neck_slope_i
+                of_j, slope_j = of_j + neck_j, slope_j + neck_slope_j
             total = total + of_i
             store(born, (RADIUS, j), load(born, (RADIUS, j)) + of_j)
             store(pairs, (pair, SQUARE), square)
@@ -114,11 +138,11 @@ def _radii(tables: Any, born: Any, energies: Any) -> None:
 
     `1/B = 1/rho - tanh(alpha psi - beta psi^2 + gamma psi^3) / R` with `psi = rho I`.
     """
-    model = tables.born_model
-    alpha, beta, gamma, surface = model[0], model[1], model[2], model[3]
+    surface = tables.surface[0]
     for i in range(born.shape[1]):
         offset_radius, inverse_offset = tables.born_atoms[i, 0], tables.born_atoms[i, 1]
         radius, self_energy = tables.born_atoms[i, 3], tables.born_atoms[i, 4]
+        alpha, beta, gamma = tables.born_atoms[i, 6], tables.born_atoms[i, 7], tables.born_atoms[i, 8]
         psi = offset_radius * load(born, (RADIUS, i))
         argument = minimum(((gamma * psi - beta) * psi + alpha) * psi, 20.0)
         tangent = 1.0 - 2.0 / (1.0 + exp2((2.0 * LOG2_E) * argument))

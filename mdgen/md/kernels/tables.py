@@ -18,9 +18,12 @@ class ForceTables(NamedTuple):
     Args:
         pairs: number (pair, 4) over i < j: coulomb constant times charges; 48 epsilon sigma^12; 24 epsilon sigma^6;
             generalised Born's constant times charges.
-        born_atoms: number (atom, 6): radius less offset, its inverse, scaled radius, radius, self energy times Born
-            radius, distance beyond which its descreening is a polynomial; no rows without generalised Born.
-        born_model: number (4,): alpha, beta, gamma, surface energy.
+        born_atoms: number (atom, 9): radius less offset, its inverse, scaled radius, radius, self energy times Born
+            radius, distance beyond which its descreening is a polynomial, alpha, beta, gamma; no rows without
+            generalised Born.
+        necks: number (pair, 5): reach; distance and height of the neck for i by j; the same for j by i; no rows without
+            necks.
+        surface: number (1,): surface energy.
         bond_atoms: int64 (bond, 2).
         bonds: number (bond, 2): length, k.
         angle_atoms: int64 (angle, 3).
@@ -31,7 +34,8 @@ class ForceTables(NamedTuple):
 
     pairs: np.ndarray
     born_atoms: np.ndarray
-    born_model: np.ndarray
+    necks: np.ndarray
+    surface: np.ndarray
     bond_atoms: np.ndarray
     bonds: np.ndarray
     angle_atoms: np.ndarray
@@ -46,12 +50,12 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
-    born_atoms, born_model = _born_tables(parameters, dtype)
     torsion_atoms, torsions = _torsion_tables(parameters)
     return ForceTables(
         pairs=_table(_pair_table(parameters), dtype),
-        born_atoms=_table(born_atoms, dtype),
-        born_model=_table(born_model, dtype),
+        born_atoms=_table(_born_table(parameters, dtype), dtype),
+        necks=_table(_neck_table(parameters), dtype),
+        surface=_table(np.array([0.0 if parameters.born is None else parameters.born.surface_energy]), dtype),
         bond_atoms=_table(_numpy(parameters.bond_atoms).reshape(-1, 2), np.int64),
         bonds=_table(np.stack([_numpy(parameters.bond_length), _numpy(parameters.bond_k)], -1), dtype),
         angle_atoms=_table(_numpy(parameters.angle_atoms).reshape(-1, 3), np.int64),
@@ -95,18 +99,34 @@ def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
     return np.stack([column[upper] for column in columns], -1)
 
 
-def _born_tables(parameters: ForceFieldParameters, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+def _born_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
     born = parameters.born
     if born is None:
-        return np.zeros((0, 6)), np.zeros(4)
+        return np.zeros((0, 9))
+    if born.kappa_per_nm:
+        raise MdgenError(
+            f"the solvent holds salt (kappa_per_nm is {born.kappa_per_nm}), which the many-replica kernel does not "
+            "have; use the torch engine"
+        )
     radius = _numpy(born.radius)
     reduced = radius - born.offset_nm
-    self_energy = -0.5 * _born_factor(parameters) * _numpy(parameters.charges) ** 2
     descreening = _numpy(born.scale) * reduced
+    self_energy = -0.5 * _born_factor(parameters) * _numpy(parameters.charges) ** 2
     # The polynomial has single precision; in double every distance takes the closed form.
-    distant = descreening / np.sqrt(DISTANT) if dtype == np.float32 else np.full_like(radius, np.inf)
-    atoms = np.stack([reduced, 1 / reduced, descreening, radius, self_energy, distant], -1)
-    return atoms, np.array([born.alpha, born.beta, born.gamma, born.surface_energy])
+    distant = np.abs(descreening) / np.sqrt(DISTANT) if dtype == np.float32 else np.full_like(radius, np.inf)
+    model = [np.broadcast_to(np.asarray(factor), radius.shape) for factor in (born.alpha, born.beta, born.gamma)]
+    return np.stack([reduced, 1 / reduced, descreening, radius, self_energy, distant, *model], -1)
+
+
+def _neck_table(parameters: ForceFieldParameters) -> np.ndarray:
+    born = parameters.born
+    if born is None or born.neck is None:
+        return np.zeros((0, 5))
+    radius, distance, height = (_numpy(table) for table in (born.radius, born.neck.distance, born.neck.height))
+    reach = radius[:, None] + radius + born.neck.cut_nm
+    upper = np.triu_indices(len(radius), k=1)
+    columns = [reach, distance, born.neck.scale * height, distance.T, born.neck.scale * height.T]
+    return np.stack([column[upper] for column in columns], -1)
 
 
 def _torsion_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,8 @@ TERMS = {
     "generalized_born": {"CustomGBForce", "GBSAOBCForce"},
 }
 MOLECULES = pytest.mark.parametrize(
-    ("sequence", "solvent"), [("A", "vacuum"), ("A", "obc2"), ("A", "obc1"), ("WDMK", "vacuum"), ("WDMK", "obc2")]
+    ("sequence", "solvent"),
+    [("A", "vacuum"), ("A", "obc1"), ("A", "obc2"), ("A", "gbn"), *(("WDMK", s) for s in ("vacuum", "obc2", "gbn2"))],
 )
 
 
@@ -81,9 +82,10 @@ def sweep(positions, tables, pairs, born):
     _radii(tables, born, None)
 
 
-def test_born_radii_in_single_precision_agree_with_double() -> None:
-    # Single precision has its own formula for distant atoms; sulphur has the largest scaled radius.
-    system = peptide("WDMK", "obc2")
+@pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
+def test_born_radii_in_single_precision_agree_with_double(solvent: str) -> None:
+    # Single precision has its own formula for distant atoms; sulphur has the largest scaled radius, or a negative one.
+    system = peptide("WDMK", solvent)
     n = system.parameters.n_atoms
     positions = np.moveaxis(shaken(system, 0.01)[np.zeros(LANES, int)], 0, -1)
     positions = np.ascontiguousarray(positions - positions.mean(0))
@@ -99,9 +101,10 @@ def test_born_radii_in_single_precision_agree_with_double() -> None:
         np.testing.assert_allclose(single_pairs[:, slope], double_pairs[:, slope], rtol=1e-5, atol=bound)
 
 
-def test_the_solvent_is_right_where_spheres_swallow_atoms() -> None:
-    # Shrunk to a third, atoms lie inside each other's scaled spheres: the rare branch of the descreening integral.
-    system = peptide("WDMK", "obc2")
+@pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
+def test_the_solvent_is_right_where_spheres_swallow_atoms(solvent: str) -> None:
+    # Shrunk to a third, atoms lie inside each other's scaled spheres: the rare branches of the descreening integral.
+    system = peptide("WDMK", solvent)
     positions = shaken(system, 0.0) * 0.33
     energies, _ = evaluated(system, positions, "double")
     (by_force, *_), _ = openmm_of(system, positions)
@@ -128,6 +131,13 @@ def test_forces_do_not_push_or_turn_the_molecule() -> None:
     scale = np.abs(forces).max()
     assert np.abs(forces.sum(1)).max() < 1e-10 * scale
     assert np.abs(np.cross(positions, forces).sum(1)).max() < 1e-10 * scale
+
+
+def test_salt_is_refused() -> None:
+    parameters = peptide("A", "obc2").parameters
+    salty = replace(parameters, born=replace(parameters.born, kappa_per_nm=1.0))
+    with pytest.raises(MdgenError, match="salt"):
+        force_tables(salty, np.float32)
 
 
 def test_terms_of_the_same_four_atoms_are_merged() -> None:
