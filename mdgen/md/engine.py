@@ -114,8 +114,6 @@ def beyond_kernel(parameters: ForceFieldParameters) -> str | None:
     if parameters.n_atoms > MOST_ATOMS:
         return f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})"
     born = parameters.born
-    if born is not None and born.neck is not None:
-        return f"the neck integral of {born.kind}"
     if parameters.cutoff is not None:
         return "cutoffs or periodic boxes"
     if born is not None and born.kappa_per_nm:
