@@ -35,7 +35,8 @@ def unit_ids(lengths: Sequence[int]) -> Int[np.ndarray, "frame"]:
     ]
     if not ids:
         return np.zeros(0, dtype=np.int64)
-    return np.unique(np.concatenate(ids), return_inverse=True)[1].astype(np.int64)
+    joined = np.concatenate(ids)
+    return np.cumsum(np.diff(joined, prepend=joined[0]) > 0)  # numbered without gaps
 
 
 def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resample unit"]:

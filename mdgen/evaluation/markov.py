@@ -7,7 +7,6 @@ The estimator of the transition matrix is deeptime's reversible maximum likeliho
 import numpy as np
 from deeptime.markov.tools.estimation import transition_matrix as maximum_likelihood
 from jaxtyping import Float, Int
-from scipy.sparse.csgraph import connected_components
 
 
 def count_matrices(
@@ -30,8 +29,11 @@ def count_matrices(
 
 def connected_set(counts: Float[np.ndarray, "state state"]) -> Int[np.ndarray, "active"]:
     """The strongly connected states that hold the most transitions, in ascending order."""
-    number, label = connected_components(counts > 0, directed=True, connection="strong")
-    populations = np.bincount(label, weights=counts.sum(1), minlength=number)
+    reached = (counts > 0) | np.eye(len(counts), dtype=bool)
+    for _ in range(len(counts).bit_length()):  # squaring: after k times all paths of up to 2^k steps
+        reached = (reached.astype(np.float32) @ reached) > 0
+    label = (reached & reached.T).argmax(1)  # the lowest state that is reached and reaches
+    populations = np.bincount(label, weights=counts.sum(1), minlength=len(counts))
     return np.flatnonzero(label == int(populations.argmax()))
 
 

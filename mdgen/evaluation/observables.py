@@ -5,6 +5,7 @@ Positions are read block by block and let go; what stays is some 60 bytes a fram
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ from mdgen.progress import Progress
 Projection = Callable[[Tensor], Tensor]
 """Positions `(frame, atom, 3)` to slow coordinates, `(frame, channel)` or `(frame, token, channel)`."""
 
-BLOCK_VALUES = 3_000_000
-"""Coordinates read at a time: 12 MB."""
+BLOCK_VALUES = 300_000
+"""Coordinates read at a time: 1.2 MB, which the caches of a core hold; twice as fast as ten times as many."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class Observables:
         """Simulated time of all trajectories together."""
         return self.n_frames * self.frame_spacing_ps / 1000
 
-    @property
+    @cached_property
     def units(self) -> Int[np.ndarray, "frame"]:
         """The bootstrap unit of each frame."""
         return unit_ids(self.lengths)
 
-    @property
+    @cached_property
     def trajectory(self) -> Int[np.ndarray, "frame"]:
         """The trajectory of each frame."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
@@ -105,7 +106,7 @@ class Observer:
     potential: Potential | None = None
     energy_terms: tuple[str, ...] = ()
     energy_frames: int = 2000
-    structure_work: float = 4e9
+    structure_work: float = 2e8
 
     def structure_stride(self, n_frames: int) -> int:
         """Every how many frames the structure is checked."""

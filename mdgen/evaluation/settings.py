@@ -39,7 +39,7 @@ class Settings:
     free_energy_below_kT: float = 5.0
     broken_bond_nm: float = 0.03
     broken_angle_deg: float = 30.0
-    structure_work: float = 4e9
+    structure_work: float = 2e8
     energy_frames: int = 2000
     player_frames: int = 150
     resamples: int = 200
