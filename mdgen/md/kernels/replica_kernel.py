@@ -255,6 +255,11 @@ def _check(
         raise MdgenError(f"friction_per_ps is {friction_per_ps}, but must be 0 or more, such as 1")
     if precision not in _DTYPES:
         raise MdgenError(f"precision is {precision!r}, but must be one of {', '.join(_DTYPES)}")
+    if parameters.cutoff is not None:
+        raise MdgenError(
+            f"the force field has a cutoff of {parameters.cutoff.distance_nm} nm, but the many-replica kernel does all "
+            "pairs; build the system without one or use the torch engine"
+        )
     if parameters.n_atoms > MOST_ATOMS:
         raise MdgenError(
             f"the molecule has {parameters.n_atoms} atoms, but the many-replica kernel, which does all pairs, takes "

@@ -1,5 +1,7 @@
 """Trajectories of the kernel: the same as OpenMM's, the right ensemble, bitwise reproducible, replicas apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import openmm
 import pytest
@@ -9,6 +11,7 @@ from openmm import unit
 from mdgen.errors import MdgenError
 from mdgen.md.kernels.replica_kernel import ReplicaKernel
 from mdgen.md.kernels.step import RECENTRE_EVERY
+from mdgen.md.parameters import Cutoff
 from tests.md.kernels.systems import (
     degrees_of_freedom,
     kernel_at,
@@ -186,6 +189,12 @@ def test_settings_out_of_range_are_named(changes: dict, message: str) -> None:
     settings = {"n_replicas": 2, "timestep_ps": 0.002, "temperature_K": 300.0, "friction_per_ps": 1.0} | changes
     with pytest.raises(MdgenError, match=message):
         ReplicaKernel(peptide("A", "obc2").parameters, generator=torch.Generator(), **settings)
+
+
+def test_a_cutoff_is_refused() -> None:
+    with_cutoff = replace(peptide("A", "vacuum").parameters, cutoff=Cutoff(0.9))
+    with pytest.raises(MdgenError, match="cutoff of 0.9 nm"):
+        ReplicaKernel(with_cutoff, 1, 0.002, 300.0, 1.0, torch.Generator())
 
 
 def test_average_potential_energy_agrees_with_openmm() -> None:
