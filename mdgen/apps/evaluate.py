@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mdgen.apps.instantiation import instantiate
+from mdgen.apps.molecule_pairs import run_pairs
 from mdgen.apps.run_folder import open_run
 from mdgen.apps.threads import use_threads
 from mdgen.apps.train import load_encoder
@@ -21,7 +22,10 @@ logger = logging.getLogger("mdgen")
 
 
 def run(config: dict[str, Any]) -> None:
-    """Evaluate one pair and write the report."""
+    """Evaluate one pair, or a folder of them, and write the report."""
+    if config.get("pairs") is not None:
+        run_pairs(config, run)
+        return
     with open_run(config["output"], "evaluate", config) as folder:
         if folder.done:
             logger.info("evaluate      done already: %s", folder.path / "report.html")

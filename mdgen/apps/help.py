@@ -1,9 +1,34 @@
-"""Help a newcomer understands; what a verb's keys mean is read from the comments of its config file."""
+"""Help a newcomer understands; what a verb's keys mean is read from the comments of its config files."""
 
+from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from mdgen.apps.config_folder import config_folder, option_names
 from mdgen.apps.verbs import VERBS
+
+
+@dataclass(frozen=True)
+class Included:
+    """What a verb's config includes: a group of options, or another verb's config, under a key of its own."""
+
+    name: str
+    key: str
+    default: str | None
+
+
+def included(verb: str) -> list[Included]:
+    """What `conf/<verb>.yaml` includes, in order."""
+    document = yaml.safe_load((config_folder() / f"{verb}.yaml").read_text())
+    found = []
+    for entry in document.get("defaults", []):
+        text, option = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
+        if text == "_self_" or text.startswith("override "):
+            continue
+        name, _, key = text.removeprefix("optional ").partition("@")
+        found.append(Included(name, key or name, option))
+    return found
 
 
 def overview() -> str:
@@ -27,11 +52,22 @@ def verb_help(name: str) -> str:
     parts = [f"mdgen {name}: {verb.summary}\n\n{verb.explanation}\n"]
     parts.append("Examples\n" + "".join(f"  {example}\n" for example in verb.examples))
     parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(folder / f"{name}.yaml"))
-    for group in verb.groups:
-        options = option_names(group)
-        parts.append(f"{group}=...  one of: {', '.join(options)}\n")
-        parts.extend(f"  {group}={option}\n" + _body(folder / group / f"{option}.yaml", "  ") for option in options)
+    parts.extend(_section(each) for each in included(name))
     return "\n".join(parts)
+
+
+def _section(part: Included) -> str:
+    """The options of a group with their keys, or a word on which verb's keys these are."""
+    folder = config_folder() / part.name
+    if not folder.is_dir():
+        return f"{part.key}.KEY=...  any key of `mdgen {part.name} --help`\n"
+    options = option_names(part.name)
+    if len(options) == 1 and part.default is not None:
+        return f"{part.key}.KEY=...\n" + _body(folder / f"{options[0]}.yaml")
+    group = part.key if part.key == part.name else f"{part.name}@{part.key}"
+    default = "none is the default" if part.default is None else f"{part.default} is the default"
+    text = f"{group}=...  one of {', '.join(options)}; {default}\n"
+    return text + "".join(f"\n  {group}={option}\n" + _body(folder / f"{option}.yaml", "  ") for option in options)
 
 
 def _body(path: Path, indent: str = "") -> str:
@@ -41,6 +77,6 @@ def _body(path: Path, indent: str = "") -> str:
             in_defaults = True
         elif in_defaults and line and not line.startswith((" ", "-")):
             in_defaults = False
-        if not in_defaults and line.strip() and "_target_" not in line:
+        if not in_defaults and line.strip() and "_target_" not in line and "_partial_" not in line:
             lines.append(f"{indent}  {line}\n")
     return "".join(lines)

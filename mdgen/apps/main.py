@@ -47,13 +47,20 @@ def _dispatch(arguments: list[str]) -> int:
     # Imported late: `mdgen --help` must not wait for torch.
     configuration = importlib.import_module("mdgen.apps.configuration")
     show = "--cfg" in overrides
-    config = configuration.compose(name, [each for each in overrides if each != "--cfg"])
+    overrides = _named(VERBS[name].positional, [each for each in overrides if each != "--cfg"])
+    config = configuration.compose(name, overrides)
     if show:
         sys.stdout.write(configuration.OmegaConf.to_yaml(config))
         return 0
     signal.signal(signal.SIGTERM, _interrupt)
     importlib.import_module(f"mdgen.apps.{name}").run(configuration.plain(config))
     return 0
+
+
+def _named(positional: tuple[str, ...], overrides: list[str]) -> list[str]:
+    """Arguments without a key get those of the verb, in order: `compare A B` is `compare first=A second=B`."""
+    keys = iter(positional)
+    return [each if "=" in each else f"{next(keys, '')}={each}".lstrip("=") for each in overrides]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ class Verb:
     summary: str
     explanation: str
     examples: tuple[str, ...]
-    groups: tuple[str, ...] = ()
+    positional: tuple[str, ...] = ()
 
 
 VERBS = {
@@ -22,7 +22,6 @@ VERBS = {
             "mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md",
             "mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine",
         ),
-        ("system", "integrator"),
     ),
     "train": Verb(
         "train one part: an encoder, a propagator or a decoder",
@@ -33,7 +32,6 @@ VERBS = {
             "mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator",
             "mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder",
         ),
-        ("encoder", "propagator", "decoder", "logger"),
     ),
     "generate": Verb(
         "compose trained parts and generate new trajectories",
@@ -51,7 +49,21 @@ VERBS = {
         (
             "mdgen evaluate reference.trajectories=runs/ala_md generated.trajectories=runs/ala_generated "
             "output=runs/ala_report",
+            "mdgen evaluate reference.trajectories='md/*.xtc' reference.topology=my.pdb "
+            "generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report",
+            "mdgen evaluate pairs=FOLDER output=runs/many   # a folder a molecule: reference*, generated*, topology.*",
         ),
+    ),
+    "compare": Verb(
+        "say which differences between two evaluations exceed their intervals",
+        "Reads the metrics.json of two evaluations of one molecule and lists every metric, those that differ first.",
+        ("mdgen compare runs/report_a runs/report_b",),
+        positional=("first", "second"),
+    ),
+    "benchmark": Verb(
+        "run an experiment with a known answer, or a comparison of speed",
+        "Runs a suite and writes one JSON file that ends in its acceptance.",
+        ("mdgen benchmark suite=four_wells output=four_wells.json",),
     ),
     "demo": Verb(
         "all of it: simulate, train three parts, generate, evaluate",

@@ -1,0 +1,62 @@
+"""`mdgen evaluate pairs=FOLDER`: many molecules, one pair of trajectories each, and the aggregate over them."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mdgen.apps.run_folder import open_run
+from mdgen.errors import MdgenError
+from mdgen.evaluation import aggregate, aggregate_table, read_metrics, save_aggregate
+from mdgen.files import write_aside
+
+logger = logging.getLogger("mdgen")
+
+ROLES = ("reference", "generated", "replicate")
+TOPOLOGIES = (".pdb", ".prmtop", ".psf", ".h5", ".gro")
+
+
+def configs_of_pairs(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """One evaluation config for each folder in `config["pairs"]`.
+
+    Such a folder holds `reference*` and `generated*` (stores or files), `replicate*` where there is one, and
+    `topology.*` where the files need one.
+
+    Raises:
+        MdgenError: if there is no such folder, or one lacks a side.
+    """
+    root = Path(config["pairs"])
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if not folders:
+        raise MdgenError(f"pairs={root} holds no folders; expected one a molecule, with reference* and generated*")
+    return [_config(config, folder) for folder in folders]
+
+
+def _config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    topologies = [path for path in sorted(folder.glob("topology.*")) if path.suffix in TOPOLOGIES]
+    filled = {**config, "pairs": None, "output": str(Path(config["output"]) / folder.name)}
+    for role in ROLES:
+        found = [str(path) for path in sorted(folder.glob(f"{role}*"))]
+        if not found and role != "replicate":
+            raise MdgenError(f"{folder} holds no {role}*; expected trajectories of both sides, reference and generated")
+        topology = str(topologies[0]) if topologies else config[role]["topology"]
+        filled[role] = {**config[role], "trajectories": found or None, "topology": topology}
+    return filled
+
+
+def run_pairs(config: dict[str, Any], evaluate_one: Any) -> None:
+    """Evaluate every molecule, each a run folder of its own, and gather them.
+
+    Raises:
+        MdgenError: as for one evaluation.
+    """
+    configs = configs_of_pairs(config)
+    with open_run(config["output"], "evaluate", config) as folder:
+        for each in configs:
+            logger.info("evaluate      %s", each["output"])
+            evaluate_one(each)
+        gathered = aggregate([read_metrics(each["output"]) for each in configs], int(config["seed"]))
+        save_aggregate(gathered, folder.path)
+        table = aggregate_table(gathered)
+        write_aside(folder.path / "table.md", table.encode())
+        folder.finish({"molecules": [Path(each["output"]).name for each in configs]})
+        logger.info("\n%s\nevaluate      %d molecules; aggregate in %s", table, len(configs), folder.path)

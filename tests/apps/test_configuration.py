@@ -1,0 +1,88 @@
+"""Every config composes and names what exists; a mistake in one is one sentence."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mdgen.apps.config_folder import config_folder, option_names
+from mdgen.apps.configuration import compose, plain
+from mdgen.apps.help import included, overview, verb_help
+from mdgen.apps.instantiation import _target
+from mdgen.apps.verbs import VERBS
+from mdgen.errors import MdgenError
+
+
+def targets(config: Any) -> list[dict[str, Any]]:
+    if isinstance(config, list):
+        return [found for each in config for found in targets(each)]
+    if not isinstance(config, dict):
+        return []
+    mine = [config] if "_target_" in config else []
+    return mine + [found for value in config.values() for found in targets(value)]
+
+
+def hold_targets(config: dict[str, Any]) -> None:
+    for found in targets(config):
+        target = _target(found["_target_"])
+        names = set(inspect.signature(target).parameters)
+        keys = {key for key in found if not key.startswith("_")}
+        unknown = keys - names
+        assert not unknown or found["_target_"].endswith("WandbLogger"), f"{found['_target_']} takes no {unknown}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_composes_and_its_keys_are_arguments(verb: str) -> None:
+    hold_targets(plain(compose(verb, [])))
+
+
+CHOICES = [
+    (verb, f"{each.name}@{each.key}" if each.key != each.name else each.name, option)
+    for verb in VERBS
+    for each in included(verb)
+    for option in option_names(each.name)
+]
+
+
+@pytest.mark.parametrize(("verb", "group", "option"), CHOICES)
+def test_each_option_composes(verb: str, group: str, option: str) -> None:
+    hold_targets(plain(compose(verb, [f"{group}={option}"])))
+
+
+@pytest.mark.parametrize("experiment", option_names("experiment"))
+def test_each_experiment_composes(experiment: str) -> None:
+    first = (config_folder() / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    verb = next(line.split("mdgen ")[1].split()[0] for line in first if line.startswith("#") and "mdgen " in line)
+    hold_targets(plain(compose(verb, [f"experiment={experiment}"])))
+
+
+@pytest.mark.parametrize(
+    ("verb", "override", "sentence"),
+    [
+        ("simulate", "lenght_ns=1", "'lenght_ns'; the nearest is 'length_ns'"),
+        ("simulate", "integrator.temprature_K=1", "the nearest is 'integrator.temperature_K'"),
+        ("demo", "simulate.n_replica=1", "the nearest is 'simulate.n_replicas'"),
+        ("train", "encoder=srvv", "did you mean encoder=srv"),
+        ("simulate", "length_ns=long", "length_ns=long: expected a number such as 2.0"),
+        ("train", "nonsense", "expected key=value"),
+    ],
+)
+def test_a_mistake_is_one_sentence_naming_the_nearest(verb: str, override: str, sentence: str) -> None:
+    with pytest.raises(MdgenError) as error:
+        compose(verb, [override])
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_help_lists_every_verb_and_every_top_level_key() -> None:
+    for name in VERBS:
+        assert f"  {name} " in overview()
+        text = verb_help(name)
+        for key in plain(compose(name, [])):
+            assert f"{key}:" in text or f"{key}=" in text or f"{key}.KEY=" in text, f"{name}: no {key} in --help"
+
+
+def test_the_wheel_carries_the_configs() -> None:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    assert '"conf" = "mdgen/conf"' in project.read_text()
