@@ -3,6 +3,7 @@
 from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
 from mdgen.evaluation.compare import Difference, compare, comparison_table
 from mdgen.evaluation.evaluate import evaluate
+from mdgen.evaluation.many import ManyEvaluations, evaluate_many
 from mdgen.evaluation.report import write_report
 from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.saved import SavedMetrics, read_metrics
@@ -13,6 +14,7 @@ __all__ = [
     "Bounds",
     "Difference",
     "Evaluation",
+    "ManyEvaluations",
     "RowResult",
     "SavedMetrics",
     "Settings",
@@ -21,6 +23,7 @@ __all__ = [
     "compare",
     "comparison_table",
     "evaluate",
+    "evaluate_many",
     "read_metrics",
     "save_aggregate",
     "write_report",

@@ -15,6 +15,7 @@ from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.states import States
 from mdgen.evaluation.structure import CHECKS
 from mdgen.evaluation.torsion_metrics import pair_histograms, ramachandran_pairs
+from mdgen.evaluation.transition_paths import first_transition, rarest_pair
 from mdgen.molecule.torsions import Torsion
 
 DRAWN = ("reference", "replicate", "generated", "generated_all", "shuffled")
@@ -39,6 +40,7 @@ def curves(
     if kinetics is not None:
         found |= _timescale_curves(drawn, kinetics.states, settings)
         found |= _state_curves(drawn, kinetics)
+        found |= _path_curves(drawn, kinetics)
     return found
 
 
@@ -132,6 +134,20 @@ def _state_curves(rows: Mapping[str, Observables], kinetics: KineticMetrics) -> 
         found[f"flux_per_ns/{name}"] = (total + total.T) / 2 / total.sum() / kinetics.lag_ps * 1000
         tested = kinetics.markov_test(counts.sum(0), kinetics.markov_test_counts(row).sum(0))
         found[f"markov_test/{name}"] = np.stack(tested)
+    return found
+
+
+def _path_curves(rows: Mapping[str, Observables], kinetics: KineticMetrics) -> dict[str, np.ndarray]:
+    """The first transition of each row between the two lumped states of lowest flux, in the plane of TICA."""
+    reference, found = rows["reference"], {}
+    counts = kinetics.lumped_counts(reference)
+    ends = None if counts is None else rarest_pair(counts.sum(0) + counts.sum(0).T)
+    if ends is None or "tica" not in reference or reference["tica"].shape[1] < 2:
+        return {}
+    for name, row in rows.items():
+        crossing = first_transition(kinetics.states.macrostate[row["states"]], row.trajectory, ends)
+        if crossing is not None:
+            found[f"path/{name}"] = row["tica"][crossing, :2]
     return found
 
 

@@ -73,8 +73,8 @@ def plots(result: Evaluation) -> list[Plot]:
     """Every plot that the curves of the result allow, in the order of the report."""
     with matplotlib.rc_context(STYLE):
         found = [*_distance_plots(result), *_torsion_plots(result), *_landscapes(result)]
-        found += [*_free_energy_plots(result), *_timescale_plots(result), *_correlation_plots(result)]
-        found += [*_state_plots(result), *_structure_plots(result)]
+        found += [*_free_energy_plots(result), *_timescale_plots(result), *_state_plots(result)]
+        found += [*_correlation_plots(result), *_path_plots(result), *_structure_plots(result)]
     return found
 
 
@@ -121,7 +121,7 @@ def _distance_plots(result: Evaluation) -> list[Plot]:
             label=result.rows[row].label,
         )  # fmt: skip
     axes.set_yticks(np.arange(len(names)), ["mean of all", *names[1:]])
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("Jensen-Shannon distance from MD (0 to 0.83)")
     axes.grid(axis="y", color="#eceef1", lw=0.8)
@@ -285,6 +285,27 @@ def _state_plots(result: Evaluation) -> list[Plot]:
     _legend(figure, axes)
     caption = "Chapman-Kolmogorov test of the most populated states: lines are predicted, circles counted."
     drawn.append(Plot("markov_test", "Kinetics", caption, _svg(figure)))
+    return drawn
+
+
+def _path_plots(result: Evaluation) -> list[Plot]:
+    drawn = []
+    for row in _compared(result):
+        if f"path/{row}" not in result.curves:
+            continue
+        figure, axes = _figure(3.9, 3.3)
+        (x0, y0), (x1, y1) = result.curves["tica_axis"].tolist()
+        _map(figure, axes, result.curves["tica_kT/reference"], (x0, x1, y0, y1))
+        path = result.curves[f"path/{row}"]
+        axes.plot(path[:, 0], path[:, 1], "-", lw=1.0, color=COLOURS[row], alpha=0.9)
+        axes.plot(*path[0], "o", ms=7, color=COLOURS[row], mec="white")
+        axes.plot(*path[-1], "s", ms=7, color=COLOURS[row], mec="white")
+        axes.set(xlabel="TICA 0", ylabel="TICA 1", title=result.rows[row].label)
+        caption = (
+            "The first transition between the two lumped states of lowest flux, from circle to square, over the free "
+            f"energy of MD: {result.rows[row].label}, {len(path) - 1} frames."
+        )
+        drawn.append(Plot(f"path_{row}", "Transition paths", caption, _svg(figure)))
     return drawn
 
 

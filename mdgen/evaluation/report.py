@@ -33,12 +33,12 @@ def write_report(result: Evaluation, folder: Path | str) -> Path:
     """Write `report.html`, `metrics.json`, `table.md`, `table.tex` and `plots/*.svg`; gives the path of the report."""
     folder = Path(folder)
     drawn = plots(result)
-    save_metrics(result, folder / "metrics.json")
     for plot in drawn:
         write_aside(folder / "plots" / f"{plot.name}.svg", plot.svg.encode())
     write_aside(folder / "table.md", markdown(result).encode())
     write_aside(folder / "table.tex", latex(result).encode())
     write_aside(folder / "report.html", report(result, drawn).encode())
+    save_metrics(result, folder / "metrics.json")  # last: where it is, the rest is whole
     return folder / "report.html"
 
 
@@ -144,7 +144,7 @@ def _rows(result: Evaluation) -> str:
 def _details(result: Evaluation) -> str:
     kinds = {name.partition("/")[0] for row in result.rows.values() for name in row.metrics}
     meanings = "".join(
-        f"<dt>{escape(short)}</dt><dd>{escape(meaning)}</dd>"
+        f"<dt>{escape(short)}</dt><dd>{escape(meaning.replace('`', ''))}</dd>"
         for key, (short, meaning) in METRICS.items()
         if key in kinds
     )

@@ -17,6 +17,22 @@ def rarest_pair(flux: Float[np.ndarray, "state state"]) -> tuple[int, int] | Non
     return int(first), int(second)
 
 
+def first_transition(
+    states: Int[np.ndarray, "frame"], trajectory: Int[np.ndarray, "frame"], pair: tuple[int, int]
+) -> slice | None:
+    """The frames from the last one in one state of the pair to the first one in the other; None if never.
+
+    >>> first_transition(np.array([0, 0, 2, 2, 1, 1]), np.zeros(6, dtype=int), (0, 1))
+    slice(1, 5, None)
+    """
+    visits = np.flatnonzero(np.isin(states, pair))
+    crossed = (states[visits[:-1]] != states[visits[1:]]) & (trajectory[visits[:-1]] == trajectory[visits[1:]])
+    if not crossed.any():
+        return None
+    first = int(crossed.argmax())
+    return slice(int(visits[first]), int(visits[first + 1]) + 1)
+
+
 def sample_bridges(
     matrix: Float[np.ndarray, "state state"], start: int, end: int, steps: int, number: int, rng: np.random.Generator
 ) -> Int[np.ndarray, "path step"] | None:

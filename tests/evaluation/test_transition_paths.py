@@ -3,7 +3,13 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from mdgen.evaluation.transition_paths import bridge_occupancy, path_log_probability, rarest_pair, sample_bridges
+from mdgen.evaluation.transition_paths import (
+    bridge_occupancy,
+    first_transition,
+    path_log_probability,
+    rarest_pair,
+    sample_bridges,
+)
 
 CHAIN = np.array([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3], [0.0, 0.4, 0.6]])
 STEPS = 4
@@ -49,3 +55,9 @@ def test_the_rarest_pair_has_the_lowest_flux_that_is_not_zero() -> None:
     flux = np.array([[0, 5, 0], [5, 0, 2], [0, 2, 0.0]])
     assert rarest_pair(flux) == (1, 2)
     assert rarest_pair(np.zeros((2, 2))) is None
+
+
+def test_the_first_transition_is_within_one_trajectory() -> None:
+    states, trajectory = np.array([0, 0, 1, 0, 2, 1]), np.array([0, 0, 1, 1, 1, 1])
+    assert first_transition(states, trajectory, (0, 1)) == slice(2, 4)
+    assert first_transition(states, trajectory, (0, 5)) is None
