@@ -114,6 +114,9 @@ def beyond_kernel(parameters: ForceFieldParameters) -> str | None:
     if parameters.n_atoms > MOST_ATOMS:
         return f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})"
     born = parameters.born
+    for part, words in (("cmap", "correction maps"), ("impropers", "harmonic impropers"), ("pair_table", "NBFIX")):
+        if getattr(parameters, part) is not None:
+            return words
     if parameters.cutoff is not None:
         return "cutoffs or periodic boxes"
     if born is not None and born.kappa_per_nm:

@@ -10,7 +10,9 @@ from mdgen.md.neighbours import VerletList, verlet_list
 from mdgen.md.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.terms.angles import angle_energy
 from mdgen.md.terms.bonds import bond_energy
+from mdgen.md.terms.cmap import cmap_energy
 from mdgen.md.terms.generalized_born import born_radii, polar_energy, surface_energy
+from mdgen.md.terms.impropers import improper_energy
 from mdgen.md.terms.nonbonded import coulomb_energy, lennard_jones_energy, lorentz_berthelot
 from mdgen.md.terms.pairs import all_pairs, normal_pairs, separations
 from mdgen.md.terms.torsions import torsion_energy
@@ -48,7 +50,10 @@ class ForceField:
     def energy_terms(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
     ) -> dict[str, Float[Tensor, "replica"]]:
-        """Energy in kJ/mol of each term: bonds, angles, torsions, lennard_jones, coulomb, born, surface.
+        """Energy in kJ/mol of each term by its name.
+
+        The names are bonds, angles, torsions, lennard_jones, coulomb, and those of impropers, cmap,
+        dispersion_correction, born and surface that there are.
 
         Raises:
             MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images.
@@ -60,6 +65,10 @@ class ForceField:
             "angles": angle_energy(positions, p.angle_atoms, p.angle_theta0, p.angle_k),
             "torsions": torsion_energy(positions, p.torsion_atoms, p.torsion_periodicity, p.torsion_phase, p.torsion_k),
         }
+        if p.impropers is not None:
+            terms["impropers"] = improper_energy(positions, p.impropers.atoms, p.impropers.theta0, p.impropers.k)
+        if p.cmap is not None:
+            terms["cmap"] = cmap_energy(positions, p.cmap.atoms, p.cmap.which, p.cmap.energy)
         return terms | self._nonbonded(positions, cell) | self._solvation(positions)
 
     def energy_and_forces(
@@ -73,7 +82,7 @@ class ForceField:
         pairs = self._normal_pairs(positions, cell)
         normal = separations(positions, pairs, cell)
         exceptions = separations(positions, p.exception_atoms)
-        sigma, epsilon = lorentz_berthelot(p.sigma[pairs], p.epsilon[pairs])
+        sigma, epsilon = self._sigma_and_epsilon(pairs)
         charge_product = p.charges[pairs].prod(-1)
         terms = {
             "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff)
@@ -84,6 +93,13 @@ class ForceField:
         if cell is not None and p.cutoff is not None and p.cutoff.dispersion_kJ_nm3:
             terms["dispersion_correction"] = p.cutoff.dispersion_kJ_nm3 / cell.prod(-1)
         return terms
+
+    def _sigma_and_epsilon(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        table = self.parameters.pair_table
+        if table is None:
+            return lorentz_berthelot(self.parameters.sigma[pairs], self.parameters.epsilon[pairs])
+        first, second = table.kind[pairs].unbind(-1)
+        return table.sigma[first, second], table.epsilon[first, second]
 
     def _normal_pairs(self, positions: Tensor, cell: Tensor | None) -> Tensor:
         """Every pair of normal interaction, or those of the list, found anew where the old one has become stale."""

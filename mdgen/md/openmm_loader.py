@@ -4,7 +4,6 @@ OpenMM reads AMBER, CHARMM, GROMACS and its own force-field XML, so its `System`
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.openmm_born import born_from_custom, born_from_gbsa
-from mdgen.md.parameters import BornParameters, Cutoff, ForceFieldParameters
-from mdgen.md.terms.nonbonded import dispersion_correction
+from mdgen.md.openmm_charmm import correction_maps_from, exceptions_from_bonds, impropers_from, pair_table_from
+from mdgen.md.openmm_nonbonded import cutoff_from, nonbonded_tables
+from mdgen.md.parameters import ForceFieldParameters
 from mdgen.units import COULOMB_OPENMM
 
 _WITHOUT_EFFECT = (openmm.CMMotionRemover,)
@@ -37,7 +37,8 @@ def load_openmm_system(
     Args:
         system: of harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff and at
             most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's `implicit/obc1.xml`,
-            `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop).
+            `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM also correction maps, Urey and Bradley's
+            bonds, harmonic impropers and Lennard-Jones by a table of types.
         topology: an `openmm.app.Topology`, only to name atoms in errors.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
 
@@ -47,39 +48,65 @@ def load_openmm_system(
     """
     _require_plain_particles(system, topology)
     tables: dict[str, Any] = {}
-    born: BornParameters | None = None
-    seen: set[str] = set()
+    parts: dict[str, Any] = {}
+    for force in _known_forces(system):
+        name = type(force).__name__
+        if isinstance(force, openmm.GBSAOBCForce):
+            parts["born"] = born_from_gbsa(force, _charges(system))
+        elif isinstance(force, openmm.CustomGBForce):
+            parts["born"] = born_from_custom(force, _charges(system))
+        elif name in _READERS:
+            for key, rows in _READERS[name](force).items():
+                tables.setdefault(key, []).extend(rows)
+        elif name in _PARTS:
+            part, reader = _PARTS[name]
+            parts[part] = reader(force)
+    by_name = {type(force).__name__: force for force in _known_forces(system)}
+    if "CustomBondForce" in by_name:
+        exceptions_from_bonds(by_name["CustomBondForce"], tables)
+    constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    tables["constraint_atoms"] = [(i, j) for i, j, _ in constraints]
+    tables["constraint_length"] = [_number(length) for *_, length in constraints]
+    masses = [_number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
+    tensors: dict[str, Any] = _tensors(tables, len(masses))
+    custom = by_name.get("CustomNonbondedForce")
+    if custom is not None:
+        parts["pair_table"] = pair_table_from(custom, tensors["exception_atoms"])
+    if "NonbondedForce" in by_name:
+        parts["cutoff"] = cutoff_from(by_name["NonbondedForce"], custom, tensors, parts.get("pair_table"))
+    return ForceFieldParameters(masses=_real(masses), coulomb_constant=coulomb_constant, **parts, **tensors)
+
+
+def _known_forces(system: openmm.System) -> list[openmm.Force]:
+    """Every force that adds energy.
+
+    Raises:
+        MdgenError: for one that this engine does not have, or has once only.
+    """
+    forces, seen = [], set()
     for force in system.getForces():
         name = type(force).__name__
         if isinstance(force, _WITHOUT_EFFECT):
             continue
         if name in _OF_THE_INTEGRATOR:
             raise MdgenError(f"the system has a {name}, but {_OF_THE_INTEGRATOR[name]}; build the system without it")
-        kind = "generalised Born force" if name in ("GBSAOBCForce", "CustomGBForce") else name
-        if kind in seen and name in ("NonbondedForce", "GBSAOBCForce", "CustomGBForce"):
-            raise MdgenError(f"the system has more than one {kind}; this engine expects one at most")
-        seen.add(kind)
-        if isinstance(force, openmm.GBSAOBCForce):
-            born = born_from_gbsa(force, _charges(system))
-        elif isinstance(force, openmm.CustomGBForce):
-            born = born_from_custom(force, _charges(system))
-        elif name in _READERS:
-            for key, rows in _READERS[name](force).items():
-                tables.setdefault(key, []).extend(rows)
-        else:
+        if name not in _ONCE and name not in _READERS:
+            known = [*_READERS, *_PARTS, "GBSAOBCForce and the Custom forces of CHARMM and generalised Born"]
             raise MdgenError(
                 f"the system has a {name} ({force.getName()}), which this engine does not have; "
-                f"known are {', '.join(_READERS)}, GBSAOBCForce and the CustomGBForce of OBC and GBn"
+                f"known are {', '.join(known)}"
             )
-    constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
-    tables["constraint_atoms"] = [(i, j) for i, j, _ in constraints]
-    tables["constraint_length"] = [_number(length) for *_, length in constraints]
-    masses = [_number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
-    tensors = _tensors(tables, len(masses))
-    cutoff = next((_cutoff(f, tensors) for f in system.getForces() if isinstance(f, openmm.NonbondedForce)), None)
-    return ForceFieldParameters(
-        masses=_real(masses), born=born, coulomb_constant=coulomb_constant, cutoff=cutoff, **tensors
-    )
+        kind = "generalised Born force" if name in ("GBSAOBCForce", "CustomGBForce") else name
+        if kind in seen and (name in _ONCE or name == "NonbondedForce"):
+            raise MdgenError(f"the system has more than one {kind}; this engine expects one at most")
+        if force.usesPeriodicBoundaryConditions() and (name in _PARTS or name in _BONDED):
+            raise MdgenError(
+                f"the system's {name} takes nearest images, but this engine keeps molecules whole; "
+                "switch that off (setUsesPeriodicBoundaryConditions(False))"
+            )
+        seen.add(kind)
+        forces.append(force)
+    return forces
 
 
 def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
@@ -141,53 +168,19 @@ def _torsions(force: openmm.PeriodicTorsionForce) -> dict[str, list]:
     }
 
 
-def _nonbonded(force: openmm.NonbondedForce) -> dict[str, list]:
-    if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
-        raise MdgenError(
-            "the system's NonbondedForce has parameter offsets, which this engine does not have; drop them"
-        )
-    atoms = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
-    exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
-    return {
-        "charges": [_number(charge) for charge, _, _ in atoms],
-        "sigma": [_number(sigma) for _, sigma, _ in atoms],
-        "epsilon": [_number(epsilon) for *_, epsilon in atoms],
-        "exception_atoms": [(i, j) for i, j, *_ in exceptions],
-        "exception_charge_product": [_number(row[2]) for row in exceptions],
-        "exception_sigma": [_number(row[3]) for row in exceptions],
-        "exception_epsilon": [_number(row[4]) for row in exceptions],
-    }
-
-
-_METHODS = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
-
-
-def _cutoff(force: openmm.NonbondedForce, tensors: dict[str, Tensor]) -> Cutoff | None:
-    method = _METHODS[force.getNonbondedMethod()]
-    if method == "NoCutoff":
-        return None
-    if method not in ("CutoffNonPeriodic", "CutoffPeriodic"):
-        raise MdgenError(
-            f"the system's NonbondedForce uses {method}, which this engine does not have; run it with engine=openmm, "
-            "or build it with a cutoff and reaction field (CutoffPeriodic) or without cutoff"
-        )
-    cutoff = Cutoff(
-        distance_nm=_number(force.getCutoffDistance()),
-        switch_nm=_number(force.getSwitchingDistance()) if force.getUseSwitchingFunction() else None,
-        reaction_field_dielectric=force.getReactionFieldDielectric(),
-        periodic=method == "CutoffPeriodic",
-    )
-    if not cutoff.periodic or not force.getUseDispersionCorrection():
-        return cutoff
-    return replace(cutoff, dispersion_kJ_nm3=float(dispersion_correction(tensors["sigma"], tensors["epsilon"], cutoff)))
-
-
 _READERS: dict[str, Callable[[Any], dict[str, list]]] = {
     "HarmonicBondForce": _bonds,
     "HarmonicAngleForce": _angles,
     "PeriodicTorsionForce": _torsions,
-    "NonbondedForce": _nonbonded,
+    "NonbondedForce": nonbonded_tables,
 }
+
+_BONDED = ("HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce")
+_PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "CMAPTorsionForce": ("cmap", correction_maps_from),
+    "CustomTorsionForce": ("impropers", impropers_from),
+}
+_ONCE = {"GBSAOBCForce", "CustomGBForce", "CustomNonbondedForce", "CustomBondForce", *_PARTS}
 
 _INDEX_WIDTHS = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2, "constraint_atoms": 2}
 _REALS = (

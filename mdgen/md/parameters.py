@@ -84,6 +84,39 @@ class Cutoff:
 
 
 @dataclass(frozen=True)
+class CorrectionMaps:
+    """Energies (kJ/mol) of pairs of torsions on periodic grids: CHARMM's CMAP.
+
+    Args:
+        atoms: four of the first torsion, four of the second.
+        which: map of each correction.
+        energy: at `(i, j) 2 pi / size` of the two torsions.
+    """
+
+    atoms: Int[Tensor, "correction 8"]
+    which: Int[Tensor, "correction"]
+    energy: Float[Tensor, "map size size"]
+
+
+@dataclass(frozen=True)
+class HarmonicImpropers:
+    """Impropers of energy `k d^2`, d the difference to `theta0` the short way round: CHARMM's."""
+
+    atoms: Int[Tensor, "improper 4"]
+    theta0: Float[Tensor, "improper"]
+    k: Float[Tensor, "improper"]
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Lennard-Jones of normal pairs by the kinds of the two atoms instead of a combining rule: CHARMM with NBFIX."""
+
+    kind: Int[Tensor, "atom"]
+    sigma: Float[Tensor, "kind kind"]
+    epsilon: Float[Tensor, "kind kind"]
+
+
+@dataclass(frozen=True)
 class ForceFieldParameters:
     """Every number of a force field, in nm, ps, amu, kJ/mol, e; float64 and int64 on the CPU as loaded.
 
@@ -95,7 +128,7 @@ class ForceFieldParameters:
       geometric mean, except for the pairs in `exception_atoms`, which take their own numbers instead
       (zeros for excluded pairs, scaled ones for 1-4 pairs);
     - `cutoff`, if not None, ends those pairs at a distance, in a periodic cell or without one;
-    - `born`, if not None.
+    - `born`, `cmap`, `impropers`, if not None; `pair_table`, if not None, replaces `sigma`, `epsilon` and their rule.
     """
 
     masses: Float[Tensor, "atom"]
@@ -121,6 +154,9 @@ class ForceFieldParameters:
     coulomb_constant: float = COULOMB_OPENMM
     born: BornParameters | None = None
     cutoff: Cutoff | None = None
+    cmap: CorrectionMaps | None = None
+    impropers: HarmonicImpropers | None = None
+    pair_table: PairTable | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -158,5 +194,5 @@ class ForceFieldParameters:
         return digest.hexdigest()
 
 
-_LATER = {"kappa_per_nm", "neck", "cutoff"}
+_LATER = {"kappa_per_nm", "neck", "cutoff", "cmap", "impropers", "pair_table"}
 """Fields that came later: at their defaults they leave the fingerprint as it was, so that older runs go on."""

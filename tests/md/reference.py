@@ -39,10 +39,9 @@ def openmm_energies_and_forces(system: openmm.System, positions: np.ndarray) -> 
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(positions)
     forces = context.getState(getForces=True).getForces(asNumpy=True)
-    energies = {
-        type(force).__name__: context.getState(getEnergy=True, groups={group})
-        .getPotentialEnergy()
-        .value_in_unit(unit.kilojoule_per_mole)
-        for group, force in enumerate(system.getForces())
-    }
+    energies: dict[str, float] = {}
+    for group, force in enumerate(system.getForces()):
+        energy = context.getState(getEnergy=True, groups={group}).getPotentialEnergy()
+        name = type(force).__name__
+        energies[name] = energies.get(name, 0.0) + energy.value_in_unit(unit.kilojoule_per_mole)
     return energies, forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)

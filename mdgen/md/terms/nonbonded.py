@@ -7,7 +7,7 @@ lies a dielectric continuum (Tironi et al., J. Chem. Phys. 1995, 102, 5451).
 from math import pi
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
@@ -69,24 +69,26 @@ def lorentz_berthelot(
 
 
 def dispersion_correction(
-    sigma: Float[Tensor, "atom"], epsilon: Float[Tensor, "atom"], cutoff: Cutoff
+    count: Int[Tensor, "kind"], sigma: Float[Tensor, "kind kind"], epsilon: Float[Tensor, "kind kind"], cutoff: Cutoff
 ) -> Float[Tensor, ""]:
     """What Lennard-Jones beyond the cutoff amounts to in a homogeneous fluid, kJ nm^3/mol: divide it by the volume.
 
     `2 pi N^2 <integral of (1 - S(r)) 4 epsilon ((sigma/r)^12 - (sigma/r)^6) r^2 dr>` with the mean over all pairs of
     atoms and each atom with itself, as OpenMM takes it (Shirts et al., J. Phys. Chem. B 2007, 111, 13052).
+
+    Args:
+        count: atoms of each kind.
+        sigma: nm, of each pair of kinds.
+        epsilon: kJ/mol, of each pair of kinds.
+        cutoff: distance and switch.
     """
-    kinds, count = torch.unique(torch.stack([sigma, epsilon], -1), dim=0, return_counts=True)
-    first, second = torch.triu_indices(len(kinds), len(kinds)).to(kinds.device)
-    weight = torch.where(first == second, count[first] * (count[first] + 1) / 2, count[first] * count[second])
-    mean_sigma, mean_epsilon = lorentz_berthelot(
-        torch.stack([kinds[first, 0], kinds[second, 0]], -1), torch.stack([kinds[first, 1], kinds[second, 1]], -1)
-    )
-    sixth = mean_sigma.pow(6)
-    beyond = 4 * mean_epsilon * sixth * (sixth / (9 * cutoff.distance_nm**9) - 1 / (3 * cutoff.distance_nm**3))
+    # Pairs of atoms, each atom with itself among them, by the kinds of the two.
+    weight = (torch.outer(count, count) + torch.diag(count)) / 2
+    sixth = sigma.pow(6)
+    beyond = 4 * epsilon * sixth * (sixth / (9 * cutoff.distance_nm**9) - 1 / (3 * cutoff.distance_nm**3))
     if cutoff.switch_nm is not None:
-        beyond = beyond + 4 * mean_epsilon * sixth * _switched_part(sixth, cutoff)
-    n = len(sigma)
+        beyond = beyond + 4 * epsilon * sixth * _switched_part(sixth, cutoff)
+    n = int(count.sum())
     return 2 * pi * n**2 * (weight * beyond).sum() / (n * (n + 1) / 2)
 
 

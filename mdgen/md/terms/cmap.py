@@ -1,0 +1,56 @@
+"""Correction maps: energies on a periodic grid of two torsions (MacKerell et al., J. Comput. Chem. 2004, 25, 1400)."""
+
+from math import pi
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.geometry.dihedrals import dihedral_angles
+
+
+def cmap_energy(
+    positions: Float[Tensor, "replica atom 3"],
+    atoms: Int[Tensor, "correction 8"],
+    which: Int[Tensor, "correction"],
+    energy: Float[Tensor, "map size size"],
+) -> Float[Tensor, "replica"]:
+    """Sum of the maps in kJ/mol, between grid points by bicubic splines with periodic natural slopes.
+
+    Args:
+        positions: nm.
+        atoms: four of the first torsion, four of the second.
+        which: map of each correction.
+        energy: kJ/mol at `(i, j) 2 pi / size` of first and second torsion.
+    """
+    size = energy.shape[-1]
+    angles = torch.stack([dihedral_angles(positions, atoms[:, :4]), dihedral_angles(positions, atoms[:, 4:])])
+    place = torch.remainder(angles, 2 * pi) * (size / (2 * pi))
+    corner = place.detach().floor()
+    (u, v), (i, j) = place - corner, corner.long() % size
+    total = torch.zeros_like(u)
+    across, along = _hermite(u), _hermite(v)
+    for slope_u, slope_v in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        grid = energy
+        grid = _slopes(grid, -2) if slope_u else grid
+        grid = _slopes(grid, -1) if slope_v else grid
+        for right in (0, 1):
+            for up in (0, 1):
+                value = grid[which, (i + right) % size, (j + up) % size]
+                total = total + value * across[slope_u][right] * along[slope_v][up]
+    return total.sum(-1)
+
+
+def _hermite(t: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The cubic polynomials that carry the values, then the slopes, at the lower and the upper end of a unit cell."""
+    square, cube = t * t, t * t * t
+    upper = 3 * square - 2 * cube
+    return (1 - upper, upper), (cube - 2 * square + t, cube - square)
+
+
+def _slopes(values: Float[Tensor, "map size size"], axis: int) -> Float[Tensor, "map size size"]:
+    """Slopes per grid step of the periodic cubic spline: `m[i-1] + 4 m[i] + m[i+1] = 3 (f[i+1] - f[i-1])`."""
+    one = torch.eye(values.shape[axis], dtype=values.dtype, device=values.device)
+    matrix = 4 * one + one.roll(1, 0) + one.roll(-1, 0)
+    right = 3 * (values.roll(-1, axis) - values.roll(1, axis))
+    return torch.linalg.solve(matrix, right.movedim(axis, -2)).movedim(-2, axis)
