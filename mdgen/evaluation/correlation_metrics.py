@@ -24,7 +24,7 @@ SHORTEST = 20
 class CorrelationMetrics:
     """Judges the autocorrelations of rows against those of one target; methyl rotors stay out of the means.
 
-    Lags go up to a tenth of the longest trajectory: beyond that an autocorrelation is noise.
+    Lags go up to half of the longest trajectory or a thirtieth of all the frames: beyond that there is only noise.
 
     Args:
         target: what rows are compared with.
@@ -79,7 +79,7 @@ class CorrelationMetrics:
 
     def _resampled(self, row: Observables, resamples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Lags in ps, and the autocorrelation `(resample, torsion, lag)` of the row, first, and of its resamples."""
-        lags = logarithmic_lags(max(1, max(row.lengths) // 10))
+        lags = logarithmic_lags(max(1, min(max(row.lengths) // 2, row.n_frames // 30)))
         units, trajectory = row.units, row.trajectory
         n_units = int(units.max()) + 1
         rng = np.random.default_rng(self.settings.seed)

@@ -49,8 +49,8 @@ METRICS = {
     ),
     "autocorrelation_rmse": (
         "Autocorrelation RMSE",
-        "root-mean-square difference of the torsions' autocorrelations over lags even on a log scale, up to a tenth of "
-        "the longest trajectory.",
+        "root-mean-square difference of the torsions' autocorrelations over lags even on a log scale, up to half of "
+        "the longest trajectory or a thirtieth of all frames.",
     ),
     "dynamical_content_rmse": (
         "Dynamical content RMSE",

@@ -13,7 +13,7 @@
   const views = film.views.map((view) => ({
     ...view, positions: decode(view.positions), canvas: root.querySelector(`canvas[data-view="${view.name}"]`) }));
   const frames = Math.min(...views.map((view) => view.positions.length / (3 * atoms)));
-  let turn = [1, 0, 0, 0, 1, 0, 0, 0, 1], zoom = 1, frame = 0, playing = false, last = 0;
+  let turn = [1, 0, 0, 0, 1, 0, 0, 0, 1], zoom = 1, frame = 0, playing;
 
   const multiply = (a, b) => {
     const c = new Array(9).fill(0);
@@ -76,15 +76,13 @@
     clock.textContent = `${(frame * film.spacing_ps).toPrecision(3)} ps`;
     root.dataset.frame = frame;
   };
-  const step = (now) => {
-    if (!playing) return;
-    if (now - last > 60) { frame = (frame + 1) % frames; last = now; show(); }
-    requestAnimationFrame(step);
+  const step = () => {
+    frame = (frame + 1) % frames;
+    show();
   };
   button.addEventListener("click", () => {
-    playing = !playing;
+    playing = playing ? clearInterval(playing) : setInterval(step, 60);
     button.textContent = playing ? "Pause" : "Play";
-    if (playing) requestAnimationFrame(step);
   });
   slider.max = frames - 1;
   slider.addEventListener("input", () => { frame = Number(slider.value); show(); });

@@ -4,9 +4,10 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from mdgen.evaluation.canvas import Plot
 from mdgen.evaluation.names import METRICS, label, says_something
 from mdgen.evaluation.player import player
-from mdgen.evaluation.plots import Plot, plots
+from mdgen.evaluation.plots import plots
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.evaluation.tables import latex, markdown, number
 from mdgen.files import write_aside

@@ -1,0 +1,130 @@
+"""What all plots share: their look, their colours, and the few ways to put a curve or a map on the page."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+from mdgen.evaluation.result import Evaluation
+
+COLOURS = {
+    "reference": "#16181d",
+    "replicate": "#8b909a",
+    "generated": "#e2572b",
+    "generated_all": "#e2572b",
+    "shuffled": "#3f7cac",
+    "floor": "#b9bec7",
+}
+"""MD is black, its replicate grey, what is judged the one accent; shuffled MD is blue and dashed."""
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5b606b",
+    "axes.labelcolor": "#16181d",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "xtick.color": "#5b606b",
+    "ytick.color": "#5b606b",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "mdgen",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+LANDSCAPE_KT = 8.0
+"""Top of the colour scale of free-energy maps."""
+
+MOST_RESIDUES, MOST_TORSIONS = 8, 24
+"""Most Ramachandran maps and torsion histograms drawn; the tables hold the rest."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing.
+
+    Args:
+        name: its file's name.
+        section: of the report.
+        caption: one line below it.
+        svg: the drawing.
+        wide: whether it takes the whole width.
+    """
+
+    name: str
+    section: str
+    caption: str
+    svg: str
+    wide: bool = False
+
+
+def main_row(result: Evaluation) -> str:
+    """The row of all generated frames."""
+    return "generated_all" if "generated_all" in result.rows else "generated"
+
+
+def compared(result: Evaluation) -> list[str]:
+    """Rows that every plot shows: the reference, its replicate, the generated."""
+    return ["reference", "replicate", main_row(result)]
+
+
+def new_figure(width: float = 4.2, height: float = 3.1) -> tuple[Figure, Axes]:
+    """A figure with one set of axes; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element, the same each time."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, dpi=150)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def angle_axis(axis: matplotlib.axis.Axis) -> None:
+    """Ticks every quarter turn, in degrees."""
+    axis.set_major_locator(MultipleLocator(np.pi / 2))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{np.degrees(value):.0f}°"))
+
+
+def free_energy_map(figure: Figure, axes: Axes, energy: np.ndarray, extent: tuple[float, float, float, float]) -> None:
+    """A free energy over a plane, in kT, with its scale."""
+    shown = np.ma.masked_invalid(np.where(energy > LANDSCAPE_KT, LANDSCAPE_KT, energy))
+    shown.mask = ~np.isfinite(energy)
+    image = axes.imshow(
+        shown.T, origin="lower", extent=extent, cmap="viridis_r", vmin=0, vmax=LANDSCAPE_KT, interpolation="nearest",
+        aspect="auto",
+    )  # fmt: skip
+    figure.colorbar(image, ax=axes, label="F (kT)", shrink=0.92)
+
+
+def draw_line(axes: Axes, result: Evaluation, row: str, x: np.ndarray, y: np.ndarray) -> None:
+    """A line in the colour of its row."""
+    wide, dashes = 1.9 if row.startswith("generated") else 1.4, "--" if row == "shuffled" else "-"
+    axes.plot(x, y, color=COLOURS[row], lw=wide, ls=dashes, label=result.rows[row].label)
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """The legend in one line above the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=len(labels), handlelength=1.1, columnspacing=0.9,
+        handletextpad=0.4, borderaxespad=0.2, fontsize=8.5 if len(labels) > 3 else 9,
+    )  # fmt: skip
+
+
+def file_name(text: str) -> str:
+    """Letters and digits of a label, for the name of a file."""
+    return "".join(letter if letter.isalnum() else "_" for letter in text)
