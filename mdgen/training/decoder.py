@@ -41,9 +41,9 @@ class DecoderSettings:
         seed: of weights, order and noise.
     """
 
-    optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.9)))
-    n_steps: int = 4000
-    critic_steps: int = 3
+    optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=5e-4, betas=(0.5, 0.9)))
+    n_steps: int = 2500
+    critic_steps: int = 4
     batch_frames: int = 256
     average_decay: float = 0.999
     consistency_weight: float = 0.3
@@ -75,7 +75,7 @@ class RandomFrames:
 
 def train_decoder(
     trajectories: TrajectorySet,
-    latents: list[Float[Tensor, "frame channel"]],
+    latents: list[Float[Tensor, "_ channel"]],
     encoder: Encoder,
     make_decoder: Callable[..., CWGAN | NearestFrame],
     make_representation: RepresentationFactory,
@@ -113,8 +113,10 @@ def train_decoder(
     represent: Callable[[Tensor], Tensor] = representation.represent  # type: ignore[assignment]
     values = torch.cat([represent(block) for block in positions.split(10_000)])
     module, history = _play(decoder, DecoderBatch(values, table), encoder, settings, generator, folder, run_logger)
+    averaged: CWGAN = module.average.averaged(decoder).eval()  # type: ignore[assignment]
+    averaged.fit_rejection(positions, table, generator)
     metrics = {"history": history, "n_frames": len(table), "seconds": time.monotonic() - begin}
-    return module.average.averaged(decoder).eval(), metrics  # type: ignore[return-value]
+    return averaged, metrics
 
 
 def _play(
@@ -147,7 +149,7 @@ def _play(
 
 
 def _frames(
-    trajectories: TrajectorySet, latents: list[Float[Tensor, "frame channel"]], max_frames: int
+    trajectories: TrajectorySet, latents: list[Float[Tensor, "_ channel"]], max_frames: int
 ) -> tuple[Float[Tensor, "frame atom 3"], Float[Tensor, "frame channel"]]:
     # Evenly spaced frames of all trajectories, at most `max_frames`.
     if [len(table) for table in latents] != list(trajectories.lengths):

@@ -1,6 +1,7 @@
 """The one place that makes a Lightning trainer: quiet, resumable, and interrupted without loss."""
 
 import logging
+import pickle
 import signal
 import warnings
 from collections.abc import Iterable, Iterator
@@ -105,7 +106,7 @@ def _run(
         trainer.fit(module, batches, validation, ckpt_path=resume, weights_only=True if resume else None)
     except SystemExit as end:  # what Lightning makes of Ctrl-C, after switching the signal off for good
         raise KeyboardInterrupt from end
-    except (RuntimeError, KeyError, EOFError, OSError) as error:
+    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         if resume is None or trainer.global_step > 0:
             raise
         reason = " ".join(str(error).split())[:160]

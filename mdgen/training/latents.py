@@ -18,7 +18,7 @@ BLOCK = 5_000
 @torch.no_grad()
 def tabulate(
     trajectories: TrajectorySet, function: Callable[[Tensor], Tensor], label: str
-) -> list[Float[Tensor, "frame channel"]]:
+) -> list[Float[Tensor, "_ channel"]]:
     """`function` of the positions of every frame, one table a trajectory."""
     progress, done = Progress(label, trajectories.n_frames), 0
     tables = []
@@ -32,7 +32,7 @@ def tabulate(
     return tables
 
 
-def encode_trajectories(trajectories: TrajectorySet, encoder: Encoder) -> list[Float[Tensor, "frame channel"]]:
+def encode_trajectories(trajectories: TrajectorySet, encoder: Encoder) -> list[Float[Tensor, "_ channel"]]:
     """The latent of every frame, one table a trajectory.
 
     Raises:
@@ -46,6 +46,6 @@ def encode_trajectories(trajectories: TrajectorySet, encoder: Encoder) -> list[F
     return tabulate(trajectories, encoder.encode, "encode")
 
 
-def stack(tables: Sequence[Float[Tensor, "frame channel"]]) -> tuple[Float[Tensor, "frame channel"], list[int]]:
+def stack(tables: Sequence[Float[Tensor, "_ channel"]]) -> tuple[Float[Tensor, "frame channel"], list[int]]:
     """One table of all frames, and the length of each trajectory in it."""
     return torch.cat(list(tables)), [len(table) for table in tables]

@@ -49,7 +49,7 @@ def whole(pairs: PairBatch) -> PairBatches:
     return PairBatches(pairs, len(pairs.now), torch.Generator())
 
 
-def pairs_of(tables: Sequence[Float[Tensor, "frame channel"]], lag_frames: int) -> PairBatch:
+def pairs_of(tables: Sequence[Float[Tensor, "_ channel"]], lag_frames: int) -> PairBatch:
     """All pairs of several trajectories, each frame standing once; no pair joins two trajectories.
 
     Raises:

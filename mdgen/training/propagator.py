@@ -48,7 +48,7 @@ class PropagatorSettings:
 
 
 def train_propagator(
-    latents: list[Float[Tensor, "frame channel"]],
+    latents: list[Float[Tensor, "_ channel"]],
     frame_spacing_ps: float,
     latent: LatentSpace,
     make_propagator: PropagatorFactory,

@@ -7,6 +7,7 @@ from mdgen.interfaces import Context, Decoder, LatentSpace
 from mdgen.models.batches import DecoderBatch
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.models.decoders.cartesian import CartesianRepresentation
+from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.internal import InternalRepresentation
@@ -161,6 +162,33 @@ def test_consistency_falls_under_descent():
         loss.total.backward()
         optimizer.step()
     assert deviations[-1] < 0.7 * deviations[0]
+
+
+def test_rejection_brings_packing_to_that_of_the_data():
+    decoder = decoder_for(InternalRepresentation.fitted(MOLECULE, POSITIONS))
+    latents = torch.zeros(len(POSITIONS), 2)
+    # Torsions that are independent of each other clash more often than those of a data set without its tightest frames.
+    contacts = decoder.contacts
+    contacts.fit(POSITIONS, POSITIONS)
+    loose = POSITIONS[contacts.tightness(POSITIONS) > contacts.tightness(POSITIONS).quantile(0.15)]
+    decoder.fit_rejection(loose, latents[: len(loose)], seeded())
+    latent = torch.zeros(20, 100, 1, 2)
+    tight = contacts.edges[4]
+    shares = []
+    for redraws in (0, 20):
+        decoder.redraws = redraws
+        decoded = decoder.decode(latent, Context(), seeded(1)).flatten(0, 1)
+        shares.append((contacts.tightness(decoded) < tight).float().mean())
+    expected = (contacts.tightness(loose) < tight).float().mean()
+    assert decoder.rejected_share > 0.02
+    assert shares[0] > 2 * expected
+    assert abs(shares[1] - expected) < 0.4 * (shares[0] - expected)
+
+
+def test_contacts_of_data_against_itself_reject_nothing():
+    contacts = Contacts(MOLECULE)
+    contacts.fit(POSITIONS, POSITIONS)
+    assert not contacts.rejected(POSITIONS, seeded()).any()
 
 
 def test_same_seed_same_structures_and_noise_matters(representation):

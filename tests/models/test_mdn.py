@@ -13,10 +13,10 @@ def latent(channels=2, lag_ps=10.0):
     return LatentSpace("slow_modes", 1, channels, lag_ps)
 
 
-def made(channels=2, **options):
+def made(channels=2, reject_outside=False, **options):
     """An MDN with random weights whose hidden layers matter, scaled to normal data."""
     torch.manual_seed(0)
-    model = MDN(latent(channels), n_components=5, hidden=[20, 16], **options)
+    model = MDN(latent(channels), n_components=5, hidden=[20, 16], reject_outside=reject_outside, **options)
     generator = torch.Generator().manual_seed(1)
     model.fit_scale(torch.randn(2000, channels, generator=generator), generator)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import DecoderBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
+from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
@@ -36,6 +37,7 @@ class CWGAN(nn.Module):
         noise_channels: numbers of Gaussian noise a structure.
         hidden: widths of the hidden layers of generator and critic (Swish).
         gradient_penalty: weight of `(|gradient| - 1)^2`.
+        redraws: how often a structure that is packed tighter than the data are may be drawn again.
     """
 
     gain: Tensor
@@ -49,6 +51,7 @@ class CWGAN(nn.Module):
         noise_channels: int = 50,
         hidden: Sequence[int] = (200, 200, 200),
         gradient_penalty: float = 10.0,
+        redraws: int = 8,
     ) -> None:
         super().__init__()
         if noise_channels < 1:
@@ -59,9 +62,12 @@ class CWGAN(nn.Module):
             "noise_channels": int(noise_channels),
             "hidden": [int(width) for width in hidden],
             "gradient_penalty": float(gradient_penalty),
+            "redraws": int(redraws),
         }
         self.latent, self.noise_channels, self.gradient_penalty = latent, noise_channels, gradient_penalty
         self.representation: Representation = representation  # type: ignore[assignment]
+        self.redraws, self.rejected_share = redraws, float("nan")
+        self.contacts = Contacts(self.representation.molecule)
         n_conditions = latent.tokens * latent.channels
         n_values = self.representation.n_values
         self.generator = perceptron(noise_channels + n_values + n_conditions, hidden, n_values, "swish")
@@ -74,6 +80,24 @@ class CWGAN(nn.Module):
     def molecule(self) -> Molecule:
         """Whose atoms are placed."""
         return self.representation.molecule
+
+    @torch.no_grad()
+    def fit_rejection(
+        self,
+        positions: Float[Tensor, "frame atom 3"],
+        latents: Float[Tensor, "frame channel"],
+        generator: torch.Generator,
+    ) -> None:
+        """After the training: count how often structures are packed too tightly (`Contacts`).
+
+        Args:
+            positions: training frames.
+            latents: of the same frames.
+            generator: of the structures that are decoded for the count.
+        """
+        nn.init.ones_(self.contacts.acceptance)
+        decoded = self.decode(latents.view(1, len(latents), self.latent.tokens, -1), Context(), generator)[0]
+        self.contacts.fit(positions, decoded)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights anew."""
@@ -149,10 +173,24 @@ class CWGAN(nn.Module):
     def decode(
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
-        """A structure for every frame, in nm; frames share no noise."""
+        """A structure for every frame, in nm; frames share no noise.
+
+        `rejected_share` afterwards holds the share of frames whose first draw was rejected (`Contacts`).
+        """
         flat = latent.flatten(0, 1).flatten(1)
-        blocks = []
+        blocks, rejected_first = [], 0
         for part in flat.split(BLOCK):
-            noise = self.noise(len(part), generator)
-            blocks.append(self.representation.build(self.generate(part, noise)))
+            positions = self._draw(part, generator)
+            chosen = self.contacts.rejected(positions, generator).nonzero()[:, 0]
+            rejected_first += len(chosen)
+            for _ in range(self.redraws):
+                if not len(chosen):
+                    break
+                positions[chosen] = self._draw(part[chosen], generator)
+                chosen = chosen[self.contacts.rejected(positions[chosen], generator)]
+            blocks.append(positions)
+        self.rejected_share = rejected_first / max(1, len(flat))
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
+
+    def _draw(self, latents: Float[Tensor, "batch channel"], generator: torch.Generator) -> Tensor:
+        return self.representation.build(self.generate(latents, self.noise(len(latents), generator)))

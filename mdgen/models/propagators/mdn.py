@@ -25,11 +25,20 @@ MAX_REDRAWS = 32
 
 
 class Mixture(NamedTuple):
-    """Gaussians in the scaled latent: `u = mean + factor @ normal`, `factor` lower triangular."""
+    """Gaussians in the scaled latent: `u = mean + factor @ normal`, `factor` lower triangular.
+
+    Every entry is a table (batch, component) of its own, listed by channel, and `lower` row by row: slices of one large
+    table would each cost a table of zeros in the backward pass.
+    """
 
     log_weights: Float[Tensor, "batch component"]
-    means: Float[Tensor, "batch component channel"]
-    factors: Float[Tensor, "batch component channel channel"]
+    means: tuple[Tensor, ...]
+    widths: tuple[Tensor, ...]
+    lower: tuple[Tensor, ...]
+
+    def rows(self, chosen: Tensor) -> "Mixture":
+        """The mixtures of some rows of the batch."""
+        return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))
 
 
 class MDN(nn.Module):
@@ -57,12 +66,12 @@ class MDN(nn.Module):
     def __init__(
         self,
         latent: LatentSpace,
-        n_components: int = 24,
+        n_components: int = 48,
         hidden: Sequence[int] = (100, 100),
         padding: float = 0.05,
         width_floor: float = 2e-3,
         reversible: bool = True,
-        reject_outside: bool = False,
+        reject_outside: bool = True,
         n_starts: int = 512,
     ) -> None:
         super().__init__()
@@ -103,7 +112,7 @@ class MDN(nn.Module):
     def _spread_means(self) -> None:
         # Widths begin at a fifth of the range, and means spread over it: otherwise all Gaussians begin as one.
         channels = self.latent.channels
-        bias = self.shape_head.bias.view(self.n_components, self.per_component)
+        bias = self.shape_head.bias.view(self.per_component, self.n_components).T
         # A golden-ratio lattice fills the unit cube evenly for any number of points and channels, without drawing.
         steps = torch.arange(1, self.n_components + 1)[:, None] * (math.sqrt(5) / 2 - 0.5) ** torch.arange(
             1, channels + 1
@@ -135,20 +144,19 @@ class MDN(nn.Module):
         channels = self.latent.channels
         hidden = functional.relu(self.trunk(scaled))
         log_weights = functional.log_softmax(self.weight_head(hidden), -1)
-        shapes = self.shape_head(hidden).view(-1, self.n_components, self.per_component)
-        means = torch.sigmoid(shapes[..., :channels])
-        diagonal = self.width_floor + functional.softplus(shapes[..., channels : 2 * channels])
-        factors = torch.diag_embed(diagonal)
-        rows, columns = np.tril_indices(channels, -1)
-        factors[..., rows, columns] = shapes[..., 2 * channels :]
-        return Mixture(log_weights, means, factors)
+        shapes = self.shape_head(hidden).view(-1, self.per_component, self.n_components).unbind(1)
+        means = tuple(torch.sigmoid(shape) for shape in shapes[:channels])
+        widths = tuple(self.width_floor + functional.softplus(shape) for shape in shapes[channels : 2 * channels])
+        return Mixture(log_weights, means, widths, shapes[2 * channels :])
 
     def loss(self, batch: PairBatch) -> Loss:
         """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
         if self.reversible:
             batch = batch.both_directions()
         scaled = (batch.frames - self.offset) / self.scale
-        mixture = Mixture(*(part[batch.now] for part in self.mixture(scaled)))
+        mixture = self.mixture(scaled)
+        if len(batch.now) != len(scaled) or not torch.equal(batch.now, torch.arange(len(scaled)).to(batch.now)):
+            mixture = mixture.rows(batch.now)
         total = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
         return Loss(total, {"negative_log_likelihood": total.detach()})
 
@@ -170,7 +178,7 @@ class MDN(nn.Module):
             outside = self.leaves_support(scaled)
             if not bool(outside.any()):
                 break
-            scaled[outside] = _draw(Mixture(*(part[outside] for part in mixture)), generator)
+            scaled[outside] = _draw(mixture.rows(outside), generator)
         return (scaled * self.scale + self.offset)[:, None]
 
     def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
@@ -209,14 +217,14 @@ class MDN(nn.Module):
     def rollout_weights(self) -> MixtureWeights:
         """The weights as the compiled rollout wants them: float32, inputs by outputs, shapes grouped by component."""
         layers = [module for module in self.trunk if isinstance(module, nn.Linear)]
-        shape = self.shape_head.weight.view(self.n_components, self.per_component, -1)
+        shape = self.shape_head.weight.view(self.per_component, self.n_components, -1).transpose(0, 1)
         return MixtureWeights(
             tuple(_array(layer.weight.T) for layer in layers),
             tuple(_array(layer.bias) for layer in layers),
             _array(self.weight_head.weight.T),
             _array(self.weight_head.bias),
             _array(shape),
-            _array(self.shape_head.bias.view(self.n_components, self.per_component)),
+            _array(self.shape_head.bias.view(self.per_component, self.n_components).T),
             np.float32(self.width_floor),
         )
 
@@ -234,11 +242,10 @@ class MDN(nn.Module):
         n_bins = len(bin_edges) - 1
         inner = (torch.arange(points_per_bin) + 0.5) / points_per_bin
         points = (bin_edges[:-1, None] + inner * bin_edges.diff()[:, None]).reshape(-1, 1)
-        log_weights, means, factors = (
-            part.double() for part in self.mixture(((points - self.offset) / self.scale).float())
-        )
+        mixture = self.mixture(((points - self.offset) / self.scale).float())
+        log_weights, means, widths = (part.double() for part in (mixture[0], mixture.means[0], mixture.widths[0]))
         edges = (bin_edges[1:-1].double() - self.offset) / self.scale
-        below = torch.special.ndtr((edges - means) / factors[..., 0])
+        below = torch.special.ndtr((edges - means[..., None]) / widths[..., None])
         ends = torch.zeros_like(below[..., :1])
         cumulative = torch.cat([ends, below, ends + 1], -1)
         shares = (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
@@ -250,27 +257,30 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def _log_density(mixture: Mixture, scaled: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
-    difference = scaled[:, None] - mixture.means
-    factors = mixture.factors
     # Forward substitution by hand: latents have few channels, and a batched solver costs more than these few lines.
     normals: list[Tensor] = []
-    log_widths = torch.zeros_like(mixture.log_weights)
-    for row in range(difference.shape[-1]):
-        rest = difference[..., row]
-        for column in range(row):
-            rest = rest - factors[..., row, column] * normals[column]
-        normals.append(rest / factors[..., row, row])
-        log_widths = log_widths + factors[..., row, row].log()
-    squares = torch.stack(normals, -1).square().sum(-1)
-    constant = 0.5 * difference.shape[-1] * math.log(2 * math.pi)
-    return torch.logsumexp(mixture.log_weights - log_widths - 0.5 * squares - constant, -1)
+    exponent = mixture.log_weights
+    lower = iter(mixture.lower)
+    for row, (mean, width) in enumerate(zip(mixture.means, mixture.widths, strict=True)):
+        rest = scaled[:, row, None] - mean
+        for normal in normals:
+            rest = rest - next(lower) * normal
+        normals.append(rest / width)
+        exponent = exponent - width.log() - 0.5 * normals[-1].square()
+    return torch.logsumexp(exponent, -1) - 0.5 * scaled.shape[-1] * math.log(2 * math.pi)
 
 
 def _draw(mixture: Mixture, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
     cumulative = mixture.log_weights.exp().cumsum(-1)
     point = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=cumulative.dtype)
-    chosen = (point > cumulative[:, :-1]).sum(-1)
-    walkers = torch.arange(len(chosen), device=chosen.device)
-    mean = mixture.means[walkers, chosen]
-    normal = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + (mixture.factors[walkers, chosen] @ normal[..., None])[..., 0]
+    chosen = (point > cumulative[:, :-1]).sum(-1, keepdim=True)
+    lower = iter(mixture.lower)
+    normals: list[Tensor] = []
+    values = []
+    for mean, width in zip(mixture.means, mixture.widths, strict=True):
+        value = mean.gather(1, chosen)
+        for normal in normals:
+            value = value + next(lower).gather(1, chosen) * normal
+        normals.append(torch.randn(value.shape, generator=generator, device=value.device, dtype=value.dtype))
+        values.append(value + width.gather(1, chosen) * normals[-1])
+    return torch.cat(values, -1)

@@ -1,0 +1,162 @@
+import functools
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import LatentSpace, Loss
+from mdgen.models.batches import DecoderBatch, PairBatch
+from mdgen.models.decoders.cwgan import CWGAN
+from mdgen.models.decoders.internal import InternalRepresentation
+from mdgen.models.propagators.mdn import MDN
+from mdgen.training.adversarial import AdversarialTraining
+from mdgen.training.average import MovingAverage
+from mdgen.training.decoder import RandomFrames
+from mdgen.training.fitting import FitSettings, fit
+from mdgen.training.gradient import GradientTraining
+from mdgen.training.pair_batches import PairBatches, distinct_pairs, pairs_of, whole
+from tests.models.structures import alanine_dipeptide, frames
+
+ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
+LATENT = LatentSpace("slow_modes", 1, 2, 10.0)
+
+
+class StopsIn:
+    """Batches that end in Ctrl-C in a given epoch."""
+
+    def __init__(self, batches, epoch):
+        self.batches, self.left = batches, epoch
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        self.left -= 1
+        for number, batch in enumerate(self.batches):
+            if self.left < 0 and number == 1:
+                raise KeyboardInterrupt
+            yield batch
+
+
+def gradient_training():
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(500, 2, generator=generator)
+    model = MDN(LATENT, n_components=3, hidden=[8])
+    model.initialise(generator)
+    model.fit_scale(table, generator)
+    module = GradientTraining(model, ADAM, {"order": generator}, n_steps=30)
+    pairs = pairs_of([table], 1)
+    return module, PairBatches(pairs, 100, generator), whole(pairs)
+
+
+def adversarial_training():
+    generator = torch.Generator().manual_seed(0)
+    positions = frames(200)
+    model = CWGAN(LATENT, InternalRepresentation.fitted(alanine_dipeptide(), positions), 3, hidden=[8, 8])
+    model.initialise(generator)
+    batch = DecoderBatch(model.representation.represent(positions), torch.randn(200, 2, generator=generator))
+    model.fit_scale(batch.latents)
+    module = AdversarialTraining(model, ADAM, {"noise": generator}, critic_steps=2, n_steps=30)
+    return module, RandomFrames(batch, 24, 5, generator), None
+
+
+def state(module):
+    average = getattr(module, "average", None)
+    return {
+        **module.state_dict(),
+        **({} if average is None else {f"average.{k}": v for k, v in average.values.items()}),
+    }
+
+
+@pytest.mark.parametrize("make", [gradient_training, adversarial_training])
+def test_interrupted_training_resumes_to_the_same_weights(make, tmp_path):
+    settings = FitSettings(max_epochs=6, checkpoint_interval_s=0.0)
+    straight, batches, validation = make()
+    expected = fit("part", straight, batches, validation, settings, None)
+    stopped, batches, validation = make()
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit("part", stopped, StopsIn(batches, 3), validation, settings, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler
+    resumed, batches, validation = make()
+    history = fit("part", resumed, batches, validation, settings, tmp_path)
+    assert history == expected
+    for name, value in state(straight).items():
+        assert torch.equal(value, state(resumed)[name]), name
+    assert [file.name for file in tmp_path.iterdir()] == ["part.ckpt"]
+
+
+def test_a_file_that_is_no_checkpoint_of_this_training_is_named(tmp_path):
+    (tmp_path / "part.ckpt").write_bytes(b"not a checkpoint")
+    module, batches, validation = gradient_training()
+    with pytest.raises(MdgenError, match=r"part.ckpt is not a checkpoint of this training"):
+        fit("part", module, batches, validation, FitSettings(2), tmp_path)
+
+
+class Descending(nn.Module):
+    """Its loss is least after three steps of one, and rises again."""
+
+    def __init__(self):
+        super().__init__()
+        self.at = nn.Parameter(torch.zeros(()))
+
+    def loss(self, batch):
+        return Loss((self.at.detach() - 3.0).square() - self.at + self.at.detach())
+
+
+def test_the_best_weights_are_kept_and_training_stops_when_it_no_longer_improves():
+    model = Descending()
+    sgd = functools.partial(torch.optim.SGD, lr=1.0)
+    module = GradientTraining(model, sgd, {}, gradient_clip=0.0)
+    batches = whole(PairBatch(torch.zeros(2, 1), torch.tensor([0]), torch.tensor([1])))
+    history = fit("part", module, batches, batches, FitSettings(max_epochs=50, patience=4), None)
+    assert len(history) == 7  # best after the third, then four more
+    assert model.at.item() == pytest.approx(3.0)
+
+
+def test_training_is_quiet(capfd, tmp_path):
+    module, batches, validation = gradient_training()
+    fit("part", module, batches, validation, FitSettings(2), tmp_path)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_moving_average_is_that_of_its_definition():
+    layer = nn.Linear(2, 1)
+    average = MovingAverage(layer, decay=0.5)
+    expected = layer.weight.detach().clone()
+    for step in range(1, 5):
+        with torch.no_grad():
+            layer.weight += 1.0
+        average.update(layer)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * layer.weight.detach()
+    torch.testing.assert_close(average.averaged(layer).weight.detach(), expected)
+    again = MovingAverage(layer, decay=0.5)
+    again.load_state_dict(average.state_dict())
+    assert torch.equal(again.averaged(layer).weight, average.averaged(layer).weight)
+
+
+def test_a_pass_over_the_batches_sees_every_pair_once_in_another_order():
+    table = torch.arange(50.0)[:, None]
+    batches = PairBatches(pairs_of([table[:20], table[20:]], 3), 10, torch.Generator().manual_seed(0))
+    passes = []
+    for _ in range(2):
+        seen = torch.cat([torch.cat([b.frames[b.now], b.frames[b.later]], 1) for b in batches])
+        passes.append(seen)
+        assert torch.equal(seen[:, 1] - seen[:, 0], torch.full((len(seen),), 3.0))
+        first = sorted(seen[:, 0].tolist())
+        assert first == [*range(17), *range(20, 47)]  # no pair joins the two trajectories
+    assert not torch.equal(*passes)
+
+
+def test_distinct_pairs_count_every_pair():
+    states = torch.randint(4, (300,), generator=torch.Generator().manual_seed(0))
+    pairs = distinct_pairs(states, torch.arange(4.0)[:, None], 2)
+    assert pairs.weights.sum() == 298
+    counted = sum(int(states[i] == 1 and states[i + 2] == 3) for i in range(298))
+    found = pairs.weights[(pairs.now == 1) & (pairs.later == 3)]
+    assert found.sum() == counted
