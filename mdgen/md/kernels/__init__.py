@@ -6,7 +6,7 @@ state and its work space stay in the cache, and threads share nothing. From belo
 
 - `lanes`, `lane_instructions`, `lane_math`, `vectors`: the vector type, its operations, functions and space vectors;
 - `random`: a stream of random numbers a replica;
-- `tables`, `pair_sweeps`, `bonded`, `forces`: a force field laid out flat, and what it does to a block;
+- `tables`, `born_radii`, `pair_sweeps`, `bonded`, `forces`: a force field laid out flat, and what it does to a block;
 - `constraints`, `step`: rigid bonds, the integrator and the two compiled entry points;
 - `replica_kernel`: the class that everybody else uses.
 """

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.kernels.pair_sweeps import DISTANT
+from mdgen.md.kernels.born_radii import DISTANT
 from mdgen.md.parameters import ForceFieldParameters
 
 HIGHEST_PERIODICITY = 6

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.md.kernels.born_radii import RADIUS, SLOPE_I, SLOPE_J, descreening_sweep, effective_radii
 from mdgen.md.kernels.lane_math import lane_function
 from mdgen.md.kernels.lanes import LANES
-from mdgen.md.kernels.pair_sweeps import RADIUS, SLOPE_I, SLOPE_J, _descreening_sweep, _radii
 from mdgen.md.kernels.replica_kernel import ReplicaKernel
 from mdgen.md.kernels.tables import force_tables
 from tests.md.kernels.systems import peptide
@@ -78,8 +78,8 @@ def test_single_precision_stays_close(sequence: str, solvent: str) -> None:
 
 @lane_function
 def sweep(positions, tables, pairs, born):
-    _descreening_sweep(positions, tables, pairs, born)
-    _radii(tables, born, None)
+    descreening_sweep(positions, tables, pairs, born)
+    effective_radii(tables, born, None)
 
 
 @pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
