@@ -3,6 +3,7 @@
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import openmm
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,8 +13,11 @@ from mdgen.interfaces import State
 from mdgen.md.integrators import Langevin
 from mdgen.md.kernel_engine import KernelEngine
 from mdgen.md.kernels.replica_kernel import MOST_ATOMS
+from mdgen.md.openmm_engine import OpenMMEngine
 from mdgen.md.parameters import ForceFieldParameters
 from mdgen.md.torch_engine import TorchEngine
+
+_KINDS = ("auto", "kernel", "torch", "openmm")
 
 
 @runtime_checkable
@@ -78,10 +82,12 @@ def make_engine(
     integrator: Langevin,
     n_replicas: int,
     generator: torch.Generator,
-    kind: Literal["auto", "kernel", "torch"] = "auto",
+    kind: Literal["auto", "kernel", "torch", "openmm"] = "auto",
     precision: Literal["single", "double"] = "single",
     threads: int | None = None,
     device: str = "cpu",
+    openmm_system: openmm.System | None = None,
+    pressure_bar: float | None = None,
 ) -> Engine:
     """The engine for a molecule.
 
@@ -91,14 +97,32 @@ def make_engine(
         n_replicas: how many copies.
         generator: seeds the engine's random numbers.
         kind: `kernel` is compiled for processors, `torch` runs wherever torch does; `auto` takes the kernel on the CPU
-            for molecules that it takes.
+            for molecules that it takes; `openmm` is OpenMM itself, which alone has PME and pressure.
         precision: of positions and forces.
         threads: of the kernel; None for torch's number.
-        device: of the torch engine.
+        device: of the torch engine and of OpenMM.
+        openmm_system: the force field as OpenMM holds it, for `openmm`.
+        pressure_bar: for `openmm`: of its barostat; None for constant volume.
 
     Raises:
-        MdgenError: if the kernel is asked for but does not have a part of the force field.
+        MdgenError: if an engine is asked for that does not have a part of the force field, or is not known.
     """
+    if kind not in _KINDS:
+        raise MdgenError(f"engine is {kind!r}, but must be one of {', '.join(_KINDS)}")
+    if (
+        kind == "auto"
+        and openmm_system is not None
+        and (pressure_bar is not None or (parameters.cutoff is not None and parameters.cutoff.ewald))
+    ):
+        kind = "openmm"
+    if kind == "openmm":
+        if openmm_system is None:
+            raise MdgenError("engine=openmm needs the system as OpenMM holds it, but this one came without")
+        return OpenMMEngine(openmm_system, integrator, n_replicas, generator, precision, threads, device, pressure_bar)
+    if pressure_bar is not None:
+        raise MdgenError(
+            f"pressure_bar is {pressure_bar}, but engine={kind} runs at constant volume; use engine=openmm"
+        )
     beyond = beyond_kernel(parameters)
     if kind == "auto":
         kind = "kernel" if device == "cpu" and beyond is None else "torch"

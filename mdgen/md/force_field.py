@@ -31,9 +31,17 @@ class ForceField:
     Args:
         parameters: the numbers; their precision and device are those of the positions to come. Where they require a
             gradient, the energies carry it.
+
+    Raises:
+        MdgenError: for Ewald sums.
     """
 
     def __init__(self, parameters: ForceFieldParameters) -> None:
+        if parameters.cutoff is not None and parameters.cutoff.ewald:
+            raise MdgenError(
+                "the built-in engine has no Ewald sums (PME); run this system with engine=openmm, or build it with "
+                "long_range=reaction_field"
+            )
         self.parameters = parameters
         device = parameters.masses.device
         self._pairs = all_pairs(parameters.n_atoms, device) if parameters.born is not None else None

@@ -30,7 +30,10 @@ _OF_THE_INTEGRATOR = {
 
 
 def load_openmm_system(
-    system: openmm.System, topology: Any = None, coulomb_constant: float = COULOMB_OPENMM
+    system: openmm.System,
+    topology: Any = None,
+    coulomb_constant: float = COULOMB_OPENMM,
+    ewald: bool = False,
 ) -> ForceFieldParameters:
     """The force field of an `openmm.System`, in float64 and internal units.
 
@@ -41,6 +44,7 @@ def load_openmm_system(
             bonds, harmonic impropers and Lennard-Jones by a table of types.
         topology: an `openmm.app.Topology`, only to name atoms in errors.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
+        ewald: whether to take note of Ewald sums, which only engine=openmm computes, rather than to refuse them.
 
     Raises:
         MdgenError: for a force, a setting or a particle that this engine does not have; a centre-of-mass motion
@@ -73,7 +77,7 @@ def load_openmm_system(
     if custom is not None:
         parts["pair_table"] = pair_table_from(custom, tensors["exception_atoms"])
     if "NonbondedForce" in by_name:
-        parts["cutoff"] = cutoff_from(by_name["NonbondedForce"], custom, tensors, parts.get("pair_table"))
+        parts["cutoff"] = cutoff_from(by_name["NonbondedForce"], custom, tensors, parts.get("pair_table"), ewald)
     return ForceFieldParameters(masses=_real(masses), coulomb_constant=coulomb_constant, **parts, **tensors)
 
 

@@ -42,6 +42,7 @@ def cutoff_from(
     custom: openmm.CustomNonbondedForce | None,
     tensors: dict[str, Tensor],
     table: PairTable | None,
+    ewald: bool = False,
 ) -> Cutoff | None:
     """Where pairs end, and what is beyond; None without a cutoff.
 
@@ -50,12 +51,13 @@ def cutoff_from(
         custom: Lennard-Jones by a table of types, if the system has it.
         tensors: charges, sigmas, epsilons by their names.
         table: the numbers of `custom`.
+        ewald: whether Ewald sums may be taken note of, for engine=openmm to compute.
 
     Raises:
         MdgenError: for Ewald sums, or where `custom` ends elsewhere.
     """
     method = _METHODS[force.getNonbondedMethod()]
-    if method not in _METHODS[:3]:
+    if method not in _METHODS[: 5 if ewald else 3]:
         raise MdgenError(
             f"the system's NonbondedForce uses {method}, which this engine does not have; run it with engine=openmm, "
             "or build it with a cutoff and reaction field (CutoffPeriodic) or without cutoff"
@@ -74,7 +76,8 @@ def cutoff_from(
         if of_lennard_jones.getUseSwitchingFunction()
         else None,
         reaction_field_dielectric=force.getReactionFieldDielectric(),
-        periodic=method == "CutoffPeriodic",
+        periodic=method != "CutoffNonPeriodic",
+        ewald=method in ("Ewald", "PME"),
     )
     corrected = custom.getUseLongRangeCorrection() if custom is not None else force.getUseDispersionCorrection()
     if not cutoff.periodic or not corrected:
@@ -93,8 +96,8 @@ def _kinds(sigma: Tensor, epsilon: Tensor) -> PairTable:
 
 
 def _reach(force: Any) -> tuple[int, float]:
-    """Method and cutoff; both kinds of force count the methods without Ewald sums alike."""
-    method = force.getNonbondedMethod()
+    """Method and cutoff; beside Ewald sums Lennard-Jones is cut in the nearest image."""
+    method = min(force.getNonbondedMethod(), 2)
     return method, 0.0 if method == force.NoCutoff else _number(force.getCutoffDistance())
 
 

@@ -74,6 +74,7 @@ class Cutoff:
         reaction_field_dielectric: relative permittivity beyond the cutoff.
         periodic: whether atoms see the nearest images in an orthorhombic cell.
         dispersion_kJ_nm3: mean energy of Lennard-Jones beyond the cutoff times the cell's volume.
+        ewald: whether Coulomb goes on beyond by Ewald sums, which only `engine=openmm` computes.
     """
 
     distance_nm: float
@@ -81,6 +82,7 @@ class Cutoff:
     reaction_field_dielectric: float = 78.5
     periodic: bool = True
     dispersion_kJ_nm3: float = 0.0
+    ewald: bool = False
 
 
 @dataclass(frozen=True)

@@ -254,4 +254,6 @@ def _first_state(
                 f"(replica, atom, 3) = {tuple(positions.shape)}"
             )
         positions = held.positions(start.to(positions), start.to(positions))
-    return State(positions, maxwell_boltzmann(positions, p.masses, schedule.temperature(0), generator, held))
+    velocities = maxwell_boltzmann(positions, p.masses, schedule.temperature(0), generator, held)
+    cell = None if system.cell is None else system.cell.expand(engine.n_replicas, 3)
+    return State(positions, velocities, cell=cell)

@@ -1,14 +1,10 @@
-"""A molecule with its force field, ready to run: from a sequence, a PDB file or an AMBER prmtop.
+"""A molecule with its force field, ready to run: from a sequence, a PDB file, or files of AMBER, CHARMM or GROMACS.
 
-OpenMM reads the files, places hydrogens and assigns parameters; nothing of it is needed afterwards.
+OpenMM reads the files, places hydrogens and water and assigns parameters; only `engine=openmm` needs it afterwards.
 """
 
-import random
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import mdtraj
@@ -22,39 +18,26 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential
+from mdgen.md.assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
 from mdgen.md.constraints import distance_constraints
-from mdgen.md.force_field import ForceField
+from mdgen.md.force_field import ForceField, require_room
 from mdgen.md.forces import SumOfPotentials
 from mdgen.md.minimize import minimize
-from mdgen.md.openmm_loader import load_openmm_system
+from mdgen.md.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.overlaps import require_apart
 from mdgen.md.parameters import ForceFieldParameters
 from mdgen.md.peptides import extended_peptide
 from mdgen.md.restraints import DistanceRestraints
+from mdgen.md.sources import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
 from mdgen.molecule.topology import Molecule
 from mdgen.units import COULOMB_OPENMM
 
-FORCE_FIELDS = {"amber14": "amber14-all.xml", "amber99sbildn": "amber99sbildn.xml"}
-"""OpenMM's file of each force field known by name."""
+SOLVENTS = ["vacuum", *IMPLICIT_SOLVENTS, *WATERS]
+"""Solvents known by name."""
 
-SOLVENTS = {
-    "vacuum": None,
-    "obc1": "implicit/obc1.xml",
-    "obc2": "implicit/obc2.xml",
-    "gbn": "implicit/gbn.xml",
-    "gbn2": "implicit/gbn2.xml",
-}
-"""OpenMM's file of each solvent known by name; each brings its own radii."""
-
-_PRMTOP_SOLVENTS = {
-    "vacuum": None,
-    "obc1": openmm.app.OBC1,
-    "obc2": openmm.app.OBC2,
-    "gbn": openmm.app.GBn,
-    "gbn2": openmm.app.GBn2,
-}
 _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
-
-_Quantities = Any
+_LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
+_OPENMM_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -67,6 +50,7 @@ class MolecularSystem:
         positions: a relaxed start in nm, constraints met.
         openmm_system: the same force field as OpenMM holds it, for comparison or for running there.
         openmm_topology: the topology as OpenMM holds it.
+        cell: edges of the periodic box in nm; None without one.
     """
 
     parameters: ForceFieldParameters
@@ -74,6 +58,7 @@ class MolecularSystem:
     positions: Float[Tensor, "atom 3"]
     openmm_system: openmm.System
     openmm_topology: openmm.app.Topology
+    cell: Float[Tensor, "3"] | None = None
 
 
 def build_system(
@@ -82,15 +67,25 @@ def build_system(
     pdb: str | None = None,
     prmtop: str | None = None,
     coordinates: str | None = None,
-    force_field: Literal["amber14", "amber99sbildn"] = "amber14",
-    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "vacuum"] = "obc2",
+    force_field: Literal["amber14", "amber19", "amber99sbildn", "charmm36"] = "amber14",
+    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "vacuum", "tip3p", "tip3pfb"] = "obc2",
     constraints: Literal["hbonds", "none"] = "hbonds",
     hydrogen_mass_amu: float | None = None,
     coulomb_constant: float = COULOMB_OPENMM,
     relax: bool = True,
     salt_kappa_per_nm: float = 0.0,
+    psf: str | None = None,
+    charmm_files: Sequence[str] = (),
+    top: str | None = None,
+    repair: bool = False,
+    cutoff_nm: float | None = None,
+    switch_nm: float | None = None,
+    long_range: Literal["reaction_field", "pme"] = "reaction_field",
+    box_nm: Sequence[float] | None = None,
+    padding_nm: float = 1.0,
+    ion_molar: float = 0.0,
 ) -> MolecularSystem:
-    """Build a molecule from exactly one of `sequence`, `pdb` and `prmtop`.
+    """Build a molecule from exactly one of `sequence`, `pdb`, `prmtop`, `psf` and `top`.
 
     Args:
         sequence: one-letter codes of a peptide, built in extended form with hydrogens at pH 7; `A` is alanine
@@ -98,170 +93,163 @@ def build_system(
         capped: whether a sequence ends in ACE and NME rather than in charged termini.
         pdb: a file with hydrogens, or without any, which are added then.
         prmtop: an AMBER topology, which holds its own force field; `force_field` plays no part.
-        coordinates: where a prmtop starts: an inpcrd, rst7 or pdb file.
-        force_field: `amber14` (ff14SB) or `amber99sbildn`.
-        solvent: `obc2`, `obc1`, `gbn2` or `gbn`, generalised Born with the surface term, or `vacuum`.
-        constraints: `hbonds` fixes the bonds to hydrogen, `none` leaves every bond to vibrate.
+        coordinates: where a prmtop, psf or top starts: an inpcrd, rst7, gro or pdb file.
+        force_field: `amber14` (ff14SB), `amber19` (ff19SB), `amber99sbildn` or `charmm36`.
+        solvent: `obc2`, `obc1`, `gbn2` or `gbn`, generalised Born with the surface term; `tip3p` or `tip3pfb`, a box
+            of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
+        constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
         hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
         coulomb_constant: 1/(4 pi eps0) in kJ nm/mol/e^2.
         relax: minimise the start; otherwise only the constraints are met.
         salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
+        psf: a CHARMM structure, which needs `charmm_files`.
+        charmm_files: its prm, rtf and str files.
+        top: a GROMACS topology.
+        repair: let PDBFixer, where it is installed, add heavy atoms that a pdb misses.
+        cutoff_nm: makes the system periodic, pairs ending there; None for no cutoff, and 1 nm with water.
+        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.
+        box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
+        padding_nm: water between a molecule and the faces of its box.
+        ion_molar: Na+ and Cl- in that water, beyond those that neutralise.
 
     Raises:
-        MdgenError: for an unknown residue, force field or solvent, a file that is missing or cannot be read, or when
-            not exactly one source is named.
+        MdgenError: for an unknown residue, force field or solvent, a file that is missing or cannot be read, a cutoff
+            without a box or beyond half of it, atoms on the same spot, or when not exactly one source is named.
     """
     _require_known("force_field", force_field, FORCE_FIELDS)
     _require_known("solvent", solvent, SOLVENTS)
     _require_known("constraints", constraints, _CONSTRAINTS)
-    if sum(source is not None for source in (sequence, pdb, prmtop)) != 1:
-        raise MdgenError(
-            f"a system needs exactly one of sequence, pdb and prmtop, but got sequence={sequence!r}, pdb={pdb!r}, "
-            f"prmtop={prmtop!r}; name one"
-        )
+    _require_known("long_range", long_range, _LONG_RANGE)
+    sources = {"sequence": sequence, "pdb": pdb, "prmtop": prmtop, "psf": psf, "top": top}
+    _require_one(sources)
+    if solvent in WATERS and cutoff_nm is None:
+        cutoff_nm = 1.0
+    settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm)
+    settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range)
+    if prmtop is not None:
+        source = from_prmtop(prmtop, coordinates, solvent, box_nm)
+    elif psf is not None:
+        source = from_psf(psf, coordinates, charmm_files, solvent, box_nm)
+    elif top is not None:
+        source = from_top(top, coordinates, box_nm)
+    elif pdb is not None:
+        source = from_pdb(pdb, repair)
+    else:
+        source = _from_sequence(sequence or "", capped, force_field)
+    if source.create is not None:
+        name = next(str(path) for path in sources.values() if path is not None)
+        system = _created(source, name, solvent, settings)
+    else:
+        source, system = assigned(source, force_field, solvent, settings, padding_nm, ion_molar)
+    return _settled(source, system, coulomb_constant, relax)
+
+
+def _from_sequence(sequence: str, capped: bool, force_field: str) -> Source:
+    if capped and force_field == "charmm36":
+        raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
+    return Source(*extended_peptide(sequence, capped))
+
+
+def _settings(
+    constraints: str, hydrogen_mass_amu: float | None, solvent: str, salt_kappa_per_nm: float
+) -> dict[str, Any]:
+    """Those of `createSystem` that say what moves how, and what surrounds it."""
     if hydrogen_mass_amu is not None and not 1.0 <= hydrogen_mass_amu <= 4.0:
         raise MdgenError(
             f"hydrogen_mass_amu is {hydrogen_mass_amu}, but must lie between 1 and 4, or be null to leave masses alone"
         )
-    if not 0 <= salt_kappa_per_nm < float("inf") or (salt_kappa_per_nm and solvent == "vacuum"):
+    implicit = solvent in IMPLICIT_SOLVENTS
+    if not 0 <= salt_kappa_per_nm < float("inf") or (salt_kappa_per_nm and not implicit):
         raise MdgenError(
             f"salt_kappa_per_nm is {salt_kappa_per_nm} with solvent {solvent!r}, but must be positive with an "
             "implicit solvent, or 0 for no salt"
         )
-    settings: dict[str, Any] = {
-        "nonbondedMethod": openmm.app.NoCutoff,
+    return {
         "constraints": _CONSTRAINTS[constraints],
+        "rigidWater": constraints != "none",
         "removeCMMotion": False,
         "hydrogenMass": None if hydrogen_mass_amu is None else hydrogen_mass_amu * unit.amu,
-    }
-    if solvent != "vacuum":
-        settings["implicitSolventKappa"] = salt_kappa_per_nm / unit.nanometer
-    if prmtop is not None:
-        topology, positions, system = _from_prmtop(prmtop, coordinates, solvent, settings)
-    else:
-        files = [name for name in (FORCE_FIELDS[force_field], SOLVENTS[solvent]) if name]
-        source = _from_pdb(pdb) if pdb is not None else _from_sequence(sequence or "", capped)
-        topology, positions, system = _parametrised(*source, openmm.app.ForceField(*files), settings, force_field)
-    parameters = load_openmm_system(system, topology, coulomb_constant)
-    molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
-    start = _settled(parameters, torch.tensor(_in_nm(positions), dtype=torch.float64), relax)
-    return MolecularSystem(parameters, molecule, start, system, topology)
+    } | ({"implicitSolventKappa": salt_kappa_per_nm / unit.nanometer} if implicit else {})
 
 
-def _from_sequence(sequence: str, capped: bool) -> tuple[openmm.app.Topology, _Quantities]:
-    topology, positions = extended_peptide(sequence, capped)
-    return topology, positions * unit.nanometer
-
-
-def _from_pdb(path: str) -> tuple[openmm.app.Topology, _Quantities]:
-    _require_file(path, "pdb")
-    try:
-        file = openmm.app.PDBFile(path)
-    except Exception as error:  # OpenMM's parser raises whatever the broken line happens to cause
-        raise MdgenError(f"cannot read {path} as a PDB file ({_first_line(error)}); give a whole one") from error
-    if file.topology.getNumAtoms() == 0:
-        raise MdgenError(f"the PDB file {path} holds no atoms; give a whole one")
-    if not np.isfinite(_in_nm(file.positions)).all():
-        raise MdgenError(f"the PDB file {path} holds coordinates that are not finite; give a whole one")
-    return file.topology, file.positions
-
-
-def _from_prmtop(
-    path: str, coordinates: str | None, solvent: str, settings: dict[str, Any]
-) -> tuple[openmm.app.Topology, _Quantities, openmm.System]:
-    _require_file(path, "prmtop")
-    if coordinates is None:
-        raise MdgenError(f"the prmtop {path} holds no coordinates; name an inpcrd, rst7 or pdb file as `coordinates`")
-    _require_file(coordinates, "coordinates")
-    try:
-        file = openmm.app.AmberPrmtopFile(path)
-    except Exception as error:  # as above
-        raise MdgenError(f"cannot read {path} as a prmtop ({_first_line(error)}); give a whole one") from error
-    reader = openmm.app.PDBFile if Path(coordinates).suffix == ".pdb" else openmm.app.AmberInpcrdFile
-    try:
-        positions = reader(coordinates).positions
-    except Exception as error:  # as above
-        raise MdgenError(f"cannot read coordinates from {coordinates} ({_first_line(error)})") from error
-    if len(positions) != file.topology.getNumAtoms():
+def _pairs_settings(solvent: str, cutoff_nm: float | None, switch_nm: float | None, long_range: str) -> dict[str, Any]:
+    """Those of `createSystem` that say where pairs end."""
+    if cutoff_nm is None:
+        if switch_nm is not None or long_range == "pme":
+            raise MdgenError("switch_nm and long_range=pme need a cutoff, but cutoff_nm is null; give one in nm")
+        return {"nonbondedMethod": openmm.app.NoCutoff}
+    if solvent in IMPLICIT_SOLVENTS:
+        raise MdgenError(f"solvent {solvent} knows no cutoff here, but cutoff_nm is {cutoff_nm}; leave cutoff_nm null")
+    if not 0 < (cutoff_nm if switch_nm is None else switch_nm) <= cutoff_nm < float("inf"):
         raise MdgenError(
-            f"{coordinates} holds {len(positions)} atoms, but {path} has {file.topology.getNumAtoms()}; "
-            "give the coordinates of that molecule"
+            f"cutoff_nm is {cutoff_nm} and switch_nm {switch_nm}, but both must be positive, the switch being shorter"
         )
-    surface = {} if solvent == "vacuum" else {"implicitSolvent": _PRMTOP_SOLVENTS[solvent], "gbsaModel": "ACE"}
-    return file.topology, positions, file.createSystem(**settings, **surface)
+    settings = {"nonbondedMethod": _LONG_RANGE[long_range], "nonbondedCutoff": cutoff_nm * unit.nanometer}
+    return settings | ({} if switch_nm is None else {"switchDistance": switch_nm * unit.nanometer})
 
 
-def _parametrised(
-    topology: openmm.app.Topology,
-    positions: _Quantities,
-    force_field: openmm.app.ForceField,
-    settings: dict[str, Any],
-    name: str,
-) -> tuple[openmm.app.Topology, _Quantities, openmm.System]:
-    """Add hydrogens if there are none, then assign parameters."""
+def _created(source: Source, name: str, solvent: str, settings: dict[str, Any]) -> openmm.System:
+    """The system of files that hold their own force field."""
+    if solvent in WATERS:
+        raise MdgenError(
+            f"solvent {solvent} is put around a sequence or pdb only, but {name} holds its own force field; "
+            "put the water into that file and take solvent=vacuum"
+        )
+    periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff
+    if periodic and source.topology.getPeriodicBoxVectors() is None:
+        raise MdgenError(f"cutoff_nm needs a periodic box, but {name} and its coordinates hold none; give box_nm")
+    assert source.create is not None
     try:
-        if not any(atom.element is openmm.app.element.hydrogen for atom in topology.atoms()):
-            modeller = openmm.app.Modeller(topology, positions)
-            with _fixed_python_random():
-                modeller.addHydrogens(force_field, pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
-            topology, positions = modeller.topology, modeller.positions
-        return topology, positions, force_field.createSystem(topology, **settings)
-    except ValueError as error:
-        raise _no_template(error, topology, force_field, name) from error
+        return source.create(**settings)
+    except Exception as error:  # each reader has its own kinds of complaints, such as an atom without parameters
+        raise MdgenError(f"{name} makes no force field ({first_line(error)}); complete its parameters") from error
 
 
-def _no_template(
-    error: ValueError, topology: openmm.app.Topology, force_field: openmm.app.ForceField, name: str
-) -> MdgenError:
-    """OpenMM's complaint in one sentence: an unknown residue, or a known one whose atoms are not all there."""
-    known = [*sorted(residue for residue in force_field._templates if len(residue) == 3), "HIS"]
-    found = re.match(r"No template found for residue (\d+)", str(error))
-    residue = list(topology.residues())[int(found[1])] if found else None
-    if residue is not None and residue.name not in known:
-        return MdgenError(f"residue {residue.name} {residue.id} is unknown to {name}; known are {', '.join(known)}")
-    reason = _first_line(error).split("  For more information")[0].split("  You may be able")[0].rstrip(".")
-    return MdgenError(f"{name} cannot be assigned ({reason}); complete the residue or name its atoms as in the PDB")
-
-
-@contextmanager
-def _fixed_python_random() -> Iterator[None]:
-    """OpenMM drops hydrogens at random before relaxing them; the same molecule shall come out the same every time."""
-    state = random.getstate()
-    random.seed(0)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
-def _settled(parameters: ForceFieldParameters, positions: Tensor, relax: bool) -> Tensor:
-    """The start, relaxed, with its constraints met; while relaxing, stiff springs stand in for the constraints."""
-    x = positions[None]
-    if relax:
-        potential: Potential = ForceField(parameters)
-        if len(parameters.constraint_atoms):
-            springs = DistanceRestraints(parameters.constraint_atoms, parameters.constraint_length)
-            potential = SumOfPotentials([potential, springs])
-        x = minimize(potential, x).positions
-    constraints = distance_constraints(
+def _settled(source: Source, system: openmm.System, coulomb_constant: float, relax: bool) -> MolecularSystem:
+    """Parameters, topology and a start: relaxed if asked to, with its constraints met."""
+    topology, cell = source.topology, box_edges(system)
+    parameters = load_openmm_system(system, topology, coulomb_constant, ewald=True)
+    positions = torch.from_numpy(source.positions)
+    require_apart(positions, cell, topology)
+    if parameters.cutoff is not None and cell is not None:
+        require_room(parameters.cutoff, cell)
+    if relax and parameters.cutoff is not None:
+        positions = _relaxed_by_openmm(system, positions)
+    elif relax:
+        positions = _relaxed(parameters, positions)
+    held = distance_constraints(
         parameters.masses, parameters.constraint_atoms, parameters.constraint_length, tolerance=1e-12
     )
-    return constraints.positions(x, x)[0]
+    start = held.positions(positions[None], positions[None])[0]
+    molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
+    return MolecularSystem(parameters, molecule, start, system, topology, cell)
 
 
-def _require_known(what: str, name: str, known: dict[str, Any]) -> None:
+def _relaxed(parameters: ForceFieldParameters, positions: Tensor) -> Tensor:
+    """Downhill; stiff springs stand in for the constraints."""
+    potential: Potential = ForceField(parameters)
+    if len(parameters.constraint_atoms):
+        springs = DistanceRestraints(parameters.constraint_atoms, parameters.constraint_length)
+        potential = SumOfPotentials([potential, springs])
+    return minimize(potential, positions[None]).positions[0]
+
+
+def _relaxed_by_openmm(system: openmm.System, positions: Tensor) -> Tensor:
+    """Downhill by OpenMM, which is quicker for boxes."""
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU"))
+    context.setPositions(positions.numpy())
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_OPENMM_STEPS)
+    found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    return torch.from_numpy(np.array(found, dtype=np.float64))
+
+
+def _require_known(what: str, name: str, known: Any) -> None:
     if name not in known:
         raise MdgenError(f"{what} {name!r} is unknown; known are {', '.join(known)}")
 
 
-def _require_file(path: str, what: str) -> None:
-    if not Path(path).is_file():
-        raise MdgenError(f"the {what} file {path} does not exist; check the path")
-
-
-def _in_nm(positions: _Quantities) -> np.ndarray:
-    return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def _require_one(sources: dict[str, str | None]) -> None:
+    if sum(source is not None for source in sources.values()) != 1:
+        given = ", ".join(f"{name}={source!r}" for name, source in sources.items())
+        raise MdgenError(f"a system needs exactly one of {', '.join(sources)}, but got {given}; name one")

@@ -127,9 +127,20 @@ END
         ({"pdb": "missing.pdb"}, "missing.pdb does not exist"),
         ({"prmtop": "missing.prmtop"}, "missing.prmtop does not exist"),
         ({"sequence": "A", "solvent": "hct"}, "'hct'.*vacuum, obc1, obc2, gbn, gbn2"),
-        ({"sequence": "A", "force_field": "amber2"}, "'amber2'.*amber14, amber99sbildn"),
+        ({"sequence": "A", "force_field": "amber2"}, "'amber2'.*amber14, amber19, amber99sbildn"),
         ({"sequence": "A", "constraints": "all"}, "'all'.*none, hbonds"),
         ({"sequence": "A", "hydrogen_mass_amu": 40.0}, "hydrogen_mass_amu is 40"),
+        ({"sequence": "A", "salt_kappa_per_nm": 1.0, "solvent": "vacuum"}, "salt_kappa_per_nm is 1"),
+        ({"sequence": "A", "cutoff_nm": 0.9}, "obc2 knows no cutoff"),
+        ({"sequence": "A", "long_range": "pme"}, "long_range=pme need a cutoff"),
+        ({"sequence": "A", "solvent": "vacuum", "cutoff_nm": 0.9}, "periodic box"),
+        ({"sequence": "A", "solvent": "tip3p", "cutoff_nm": 0.9, "switch_nm": 1.0}, "switch_nm 1.0"),
+        (
+            {"sequence": "AK", "capped": False, "solvent": "tip3pfb", "force_field": "charmm36"},
+            "charmm36 has no tip3pfb",
+        ),
+        ({"psf": "missing.psf"}, "missing.psf does not exist"),
+        ({"top": "missing.top"}, "missing.top does not exist"),
     ],
 )
 def test_mistakes_are_named(arguments: dict, complaint: str) -> None:

@@ -1,0 +1,187 @@
+"""Where molecules come from: PDB files, and the topologies of AMBER, CHARMM and GROMACS with their own force fields.
+
+OpenMM reads them all; what it complains about is said in one sentence.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import openmm.app
+from jaxtyping import Float
+from openmm import unit
+
+from mdgen.errors import MdgenError
+
+GENERALISED_BORN = {
+    "obc1": openmm.app.OBC1,
+    "obc2": openmm.app.OBC2,
+    "gbn": openmm.app.GBn,
+    "gbn2": openmm.app.GBn2,
+}
+"""OpenMM's object for each implicit solvent, as the readers of AMBER and CHARMM files take it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A molecule as a file has it.
+
+    Args:
+        topology: atoms and bonds, with the box if there is one.
+        positions: nm.
+        create: makes the system from the settings of `createSystem`; None where a force field is still to be assigned.
+    """
+
+    topology: openmm.app.Topology
+    positions: Float[np.ndarray, "atom 3"]
+    create: Callable[..., openmm.System] | None = None
+
+
+def from_pdb(path: str, repair: bool = False) -> Source:
+    """A PDB file; where it is to be repaired, PDBFixer adds heavy atoms that are missing.
+
+    Raises:
+        MdgenError: if the file is missing or broken, or PDBFixer is asked for and not installed.
+    """
+    _require_file(path, "pdb")
+    if repair:
+        return _repaired(path)
+    file = _read(openmm.app.PDBFile, "a PDB file", path)
+    return _sound(path, Source(file.topology, in_nm(file.positions)))
+
+
+def from_prmtop(path: str, coordinates: str | None, solvent: str, box_nm: Sequence[float] | None) -> Source:
+    """An AMBER topology with coordinates from an inpcrd, rst7 or pdb file.
+
+    Raises:
+        MdgenError: if a file is missing or broken, or they do not belong together.
+    """
+    _require_file(path, "prmtop")
+    positions, box = _coordinates(path, coordinates)
+    box = _edges(box_nm) if box_nm is not None else box
+    file = _read(openmm.app.AmberPrmtopFile, "a prmtop", path, periodicBoxVectors=box)
+
+    def create(**settings: Any) -> openmm.System:
+        return file.createSystem(**settings, **_implicit(solvent))
+
+    return _sound(path, Source(file.topology, positions, create), coordinates)
+
+
+def from_psf(
+    path: str, coordinates: str | None, charmm_files: Sequence[str], solvent: str, box_nm: Sequence[float] | None
+) -> Source:
+    """A CHARMM structure with its parameter files, and coordinates from a pdb file.
+
+    Raises:
+        MdgenError: if a file is missing or broken, or they do not belong together.
+    """
+    _require_file(path, "psf")
+    if not charmm_files:
+        raise MdgenError(f"the psf {path} holds no parameters; list its prm, rtf or str files as `charmm_files`")
+    for name in charmm_files:
+        _require_file(name, "charmm_files")
+    positions, box = _coordinates(path, coordinates)
+    box = _edges(box_nm) if box_nm is not None else box
+    file = _read(openmm.app.CharmmPsfFile, "a psf", path, periodicBoxVectors=box)
+    try:
+        numbers = openmm.app.CharmmParameterSet(*charmm_files)
+    except Exception as error:  # OpenMM's parsers raise whatever the broken line happens to cause
+        raise MdgenError(f"cannot read {', '.join(charmm_files)} ({first_line(error)}); give whole files") from error
+
+    def create(**settings: Any) -> openmm.System:
+        return file.createSystem(numbers, **settings, **_implicit(solvent))
+
+    return _sound(path, Source(file.topology, positions, create), coordinates)
+
+
+def from_top(path: str, coordinates: str | None, box_nm: Sequence[float] | None) -> Source:
+    """A GROMACS topology with coordinates from a gro or pdb file; what it includes is sought beside it.
+
+    Raises:
+        MdgenError: if a file is missing or broken, or they do not belong together.
+    """
+    _require_file(path, "top")
+    positions, box = _coordinates(path, coordinates)
+    box = _edges(box_nm) if box_nm is not None else box
+    folder = str(Path(path).parent.resolve())
+    file = _read(openmm.app.GromacsTopFile, "a top file", path, periodicBoxVectors=box, includeDir=folder)
+    return _sound(path, Source(file.topology, positions, file.createSystem), coordinates)
+
+
+def in_nm(positions: Any) -> Float[np.ndarray, "atom 3"]:
+    """OpenMM's positions as numbers."""
+    return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, without its full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _repaired(path: str) -> Source:
+    try:
+        import pdbfixer
+    except ImportError as error:
+        raise MdgenError(
+            f"repair=true needs PDBFixer to mend {path}, which is not installed; install it (conda install -c "
+            "conda-forge pdbfixer), or give a whole file"
+        ) from error
+    fixer = _read(pdbfixer.PDBFixer, "a PDB file", path)
+    fixer.missingResidues = {}  # whole residues are not invented
+    fixer.findMissingAtoms()
+    fixer.addMissingAtoms(seed=0)
+    return _sound(path, Source(fixer.topology, in_nm(fixer.positions)))
+
+
+def _implicit(solvent: str) -> dict[str, Any]:
+    return {"implicitSolvent": GENERALISED_BORN[solvent], "gbsaModel": "ACE"} if solvent in GENERALISED_BORN else {}
+
+
+def _edges(box_nm: Sequence[float]) -> Any:
+    if len(box_nm) != 3 or not all(0 < edge < float("inf") for edge in box_nm):
+        raise MdgenError(f"box_nm is {list(box_nm)}, but must be three positive edges of a box in nm")
+    return tuple(openmm.Vec3(*row) * unit.nanometer for row in np.diag([float(edge) for edge in box_nm]))
+
+
+def _coordinates(topology: str, path: str | None) -> tuple[Float[np.ndarray, "atom 3"], Any]:
+    """Positions and box vectors of a coordinate file."""
+    if path is None:
+        raise MdgenError(f"{topology} holds no coordinates; name an inpcrd, rst7, gro or pdb file as `coordinates`")
+    _require_file(path, "coordinates")
+    suffix = Path(path).suffix.lower()
+    reader = {".pdb": openmm.app.PDBFile, ".gro": openmm.app.GromacsGroFile}.get(suffix, openmm.app.AmberInpcrdFile)
+    file = _read(reader, "coordinates", path)
+    if suffix == ".pdb":
+        box = file.topology.getPeriodicBoxVectors()
+    else:
+        box = file.getPeriodicBoxVectors() if suffix == ".gro" else (file.boxVectors or None)
+    return in_nm(file.positions), box
+
+
+def _read(reader: Callable[..., Any], kind: str, path: str, **settings: Any) -> Any:
+    try:
+        return reader(path, **settings)
+    except Exception as error:  # OpenMM's parsers raise whatever the broken line happens to cause
+        raise MdgenError(f"cannot read {path} as {kind} ({first_line(error)}); give a whole one") from error
+
+
+def _sound(path: str, source: Source, coordinates: str | None = None) -> Source:
+    n_atoms = source.topology.getNumAtoms()
+    if n_atoms == 0:
+        raise MdgenError(f"{path} holds no atoms; give a whole one")
+    if len(source.positions) != n_atoms:
+        raise MdgenError(
+            f"{coordinates} holds {len(source.positions)} atoms, but {path} has {n_atoms}; "
+            "give the coordinates of that molecule"
+        )
+    if not np.isfinite(source.positions).all():
+        raise MdgenError(f"{coordinates or path} holds coordinates that are not finite; give a whole one")
+    return source
+
+
+def _require_file(path: str, what: str) -> None:
+    if not Path(path).is_file():
+        raise MdgenError(f"the {what} file {path} does not exist; check the path")

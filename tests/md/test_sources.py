@@ -1,0 +1,146 @@
+"""Files of AMBER, CHARMM and GROMACS, and boxes of water, become systems; what is wrong with them is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.md.force_field import ForceField
+from mdgen.md.systems import build_system
+from tests.md.reference import openmm_energies_and_forces
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"
+
+TOP = """\
+[ defaults ]
+1 2 yes 0.5 0.8333
+[ atomtypes ]
+C 6 12.011 0.0 A 0.35 0.30
+H 1 1.008 0.0 A 0.25 0.12
+[ moleculetype ]
+MOL 3
+[ atoms ]
+1 C 1 MOL C1 1 -0.1
+2 C 1 MOL C2 2 0.1
+3 H 1 MOL H1 3 0.05
+4 H 1 MOL H2 4 -0.05
+[ bonds ]
+1 2 1 0.15 250000
+1 3 1 0.109 280000
+2 4 1 0.109 280000
+[ pairs ]
+3 4 1
+[ angles ]
+3 1 2 1 110.0 400.0
+1 2 4 1 110.0 400.0
+[ dihedrals ]
+3 1 2 4 1 0.0 5.0 3
+[ system ]
+chain
+[ molecules ]
+MOL 1
+"""
+
+GRO = """\
+chain
+4
+    1MOL     C1    1   1.000   1.000   1.000
+    1MOL     C2    2   1.150   1.000   1.000
+    1MOL     H1    3   0.960   1.100   1.010
+    1MOL     H2    4   1.190   0.920   1.060
+   2.00000   2.00000   2.20000
+"""
+
+
+@pytest.fixture
+def gromacs(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "chain.top").write_text(TOP)
+    (tmp_path / "chain.gro").write_text(GRO)
+    return {"top": str(tmp_path / "chain.top"), "coordinates": str(tmp_path / "chain.gro")}
+
+
+def test_gromacs_files_agree_with_openmm(gromacs: dict[str, str]) -> None:
+    for box in ({}, {"cutoff_nm": 0.9}):
+        system = build_system(**gromacs, solvent="vacuum", constraints="none", relax=False, **box)
+        energies, forces = openmm_energies_and_forces(system.openmm_system, system.positions.numpy())
+        cell = None if system.cell is None else system.cell[None]
+        energy, mine = ForceField(system.parameters).energy_and_forces(system.positions[None], cell)
+        assert float(energy) == pytest.approx(sum(energies.values()), rel=1e-9)
+        np.testing.assert_allclose(mine[0].numpy(), forces, rtol=1e-7, atol=1e-6)
+    assert system.cell is not None
+    assert system.cell.tolist() == pytest.approx([2.0, 2.0, 2.2])
+
+
+def test_a_box_of_water_is_built_and_relaxed() -> None:
+    system = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, ion_molar=1.0)
+    assert system.cell is not None
+    names = {residue.name for residue in system.openmm_topology.residues()}
+    assert {"HOH", "ALA", "NA", "CL"} <= names
+    field = ForceField(system.parameters)
+    energy = field.energy(system.positions[None], system.cell[None])
+    assert float(energy) < -20 * len(list(system.openmm_topology.residues()))  # kJ/mol; water binds by some 40
+    again = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, ion_molar=1.0, relax=False)
+    assert again.molecule == system.molecule
+    assert system.parameters.fingerprint == again.parameters.fingerprint
+
+
+def test_boxes_that_make_no_sense_are_named(gromacs: dict[str, str]) -> None:
+    def build(**settings: object) -> None:
+        build_system(**gromacs, **{"solvent": "vacuum", "relax": False, **settings})
+
+    with pytest.raises(MdgenError, match=r"cutoff of 1\.1 nm is more than half"):
+        build(cutoff_nm=1.1)
+    with pytest.raises(MdgenError, match="three positive edges"):
+        build(cutoff_nm=0.9, box_nm=[2.0, 2.0])
+    with pytest.raises(MdgenError, match="put around a sequence or pdb only"):
+        build(solvent="tip3p", cutoff_nm=0.9)
+    with pytest.raises(MdgenError, match="holds no coordinates"):
+        build_system(top=gromacs["top"], solvent="vacuum")
+
+
+def test_a_force_field_without_a_type_is_named(gromacs: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "chain.top").write_text(TOP.replace("H 1 1.008 0.0 A 0.25 0.12\n", ""))
+    with pytest.raises(MdgenError, match=r"chain\.top"):
+        build_system(**gromacs, solvent="vacuum")
+
+
+def test_overlapping_atoms_are_named(gromacs: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "chain.gro").write_text(GRO.replace("0.960   1.100   1.010", "1.000   1.000   1.001"))
+    with pytest.raises(MdgenError, match=r"atom 0 \(C1 of MOL1\) and atom 2 \(H1 of MOL1\) overlap"):
+        build_system(**gromacs, solvent="vacuum")
+
+
+def test_repair_needs_pdbfixer(tmp_path: Path) -> None:
+    pytest.importorskip("openmm")
+    try:
+        import pdbfixer  # noqa: F401
+    except ImportError:
+        path = tmp_path / "any.pdb"
+        path.write_text("END\n")
+        with pytest.raises(MdgenError, match=r"PDBFixer.*not installed"):
+            build_system(pdb=str(path), repair=True)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the systems in {SHARED} are not here")
+def test_psf_and_periodic_prmtop_are_read() -> None:
+    folder = SHARED / "waterbox"
+    system = build_system(
+        psf=str(folder / "structure.psf"),
+        coordinates=str(folder / "structure.pdb"),
+        charmm_files=[str(folder / "parameters.prm")],
+        solvent="vacuum",
+        cutoff_nm=0.8,
+        box_nm=[1.7, 1.7, 1.7],
+        relax=False,
+    )
+    assert system.parameters.cutoff is not None
+    assert len(system.parameters.constraint_length) == 3 * 97
+    folder = SHARED / "prod_alanine_dipeptide_amber"
+    files = {"prmtop": str(folder / "structure.prmtop"), "coordinates": str(folder / "structure.pdb")}
+    periodic = build_system(**files, solvent="vacuum", cutoff_nm=0.9, switch_nm=0.75, relax=False)
+    energy = ForceField(periodic.parameters).energy(periodic.positions[None], periodic.cell[None])
+    assert bool(torch.isfinite(energy).all())
+    with pytest.raises(MdgenError, match="more than half of the box"):
+        build_system(**files, solvent="vacuum", cutoff_nm=1.2, relax=False)
