@@ -125,8 +125,8 @@ class Observer:
         progress = Progress(label, total)
         parts: dict[str, list[np.ndarray]] = {}
         done = 0
-        for index in range(len(trajectories)):
-            for first, positions in _blocks(trajectories, index, stride):
+        for index, length in enumerate(trajectories.lengths):
+            for first, positions in _blocks(trajectories, index, length, stride):
                 for name, column in self._measure(positions, first, every).items():
                     parts.setdefault(name, []).append(column)
                 done += len(positions)
@@ -158,9 +158,8 @@ def _sparse(measure: Callable[[Tensor], Tensor], positions: Tensor, first: int, 
     return column
 
 
-def _blocks(trajectories: TrajectorySet, index: int, stride: int) -> Iterator[tuple[int, Tensor]]:
+def _blocks(trajectories: TrajectorySet, index: int, length: int, stride: int) -> Iterator[tuple[int, Tensor]]:
     """Blocks of one trajectory with the number, counted in strides, of their first frame."""
-    length = trajectories.lengths[index]
     frames = max(1, BLOCK_VALUES // (3 * trajectories.molecule.n_atoms))
     for start in range(0, length, frames * stride):
         block = np.asarray(trajectories.positions(index, start, min(start + frames * stride, length), stride))
@@ -169,8 +168,7 @@ def _blocks(trajectories: TrajectorySet, index: int, stride: int) -> Iterator[tu
         if not finite.all():
             bad = start + int((~finite).nonzero()[0]) * stride
             raise MdgenError(
-                f"frame {bad} of {trajectories.names[index]} holds coordinates that are not finite; "
-                "cut the trajectory before that frame"
+                f"frame {bad} of {trajectories.names[index]} holds coordinates that are not finite; cut the trajectory before that frame"
             )
         yield start // stride, positions
 
@@ -180,7 +178,7 @@ def sample_positions(trajectories: TrajectorySet, frames: int) -> Tensor:
     stride = max(1, sum(trajectories.lengths) // frames)
     parts = [
         block
-        for index in range(len(trajectories))
-        for _, block in _blocks(trajectories, index, min(stride, max(1, trajectories.lengths[index])))
+        for index, length in enumerate(trajectories.lengths)
+        for _, block in _blocks(trajectories, index, length, min(stride, max(1, length)))
     ]
     return torch.cat(parts)
