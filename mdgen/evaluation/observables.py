@@ -168,7 +168,8 @@ def _blocks(trajectories: TrajectorySet, index: int, length: int, stride: int) -
         if not finite.all():
             bad = start + int((~finite).nonzero()[0]) * stride
             raise MdgenError(
-                f"frame {bad} of {trajectories.names[index]} holds coordinates that are not finite; cut the trajectory before that frame"
+                f"frame {bad} of {trajectories.names[index]} holds coordinates that are not finite; "
+                "cut the trajectory before that frame"
             )
         yield start // stride, positions
 
