@@ -27,7 +27,7 @@ def run(config: dict[str, Any]) -> None:
     if output.suffix != ".json" or output.is_dir():
         raise MdgenError(f"output={output}: expected a file that ends in .json")
     use_threads(config["threads"])
-    settings = instantiate(config["suite"])
+    settings = instantiate(config["suite"], seed=int(config["seed"]))
     figures, rows = SUITES[type(settings)](settings)
     write_result(output, {"provenance": provenance(int(config["seed"])), **figures}, rows)
     logger.info("\n%s\n\nbenchmark     done in %s; %s", acceptance_table(rows), duration(figures["seconds"]), output)

@@ -1,19 +1,16 @@
 """`mdgen demo`: the whole chain, each step a run folder of its own, ending in a report."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mdgen.apps import evaluate, generate, simulate, train
-from mdgen.apps.instantiation import instantiate
+from mdgen.apps import evaluate, four_wells, generate, simulate
 from mdgen.apps.run_folder import open_run
+from mdgen.apps.side_by_side import run_side_by_side
 from mdgen.apps.threads import use_threads
 from mdgen.evaluation import write_report
 from mdgen.progress import duration
-from mdgen.results import Acceptance
-from mdgen.training.four_wells import run_four_wells
 
 logger = logging.getLogger("mdgen")
 
@@ -28,10 +25,20 @@ def run(config: dict[str, Any]) -> None:
             return
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
-        for part in ("encoder", "propagator", "decoder"):
-            train.run(config[f"train_{part}"])
+        run_side_by_side(
+            {
+                "encoder": ("train", config["train_encoder"]),
+                "four_wells": ("four_wells", config["four_wells"]),
+            }
+        )
+        run_side_by_side(
+            {
+                "propagator": ("train", config["train_propagator"]),
+                "decoder": ("train", config["train_decoder"]),
+            }
+        )
         generate.run(config["generate"])
-        rows = _four_wells(config)
+        rows = four_wells.acceptance_of(config["four_wells"]["output"])
         use_threads(config["threads"])
         result = evaluate.judged(config["evaluate"])
         result = replace(result, acceptance=(*result.acceptance, *rows))
@@ -61,14 +68,3 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         | {"portion": [0.0, 1.0]},
     }
     return filled
-
-
-def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
-    """The exact test of encoder and propagator, whose answer is known: what the other rows cannot show."""
-    path = Path(config["output"]) / "four_wells"
-    with open_run(path, "four_wells", config["four_wells"]) as folder:
-        if not folder.done:
-            figures, rows = run_four_wells(instantiate(config["four_wells"]), path)
-            folder.finish(figures, rows)
-    stored = json.loads((path / "metrics.json").read_text())["acceptance"]
-    return [Acceptance(**row) for row in stored]

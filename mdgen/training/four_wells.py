@@ -91,7 +91,14 @@ def run_four_wells(settings: FourWellsSettings, folder: Path | None = None) -> t
         **propagator_figures,
         "seconds": time.monotonic() - begin,
     }
-    return figures, encoder_rows + propagator_rows
+    rows = [*encoder_rows, *propagator_rows]
+    return figures, [_verdict("four_well_srv", encoder_rows), _verdict("four_well_mdn", propagator_rows), *rows]
+
+
+def _verdict(name: str, rows: list[Acceptance]) -> Acceptance:
+    """All rows of a part in one: the share of them that hold."""
+    share = sum(row.holds for row in rows) / len(rows)
+    return Acceptance.judged(name, Estimate(share), f"all {len(rows)} rows of this part hold", share == 1)
 
 
 def _train_encoder(

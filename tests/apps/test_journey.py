@@ -27,10 +27,10 @@ SMALL = [
     "generate.n_trajectories=8",
     "generate.length_ns=0.1",
     "evaluate.metrics.settings.resamples=20",
-    "four_wells.n_steps=100000",
-    "four_wells.propagator_steps=50",
-    "four_wells.encoder_steps=50",
-    "four_wells.n_repeats=3",
+    "four_wells.suite.n_steps=100000",
+    "four_wells.suite.propagator_steps=50",
+    "four_wells.suite.encoder_steps=50",
+    "four_wells.suite.n_repeats=3",
 ]
 
 
