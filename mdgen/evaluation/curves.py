@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mdgen.evaluation.coordinate_metrics import inner_range, range_counts
 from mdgen.evaluation.correlation_metrics import CorrelationMetrics
-from mdgen.evaluation.distributions import angle_bins, histograms, linear_bins
+from mdgen.evaluation.distributions import angle_bins, linear_bins
 from mdgen.evaluation.free_energy import free_energy
 from mdgen.evaluation.intervals import bootstrap_weights
 from mdgen.evaluation.kinetic_metrics import KineticMetrics
@@ -64,12 +65,10 @@ def _coordinate_curves(rows: Mapping[str, Observables], settings: Settings) -> d
     found: dict[str, np.ndarray] = {}
     if "psi" in reference:
         bins, values = settings.free_energy_bins, reference["psi"][:, 0]
-        low, high = float(values.min()), float(values.max())
+        low, high = inner_range(values)
         found["psi_1_axis"] = (np.arange(bins) + 0.5) * (high - low) / bins + low
         for name, row in rows.items():
-            counts = histograms(
-                linear_bins(row["psi"][:, 0], low, high, bins), row.units, bins, int(row.units.max()) + 1
-            )
+            counts = range_counts(row["psi"][:, 0], row.units, low, high, bins)
             weights = bootstrap_weights(len(counts), settings.resamples, np.random.default_rng(settings.seed))
             energy = free_energy(counts.sum(0))
             energy = _aligned(energy, found.get("psi_1_kT/reference", energy))
