@@ -1,5 +1,6 @@
 """What drives a simulation: something that holds many replicas and moves them on, whatever it is made of."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
+from mdgen.interfaces import Potential, State
 from mdgen.md.integrators import Langevin
 from mdgen.md.kernel_engine import KernelEngine
 from mdgen.md.kernels.replica_kernel import MOST_ATOMS
@@ -88,6 +89,7 @@ def make_engine(
     device: str = "cpu",
     openmm_system: openmm.System | None = None,
     pressure_bar: float | None = None,
+    extra: Sequence[Potential] = (),
 ) -> Engine:
     """The engine for a molecule.
 
@@ -103,6 +105,7 @@ def make_engine(
         device: of the torch engine and of OpenMM.
         openmm_system: the force field as OpenMM holds it, for `openmm`.
         pressure_bar: for `openmm`: of its barostat; None for constant volume.
+        extra: potentials to add, for `torch`.
 
     Raises:
         MdgenError: if an engine is asked for that does not have a part of the force field, or is not known.
@@ -123,14 +126,16 @@ def make_engine(
         raise MdgenError(
             f"pressure_bar is {pressure_bar}, but engine={kind} runs at constant volume; use engine=openmm"
         )
-    beyond = beyond_kernel(parameters)
+    if extra and kind in ("kernel", "openmm"):
+        raise MdgenError(f"engine={kind} cannot add potentials; use engine=torch")
+    beyond = "room for added potentials" if extra else beyond_kernel(parameters)
     if kind == "auto":
         kind = "kernel" if device == "cpu" and beyond is None else "torch"
     if kind == "kernel":
         if beyond is not None:
             raise MdgenError(f"engine=kernel does not have {beyond}; use engine=torch, or auto to let mdgen choose")
         return KernelEngine(parameters, integrator, n_replicas, generator, precision, threads)
-    return TorchEngine(parameters, integrator, n_replicas, generator, precision, device)
+    return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra)
 
 
 def beyond_kernel(parameters: ForceFieldParameters) -> str | None:

@@ -51,6 +51,7 @@ class MolecularSystem:
         openmm_system: the same force field as OpenMM holds it, for comparison or for running there.
         openmm_topology: the topology as OpenMM holds it.
         cell: edges of the periodic box in nm; None without one.
+        potentials: what adds to the force field, such as repulsion between beads; for the torch engine.
     """
 
     parameters: ForceFieldParameters
@@ -59,6 +60,7 @@ class MolecularSystem:
     openmm_system: openmm.System
     openmm_topology: openmm.app.Topology
     cell: Float[Tensor, "3"] | None = None
+    potentials: tuple[Potential, ...] = ()
 
 
 def build_system(

@@ -1,0 +1,44 @@
+"""Any `torch.nn.Module` as a `Potential`: a network, a prior, an expression of one's own."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+
+
+class ModulePotential:
+    """Calls a module on positions and takes what it returns as energies.
+
+    The module gets positions (replica, atom, 3) and returns energies (replica,) or (replica, 1), or a tuple that begins
+    with them; forces follow by differentiation. A module of other units is converted at the door.
+
+    Args:
+        module: what computes the energy.
+        length_nm: the module's unit of length in nm; 0.1 for angstrom.
+        energy_kJ_per_mol: its unit of energy in kJ/mol; 4.184 for kcal/mol.
+    """
+
+    def __init__(self, module: torch.nn.Module, length_nm: float = 1.0, energy_kJ_per_mol: float = 1.0) -> None:
+        for name, value in (("length_nm", length_nm), ("energy_kJ_per_mol", energy_kJ_per_mol)):
+            if not 0 < value < float("inf"):
+                raise MdgenError(f"{name} is {value}, but must be a positive number: the module's unit in ours")
+        self.module, self.length_nm, self.energy_kJ_per_mol = module, length_nm, energy_kJ_per_mol
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """Energy in kJ/mol; a cell plays no part.
+
+        Raises:
+            MdgenError: if the module returns anything else than one energy a replica.
+        """
+        found = self.module(positions / self.length_nm)
+        found = found[0] if isinstance(found, tuple) else found
+        if not isinstance(found, Tensor) or tuple(found.shape) not in ((len(positions),), (len(positions), 1)):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise MdgenError(
+                f"the external potential {type(self.module).__name__} returned {shape} for {len(positions)} replicas, "
+                f"but must return their energies, ({len(positions)},); sum over atoms inside it"
+            )
+        return self.energy_kJ_per_mol * found.reshape(-1)
