@@ -15,6 +15,7 @@ from mdgen.md.integrators import Langevin
 from mdgen.md.kernel_engine import KernelEngine
 from mdgen.md.kernels.replica_kernel import MOST_ATOMS
 from mdgen.md.openmm_engine import OpenMMEngine
+from mdgen.md.overdamped import OverdampedLangevin
 from mdgen.md.parameters import ForceFieldParameters
 from mdgen.md.torch_engine import TorchEngine
 
@@ -80,7 +81,7 @@ class Engine(Protocol):
 
 def make_engine(
     parameters: ForceFieldParameters,
-    integrator: Langevin,
+    integrator: Langevin | OverdampedLangevin,
     n_replicas: int,
     generator: torch.Generator,
     kind: Literal["auto", "kernel", "torch", "openmm"] = "auto",
@@ -110,32 +111,44 @@ def make_engine(
     Raises:
         MdgenError: if an engine is asked for that does not have a part of the force field, or is not known.
     """
+    chosen = _chosen(kind, parameters, integrator, device, openmm_system, pressure_bar, extra)
+    if chosen == "torch" or isinstance(integrator, OverdampedLangevin):
+        return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra)
+    if chosen == "kernel":
+        return KernelEngine(parameters, integrator, n_replicas, generator, precision, threads)
+    assert openmm_system is not None
+    return OpenMMEngine(openmm_system, integrator, n_replicas, generator, precision, threads, device, pressure_bar)
+
+
+def _chosen(
+    kind: str,
+    parameters: ForceFieldParameters,
+    integrator: Langevin | OverdampedLangevin,
+    device: str,
+    openmm_system: openmm.System | None,
+    pressure_bar: float | None,
+    extra: Sequence[Potential],
+) -> str:
+    """The engine that `auto` comes to; one that is asked for by name must have all that is needed."""
     if kind not in _KINDS:
         raise MdgenError(f"engine is {kind!r}, but must be one of {', '.join(_KINDS)}")
-    if (
-        kind == "auto"
-        and openmm_system is not None
-        and (pressure_bar is not None or (parameters.cutoff is not None and parameters.cutoff.ewald))
-    ):
-        kind = "openmm"
-    if kind == "openmm":
-        if openmm_system is None:
-            raise MdgenError("engine=openmm needs the system as OpenMM holds it, but this one came without")
-        return OpenMMEngine(openmm_system, integrator, n_replicas, generator, precision, threads, device, pressure_bar)
-    if pressure_bar is not None:
+    ewald = parameters.cutoff is not None and parameters.cutoff.ewald
+    overdamped = isinstance(integrator, OverdampedLangevin)
+    beyond = "added potentials" if extra else "overdamped Langevin dynamics" if overdamped else None
+    beyond_the_kernel = beyond or beyond_kernel(parameters)
+    if kind == "auto":
+        on_kernel = device == "cpu" and beyond_the_kernel is None
+        kind = "openmm" if ewald or pressure_bar is not None else "kernel" if on_kernel else "torch"
+    if kind == "openmm" and openmm_system is None:
+        raise MdgenError("engine=openmm needs the system as OpenMM holds it, but this one came without")
+    if kind != "openmm" and pressure_bar is not None:
         raise MdgenError(
             f"pressure_bar is {pressure_bar}, but engine={kind} runs at constant volume; use engine=openmm"
         )
-    if extra and kind in ("kernel", "openmm"):
-        raise MdgenError(f"engine={kind} cannot add potentials; use engine=torch")
-    beyond = "room for added potentials" if extra else beyond_kernel(parameters)
-    if kind == "auto":
-        kind = "kernel" if device == "cpu" and beyond is None else "torch"
-    if kind == "kernel":
-        if beyond is not None:
-            raise MdgenError(f"engine=kernel does not have {beyond}; use engine=torch, or auto to let mdgen choose")
-        return KernelEngine(parameters, integrator, n_replicas, generator, precision, threads)
-    return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra)
+    missing = {"kernel": beyond_the_kernel, "openmm": beyond}.get(kind)
+    if missing is not None:
+        raise MdgenError(f"engine={kind} does not have {missing}; use engine=torch, or auto to let mdgen choose")
+    return kind
 
 
 def beyond_kernel(parameters: ForceFieldParameters) -> str | None:

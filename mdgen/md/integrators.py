@@ -35,7 +35,7 @@ class VelocityVerlet:
     constraints: DistanceConstraints | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("timestep_fs", self.timestep_fs)
+        require_positive("timestep_fs", self.timestep_fs)
 
     @property
     def timestep_ps(self) -> float:
@@ -81,10 +81,10 @@ class Langevin:
     constraints: DistanceConstraints | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("timestep_fs", self.timestep_fs)
+        require_positive("timestep_fs", self.timestep_fs)
         for temperature in [self.temperature_K] if isinstance(self.temperature_K, int | float) else self.temperature_K:
-            _require_not_negative("temperature_K", temperature)
-        _require_not_negative("friction_per_ps", self.friction_per_ps)
+            require_not_negative("temperature_K", temperature)
+        require_not_negative("friction_per_ps", self.friction_per_ps)
 
     @property
     def timestep_ps(self) -> float:
@@ -94,8 +94,7 @@ class Langevin:
     @property
     def temperatures(self) -> float | list[float]:
         """The temperature in K of all replicas, or a list of one each."""
-        given = self.temperature_K
-        return float(given) if isinstance(given, int | float) else [float(value) for value in given]
+        return temperatures_of(self.temperature_K)
 
     @property
     def settings(self) -> dict[str, str | float | list[float]]:
@@ -128,11 +127,19 @@ class Langevin:
         return replace(state, positions=positions, velocities=velocities, step=state.step + 1)
 
 
-def _require_positive(name: str, value: float) -> None:
+def temperatures_of(temperature_K: float | Sequence[float]) -> float | list[float]:
+    """One temperature in K, or a list of one a replica."""
+    given = temperature_K
+    return float(given) if isinstance(given, int | float) else [float(value) for value in given]
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise unless a setting is a positive number."""
     if not 0 < value < float("inf"):
         raise MdgenError(f"{name} is {value}, but must be a positive number")
 
 
-def _require_not_negative(name: str, value: float) -> None:
+def require_not_negative(name: str, value: float) -> None:
+    """Raise unless a setting is zero or a positive number."""
     if not 0 <= value < float("inf"):
         raise MdgenError(f"{name} is {value}, but must be zero or a positive number")

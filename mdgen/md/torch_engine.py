@@ -15,6 +15,7 @@ from mdgen.md.constraints import distance_constraints
 from mdgen.md.force_field import ForceField
 from mdgen.md.forces import SumOfPotentials
 from mdgen.md.integrators import Langevin
+from mdgen.md.overdamped import OverdampedLangevin
 from mdgen.md.parameters import ForceFieldParameters
 
 _DTYPES = {"single": torch.float32, "double": torch.float64}
@@ -22,7 +23,7 @@ _RECENTRE_EVERY = 1000
 
 
 class TorchEngine:
-    """Langevin dynamics by `integrators.Langevin`; an `engine.Engine`.
+    """Langevin dynamics by `integrators.Langevin` or `overdamped.OverdampedLangevin`; an `engine.Engine`.
 
     Without extra potentials a molecule's centre is put back to the origin every thousand steps, since precision would
     fade as it diffuses away.
@@ -40,7 +41,7 @@ class TorchEngine:
     def __init__(
         self,
         parameters: ForceFieldParameters,
-        integrator: Langevin,
+        integrator: Langevin | OverdampedLangevin,
         n_replicas: int,
         generator: torch.Generator,
         precision: Literal["single", "double"] = "double",

@@ -158,7 +158,7 @@ def test_any_module_is_a_potential(file: Path, molecule: Molecule, positions: to
     parameters = load_yaml_force_field(file, molecule, TYPES).parameters
     engine = make_engine(parameters, Langevin(1.0, 300.0), 2, torch.Generator().manual_seed(0), extra=[spring])
     assert engine.settings["engine"] == "torch"
-    with pytest.raises(MdgenError, match="cannot add potentials"):
+    with pytest.raises(MdgenError, match="does not have added potentials"):
         make_engine(parameters, Langevin(1.0, 300.0), 2, torch.Generator(), kind="kernel", extra=[spring])
 
 
