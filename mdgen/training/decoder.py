@@ -36,6 +36,8 @@ class DecoderSettings:
         critic_steps: critic steps to one of the generator.
         batch_frames: frames a step.
         average_decay: of the moving average of the weights.
+        balance: 0 draws frames as they come; 1 draws rare latents as often as common ones. What is learnt, the
+            distribution of structures at a latent, is the same; how well it is learnt where data are few is not.
         consistency_weight: weight of how far encoded structures are from their latents; 0 leaves it out.
         max_frames: at most this many frames, evenly spaced, are held in memory.
         seed: of weights, order and noise.
@@ -46,7 +48,8 @@ class DecoderSettings:
     critic_steps: int = 4
     batch_frames: int = 256
     average_decay: float = 0.999
-    consistency_weight: float = 0.3
+    balance: float = 0.5
+    consistency_weight: float = 3.0
     max_frames: int = 200_000
     seed: int = 0
 
@@ -56,21 +59,39 @@ class RandomFrames:
 
     Args:
         frames: all of them.
+        weights: how often each is drawn, relative to the others.
         size: frames a batch.
         n_batches: batches an epoch.
         generator: of the draw.
     """
 
-    def __init__(self, frames: DecoderBatch, size: int, n_batches: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        frames: DecoderBatch,
+        weights: Float[Tensor, "frame"],
+        size: int,
+        n_batches: int,
+        generator: torch.Generator,
+    ) -> None:
         self.frames, self.size, self.n_batches, self.generator = frames, size, n_batches, generator
+        self._cumulative = (weights.double() / weights.double().sum()).cumsum(0)
 
     def __len__(self) -> int:
         return self.n_batches
 
     def __iter__(self) -> Iterator[DecoderBatch]:
         for _ in range(self.n_batches):
-            rows = torch.randint(len(self.frames.values), (self.size,), generator=self.generator)
+            points = torch.rand(self.size, generator=self.generator, dtype=torch.float64)
+            rows = torch.searchsorted(self._cumulative, points).clamp(max=len(self._cumulative) - 1)
             yield DecoderBatch(self.frames.values[rows], self.frames.latents[rows])
+
+
+def rarity(latents: Float[Tensor, "frame channel"], n_bins: int = 40) -> Float[Tensor, "frame"]:
+    """One over how many frames share a frame's bin, in the channel in which it is rarest."""
+    low, high = latents.min(0).values, latents.max(0).values
+    bins = ((latents - low) / (high - low).clamp(min=1e-12) * n_bins).long().clamp(max=n_bins - 1)
+    counts = [torch.bincount(channel, minlength=n_bins)[channel] for channel in bins.T]
+    return 1.0 / torch.stack(counts).amin(0)
 
 
 def train_decoder(
@@ -143,7 +164,8 @@ def _play(
         encoder,
         settings.consistency_weight,
     )
-    batches = RandomFrames(frames, size, steps_an_epoch, generator)
+    weights = rarity(frames.latents) ** settings.balance
+    batches = RandomFrames(frames, weights, size, steps_an_epoch, generator)
     history = fit("decoder", module, batches, None, FitSettings(n_epochs), folder, run_logger)
     return module, history
 

@@ -164,25 +164,26 @@ def test_consistency_falls_under_descent():
     assert deviations[-1] < 0.7 * deviations[0]
 
 
-def test_rejection_brings_packing_to_that_of_the_data():
+def test_rejection_brings_near_pairs_to_their_share_in_the_data():
     decoder = decoder_for(InternalRepresentation.fitted(MOLECULE, POSITIONS))
-    latents = torch.zeros(len(POSITIONS), 2)
-    # Torsions that are independent of each other clash more often than those of a data set without its tightest frames.
-    contacts = decoder.contacts
-    contacts.fit(POSITIONS, POSITIONS)
-    loose = POSITIONS[contacts.tightness(POSITIONS) > contacts.tightness(POSITIONS).quantile(0.15)]
-    decoder.fit_rejection(loose, latents[: len(loose)], seeded())
-    latent = torch.zeros(20, 100, 1, 2)
-    tight = contacts.edges[4]
+    index = {(a.residue.name, a.name): a.index for a in MOLECULE.topology.atoms}
+    pair = torch.tensor([[index["ACE", "O"], index["ALA", "O"]]])
+    # Data without most of the frames that have this pair near: the decoder makes them, and should not.
+    distance = bond_lengths(POSITIONS, pair)[:, 0]
+    near = distance < distance.quantile(0.3)
+    near[near.nonzero()[:6, 0]] = False
+    data = POSITIONS[~near]
+    decoder.fit_rejection(data.repeat(5, 1, 1), torch.zeros(5 * len(data), 2), seeded())
+    limit = decoder.contacts.edges[:, -1][(decoder.contacts._pairs == pair).all(1)]
     shares = []
     for redraws in (0, 20):
         decoder.redraws = redraws
-        decoded = decoder.decode(latent, Context(), seeded(1)).flatten(0, 1)
-        shares.append((contacts.tightness(decoded) < tight).float().mean())
-    expected = (contacts.tightness(loose) < tight).float().mean()
+        decoded = decoder.decode(torch.zeros(20, 100, 1, 2), Context(), seeded(1)).flatten(0, 1)
+        shares.append(float((bond_lengths(decoded, pair)[:, 0] < limit).float().mean()))
+    expected = float((bond_lengths(data, pair)[:, 0] < limit).float().mean())
     assert decoder.rejected_share > 0.02
-    assert shares[0] > 2 * expected
-    assert abs(shares[1] - expected) < 0.4 * (shares[0] - expected)
+    assert shares[0] > 3 * expected
+    assert shares[1] < expected + 0.2 * (shares[0] - expected)
 
 
 def test_contacts_of_data_against_itself_reject_nothing():

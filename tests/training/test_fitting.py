@@ -59,7 +59,7 @@ def adversarial_training():
     batch = DecoderBatch(model.representation.represent(positions), torch.randn(200, 2, generator=generator))
     model.fit_scale(batch.latents)
     module = AdversarialTraining(model, ADAM, {"noise": generator}, critic_steps=2, n_steps=30)
-    return module, RandomFrames(batch, 24, 5, generator), None
+    return module, RandomFrames(batch, torch.ones(200), 24, 5, generator), None
 
 
 def state(module):

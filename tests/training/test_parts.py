@@ -7,6 +7,7 @@ import torch
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
+from mdgen.models.batches import DecoderBatch
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.internal import InternalRepresentation
 from mdgen.models.decoders.nearest_frame import NearestFrame
@@ -15,7 +16,7 @@ from mdgen.models.encoders.tica import TICA
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
-from mdgen.training.decoder import DecoderSettings, train_decoder
+from mdgen.training.decoder import DecoderSettings, RandomFrames, rarity, train_decoder
 from mdgen.training.encoder import EncoderSettings, train_encoder
 from mdgen.training.latents import encode_trajectories
 from mdgen.training.propagator import PropagatorSettings, train_propagator
@@ -112,3 +113,10 @@ def test_mistakes_are_named(trajectories, encoder, latents):
     broken[1][3] = torch.nan
     with pytest.raises(MdgenError, match="not finite"):
         train_propagator(broken, 0.5, encoder.latent, MDN, PropagatorSettings())
+
+
+def test_full_balance_draws_rare_latents_as_often_as_common_ones():
+    latents = torch.cat([torch.zeros(990, 1), torch.ones(10, 1)])
+    batches = RandomFrames(DecoderBatch(latents, latents), rarity(latents), 5000, 1, torch.Generator().manual_seed(0))
+    (batch,) = batches
+    assert float(batch.latents.mean()) == pytest.approx(0.5, abs=0.03)

@@ -1,4 +1,4 @@
-"""How tightly atoms are packed in decoded structures, held against the data by drawing some of them again."""
+"""How near atoms come to one another in decoded structures, held to the data by drawing some of them again."""
 
 from itertools import combinations
 
@@ -12,28 +12,23 @@ from mdgen.molecule.topology import Molecule
 BLOCK = 2048
 """Frames whose distances are in memory at a time."""
 
-CONTACT_SHARE = 1e-3
-"""Share of the training frames in which a pair is nearer than its contact distance."""
-
-LEVELS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Shares of the training frames that are packed tighter than each edge."""
+LEVELS = (0.0, 0.0003, 0.001, 0.003, 0.01)
+"""Shares of the training frames in which a pair is nearer than each of its edges."""
 
 
 class Contacts(nn.Module):
-    """Rejection of structures that are packed tighter than the data are, as often as it takes to match the data.
+    """Rejection of structures in which two atoms are near more often than they are in the data.
 
-    Repulsion makes a sharp edge in the distribution of structures, which a continuous network rounds off: clashes
-    come out too often. The tightness of a frame is the least of `d_ij - contact_ij` over pairs of heavy atoms more
-    than three bonds apart, `contact_ij` being the distance below which the pair is in one of a thousand frames of
-    the data. A structure of tightness s is accepted with probability `min(1, p_data(s) / p_decoded(s))`. This is
-    rejection sampling by a density ratio, as in Azadi et al., arXiv:1810.06758 (2018), with a ratio of one number
-    that is simply counted.
+    Repulsion makes a sharp edge in the distribution of structures, which a continuous network rounds off: clashes come
+    out too often. For every pair of heavy atoms more than three bonds apart, the ratio of how often data and decoded
+    structures have it at a short distance is counted; a structure is accepted with the least such ratio of its pairs,
+    at most 1. This is rejection sampling by a density ratio, as in Azadi et al., arXiv:1810.06758 (2018), with ratios
+    that are counted instead of learnt.
 
     Args:
         molecule: whose atoms are looked at.
     """
 
-    contact: Tensor
     edges: Tensor
     acceptance: Tensor
     _pairs: Tensor
@@ -42,46 +37,44 @@ class Contacts(nn.Module):
         super().__init__()
         pairs = _heavy_pairs(molecule)
         self.register_buffer("_pairs", pairs, persistent=False)
-        self.register_buffer("contact", torch.zeros(len(pairs)))
-        self.register_buffer("edges", torch.zeros(len(LEVELS)))
-        self.register_buffer("acceptance", torch.ones(len(LEVELS) + 1))
+        self.register_buffer("edges", torch.zeros(len(pairs), len(LEVELS)))
+        self.register_buffer("acceptance", torch.ones(len(pairs), len(LEVELS) + 1))
 
     @torch.no_grad()
     def fit(self, data: Float[Tensor, "frame atom 3"], decoded: Float[Tensor, "decoded_frame atom 3"]) -> None:
-        """Count how much oftener tight structures are decoded than they occur.
+        """Count how much oftener atoms are near in decoded structures than in the data.
 
         Args:
             data: training frames.
             decoded: structures decoded without rejection from latents of the same distribution.
         """
-        if not len(self._pairs):
-            return
-        rank = max(1, round(CONTACT_SHARE * len(data)))
-        for first in range(0, len(self._pairs), 64):
-            distances = torch.cat([bond_lengths(b, self._pairs[first : first + 64]) for b in data.split(BLOCK)])
-            self.contact[first : first + 64] = distances.kthvalue(rank, dim=0).values
-        tightness = self.tightness(data)
-        ordered = tightness.sort().values
-        self.edges.copy_(ordered[(torch.tensor(LEVELS) * (len(ordered) - 1)).round().long()])
-        shares = [
-            torch.bincount(torch.bucketize(values, self.edges), minlength=len(LEVELS) + 1) / len(values)
-            for values in (tightness, self.tightness(decoded))
-        ]
-        ratio = shares[0] / shares[1].clamp(min=1e-12)
-        # Where decoded structures are too few, or looser than all data, nothing is gained by rejecting.
-        self.acceptance.copy_(ratio.clamp(max=1.0))
-        self.acceptance[-2:] = 1.0
-
-    def tightness(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame"]:
-        """Least distance in nm of two heavy atoms of each frame, beyond the contact distance of these two."""
-        if not len(self._pairs):
-            return torch.zeros(len(positions), device=positions.device)
-        return torch.cat([(bond_lengths(b, self._pairs) - self.contact).amin(-1) for b in positions.split(BLOCK)])
+        ranks = (torch.tensor(LEVELS) * (len(data) - 1)).round().long()
+        for row, pair in enumerate(self._pairs):
+            near, drawn = (
+                torch.cat([bond_lengths(block, pair[None])[:, 0] for block in structures.split(BLOCK)])
+                for structures in (data, decoded)
+            )
+            self.edges[row] = near.sort().values[ranks]
+            bins = [torch.bucketize(distances, self.edges[row]) for distances in (near, drawn)]
+            shares = [torch.bincount(places, minlength=len(LEVELS) + 1) / len(places) for places in bins]
+            self.acceptance[row] = (shares[0] / shares[1].clamp(min=1e-12)).clamp(max=1.0)
+            self.acceptance[row, -1] = 1.0  # not near
 
     def rejected(self, positions: Float[Tensor, "frame atom 3"], generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Which structures are to be drawn again; one random number each decides."""
-        accepted = self.acceptance[torch.bucketize(self.tightness(positions), self.edges)]
-        return torch.rand(len(positions), generator=generator, device=positions.device) >= accepted
+        point = torch.rand(len(positions), generator=generator, device=positions.device)
+        if not len(self._pairs):
+            return torch.zeros(len(positions), dtype=torch.bool, device=positions.device)
+        return torch.cat(
+            [
+                chance >= self._accepted(block)
+                for block, chance in zip(positions.split(BLOCK), point.split(BLOCK), strict=True)
+            ]
+        )
+
+    def _accepted(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame"]:
+        distances = bond_lengths(positions, self._pairs).T.contiguous()
+        return self.acceptance.gather(1, torch.searchsorted(self.edges, distances)).amin(0)
 
 
 def _heavy_pairs(molecule: Molecule) -> Int[Tensor, "pair 2"]:

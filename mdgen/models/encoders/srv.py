@@ -30,6 +30,8 @@ class SRV(nn.Module):
         hidden: widths of the hidden layers (tanh).
         batch_norm: whether the hidden layers are normalised over the batch.
         relative_jitter: added to the diagonal of the covariance, relative to its mean.
+        extra_outputs: outputs beyond `n_modes` that are trained along and then left out. With as many outputs as modes
+            the descent settles easily where one of them is noise, and a slow mode of a rare state is missed.
     """
 
     feature_mean: Tensor
@@ -46,6 +48,7 @@ class SRV(nn.Module):
         hidden: Sequence[int] = (100, 100),
         batch_norm: bool = False,
         relative_jitter: float = 1e-6,
+        extra_outputs: int = 0,
     ) -> None:
         super().__init__()
         if lag_ps <= 0:
@@ -58,14 +61,16 @@ class SRV(nn.Module):
             "hidden": [int(width) for width in hidden],
             "batch_norm": bool(batch_norm),
             "relative_jitter": float(relative_jitter),
+            "extra_outputs": int(extra_outputs),
         }
+        n_outputs = n_modes + int(extra_outputs)
         self.lag_ps, self.n_modes, self.relative_jitter = float(lag_ps), n_modes, relative_jitter
         self.features = nn.Identity() if isinstance(features, int) else features
-        self.network = perceptron(n_features, hidden, n_modes, "tanh", batch_norm)
+        self.network = perceptron(n_features, hidden, n_outputs, "tanh", batch_norm)
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
-        self.register_buffer("output_mean", torch.zeros(n_modes))
-        self.register_buffer("projection", torch.eye(n_modes))
+        self.register_buffer("output_mean", torch.zeros(n_outputs))
+        self.register_buffer("projection", torch.eye(n_outputs, n_modes))
         self.register_buffer("mode_eigenvalues", torch.full((n_modes,), float("nan"), dtype=torch.float64))
 
     @property

@@ -19,6 +19,7 @@ from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.propagators.first_frame import first_frame
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
+from mdgen.models.propagators.stretch import Stretch
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn anew before it is taken as it is."""
@@ -57,6 +58,8 @@ class MDN(nn.Module):
         reversible: whether every pair is learnt in both directions.
         reject_outside: whether a sample outside the range of the data is drawn anew.
         n_starts: how many frames of the data are kept to start trajectories from.
+        stretch: whether crowded regions of each channel get more room (`Stretch`); worth it where rare states lie far
+            from narrow peaks, as in slow modes of molecules.
     """
 
     offset: Tensor
@@ -73,6 +76,7 @@ class MDN(nn.Module):
         reversible: bool = True,
         reject_outside: bool = True,
         n_starts: int = 512,
+        stretch: bool = False,
     ) -> None:
         super().__init__()
         if latent.tokens != 1:
@@ -93,6 +97,7 @@ class MDN(nn.Module):
             "reversible": bool(reversible),
             "reject_outside": bool(reject_outside),
             "n_starts": int(n_starts),
+            "stretch": bool(stretch),
         }
         self.latent = latent
         self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
@@ -105,6 +110,7 @@ class MDN(nn.Module):
         self.register_buffer("offset", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
+        self.stretch = Stretch(channels) if stretch else None
         self.outside_share = float("nan")
         self._spread_means()
 
@@ -136,8 +142,26 @@ class MDN(nn.Module):
             raise MdgenError(f"channel {int((high <= low).nonzero()[0])} of the latent does not vary over the data")
         self.scale.copy_((high - low) / (1 - 2 * self.padding))
         self.offset.copy_(low - self.padding * self.scale)
+        if self.stretch is not None:
+            self.stretch.fit(self._unpadded((latents - self.offset) / self.scale))
         chosen = torch.randint(len(latents), (len(self.starts),), generator=generator, device=generator.device)
         self.starts.copy_(latents[chosen.to(latents.device)].unsqueeze(1))
+
+    def scaled(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Latents as the network sees them: within [0, 1], stretched where the settings say so."""
+        linear = (latents - self.offset) / self.scale
+        return linear if self.stretch is None else self._padded(self.stretch(self._unpadded(linear)))
+
+    def unscaled(self, scaled: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Latents from what the network sees."""
+        linear = scaled if self.stretch is None else self._padded(self.stretch.inverse(self._unpadded(scaled)))
+        return linear * self.scale + self.offset
+
+    def _unpadded(self, linear: Tensor) -> Tensor:
+        return (linear - self.padding) / (1 - 2 * self.padding)
+
+    def _padded(self, unpadded: Tensor) -> Tensor:
+        return self.padding + (1 - 2 * self.padding) * unpadded
 
     def mixture(self, scaled: Float[Tensor, "batch channel"]) -> Mixture:
         """The Gaussians of the next scaled latent, given this one."""
@@ -153,7 +177,7 @@ class MDN(nn.Module):
         """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
         if self.reversible:
             batch = batch.both_directions()
-        scaled = (batch.frames - self.offset) / self.scale
+        scaled = self.scaled(batch.frames)
         mixture = self.mixture(scaled)
         if len(batch.now) != len(scaled) or not torch.equal(batch.now, torch.arange(len(scaled)).to(batch.now)):
             mixture = mixture.rows(batch.now)
@@ -164,22 +188,24 @@ class MDN(nn.Module):
         self, next: Float[Tensor, "batch token channel"], now: Float[Tensor, "batch token channel"]
     ) -> Float[Tensor, "batch"]:
         """Log of the transition density, in the units of the latent itself."""
-        scaled_now, scaled_next = ((part[:, 0] - self.offset) / self.scale for part in (now, next))
-        return _log_density(self.mixture(scaled_now), scaled_next) - self.scale.log().sum()
+        density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0])) - self.scale.log().sum()
+        if self.stretch is None:
+            return density
+        return density + self.stretch.log_slope(self._unpadded((next[:, 0] - self.offset) / self.scale)).sum(-1)
 
     @torch.no_grad()
     def step(
         self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
     ) -> Float[Tensor, "batch token channel"]:
         """One lag on, one sample a walker."""
-        mixture = self.mixture((now[:, 0] - self.offset) / self.scale)
+        mixture = self.mixture(self.scaled(now[:, 0]))
         scaled = _draw(mixture, generator)
         for _ in range(MAX_REDRAWS if self.reject_outside else 0):
             outside = self.leaves_support(scaled)
             if not bool(outside.any()):
                 break
             scaled[outside] = _draw(mixture.rows(outside), generator)
-        return (scaled * self.scale + self.offset)[:, None]
+        return self.unscaled(scaled)[:, None]
 
     def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
         """Whether a scaled latent lies outside the range of the training data in any channel."""
@@ -196,12 +222,12 @@ class MDN(nn.Module):
         start, n_frames = first_frame(condition, self.latent)
         if start.device.type != "cpu":
             return self._sample_on_device(start, n_frames, generator)
-        scaled = ((start[:, 0] - self.offset) / self.scale).numpy().astype(np.float32)
+        scaled = self.scaled(start[:, 0]).numpy().astype(np.float32)
         seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
         limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
         values, left = rollout(self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits)
         self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
-        trajectory = torch.from_numpy(values) * self.scale + self.offset
+        trajectory = self.unscaled(torch.from_numpy(values))
         trajectory[:, 0] = start[:, 0]  # exactly what was given, not what scaling there and back makes of it
         return trajectory.unsqueeze(2)
 
@@ -210,7 +236,7 @@ class MDN(nn.Module):
         left = torch.zeros((), device=start.device)
         for _ in range(n_frames - 1):
             frames.append(self.step(frames[-1], generator))
-            left += self.leaves_support((frames[-1][:, 0] - self.offset) / self.scale).sum()
+            left += self.leaves_support(self.scaled(frames[-1][:, 0])).sum()
         self.outside_share = float(left) / max(1, len(start) * (n_frames - 1))
         return torch.stack(frames, 1)
 
@@ -242,9 +268,9 @@ class MDN(nn.Module):
         n_bins = len(bin_edges) - 1
         inner = (torch.arange(points_per_bin) + 0.5) / points_per_bin
         points = (bin_edges[:-1, None] + inner * bin_edges.diff()[:, None]).reshape(-1, 1)
-        mixture = self.mixture(((points - self.offset) / self.scale).float())
+        mixture = self.mixture(self.scaled(points).float())
         log_weights, means, widths = (part.double() for part in (mixture[0], mixture.means[0], mixture.widths[0]))
-        edges = (bin_edges[1:-1].double() - self.offset) / self.scale
+        edges = self.scaled(bin_edges[1:-1, None].double())[:, 0]
         below = torch.special.ndtr((edges - means[..., None]) / widths[..., None])
         ends = torch.zeros_like(below[..., :1])
         cumulative = torch.cat([ends, below, ends + 1], -1)

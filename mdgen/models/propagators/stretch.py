@@ -1,0 +1,78 @@
+"""A monotone change of each coordinate that gives every populated region room in proportion to what it holds.
+
+Slow modes put a rare state far away and the rest into a narrow peak: on a linear scale the peak is too narrow for a
+network to resolve. Here the scale's local step follows the square root of the density, a compromise between a linear
+scale, which follows nothing, and quantiles, which would close the gaps between states.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+BINS = 2048
+SMOOTHING = 4.0
+"""Width in bins of the Gaussian that smooths the density."""
+FLOOR = 0.05
+"""Least local step, relative to the mean."""
+
+
+class Stretch(nn.Module):
+    """From a coordinate within [0, 1] to another within [0, 1] and back, piecewise linear over equal bins.
+
+    Before `fit` it changes nothing. Beyond [0, 1] it goes on with slope one.
+
+    Args:
+        channels: coordinates, each with a scale of its own.
+    """
+
+    knots: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("knots", torch.linspace(0, 1, BINS + 1, dtype=torch.float64).repeat(channels, 1))
+
+    @torch.no_grad()
+    def fit(self, values: Float[Tensor, "frame channel"]) -> None:
+        """Take the scale from data within [0, 1]."""
+        reach = int(4 * SMOOTHING)
+        kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / SMOOTHING).square()).double()
+        for channel, column in enumerate(values.T):
+            places = (column.double() * BINS).long().clamp(0, BINS - 1)
+            counts = torch.bincount(places, minlength=BINS).double()
+            density = nn.functional.conv1d(counts[None, None], kernel[None, None], padding=reach)[0, 0]
+            step = density.clamp_min(0).sqrt()
+            step = step + FLOOR * step.mean()
+            self.knots[channel, 1:] = step.cumsum(0) / step.sum()
+            self.knots[channel, 0] = 0.0
+
+    def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """To the stretched coordinate."""
+        bin_, low, slope = self._piece(values)
+        return (low + slope * (values.double() - bin_ / BINS)).to(values.dtype)
+
+    def log_slope(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Log of the local step, for densities."""
+        return self._piece(values)[2].log().to(values.dtype)
+
+    def inverse(self, stretched: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Back from the stretched coordinate."""
+        wanted = stretched.double().movedim(-1, 0).contiguous()
+        flat = wanted.reshape(len(self.knots), -1)
+        places = (torch.searchsorted(self.knots, flat, right=True) - 1).clamp(0, BINS - 1)
+        low, high = self.knots.gather(1, places), self.knots.gather(1, places + 1)
+        outside = (flat < 0) | (flat > 1)
+        inside = (places + (flat - low) / (high - low)) / BINS
+        values = torch.where(outside, flat, inside)
+        return values.reshape(wanted.shape).movedim(0, -1).to(stretched.dtype)
+
+    def _piece(self, values: Float[Tensor, "*batch channel"]) -> tuple[Tensor, Tensor, Tensor]:
+        """The bin of each value, and height and slope of the scale there; the identity outside of [0, 1]."""
+        exact = values.double()
+        bin_ = (exact * BINS).floor().clamp(0, BINS - 1)
+        places = bin_.long().movedim(-1, 0).reshape(len(self.knots), -1)
+        low, high = self.knots.gather(1, places), self.knots.gather(1, places + 1)
+        shape = values.movedim(-1, 0).shape
+        low, high = (part.reshape(shape).movedim(0, -1) for part in (low, high))
+        outside = (exact < 0) | (exact > 1)
+        slope = torch.where(outside, torch.ones_like(low), (high - low) * BINS)
+        return bin_, torch.where(outside, bin_ / BINS, low), slope
