@@ -39,6 +39,8 @@ def simulate(
     anneal_temperature_K: float | None = None,
     start: Float[Tensor, "replica atom 3"] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    report_s: float | None = None,
+    flush_s: float | None = None,
 ) -> TrajectoryStore:
     """Simulate every replica of `engine` and store its frames, or go on where a former call stopped.
 
@@ -58,6 +60,8 @@ def simulate(
             part ways; 600 K is warm enough to cross torsional barriers and too cold to flip a peptide bond.
         start: one start for each replica, in nm; None for the system's.
         metadata: more to keep in the store.
+        report_s: seconds between two looks at what the engine did; None for one.
+        flush_s: seconds of work that a kill may cost; None for twenty.
 
     Raises:
         MdgenError: if a replica blows up (none of its frames is written), the folder holds another run, or the disk is
@@ -84,11 +88,14 @@ def simulate(
         else:
             store.truncate(checkpoint.frames_stored)
             engine.load_state_dict(checkpoint.engine)
-        _run(system, engine, schedule, _Journal(store, checkpoint), save_ps)
+        journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s)
+        _run(system, engine, schedule, journal, save_ps, _REPORT_S if report_s is None else report_s)
     return store
 
 
-def _run(system: MolecularSystem, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float) -> None:
+def _run(
+    system: MolecularSystem, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float, report_s: float
+) -> None:
     """From the journal's checkpoint to the end of the schedule."""
     frame = journal.frames_done
     replicas_ns = engine.n_replicas * save_ps / 1000
@@ -103,7 +110,7 @@ def _run(system: MolecularSystem, engine: Engine, schedule: Schedule, journal: "
             frame += n
             journal.note(frames, frame, engine.state_dict())
             elapsed = time.monotonic() - asked
-            at_once = max(1, min(2 * at_once, round(n * _REPORT_S / max(elapsed, 1e-6))))
+            at_once = max(1, min(2 * at_once, round(n * report_s / max(elapsed, 1e-6))))
             per_day = (frame - first) * replicas_ns / (time.monotonic() - begin) * 86400
             part = "equilibration" if frame < schedule.equilibration_frames else "production"
             progress.update(frame * replicas_ns, part=part, ns_per_day=per_day)
@@ -176,8 +183,8 @@ class _Journal:
     What is pending is replaced in one assignment, and a flush that was cut short can be done again.
     """
 
-    def __init__(self, store: TrajectoryStore, checkpoint: Checkpoint) -> None:
-        self._store = store
+    def __init__(self, store: TrajectoryStore, checkpoint: Checkpoint, flush_s: float) -> None:
+        self._store, self._flush_s = store, flush_s
         self._pending = _Pending((), checkpoint, store.n_frames)
         self._flushed = time.monotonic()
 
@@ -193,7 +200,7 @@ class _Journal:
         stored = last.stored + sum(part.shape[1] for part in kept)
         checkpoint = replace(last.checkpoint, engine=engine, frames_done=frames_done, frames_stored=stored)
         self._pending = _Pending(kept, checkpoint, last.stored)
-        late = time.monotonic() - self._flushed > _FLUSH_S
+        late = time.monotonic() - self._flushed > self._flush_s
         if late or sum(part.nbytes for part in kept) > _FLUSH_BYTES:
             self.flush()
 

@@ -1,0 +1,108 @@
+"""Wrong forces: every term against OpenMM's Reference platform, kernels against torch, forces against slopes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openmm
+import torch
+from jaxtyping import Float
+from openmm import unit
+from torch import Tensor
+
+from mdgen.md.engine import beyond_kernel
+from mdgen.md.force_field import ForceField
+from mdgen.md.kernels.replica_kernel import ReplicaKernel
+from mdgen.md.systems import MolecularSystem, build_system
+from mdgen.results import Acceptance, Estimate
+from mdgen.units import KCAL
+
+_TERMS = {
+    "HarmonicBondForce": ("bonds",),
+    "HarmonicAngleForce": ("angles",),
+    "PeriodicTorsionForce": ("torsions",),
+    "CustomTorsionForce": ("impropers",),
+    "CMAPTorsionForce": ("cmap",),
+    "NonbondedForce": ("lennard_jones", "coulomb", "dispersion_correction"),
+    "CustomGBForce": ("born", "surface"),
+}
+_SHAKE_NM = 0.004
+
+
+def check_parity(
+    sequences: Sequence[str] = ("A", "WDHK", "CMRP"),
+    solvents: Sequence[str] = ("vacuum", "obc1", "obc2", "gbn", "gbn2"),
+) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Capped peptides in every solvent: the largest errors over all of them.
+
+    Energies of each of OpenMM's forces in kcal/mol; forces relative, as the norm over all atoms.
+    """
+    energy = forces = kernel = 0.0
+    details = {}
+    for sequence in sequences:
+        for solvent in solvents:
+            system = build_system(sequence=sequence, solvent=solvent, relax=False)  # type: ignore[arg-type]
+            x = _shaken(system.positions)
+            of_terms, of_forces = parity_errors(system, x)
+            of_kernel = kernel_error(system, x) if beyond_kernel(system.parameters) is None else 0.0
+            details[f"{sequence} {solvent}"] = {"energy": of_terms, "forces": of_forces, "kernel": of_kernel}
+            energy = max(energy, *of_terms.values())
+            forces, kernel = max(forces, of_forces), max(kernel, of_kernel)
+    slope = slope_error(build_system(sequence="A", solvent="gbn2", relax=False))
+    rows = [
+        Acceptance.below("parity_energy_kcal_per_mol_a_term", Estimate(energy), 1e-3),
+        Acceptance.below("parity_forces_relative", Estimate(forces), 1e-5),
+        Acceptance.below("kernel_against_torch_forces_relative", Estimate(kernel), 1e-5),
+        Acceptance.below("forces_against_finite_differences_relative", Estimate(slope), 1e-6),
+    ]
+    return {"parity": details}, rows
+
+
+def parity_errors(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:
+    """Error of each term's energy in kcal/mol and of the forces, relative."""
+    copy = openmm.XmlSerializer.clone(system.openmm_system)
+    for group, force in enumerate(copy.getForces()):
+        force.setForceGroup(group)
+    context = openmm.Context(copy, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(positions[0].numpy())
+    cell = None if system.cell is None else system.cell[None]
+    field = ForceField(system.parameters)
+    mine = field.energy_terms(positions, cell)
+    theirs: dict[str, float] = {}
+    for group, force in enumerate(copy.getForces()):
+        found = context.getState(getEnergy=True, groups={group}).getPotentialEnergy()
+        name = type(force).__name__
+        theirs[name] = theirs.get(name, 0.0) + found.value_in_unit(unit.kilojoule_per_mole)
+    errors = {
+        name: abs(sum(float(mine[term]) for term in _TERMS[name] if term in mine) - energy) / KCAL
+        for name, energy in theirs.items()
+    }
+    reference = context.getState(getForces=True).getForces(asNumpy=True)._value
+    forces = field.energy_and_forces(positions, cell)[1][0].numpy()
+    return errors, float(np.linalg.norm(forces - reference) / np.linalg.norm(reference))
+
+
+def kernel_error(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> float:
+    """Relative difference of the double-precision kernel's forces to the torch path's."""
+    generator = torch.Generator().manual_seed(0)
+    kernel = ReplicaKernel(system.parameters, 1, 0.001, 300.0, 1.0, generator, "double", 1)
+    kernel.set_state(positions, torch.zeros_like(positions))
+    _, forces = kernel.energies_and_forces()
+    expected = ForceField(system.parameters).energy_and_forces(positions)[1].numpy()
+    return float(np.linalg.norm(np.asarray(forces) - expected) / np.linalg.norm(expected))
+
+
+def slope_error(system: MolecularSystem, step_nm: float = 1e-5) -> float:
+    """Relative difference of the force along random directions to central differences of the energy."""
+    field, x = ForceField(system.parameters), _shaken(system.positions)
+    generator = torch.Generator().manual_seed(1)
+    direction = torch.randn(16, *x.shape[1:], generator=generator, dtype=x.dtype)
+    direction = direction / direction.flatten(1).norm(dim=1)[:, None, None]
+    differences = (field.energy(x - step_nm * direction) - field.energy(x + step_nm * direction)) / (2 * step_nm)
+    along = (field.energy_and_forces(x)[1] * direction).sum((1, 2))
+    return float((along - differences).norm() / along.norm())
+
+
+def _shaken(positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "1 atom 3"]:
+    noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=positions.dtype)
+    return (positions + _SHAKE_NM * noise)[None]

@@ -1,0 +1,100 @@
+"""Blow-ups, and processes killed at any moment: nothing wrong is stored, nothing is lost or doubled."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.errors import MdgenError
+from mdgen.md.engine import make_engine
+from mdgen.md.integrators import Langevin
+from mdgen.md.simulation import simulate
+from mdgen.md.systems import build_system
+from mdgen.progress import Progress
+from mdgen.results import Acceptance, Estimate
+
+_REPLICAS = 16
+_FRAMES = 400
+_LONGEST_S = 1.0
+"""Seconds of life that all the kills leave; the whole run takes longer."""
+
+
+def check_blow_up() -> tuple[dict[str, Any], list[Acceptance]]:
+    """A time step of 12 fs without constraints: the error names replica, step and atom; stored frames stay finite."""
+    system = build_system(sequence="A", solvent="obc2", constraints="none")
+    rows = []
+    for kind in ("kernel", "torch"):
+        engine = make_engine(system.parameters, Langevin(12.0, 300.0), 2, torch.Generator().manual_seed(0), kind=kind)  # type: ignore[arg-type]
+        with tempfile.TemporaryDirectory() as folder:
+            complaint = ""
+            try:
+                simulate(system, engine, Path(folder) / "s", 0.012, 0.0, 0.12, torch.Generator().manual_seed(0))
+            except MdgenError as error:
+                complaint = str(error)
+            kept = TrajectoryStore.open(Path(folder) / "s")
+            wrong = sum(int((~np.isfinite(kept.positions(i))).sum()) for i in range(2)) if kept.n_frames else 0
+        named = all(word in complaint for word in ("replica", "step", "first at"))
+        name, holds = f"wrong_numbers_stored_in_a_blow_up_{kind}", named and not wrong
+        rows.append(Acceptance.judged(name, Estimate(wrong), "== 0, and replica, step and atom named", holds))
+    return {}, rows
+
+
+def check_kills(n_kills: int = 20, seed: int = 0) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Kill a simulation with SIGKILL at random moments, resume it, and compare every bit with one left in peace."""
+    moments = random.Random(seed)
+    progress = Progress("trust kills", n_kills)
+    with tempfile.TemporaryDirectory() as folder:
+        killed, peace = Path(folder) / "killed", Path(folder) / "peace"
+        frames = []
+        for kill in range(n_kills):
+            _kill_one(killed, moments.uniform(0.0, _LONGEST_S / n_kills))
+            frames.append(TrajectoryStore.open(killed).n_frames if is_store(killed) else 0)
+            progress.update(kill + 1)
+        run_victim(killed)
+        run_victim(peace)
+        one, other = (TrajectoryStore.open(path) for path in (killed, peace))
+        same = one.n_frames == other.n_frames == _FRAMES
+        differ = sum(int((one.positions(i) != other.positions(i)).sum()) for i in range(_REPLICAS) if same)
+    name = f"coordinates_changed_by_{n_kills}_kills"
+    # A run that had ended before the last kill would have been killed less often than it says.
+    holds = same and not differ and frames[-1] < _FRAMES
+    row = Acceptance.judged(name, Estimate(differ), "== 0, no frame missing or doubled", holds)
+    return {"frames_after_each_kill": frames}, [row]
+
+
+def _kill_one(path: Path, after_s: float) -> None:
+    """Start or resume the simulation in a process of its own, and kill that some time after it begins to move."""
+    process = subprocess.Popen([sys.executable, "-m", __name__, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(after_s)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def run_victim(path: Path, announce: bool = False) -> None:
+    """The simulation to be killed: it flushes all the time, and goes on where it was."""
+    system = build_system(sequence="A", solvent="vacuum")
+    first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
+    engine = make_engine(system.parameters, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
+    if announce:
+        sys.stdout.write("running\n")
+        sys.stdout.flush()
+    simulate(system, engine, path, _FRAMES * 1e-4, 5e-4, 0.1, generator, report_s=0.0, flush_s=0.0)
+
+
+if __name__ == "__main__":
+    run_victim(Path(sys.argv[1]), announce=True)

@@ -1,0 +1,70 @@
+"""Every check of the engine, one after the other, into one list of acceptance."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mdgen.errors import MdgenError
+from mdgen.md.trust.conservation import check_drift, check_order
+from mdgen.md.trust.ensemble import check_ensemble
+from mdgen.md.trust.parity import check_parity
+from mdgen.md.trust.replicas import check_constraints, check_independence, check_restart
+from mdgen.md.trust.stops import check_blow_up, check_kills
+from mdgen.progress import Progress
+from mdgen.results import Acceptance
+
+
+@dataclass(frozen=True)
+class TrustSettings:
+    """How much to spend; the defaults take minutes on two cores.
+
+    Args:
+        checks: which to run; None for all.
+        drift_ps: NVE run of the water box; 1000 resolves the spec's bound and takes hours.
+        ensemble_replicas: replicas of the ensemble's checks.
+        ensemble_samples: samples a replica.
+        kills: moments at which to kill a simulation.
+        constraint_steps: steps before constraints are looked at.
+    """
+
+    checks: tuple[str, ...] | list[str] | None = None
+    drift_ps: float = 5.0
+    ensemble_replicas: int = 64
+    ensemble_samples: int = 400
+    kills: int = 20
+    constraint_steps: int = 10_000
+
+
+def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Figures of every check, seconds that each took, and the acceptance rows.
+
+    Raises:
+        MdgenError: for a check that is not known.
+    """
+    checks: dict[str, Callable[[], tuple[dict[str, Any], list[Acceptance]]]] = {
+        "parity": check_parity,
+        "order": check_order,
+        "drift": lambda: check_drift(settings.drift_ps),
+        "ensemble": lambda: check_ensemble(n_replicas=settings.ensemble_replicas, n_samples=settings.ensemble_samples),
+        "constraints": lambda: check_constraints(settings.constraint_steps),
+        "independence": check_independence,
+        "restart": check_restart,
+        "blow_up": check_blow_up,
+        "kills": lambda: check_kills(settings.kills),
+    }
+    wanted = list(checks) if settings.checks is None else list(settings.checks)
+    for name in wanted:
+        if name not in checks:
+            raise MdgenError(f"check {name!r} is unknown; known are {', '.join(checks)}")
+    metrics: dict[str, Any] = {"seconds": {}}
+    rows: list[Acceptance] = []
+    progress = Progress("trust", len(wanted), interval_s=0.0)
+    for done, name in enumerate(wanted, 1):
+        begin = time.monotonic()
+        found, accepted = checks[name]()
+        metrics |= found
+        metrics["seconds"][name] = time.monotonic() - begin
+        rows += accepted
+        progress.update(done, check=name, holds=f"{sum(row.holds for row in accepted)} of {len(accepted)}")
+    return metrics, rows
