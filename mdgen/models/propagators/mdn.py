@@ -18,6 +18,7 @@ from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.propagators.first_frame import first_frame
+from mdgen.models.propagators.gate import Gate, wells_of
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 from mdgen.models.propagators.stretch import Stretch
 
@@ -56,7 +57,7 @@ class MDN(nn.Module):
         padding: margin of the scaled range at both sides, so that samples do not pile up at the edge.
         width_floor: least width of a Gaussian, in the scaled range.
         reversible: whether every pair is learnt in both directions.
-        reject_outside: whether a sample outside the range of the data is drawn anew.
+        reject_outside: whether a sample outside the range of the data, or one that the `Gate` refuses, is drawn anew.
         n_starts: how many frames of the data are kept to start trajectories from.
         stretch: whether crowded regions of each channel get more room (`Stretch`); worth it where rare states lie far
             from narrow peaks, as in slow modes of molecules.
@@ -111,6 +112,7 @@ class MDN(nn.Module):
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
         self.stretch = Stretch(channels) if stretch else None
+        self.gate = Gate(channels)
         self.outside_share = float("nan")
         self._spread_means()
 
@@ -187,7 +189,7 @@ class MDN(nn.Module):
     def log_prob(
         self, next: Float[Tensor, "batch token channel"], now: Float[Tensor, "batch token channel"]
     ) -> Float[Tensor, "batch"]:
-        """Log of the transition density, in the units of the latent itself."""
+        """Log of the transition density, in the units of the latent itself; of the mixture, before any gate."""
         density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0])) - self.scale.log().sum()
         if self.stretch is None:
             return density
@@ -198,18 +200,50 @@ class MDN(nn.Module):
         self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
     ) -> Float[Tensor, "batch token channel"]:
         """One lag on, one sample a walker."""
-        mixture = self.mixture(self.scaled(now[:, 0]))
+        before = self.scaled(now[:, 0])
+        mixture = self.mixture(before)
         scaled = _draw(mixture, generator)
-        for _ in range(MAX_REDRAWS if self.reject_outside else 0):
-            outside = self.leaves_support(scaled)
-            if not bool(outside.any()):
+        if not self.reject_outside:
+            return self.unscaled(scaled)[:, None]
+        refused = self._refused(before, scaled, generator)
+        for _ in range(MAX_REDRAWS):
+            if not bool(refused.any()):
                 break
-            scaled[outside] = _draw(mixture.rows(outside), generator)
+            scaled[refused] = _draw(mixture.rows(refused), generator)
+            refused[refused.clone()] = self._refused(before[refused], scaled[refused], generator)
+        scaled[refused] = before[refused]
         return self.unscaled(scaled)[:, None]
 
+    def _refused(
+        self, before: Float[Tensor, "batch channel"], after: Float[Tensor, "batch channel"], generator: torch.Generator
+    ) -> Bool[Tensor, "batch"]:
+        return self.leaves_support(after) | ~self.gate.keeps(before, after, generator)
+
+    @torch.no_grad()
+    def fit_gate(self, pairs: PairBatch, generator: torch.Generator, draws: int = 10, block: int = 50_000) -> None:
+        """After the training: where the data are, and how often they jump between wells (`Gate`).
+
+        Args:
+            pairs: of the training data.
+            generator: of the samples that the jumps of the mixture are counted in.
+            draws: samples from each pair's first frame.
+            block: frames sampled from at a time.
+        """
+        scaled = self.scaled(pairs.frames)
+        self.gate.fit_support(scaled)
+        counted = wells_of(self.gate, scaled, pairs)
+        before, after = [], []
+        for start in [*pairs.now.split(block)] * draws:
+            now = scaled[start]
+            sample = _draw(self.mixture(now), generator)
+            kept = ~(self.leaves_support(sample) | self.gate.outside(sample))
+            before.append(self.gate.wells(now[kept]))
+            after.append(self.gate.wells(sample[kept]))
+        self.gate.fit_jumps(counted, (torch.cat(before), torch.cat(after)))
+
     def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
-        """Whether a scaled latent lies outside the range of the training data in any channel."""
-        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1)
+        """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
+        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.gate.outside(scaled)
 
     @torch.no_grad()
     def sample(
@@ -225,7 +259,9 @@ class MDN(nn.Module):
         scaled = self.scaled(start[:, 0]).numpy().astype(np.float32)
         seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
         limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
-        values, left = rollout(self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits)
+        values, left = rollout(
+            self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, self.gate.tables()
+        )
         self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
         trajectory = self.unscaled(torch.from_numpy(values))
         trajectory[:, 0] = start[:, 0]  # exactly what was given, not what scaling there and back makes of it

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt64
 
+from mdgen.models.propagators.gate import GateTables
+
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,6 +37,7 @@ def rollout(
     seeds: UInt64[np.ndarray, "walker"],
     n_frames: int,
     limits: tuple[float, float, int],
+    gate: GateTables,
 ) -> tuple[Float32[np.ndarray, "walker frame channel"], Int64[np.ndarray, "walker"]]:
     """Walk each walker from its start, in the scaled latent.
 
@@ -43,7 +46,9 @@ def rollout(
         start: the first frame of each walker.
         seeds: of each walker's own stream of random numbers, so that no walker depends on how many others there are.
         n_frames: frames a walker, the start included.
-        limits: least and greatest value of the data's range, and how often a sample outside it is drawn anew.
+        limits: least and greatest value of the data's range, and how often a sample that is refused is drawn anew;
+            after that the walker stays where it is for a frame.
+        gate: which samples are refused beside those outside of the range.
 
     Returns:
         The trajectories, and how many samples of each walker left the range at the first draw.
@@ -55,7 +60,7 @@ def rollout(
 
     def walk(share: np.ndarray) -> None:
         own = slice(share[0], share[-1] + 1)
-        _walk(weights, start[own], seeds[own], np.float32(low), np.float32(high), redraws, out[own], left[own])
+        _walk(weights, start[own], seeds[own], np.float32(low), np.float32(high), redraws, gate, out[own], left[own])
 
     # Plain threads: the compiled loop holds no interpreter lock, and needs no threading layer of its own.
     with ThreadPoolExecutor(len(shares)) as pool:
@@ -154,9 +159,32 @@ def _gaussian(weights, hidden, component, stream, normals, point):
         point[c] = value
 
 
+@numba.njit(cache=True, fastmath=True)
+@no_type_check
+def _occupied(gate, point):
+    if gate.n_cells == 0:
+        return True
+    cell = 0
+    for c in range(point.shape[0]):
+        place = int(point[c] * gate.n_cells)
+        cell = cell * gate.n_cells + min(max(place, 0), gate.n_cells - 1)
+    return gate.occupied[cell]
+
+
+@numba.njit(cache=True, fastmath=True)
+@no_type_check
+def _kept(gate, now, following, stream):
+    before, after = 0, 0
+    for c in range(now.shape[0]):
+        before += (now[c] > gate.thresholds[c]) << c
+        after += (following[c] > gate.thresholds[c]) << c
+    chance = gate.acceptance[before, after]
+    return chance >= 1.0 or _uniform(stream) < chance
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _walk(weights, start, seeds, low, high, redraws, out, left):
+def _walk(weights, start, seeds, low, high, redraws, gate, out, left):
     channels = start.shape[1]
     n_layers = len(weights.layers)
     width = channels
@@ -188,7 +216,10 @@ def _walk(weights, start, seeds, low, high, redraws, out, left):
                 for c in range(channels):
                     value = out[walker, frame, c]
                     outside = outside or value < low or value > high
-                if not outside:
-                    break
+                outside = outside or not _occupied(gate, out[walker, frame])
                 if attempt == 0:
-                    left[walker] += 1
+                    left[walker] += outside
+                if redraws == 0 or (not outside and _kept(gate, out[walker, frame - 1], out[walker, frame], stream)):
+                    break
+                if attempt == redraws:
+                    out[walker, frame] = out[walker, frame - 1]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 BINS = 2048
 SMOOTHING = 4.0
 """Width in bins of the Gaussian that smooths the density."""
-FLOOR = 0.05
+FLOOR = 0.5
 """Least local step, relative to the mean."""
 
 

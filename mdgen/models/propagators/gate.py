@@ -1,0 +1,158 @@
+"""A gate on the samples of a propagator: they stay where data are, and jump between wells as often as the data do.
+
+A mixture of Gaussians leaves a little density everywhere, also between wells, and one jump too many in a thousand steps
+is nothing to a likelihood but everything to a slow timescale. So a sample is kept with a probability that depends on
+the cell it falls into and on the wells it joins, and drawn anew otherwise:
+
+    p'(next | now) = p(next | now) a(now, next) / Z(now),   a = 0 outside of the data's cells,
+
+with `a` between wells such that the jumps, averaged over a well, are those counted in the data in both directions.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mdgen.models.batches import PairBatch
+
+CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
+"""Cells along each channel, by the number of channels; with more channels there are none."""
+_BINS = 64
+_VALLEY = 0.2
+"""A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
+
+
+class GateTables(NamedTuple):
+    """The gate as the compiled rollout wants it."""
+
+    n_cells: int
+    occupied: np.ndarray
+    thresholds: np.ndarray
+    acceptance: np.ndarray
+
+
+class Gate(nn.Module):
+    """Which samples of a scaled latent are kept; keeps all before `fit`.
+
+    Args:
+        channels: of the latent.
+    """
+
+    occupied: Tensor
+    thresholds: Tensor
+    acceptance: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.n_cells = CELLS.get(channels, 0)
+        self.register_buffer("occupied", torch.ones(max(1, self.n_cells**channels if self.n_cells else 1)).bool())
+        self.register_buffer("thresholds", torch.full((channels,), float("inf")))
+        self.register_buffer("acceptance", torch.ones(2**channels, 2**channels))
+
+    def cells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
+        """Number of the cell of each frame."""
+        places = (scaled * self.n_cells).long().clamp(0, max(0, self.n_cells - 1))
+        number = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
+        for column in places.T:
+            number = number * self.n_cells + column
+        return number
+
+    def wells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
+        """Number of the well of each frame: one bit a channel."""
+        bits = (scaled > self.thresholds).long()
+        return (bits * 2 ** torch.arange(scaled.shape[1], device=scaled.device)).sum(-1)
+
+    def outside(self, scaled: Float[Tensor, "frame channel"]) -> Bool[Tensor, "frame"]:
+        """Whether a frame lies in a cell without data around."""
+        return ~self.occupied[self.cells(scaled)]
+
+    def keeps(
+        self,
+        now: Float[Tensor, "frame channel"],
+        following: Float[Tensor, "frame channel"],
+        generator: torch.Generator,
+    ) -> Bool[Tensor, "frame"]:
+        """Whether each sample is kept."""
+        chance = self.acceptance[self.wells(now), self.wells(following)]
+        drawn = torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype)
+        return ~self.outside(following) & (drawn < chance)
+
+    @torch.no_grad()
+    def fit_support(self, scaled: Float[Tensor, "frame channel"]) -> None:
+        """Take from data the cells that hold any, with their neighbours, and the valleys between wells."""
+        self.thresholds.copy_(torch.stack([_valley(column) for column in scaled.T]))
+        if not self.n_cells:
+            return
+        channels = scaled.shape[1]
+        grid = torch.zeros(self.n_cells**channels, device=scaled.device)
+        grid[self.cells(scaled)] = 1.0
+        shaped = grid.reshape(*[self.n_cells] * channels)
+        for channel in range(channels):
+            before, after = shaped.clone(), shaped.clone()
+            length = self.n_cells - 1
+            before.narrow(channel, 0, length).copy_(shaped.narrow(channel, 1, length))
+            after.narrow(channel, 1, length).copy_(shaped.narrow(channel, 0, length))
+            shaped = torch.maximum(shaped, torch.maximum(before, after))
+        self.occupied.copy_(shaped.reshape(-1) > 0)
+
+    @torch.no_grad()
+    def fit_jumps(
+        self,
+        counted: tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]],
+        sampled: tuple[Int[Tensor, "sample"], Int[Tensor, "sample"]],
+    ) -> None:
+        """Set the acceptance between wells from wells before and after a step, in the data and in ungated samples.
+
+        Jumps are counted in both directions, as in reversible dynamics. A jump that the data never make is never kept.
+        """
+        n = len(self.acceptance)
+        data, model = (
+            torch.bincount(before * n + after, minlength=n * n).reshape(n, n).double()
+            for before, after in (counted, sampled)
+        )
+        data = data + data.T
+        ratio = _rows(data) / _rows(model).clamp_min(1e-12)
+        ratio = torch.where(model > 0, ratio, (data > 0).double())
+        top = ratio.max(1, keepdim=True).values
+        known = top > 0
+        self.acceptance.copy_(torch.where(known, ratio / top.clamp_min(1e-12), torch.ones_like(ratio)))
+
+    def tables(self) -> GateTables:
+        """Arrays for the compiled rollout."""
+        return GateTables(
+            self.n_cells,
+            self.occupied.cpu().numpy(),
+            self.thresholds.cpu().numpy().astype(np.float32),
+            self.acceptance.cpu().numpy().astype(np.float32),
+        )
+
+
+def wells_of(gate: Gate, scaled: Float[Tensor, "frame channel"], pairs: PairBatch) -> tuple[Tensor, Tensor]:
+    """Wells before and after each pair."""
+    wells = gate.wells(scaled)
+    return wells[pairs.now], wells[pairs.later]
+
+
+def _rows(counts: Float[Tensor, "well well"]) -> Float[Tensor, "well well"]:
+    return counts / counts.sum(1, keepdim=True).clamp_min(1.0)
+
+
+def _valley(column: Float[Tensor, "frame"]) -> Float[Tensor, ""]:
+    """The deepest valley between two peaks of a density, or infinity."""
+    counts = torch.bincount((column.double() * _BINS).long().clamp(0, _BINS - 1), minlength=_BINS).double()
+    left = torch.cummax(counts, 0).values
+    right = torch.cummax(counts.flip(0), 0).values.flip(0)
+    depth = counts / torch.minimum(left, right).clamp_min(1.0)
+    # Peaks must hold frames enough to count jumps by.
+    depth[torch.minimum(left, right) < max(10.0, 1e-4 * len(column))] = 1.0
+    lowest = depth.min()
+    if float(lowest) >= _VALLEY:
+        return torch.tensor(float("inf"))
+    # The middle of the widest run of equally deep bins: most often an empty gap.
+    places = (depth <= lowest).nonzero()[:, 0]
+    runs = torch.tensor_split(places, ((places.diff() > 1).nonzero()[:, 0] + 1).tolist())
+    widest = max(runs, key=len)
+    return (widest.float().mean() + 0.5) / _BINS
