@@ -17,6 +17,7 @@ from mdgen.md.openmm_born import born_from_custom, born_from_gbsa
 from mdgen.md.openmm_charmm import correction_maps_from, exceptions_from_bonds, impropers_from, pair_table_from
 from mdgen.md.openmm_nonbonded import cutoff_from, nonbonded_tables
 from mdgen.md.parameters import ForceFieldParameters
+from mdgen.md.soundness import require_every_atom, require_sound
 from mdgen.units import COULOMB_OPENMM
 
 _WITHOUT_EFFECT = (openmm.CMMotionRemover,)
@@ -72,13 +73,16 @@ def load_openmm_system(
     tables["constraint_atoms"] = [(i, j) for i, j, _ in constraints]
     tables["constraint_length"] = [_number(length) for *_, length in constraints]
     masses = [_number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
+    require_every_atom(tables, len(masses), _names(topology))
     tensors: dict[str, Any] = _tensors(tables, len(masses))
     custom = by_name.get("CustomNonbondedForce")
     if custom is not None:
         parts["pair_table"] = pair_table_from(custom, tensors["exception_atoms"])
     if "NonbondedForce" in by_name:
         parts["cutoff"] = cutoff_from(by_name["NonbondedForce"], custom, tensors, parts.get("pair_table"), ewald)
-    return ForceFieldParameters(masses=_real(masses), coulomb_constant=coulomb_constant, **parts, **tensors)
+    parameters = ForceFieldParameters(masses=_real(masses), coulomb_constant=coulomb_constant, **parts, **tensors)
+    require_sound(parameters, _names(topology))
+    return parameters
 
 
 def _known_forces(system: openmm.System) -> list[openmm.Force]:
@@ -132,8 +136,12 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
     return _real(np.diag(vectors).tolist())
 
 
+def _names(topology: Any) -> list[str] | None:
+    return [f"{atom.residue.name}{atom.residue.id} {atom.name}" for atom in topology.atoms()] if topology else None
+
+
 def _require_plain_particles(system: openmm.System, topology: Any) -> None:
-    names = [f"{atom.residue.name}{atom.residue.id} {atom.name}" for atom in topology.atoms()] if topology else None
+    names = _names(topology)
     for index in range(system.getNumParticles()):
         shown = f"atom {index}" + (f" ({names[index]})" if names else "")
         if system.isVirtualSite(index):

@@ -46,6 +46,20 @@ def with_other_born_charges(system: openmm.System) -> None:
     system.addForce(force)
 
 
+def with_one_more_atom(system: openmm.System) -> None:
+    system.addParticle(12.0)
+
+
+def with_a_bond_to_nowhere(system: openmm.System) -> None:
+    force = openmm.HarmonicBondForce()
+    force.addBond(0, 7, 0.1, 1000.0)
+    system.addForce(force)
+
+
+def with_no_number(system: openmm.System) -> None:
+    system.getForce(0).setParticleParameters(1, float("nan"), 0.3, 0.5)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -57,6 +71,9 @@ def with_other_born_charges(system: openmm.System) -> None:
         (with_zero_mass, "atom 1 has mass 0 amu"),
         (with_virtual_site, "atom 2 is a virtual site"),
         (with_other_born_charges, "other charges"),
+        (with_one_more_atom, "charges for 2 of 3 atoms; atom 2 is without parameters"),
+        (with_a_bond_to_nowhere, "bond_atoms speak of atom 7"),
+        (with_no_number, "charges of atom 1 is not a finite number"),
     ],
 )
 def test_what_is_unknown_is_named(change: Callable[[openmm.System], None], complaint: str) -> None:
@@ -64,6 +81,11 @@ def test_what_is_unknown_is_named(change: Callable[[openmm.System], None], compl
     change(system)
     with pytest.raises(MdgenError, match=complaint):
         load_openmm_system(system)
+
+
+def test_an_empty_system_is_refused() -> None:
+    with pytest.raises(MdgenError, match="no atoms"):
+        load_openmm_system(openmm.System())
 
 
 def test_a_motion_remover_is_passed_over() -> None:
