@@ -9,14 +9,19 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import State
+from mdgen.md.force_field import ForceField
+from mdgen.md.integrators import VelocityVerlet
+from mdgen.md.minimize import minimize
 from mdgen.md.systems import build_system
-from mdgen.md.trust import parity, stops
+from mdgen.md.trust import conservation, parity, stops
 from mdgen.md.trust.conservation import _slope, check_order
 from mdgen.md.trust.ensemble import kinetic_deviations, two_temperature_deviation
 from mdgen.md.trust.parity import check_parity, parity_errors, slope_error
 from mdgen.md.trust.replicas import check_constraints, check_independence, check_restart
 from mdgen.md.trust.stops import check_blow_up
 from mdgen.md.trust.suite import TrustSettings, run_trust
+from mdgen.md.velocities import maxwell_boltzmann
 from mdgen.results import Acceptance
 from mdgen.units import BOLTZMANN
 
@@ -86,6 +91,20 @@ def test_a_drift_is_found_in_noise() -> None:
     slope, error = _slope(noise + 0.1 * np.arange(10_000) * 1e-3, 1e-3)
     assert slope == pytest.approx(0.1, abs=4 * error)
     assert slope > 5 * error
+
+
+def test_the_shadow_energy_wanders_far_less_than_the_energy() -> None:
+    parameters, cell, x = conservation._water()
+    field, masses = ForceField(parameters), parameters.masses
+    generator = torch.Generator().manual_seed(0)
+    x = minimize(field, x, force_tolerance=2000.0, max_iterations=15, cell=cell).positions
+    state = State(x, maxwell_boltzmann(x, masses, 300.0, generator), cell=cell)
+    true, shadow = [], []
+    for _ in range(30):
+        state = VelocityVerlet(1.0).step(state, masses, field, generator)
+        true.append(float(conservation._total_energy(field, masses, state)))
+        shadow.append(float(conservation._shadow_energy(field, masses, state, 1e-3)))
+    assert np.std(shadow) < 0.25 * np.std(true)
 
 
 def test_a_run_in_peace_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

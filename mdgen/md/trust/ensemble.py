@@ -31,7 +31,9 @@ def check_ensemble(
 ) -> tuple[dict[str, Any], list[Acceptance]]:
     """Alanine dipeptide in OBC2 as it is run: single precision, 2 fs, bonds to hydrogen constrained.
 
-    Figures are deviations in standard errors, which come from replicas: those are independent of each other.
+    Figures are deviations in standard errors, which come from replicas: those are independent of each other. The 4,096
+    samples a temperature show an error of 2 % in the kinetic energy; many more would show what a time step of 2 fs does
+    to it, some 0.2 %, which falls with the square of the time step.
     """
     system = build_system(sequence="A", solvent="obc2")
     found = [

@@ -31,7 +31,7 @@ class TrustSettings:
     checks: tuple[str, ...] | list[str] | None = None
     drift_ps: float = 5.0
     ensemble_replicas: int = 64
-    ensemble_samples: int = 400
+    ensemble_samples: int = 64
     kills: int = 20
     constraint_steps: int = 10_000
 
