@@ -95,7 +95,6 @@ def train_propagator(
         validation = whole(pairs_of(cut(latents, parts.validation), lag_frames))
         fit_settings = FitSettings(settings.max_epochs, settings.patience)
         history = fit("propagator", module, batches, validation, fit_settings, folder, run_logger)
-        if propagator.reject_outside:
-            propagator.fit_gate(pairs_of(latents, lag_frames), generator)
+        propagator.fit_gate(pairs_of(latents, lag_frames), generator)
     metrics = {"history": history, "n_frames": len(frames), "seconds": time.monotonic() - begin}
     return propagator.eval(), metrics

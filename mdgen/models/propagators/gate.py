@@ -16,8 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mdgen.models.batches import PairBatch
-
 CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
 """Cells along each channel, by the number of channels; with more channels there are none."""
 _BINS = 64
@@ -98,27 +96,22 @@ class Gate(nn.Module):
             shaped = torch.maximum(shaped, torch.maximum(before, after))
         self.occupied.copy_(shaped.reshape(-1) > 0)
 
-    @torch.no_grad()
-    def fit_jumps(
-        self,
-        counted: tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]],
-        sampled: tuple[Int[Tensor, "sample"], Int[Tensor, "sample"]],
-    ) -> None:
-        """Set the acceptance between wells from wells before and after a step, in the data and in ungated samples.
-
-        Jumps are counted in both directions, as in reversible dynamics. A jump that the data never make is never kept.
-        """
+    def count(self, before: Int[Tensor, "pair"], after: Int[Tensor, "pair"]) -> Float[Tensor, "well well"]:
+        """How often each well follows each."""
         n = len(self.acceptance)
-        data, model = (
-            torch.bincount(before * n + after, minlength=n * n).reshape(n, n).double()
-            for before, after in (counted, sampled)
-        )
-        data = data + data.T
+        return torch.bincount(before * n + after, minlength=n * n).reshape(n, n).double()
+
+    @torch.no_grad()
+    def correct(self, data: Float[Tensor, "well well"], model: Float[Tensor, "well well"]) -> None:
+        """Move the acceptance between wells so that the model's jumps, counted under it, become those of the data.
+
+        Jumps that the data never make are never kept. What the model does too rarely is kept always, and all else from
+        that well the less often.
+        """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
-        ratio = torch.where(model > 0, ratio, (data > 0).double())
-        top = ratio.max(1, keepdim=True).values
-        known = top > 0
-        self.acceptance.copy_(torch.where(known, ratio / top.clamp_min(1e-12), torch.ones_like(ratio)))
+        ratio = torch.where(model > 0, ratio, torch.ones_like(ratio)) * (data > 0)
+        wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, torch.ones_like(ratio))
+        self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
 
     def tables(self) -> GateTables:
         """Arrays for the compiled rollout."""
@@ -128,12 +121,6 @@ class Gate(nn.Module):
             self.thresholds.cpu().numpy().astype(np.float32),
             self.acceptance.cpu().numpy().astype(np.float32),
         )
-
-
-def wells_of(gate: Gate, scaled: Float[Tensor, "frame channel"], pairs: PairBatch) -> tuple[Tensor, Tensor]:
-    """Wells before and after each pair."""
-    wells = gate.wells(scaled)
-    return wells[pairs.now], wells[pairs.later]
 
 
 def _rows(counts: Float[Tensor, "well well"]) -> Float[Tensor, "well well"]:

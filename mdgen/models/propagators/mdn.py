@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,7 +18,7 @@ from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.propagators.first_frame import first_frame
-from mdgen.models.propagators.gate import Gate, wells_of
+from mdgen.models.propagators.gate import Gate
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 from mdgen.models.propagators.stretch import Stretch
 
@@ -220,26 +220,50 @@ class MDN(nn.Module):
         return self.leaves_support(after) | ~self.gate.keeps(before, after, generator)
 
     @torch.no_grad()
-    def fit_gate(self, pairs: PairBatch, generator: torch.Generator, draws: int = 10, block: int = 50_000) -> None:
+    def fit_gate(
+        self, pairs: PairBatch, generator: torch.Generator, walkers: int = 2000, frames: int = 200, rounds: int = 3
+    ) -> None:
         """After the training: where the data are, and how often they jump between wells (`Gate`).
+
+        Each round runs the model under the gate so far, from every well alike, and counts the jumps that it would make
+        from the frames it comes by: what matters is where the model itself goes, not where the data are.
 
         Args:
             pairs: of the training data.
-            generator: of the samples that the jumps of the mixture are counted in.
-            draws: samples from each pair's first frame.
-            block: frames sampled from at a time.
+            generator: of the trajectories and samples.
+            walkers: trajectories of each round.
+            frames: of each trajectory.
+            rounds: corrections.
         """
+        if not self.reject_outside:
+            return
         scaled = self.scaled(pairs.frames)
         self.gate.fit_support(scaled)
-        counted = wells_of(self.gate, scaled, pairs)
-        before, after = [], []
-        for start in [*pairs.now.split(block)] * draws:
-            now = scaled[start]
-            sample = _draw(self.mixture(now), generator)
-            kept = ~(self.leaves_support(sample) | self.gate.outside(sample))
-            before.append(self.gate.wells(now[kept]))
-            after.append(self.gate.wells(sample[kept]))
-        self.gate.fit_jumps(counted, (torch.cat(before), torch.cat(after)))
+        wells = self.gate.wells(scaled)
+        data = self.gate.count(wells[pairs.now], wells[pairs.later])
+        data = data + data.T if self.reversible else data
+        for _ in range(rounds if len(wells.unique()) > 1 else 0):
+            start = pairs.frames[_evenly(wells, walkers, generator)]
+            run = self.scaled(self.sample(_from(start, frames, self.latent), Context(), generator)[:, :, 0])
+            visited = run[:, frames // 2 :].reshape(-1, run.shape[-1])
+            self.gate.correct(data, self._jumps(visited, generator))
+
+    def _jumps(
+        self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 64, size: int = 20_000
+    ) -> Float[Tensor, "well well"]:
+        """Chances of the gated step from visited frames, as many of each well, summed by the wells that it joins."""
+        now = visited[_evenly(self.gate.wells(visited), size, generator)]
+        before, mixture = self.gate.wells(now), self.mixture(now)
+        n = len(self.gate.acceptance)
+        chances = torch.zeros(size, n, dtype=torch.float64)
+        for _ in range(draws):
+            after = _draw(mixture, generator)
+            inside = (~self.leaves_support(after)).double()
+            chances.scatter_add_(1, self.gate.wells(after)[:, None], inside[:, None])
+        chances *= self.gate.acceptance[before]
+        # Refused samples are drawn anew, so the chances of a frame add up to one.
+        chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
+        return torch.zeros(n, n, dtype=torch.float64).index_add_(0, before, chances)
 
     def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
         """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
@@ -312,6 +336,19 @@ class MDN(nn.Module):
         cumulative = torch.cat([ends, below, ends + 1], -1)
         shares = (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
         return shares.view(n_bins, points_per_bin, n_bins).mean(1)
+
+
+def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) -> Int[Tensor, "size"]:
+    """Rows drawn with repetition, as many of each well."""
+    return torch.multinomial(1.0 / torch.bincount(wells)[wells].float(), size, replacement=True, generator=generator)
+
+
+def _from(start: Float[Tensor, "batch channel"], frames: int, latent: LatentSpace) -> Condition:
+    """The condition of a free run from `start`."""
+    values = start[:, None, None].expand(-1, frames, -1, -1)
+    known = torch.zeros(values.shape, dtype=torch.bool)
+    known[:, 0] = True
+    return Condition(values, known, latent.lag_ps)
 
 
 def _array(values: Tensor) -> np.ndarray:
