@@ -22,7 +22,7 @@ def run(config: dict[str, Any]) -> None:
             logger.info("four_wells    done already: %s", folder.path)
             return
         use_threads(config["threads"])
-        figures, rows = run_four_wells(instantiate(config["suite"], seed=int(config["seed"])), folder.path)
+        figures, rows = run_four_wells(instantiate(config["suite"]), folder.path)
         folder.finish(figures, rows)
         logger.info("four_wells    done in %s; %s", duration(folder.seconds), folder.path / "metrics.json")
 

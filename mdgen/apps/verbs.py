@@ -61,9 +61,12 @@ VERBS = {
         positional=("first", "second"),
     ),
     "benchmark": Verb(
-        "run an experiment with a known answer, or a comparison of speed",
+        "run an experiment with a known answer",
         "Runs a suite and writes one JSON file that ends in its acceptance.",
-        ("mdgen benchmark suite=four_wells output=four_wells.json",),
+        (
+            "mdgen benchmark suite=four_wells output=four_wells.json   # encoder and propagator on an exact chain",
+            "mdgen benchmark suite=trust output=trust.json             # the engine's checks",
+        ),
     ),
     "demo": Verb(
         "all of it: simulate, train three parts, generate, evaluate",
