@@ -45,17 +45,21 @@ class DistanceConstraints:
     ) -> Float[Tensor, "replica atom 3"]:
         """`trial` moved along the constraints' directions in `reference` until every distance is met.
 
-        A replica that has met its distances is left alone while others go on, so that replicas stay independent.
+        A replica that has met its distances is left alone while others go on, so that replicas stay independent; so is
+        one whose error no longer halves, because its precision allows no better.
         """
         if self.count == 0:
             return trial
         directions = self._between(reference)
         padding = self._padding
+        last = trial.new_full((len(trial),), float("inf"))
         for _ in range(_ITERATIONS):
             between = self._between(trial)
             square = between.square().sum(-1)
             error = torch.where(padding, 0.0, 0.5 * (square - self.length.square()))
-            unmet = (error.abs() > self.tolerance * self.length.square()).flatten(1).any(-1)
+            worst = (error.abs() / self.length.square()).flatten(1).amax(-1)
+            unmet = (worst > self.tolerance) & (worst < 0.5 * last)
+            last = worst
             if not bool(unmet.any()):
                 break
             matrix = self.coupling * torch.einsum("rcix,rcjx->rcij", between, directions)

@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.forces import energy_and_forces
+from mdgen.md.forces import differentiated, energy_and_forces
 from mdgen.md.neighbours import VerletList, verlet_list
+from mdgen.md.pair_forces import PairForces, pair_forces
 from mdgen.md.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.terms.angles import angle_energy
 from mdgen.md.terms.bonds import bond_energy
@@ -48,6 +49,7 @@ class ForceField:
         by_list = parameters.cutoff is not None and parameters.n_atoms > _ALL_PAIRS
         self._normal = None if by_list else normal_pairs(parameters.n_atoms, parameters.exception_atoms)
         self._list: VerletList | None = None
+        self._pair_forces: PairForces | None = None
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -67,6 +69,25 @@ class ForceField:
             MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images.
         """
         self._require_cell(cell)
+        return self._bonded(positions) | self._nonbonded(positions, cell) | self._solvation(positions)
+
+    def detached_energy_and_forces(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+        """Energies and forces without a graph; the pairs of a list on a processor by compiled formulas."""
+        cutoff = self.parameters.cutoff
+        if cutoff is None or self._normal is not None or positions.device.type != "cpu":
+            return differentiated(self, positions, cell)
+        self._require_cell(cell)
+        if self._pair_forces is None:
+            self._pair_forces = pair_forces(self.parameters, cutoff)
+        self._normal_pairs(positions, cell)
+        assert self._list is not None
+        energy, forces = self._pair_forces(positions.detach(), cell, self._list)
+        rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
+        return energy + rest_energy, forces + rest_forces
+
+    def _bonded(self, positions: Tensor) -> dict[str, Tensor]:
         p = self.parameters
         terms = {
             "bonds": bond_energy(positions, p.bond_atoms, p.bond_length, p.bond_k),
@@ -77,7 +98,7 @@ class ForceField:
             terms["impropers"] = improper_energy(positions, p.impropers.atoms, p.impropers.theta0, p.impropers.k)
         if p.cmap is not None:
             terms["cmap"] = cmap_energy(positions, p.cmap.atoms, p.cmap.which, p.cmap.energy)
-        return terms | self._nonbonded(positions, cell) | self._solvation(positions)
+        return terms
 
     def energy_and_forces(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -89,14 +110,21 @@ class ForceField:
         p = self.parameters
         pairs = self._normal_pairs(positions, cell)
         normal = separations(positions, pairs, cell)
-        exceptions = separations(positions, p.exception_atoms)
         sigma, epsilon = self._sigma_and_epsilon(pairs)
         charge_product = p.charges[pairs].prod(-1)
+        of_exceptions = self._exceptions(positions, cell)
+        return of_exceptions | {
+            "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff) + of_exceptions["lennard_jones"],
+            "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant, p.cutoff) + of_exceptions["coulomb"],
+        }
+
+    def _exceptions(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
+        """Pairs with numbers of their own, and what depends on the cell alone."""
+        p = self.parameters
+        distance = separations(positions, p.exception_atoms)
         terms = {
-            "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff)
-            + lennard_jones_energy(exceptions, p.exception_sigma, p.exception_epsilon),
-            "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant, p.cutoff)
-            + coulomb_energy(exceptions, p.exception_charge_product, p.coulomb_constant),
+            "lennard_jones": lennard_jones_energy(distance, p.exception_sigma, p.exception_epsilon),
+            "coulomb": coulomb_energy(distance, p.exception_charge_product, p.coulomb_constant),
         }
         if cell is not None and p.cutoff is not None and p.cutoff.dispersion_kJ_nm3:
             terms["dispersion_correction"] = p.cutoff.dispersion_kJ_nm3 / cell.prod(-1)
@@ -142,6 +170,19 @@ class ForceField:
             "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant),
             "surface": surface_energy(radii, p.born),
         }
+
+
+class _Rest:
+    """A force field without its normal pairs."""
+
+    def __init__(self, whole: ForceField) -> None:
+        self._whole = whole
+
+    def energy(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Energy in kJ/mol of bonded terms, exceptions and solvent."""
+        whole = self._whole
+        parts = whole._bonded(positions) | whole._exceptions(positions, cell) | whole._solvation(positions)
+        return torch.stack(tuple(parts.values())).sum(0)
 
 
 def require_room(cutoff: Cutoff, cell: Float[Tensor, "*replica 3"]) -> None:

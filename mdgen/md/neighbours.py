@@ -75,7 +75,7 @@ def verlet_list(
         capacity: pairs there is room for; None for a fifth more than are found.
     """
     n_atoms = positions.shape[1]
-    excluded = _keys(np.sort(exception_atoms.cpu().numpy(), 1), n_atoms)
+    excluded = np.sort(_keys(np.sort(exception_atoms.cpu().numpy(), 1), n_atoms))
     found = []
     for replica, x in enumerate(positions.detach().cpu().double().numpy()):
         box = None if cell is None else cell[replica].detach().cpu().double().numpy()
@@ -102,7 +102,10 @@ def _pairs_within(
         x = np.mod(x, box)
         x = np.where(x >= box, 0.0, x)  # the remainder of a tiny negative number rounds up to the edge itself
     keys = _keys(cKDTree(x, boxsize=box).query_pairs(reach_nm, output_type="ndarray"), len(x))
-    keys = np.sort(keys[~np.isin(keys, excluded)])
+    keys = np.sort(keys)
+    if len(excluded):
+        place = np.minimum(np.searchsorted(excluded, keys), len(excluded) - 1)
+        keys = keys[excluded[place] != keys]
     return np.stack(np.divmod(keys, len(x)), -1).astype(np.int64)
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.md.pair_forces import pair_kinds
 from mdgen.md.parameters import Cutoff, PairTable
-from mdgen.md.terms.nonbonded import dispersion_correction, lorentz_berthelot
+from mdgen.md.terms.nonbonded import dispersion_correction
 
 _METHODS = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
 
@@ -83,16 +84,9 @@ def cutoff_from(
     if not cutoff.periodic or not corrected:
         return cutoff
     if table is None:
-        table = _kinds(tensors["sigma"], tensors["epsilon"])
+        table = pair_kinds(tensors["sigma"], tensors["epsilon"])
     count = torch.bincount(table.kind, minlength=len(table.sigma))
     return replace(cutoff, dispersion_kJ_nm3=float(dispersion_correction(count, table.sigma, table.epsilon, cutoff)))
-
-
-def _kinds(sigma: Tensor, epsilon: Tensor) -> PairTable:
-    """Atoms sorted into kinds, so that pairs of kinds are few."""
-    kinds, kind = torch.unique(torch.stack([sigma, epsilon], -1), dim=0, return_inverse=True)
-    both = torch.stack(torch.broadcast_tensors(kinds[:, None], kinds[None]), -1)
-    return PairTable(kind, *lorentz_berthelot(both[..., 0, :], both[..., 1, :]))
 
 
 def _reach(force: Any) -> tuple[int, float]:

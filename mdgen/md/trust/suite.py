@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from mdgen.errors import MdgenError
 from mdgen.md.trust.conservation import check_drift, check_order
 from mdgen.md.trust.ensemble import check_ensemble
@@ -13,6 +15,8 @@ from mdgen.md.trust.replicas import check_constraints, check_independence, check
 from mdgen.md.trust.stops import check_blow_up, check_kills
 from mdgen.progress import Progress
 from mdgen.results import Acceptance
+
+Check = Callable[[], tuple[dict[str, Any], list[Acceptance]]]
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,10 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
     Raises:
         MdgenError: for a check that is not known.
     """
-    checks: dict[str, Callable[[], tuple[dict[str, Any], list[Acceptance]]]] = {
+    checks: dict[str, Check] = {
         "parity": check_parity,
         "order": check_order,
-        "drift": lambda: check_drift(settings.drift_ps),
+        "drift": lambda: _on_one_thread(lambda: check_drift(settings.drift_ps)),
         "ensemble": lambda: check_ensemble(n_replicas=settings.ensemble_replicas, n_samples=settings.ensemble_samples),
         "constraints": lambda: check_constraints(settings.constraint_steps),
         "independence": check_independence,
@@ -68,3 +72,13 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
         rows += accepted
         progress.update(done, check=name, holds=f"{sum(row.holds for row in accepted)} of {len(accepted)}")
     return metrics, rows
+
+
+def _on_one_thread(check: Check) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Run a check of small tensors, which more threads would only slow down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return check()
+    finally:
+        torch.set_num_threads(threads)
