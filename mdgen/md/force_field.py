@@ -26,8 +26,8 @@ _ALL_PAIRS = 400
 class ForceField:
     """Energies and forces of one molecule or box, every replica at once.
 
-    With a cutoff and more than 400 atoms pairs come from a Verlet list, kept between calls and found anew when an atom
-    has gone half its skin; energies and forces do not depend on when.
+    With a cutoff pairs come from a Verlet list, kept between calls and found anew when an atom has gone half its skin;
+    energies and forces do not depend on when. Up to 400 atoms a graph is made of every pair, which then costs less.
 
     Args:
         parameters: the numbers; their precision and device are those of the positions to come. Where they require a
@@ -76,14 +76,10 @@ class ForceField:
     ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
         """Energies and forces without a graph; the pairs of a list on a processor by compiled formulas."""
         cutoff = self.parameters.cutoff
-        if cutoff is None or self._normal is not None or positions.device.type != "cpu":
+        if cutoff is None or positions.device.type != "cpu":
             return differentiated(self, positions, cell)
         self._require_cell(cell)
-        if self._pair_forces is None:
-            self._pair_forces = pair_forces(self.parameters, cutoff)
-        self._normal_pairs(positions, cell)
-        assert self._list is not None
-        energy, forces = self._pair_forces(positions.detach(), cell, self._list)
+        energy, forces = self._tables(cutoff)(positions.detach(), cell, self._verlet_list(positions, cell, cutoff))
         rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
         return energy + rest_energy, forces + rest_forces
 
@@ -139,16 +135,26 @@ class ForceField:
 
     def _normal_pairs(self, positions: Tensor, cell: Tensor | None) -> Tensor:
         """Every pair of normal interaction, or those of the list, found anew where the old one has become stale."""
-        if self._normal is not None or self.parameters.cutoff is None:
-            assert self._normal is not None
+        if self._normal is not None:
             return self._normal
+        assert self.parameters.cutoff is not None
+        return self._verlet_list(positions, cell, self.parameters.cutoff).pairs
+
+    def _verlet_list(self, positions: Tensor, cell: Tensor | None, cutoff: Cutoff) -> VerletList:
         known = self._list
         if known is None or not bool(known.holds(positions.detach(), cell)):
-            search = (positions, cell, self.parameters.cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
+            search = (positions, cell, cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
             found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
             known = verlet_list(*search) if bool(found.overflow.any()) else found
             self._list = known
-        return known.pairs
+        return known
+
+    def _tables(self, cutoff: Cutoff) -> PairForces:
+        """Kept, unless a number requires a gradient and so may be changed in place."""
+        p = self.parameters
+        if self._pair_forces is None or any(t.requires_grad for t in (p.charges, p.sigma, p.epsilon)):
+            self._pair_forces = pair_forces(p, cutoff)
+        return self._pair_forces
 
     def _require_cell(self, cell: Tensor | None) -> None:
         cutoff = self.parameters.cutoff
