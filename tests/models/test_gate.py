@@ -8,10 +8,10 @@ import torch
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
+from mdgen.models.blocks.stretch import Stretch
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.models.propagators.gate import Gate
 from mdgen.models.propagators.mdn import MDN
-from mdgen.models.propagators.stretch import Stretch
 from mdgen.training.pair_batches import pairs_of
 
 EXIT, ENTRY = 0.02, 0.002

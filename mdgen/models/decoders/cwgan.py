@@ -13,6 +13,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import DecoderBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
+from mdgen.models.blocks.stretch import Stretch
 from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.representation import Representation
@@ -38,6 +39,7 @@ class CWGAN(nn.Module):
         hidden: widths of the hidden layers of generator and critic (Swish).
         gradient_penalty: weight of `(|gradient| - 1)^2`.
         redraws: how often a structure that is packed tighter than the data are may be drawn again.
+        stretch: whether crowded regions of the latent get more room (`Stretch`) before the networks see them.
     """
 
     gain: Tensor
@@ -52,6 +54,7 @@ class CWGAN(nn.Module):
         hidden: Sequence[int] = (200, 200, 200),
         gradient_penalty: float = 10.0,
         redraws: int = 8,
+        stretch: bool = False,
     ) -> None:
         super().__init__()
         if noise_channels < 1:
@@ -63,6 +66,7 @@ class CWGAN(nn.Module):
             "hidden": [int(width) for width in hidden],
             "gradient_penalty": float(gradient_penalty),
             "redraws": int(redraws),
+            "stretch": bool(stretch),
         }
         self.latent, self.noise_channels, self.gradient_penalty = latent, noise_channels, gradient_penalty
         self.representation: Representation = representation  # type: ignore[assignment]
@@ -75,6 +79,7 @@ class CWGAN(nn.Module):
         self.critic = Critic(self.representation.n_critic_values, n_conditions, hidden)
         self.register_buffer("latent_offset", torch.zeros(n_conditions))
         self.register_buffer("latent_scale", torch.ones(n_conditions))
+        self.stretch = Stretch(n_conditions) if stretch else None
 
     @property
     def molecule(self) -> Molecule:
@@ -111,12 +116,19 @@ class CWGAN(nn.Module):
         low, high = latents.min(0).values, latents.max(0).values
         self.latent_offset.copy_((low + high) / 2)
         self.latent_scale.copy_(((high - low) / 2).clamp(min=1e-6))
+        if self.stretch is not None:
+            self.stretch.fit(((latents - self.latent_offset) / self.latent_scale + 1) / 2)
+
+    def conditions(self, latents: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
+        """Latents as the networks see them: within [-1, 1], stretched where the settings say so."""
+        linear = (latents - self.latent_offset) / self.latent_scale
+        return linear if self.stretch is None else 2 * self.stretch((linear + 1) / 2) - 1
 
     def generate(
         self, latents: Float[Tensor, "batch channel"], noise: Float[Tensor, "batch noise"]
     ) -> Float[Tensor, "batch value"]:
         """The represented structure that the generator makes of each latent and noise."""
-        conditions = (latents - self.latent_offset) / self.latent_scale
+        conditions = self.conditions(latents)
         first_guess = noise[:, self.noise_channels :]
         correction = self.generator(torch.cat([noise, conditions], -1))
         return self.representation.project(self.gain * first_guess + correction)
@@ -128,7 +140,7 @@ class CWGAN(nn.Module):
 
     def critic_loss(self, batch: DecoderBatch, generator: torch.Generator) -> Loss:
         """`mean C(generated) - mean C(real)` plus the gradient penalty between the two."""
-        conditions = (batch.latents - self.latent_offset) / self.latent_scale
+        conditions = self.conditions(batch.latents)
         with torch.no_grad():
             fake = self.generate(batch.latents, self.noise(len(batch.latents), generator))
             fake = self.representation.critic_values(fake)
@@ -160,7 +172,7 @@ class CWGAN(nn.Module):
             consistency_weight: weight of the squared deviation of the scaled latent.
         """
         values = self.generate(batch.latents, self.noise(len(batch.latents), generator))
-        conditions = (batch.latents - self.latent_offset) / self.latent_scale
+        conditions = self.conditions(batch.latents)
         adversarial = -self.critic(self.representation.critic_values(values), conditions).mean()
         if encoder is None or consistency_weight == 0:
             return Loss(adversarial, {"adversarial": adversarial.detach()})
