@@ -34,7 +34,7 @@ def check_order(timestep_fs: float = 0.5, length_fs: float = 100.0) -> tuple[dic
     return {"nve_error_kJ_per_mol": {f"{step:g} fs": error for step, error in errors.items()}}, [row]
 
 
-def check_drift(length_ps: float = 5.0, settle_ps: float = 1.0) -> tuple[dict[str, Any], list[Acceptance]]:
+def check_drift(length_ps: float = 10.0, settle_ps: float = 1.0) -> tuple[dict[str, Any], list[Acceptance]]:
     """97 flexible waters, reaction field and switching, 1 fs: drift of the energy in K per degree of freedom.
 
     What is followed is the energy that velocity Verlet conserves to fourth order, `_shadow_energy`: the true one

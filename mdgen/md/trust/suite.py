@@ -33,7 +33,7 @@ class TrustSettings:
     """
 
     checks: tuple[str, ...] | list[str] | None = None
-    drift_ps: float = 5.0
+    drift_ps: float = 10.0
     ensemble_replicas: int = 64
     ensemble_samples: int = 64
     kills: int = 20
