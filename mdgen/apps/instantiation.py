@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 from typing import Any
 
 from mdgen.errors import MdgenError
@@ -27,8 +28,9 @@ def instantiate(config: dict[str, Any], **arguments: Any) -> Any:
     Raises:
         MdgenError: if the target is not on the allow-list, or does not take the arguments.
     """
-    built = {key: _build(value) for key, value in config.items() if not key.startswith("_")}
     target = _target(str(config.get("_target_", "")))
+    kinds = _annotations(target)
+    built = {key: _as_number(_build(value), kinds.get(key)) for key, value in config.items() if not key.startswith("_")}
     if config.get("_partial_", False):
         return functools.partial(target, **built, **arguments)
     try:
@@ -37,6 +39,19 @@ def instantiate(config: dict[str, Any], **arguments: Any) -> Any:
         if "argument" not in str(error):
             raise
         raise MdgenError(f"{config['_target_']} cannot be made from this config: {error}") from error
+
+
+def _annotations(target: Any) -> dict[str, Any]:
+    try:
+        return {name: parameter.annotation for name, parameter in inspect.signature(target).parameters.items()}
+    except (TypeError, ValueError):
+        return {}
+
+
+def _as_number(value: Any, annotation: Any) -> Any:
+    """`4` where a float is wanted is 4.0: YAML cannot know."""
+    wants_float = annotation in (float, float | None)
+    return float(value) if wants_float and isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _build(value: Any) -> Any:

@@ -75,6 +75,9 @@ def _engine(config: dict[str, Any], system: MolecularSystem, threads: int, gener
         config["precision"],
         threads,
         config["device"],
+        system.openmm_system,
+        config["pressure_bar"],
+        system.potentials,
     )
 
 
@@ -94,7 +97,8 @@ def _starts(
     masses = system.parameters.masses
     held = distance_constraints(masses, system.parameters.constraint_atoms, system.parameters.constraint_length)
     positions = system.positions.expand(engine.n_replicas, -1, -1).clone()
-    state = State(positions, maxwell_boltzmann(positions, masses, temperature, generator, held))
+    cell = None if system.cell is None else system.cell.expand(engine.n_replicas, -1)
+    state = State(positions, maxwell_boltzmann(positions, masses, temperature, generator, held), cell=cell)
     ensemble = parallel_tempering(engine, state, temperature, settings, generator)
     drawn = torch.randperm(len(ensemble.positions), generator=generator)
     drawn = drawn.repeat(-(-engine.n_replicas // len(drawn)))[: engine.n_replicas]

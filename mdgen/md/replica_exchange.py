@@ -4,7 +4,7 @@ Neighbours on a ladder of temperatures swap them with the Metropolis probability
 swap is a permutation of temperatures, positions never move. Source: Sugita, Okamoto, Chem. Phys. Lett. 314, 141 (1999).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -126,7 +126,7 @@ def parallel_tempering(
         # Kinetic energies swap with the temperatures, so that only potential energies decide.
         scale = torch.as_tensor(np.sqrt(new / temperatures), dtype=state.velocities.dtype)[:, None, None]
         temperatures = new
-        engine.prepare(State(state.positions, state.velocities * scale, state.step))
+        engine.prepare(replace(state, velocities=state.velocities * scale))
         engine.set_temperature(temperatures.tolist())
         state = engine.advance(steps)
         energies = engine.potential_energy()
