@@ -7,6 +7,7 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
 from mdgen.evaluation.faults import in_random_order, mirrored, stretched, with_fault
+from mdgen.evaluation.result import RowResult, judge
 from mdgen.molecule.topology import Molecule
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
 
@@ -125,6 +126,25 @@ def test_too_few_frames_for_kinetics_still_give_the_rest(reference: TrajectorySe
     assert "torsion_jsd/all" in result.rows["generated"].metrics
     assert "timescale_ps/1" not in result.rows["generated"].metrics
     assert any("longer" in note for note in result.notes)
+    lines = {line.name: line for line in result.acceptance}
+    for name in ("timescale_1", "timescale_2"):
+        assert lines[name].value is None
+        assert not lines[name].holds
+
+
+def test_what_could_not_be_measured_has_not_passed() -> None:
+    empty = RowResult("", "", 0, 0.0, {})
+    lines = judge({"reference": empty, "replicate": empty, "generated": empty}, Bounds())
+    assert [line.name for line in lines] == [
+        "free_energy_psi1_rmse_kT",
+        "torsion_jsd_over_replicate",
+        "timescale_1",
+        "timescale_2",
+        "broken_bonds",
+        "clash_share_over_md",
+    ]
+    assert not any(line.holds or line.value is not None for line in lines)
+    assert all("could not be measured" in line.bound or "none" in line.bound for line in lines)
 
 
 def test_a_single_frame_set_is_refused(reference: TrajectorySet) -> None:
