@@ -11,7 +11,7 @@ from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.stretch import Stretch
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.models.propagators.gate import Gate
-from mdgen.models.propagators.mdn import MDN
+from mdgen.models.propagators.mdn import MDN, _evenly
 from mdgen.training.pair_batches import pairs_of
 
 EXIT, ENTRY = 0.02, 0.002
@@ -102,6 +102,31 @@ def test_one_well_has_no_threshold() -> None:
     assert torch.isinf(gate.thresholds).all()
     gate.fit_support((two_wells() + 1) / 9)
     assert 0.15 < float(gate.thresholds[0]) < 0.8
+
+
+def test_many_channels_make_one_well() -> None:
+    """Twelve channels with two peaks each would be 4096 wells and 16 million jumps."""
+    generator = torch.Generator().manual_seed(0)
+    side = torch.randint(2, (1000, 12), generator=generator)
+    latents = side + 0.01 * torch.randn(1000, 12, generator=generator)
+    model = MDN(LatentSpace("slow_modes", 1, 12, 1.0), n_components=2, hidden=[8])
+    model.initialise(generator)
+    model.fit_scale(latents, generator)
+    model.fit_gate(pairs_of([latents], 1), generator)
+    assert model.gate.acceptance.shape == (1, 1)
+    assert torch.isinf(model.gate.thresholds).all()
+    run = model.sample(first_frame(latents[:3, None], 5, 1.0), Context(), generator)
+    assert torch.isfinite(run).all()
+
+
+def test_wells_are_drawn_evenly_from_any_number_of_frames() -> None:
+    wells = torch.zeros(2**24 + 10, dtype=torch.long)
+    wells[5:25] = 1
+    drawn = _evenly(wells, 4000, torch.Generator().manual_seed(0))
+    rare = drawn[wells[drawn] == 1]
+    assert 0.45 < len(rare) / 4000 < 0.55
+    assert set(rare.tolist()) == set(range(5, 25))
+    assert int(drawn.max()) < len(wells)
 
 
 def test_the_gate_is_kept_in_a_file(tmp_path: Path) -> None:

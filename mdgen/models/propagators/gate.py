@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
 """Cells along each channel, by the number of channels; with more channels there are none."""
+MAX_CHANNELS_WITH_WELLS = 6
+"""With more channels all is one well: the table of jumps between wells grows as 4 to the power of the channels."""
 _BINS = 64
 _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
@@ -48,7 +50,9 @@ class Gate(nn.Module):
         self.n_cells = CELLS.get(channels, 0)
         self.register_buffer("occupied", torch.ones(max(1, self.n_cells**channels if self.n_cells else 1)).bool())
         self.register_buffer("thresholds", torch.full((channels,), float("inf")))
-        self.register_buffer("acceptance", torch.ones(2**channels, 2**channels))
+        self.has_wells = channels <= MAX_CHANNELS_WITH_WELLS
+        n_wells = 2**channels if self.has_wells else 1
+        self.register_buffer("acceptance", torch.ones(n_wells, n_wells))
 
     def cells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
         """Number of the cell of each frame."""
@@ -59,7 +63,9 @@ class Gate(nn.Module):
         return number
 
     def wells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
-        """Number of the well of each frame: one bit a channel."""
+        """Number of the well of each frame: one bit a channel, or 0 with more than `MAX_CHANNELS_WITH_WELLS`."""
+        if not self.has_wells:
+            return torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
         bits = (scaled > self.thresholds).long()
         return (bits * 2 ** torch.arange(scaled.shape[1], device=scaled.device)).sum(-1)
 
@@ -81,7 +87,8 @@ class Gate(nn.Module):
     @torch.no_grad()
     def fit_support(self, scaled: Float[Tensor, "frame channel"]) -> None:
         """Take from data the cells that hold any, with their neighbours, and the valleys between wells."""
-        self.thresholds.copy_(torch.stack([_valley(column) for column in scaled.T]))
+        if self.has_wells:
+            self.thresholds.copy_(torch.stack([_valley(column) for column in scaled.T]))
         if not self.n_cells:
             return
         channels = scaled.shape[1]

@@ -340,7 +340,10 @@ class MDN(nn.Module):
 
 def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) -> Int[Tensor, "size"]:
     """Rows drawn with repetition, as many of each well."""
-    return torch.multinomial(1.0 / torch.bincount(wells)[wells].float(), size, replacement=True, generator=generator)
+    # Summed and searched, as torch.multinomial takes no more than 2^24 rows; the sum in double precision.
+    cumulative = (1.0 / torch.bincount(wells)[wells].double()).cumsum(0)
+    points = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64).to(wells.device)
+    return torch.searchsorted(cumulative, points * cumulative[-1], right=True).clamp_max(len(wells) - 1)
 
 
 def _from(start: Float[Tensor, "batch channel"], frames: int, latent: LatentSpace) -> Condition:
