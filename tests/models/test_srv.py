@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 import torch
 
@@ -121,6 +123,12 @@ def test_mistakes_are_named():
         SRV(2, lag_ps=-1.0)
     with pytest.raises(MdgenError, match="5 modes"):
         TICA(2, lag_ps=1.0, n_modes=5)
+    for wrong in (0, -1, 1.5):
+        for encoder in (SRV, TICA):
+            # Past the type checks of the tests, which would refuse a float before the encoder does.
+            make = inspect.unwrap(encoder.__init__)
+            with pytest.raises(MdgenError, match=f"n_modes is {wrong}; it must be a whole number"):
+                make(object.__new__(encoder), 2, lag_ps=1.0, n_modes=wrong)
     still = PairBatch(torch.zeros(10, 2), torch.arange(9), torch.arange(1, 10))
     with pytest.raises(MdgenError, match="does not vary"):
         SRV(2, lag_ps=1.0).loss(still)

@@ -53,11 +53,14 @@ class SRV(nn.Module):
         super().__init__()
         if lag_ps <= 0:
             raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0")
+        if isinstance(n_modes, bool) or n_modes != int(n_modes) or n_modes < 1:
+            raise MdgenError(f"the encoder's n_modes is {n_modes}; it must be a whole number from 1")
+        n_modes = int(n_modes)
         n_features = features if isinstance(features, int) else int(features.n_features)  # type: ignore[arg-type]
         self.arguments = {
             "features": features,
             "lag_ps": float(lag_ps),
-            "n_modes": int(n_modes),
+            "n_modes": n_modes,
             "hidden": [int(width) for width in hidden],
             "batch_norm": bool(batch_norm),
             "relative_jitter": float(relative_jitter),

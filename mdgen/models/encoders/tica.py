@@ -34,13 +34,16 @@ class TICA(nn.Module):
         super().__init__()
         if lag_ps <= 0:
             raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0")
+        if isinstance(n_modes, bool) or n_modes != int(n_modes) or n_modes < 1:
+            raise MdgenError(f"the encoder's n_modes is {n_modes}; it must be a whole number from 1")
+        n_modes = int(n_modes)
         n_features = features if isinstance(features, int) else int(features.n_features)  # type: ignore[arg-type]
         if n_modes > n_features:
             raise MdgenError(f"{n_modes} modes were asked of {n_features} features; ask for at most as many modes")
         self.arguments = {
             "features": features,
             "lag_ps": float(lag_ps),
-            "n_modes": int(n_modes),
+            "n_modes": n_modes,
             "relative_jitter": float(relative_jitter),
         }
         self.lag_ps, self.n_modes, self.relative_jitter = float(lag_ps), n_modes, relative_jitter
