@@ -66,7 +66,7 @@ def load_model(path: Path | str) -> nn.Module:
         if not isinstance(module, nn.Module):
             raise MdgenError(f"{path} holds a {type(module).__name__}, which is no trained part; give another file")
         module.load_state_dict(load(content))
-    except (RuntimeError, SafetensorError, KeyError, TypeError) as error:
+    except (RuntimeError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise MdgenError(
             f"{path} is damaged or of another version of mdgen ({reason}); train the part again"
@@ -88,7 +88,9 @@ def _open(path: Path | str) -> tuple[bytes, dict[str, Any]]:
         (length,) = struct.unpack_from("<Q", content)
         header = json.loads(content[8 : 8 + length])["__metadata__"][KEY]
         document = json.loads(header)
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+        if not isinstance(document, dict) or not isinstance(document.get("metadata", {}), dict):
+            raise TypeError("the header is no table")
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise MdgenError(
             f"{path} is not a checkpoint of mdgen; give a .safetensors file that `mdgen train` wrote"
         ) from error
@@ -132,7 +134,7 @@ def build(recipe: Any) -> Any:
     if not isinstance(recipe, dict):
         return recipe
     name = recipe["class"]
-    if name not in KNOWN:
+    if not isinstance(name, str) or name not in KNOWN:
         raise MdgenError(
             f"the checkpoint names {name!r}, which mdgen does not know; it may be damaged or made by others"
         )

@@ -1,9 +1,11 @@
+import json
 import pickle
 from itertools import pairwise
 
 import mdtraj
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from mdgen.errors import MdgenError
@@ -69,6 +71,46 @@ def test_a_damaged_file_is_refused(tmp_path):
     path.write_bytes(whole.replace(b'\\"n_modes\\": 2', b'\\"n_modes\\": 3'))
     with pytest.raises(MdgenError, match="damaged"):
         load_model(path)
+
+
+def with_header(path, header):
+    """A file of `safetensors` whose header of ours is `header`."""
+    path.write_bytes(save({"mean": torch.zeros(3)}, metadata={"mdgen": header}))
+
+
+@pytest.mark.parametrize("header", ["[1, 2]", "3", '"text"', "null", "[" * 100_000, '{"format": 1, "metadata": [3]}'])
+def test_a_header_that_is_no_table_is_refused(header, tmp_path):
+    with_header(tmp_path / "part.safetensors", header)
+    for read in (load_model, read_metadata):
+        with pytest.raises(MdgenError, match="not a checkpoint of mdgen"):
+            read(tmp_path / "part.safetensors")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"class": ["TICA"], "arguments": {}},
+        {"class": {"class": "TICA"}, "arguments": {}},
+        {"class": "TICA", "arguments": 3},
+        {"class": "TICA", "arguments": {"features": 3, "lag_ps": "long", "n_modes": 2}},
+        {"class": "TICA", "arguments": {"features": 3, "lag_ps": 1.0, "n_modes": float("inf")}},
+        {"class": "TICA", "arguments": {"features": 3, "lag_ps": 1.0, "n_modes": "two"}},
+        {"class": "TICA", "arguments": {"features": -3, "lag_ps": 1.0, "n_modes": -4}},
+        {"class": "SRV", "arguments": {"features": 10**30, "lag_ps": 1.0}},
+        {"class": "SRV", "arguments": {"features": "abc", "lag_ps": 1.0}},
+        {"class": "Molecule", "arguments": "no molecule"},
+        {"class": "Molecule", "arguments": {"atoms": 3}},
+        {"class": "MDN", "arguments": {"latent": "psi"}},
+        [1, 2],
+        "text",
+        None,
+    ],
+)
+def test_a_recipe_of_wrong_types_is_refused(recipe, tmp_path):
+    with_header(tmp_path / "part.safetensors", json.dumps({"format": 1, "mdgen": "x", "recipe": recipe}))
+    with pytest.raises(MdgenError) as error:
+        load_model(tmp_path / "part.safetensors")
+    assert "\n" not in str(error.value)
 
 
 def test_no_class_outside_the_list_is_built(tmp_path):
