@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
+from mdgen.interfaces import Decoder, Encoder, Propagator
 from mdgen.models.checkpoint import load_model
 
-PARTS = ("encoder", "propagator", "decoder")
+PARTS: dict[str, Any] = {"encoder": Encoder, "propagator": Propagator, "decoder": Decoder}
 
 
 def load(run: Path | str) -> LatentSimulator:
@@ -23,8 +27,16 @@ def load(run: Path | str) -> LatentSimulator:
     folder = Path(run)
     if not folder.is_dir():
         raise MdgenError(f"{folder} is not a folder; give the folder of a run of `mdgen train`")
-    encoder, propagator, decoder = (load_model(path) for path in _files(folder))
-    return LatentSimulator(encoder, propagator, decoder)  # type: ignore[arg-type]
+    encoder, propagator, decoder = (
+        _as_part(load_model(path), path, part) for path, part in zip(_files(folder), PARTS, strict=True)
+    )
+    return LatentSimulator(encoder, propagator, decoder)
+
+
+def _as_part(module: nn.Module, path: Path, part: str) -> Any:
+    if not isinstance(module, PARTS[part]):
+        raise MdgenError(f"{path} holds a {type(module).__name__}, which is no {part}; name a run that trained one")
+    return module
 
 
 def _files(folder: Path) -> list[Path]:

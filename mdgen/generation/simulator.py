@@ -8,13 +8,14 @@ import mdtraj
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mdgen.data.conditions import first_frame
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation.stream import BlockPlan, LatentStream, RolloutRecord
 from mdgen.interfaces import Context, Decoder, Encoder, LatentSpace, Propagator
+from mdgen.models.fingerprint import fingerprint
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
@@ -106,7 +107,7 @@ class LatentSimulator:
             MdgenError: for a folder that holds something else, a start of another molecule, or a full disk.
         """
         plan = BlockPlan.sized(n_frames, n_trajectories, self.molecule.n_atoms)
-        record = RolloutRecord(Path(path), seed, self.encoder.latent.origin, plan)
+        record = RolloutRecord(Path(path), seed, self._fingerprints(), plan)
         with record.open_store(self.molecule, self.frame_spacing_ps, metadata) as store:
             stream = record.resume(store)
             if stream is None:
@@ -118,6 +119,14 @@ class LatentSimulator:
                 store.append(positions)
                 record.save(following)
         return store
+
+    def _fingerprints(self) -> dict[str, str]:
+        parts = {"encoder": self.encoder, "propagator": self.propagator, "decoder": self.decoder}
+        # A part that is no module has no weights to tell it by: its class must do.
+        return {
+            name: fingerprint(part) if isinstance(part, nn.Module) else type(part).__name__
+            for name, part in parts.items()
+        }
 
     def _blocks(
         self, plan: BlockPlan, stream: LatentStream, seed: int, progress: Progress

@@ -65,11 +65,17 @@ class RolloutRecord:
 
     It is replaced after each block's frames are on disk. If the frames of a block are there but the record is not, the
     block is cut off and made again, the same.
+
+    Args:
+        path: folder of the store.
+        seed: of everything random.
+        parts: fingerprint of the weights of each part, by `encoder`, `propagator` and `decoder`.
+        plan: frames and blocks.
     """
 
     path: Path
     seed: int
-    origin: str
+    parts: dict[str, str]
     plan: BlockPlan
 
     @property
@@ -116,6 +122,8 @@ class RolloutRecord:
                 latent = content.get_tensor("latent")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
+        if not isinstance(note, dict) or not {"n_frames", "n_blocks"} <= note.keys():
+            raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again")
         for name, value in self._settings().items():
             if note.get(name) != value:
                 raise MdgenError(
@@ -131,4 +139,4 @@ class RolloutRecord:
         return LatentStream(latent, note["n_frames"], note["n_blocks"])
 
     def _settings(self) -> dict[str, Any]:
-        return {"seed": self.seed, "n_trajectories": self.plan.n_trajectories, "encoder": self.origin}
+        return {"seed": self.seed, "n_trajectories": self.plan.n_trajectories, **self.parts}

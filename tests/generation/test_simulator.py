@@ -129,6 +129,22 @@ def test_a_rollout_is_extended_but_never_mixed_with_another(simulator, tmp_path)
         simulator.rollout_to_store(tmp_path / "md", n_frames=4, seed=2)
 
 
+@pytest.mark.parametrize("changed", ["encoder", "propagator", "decoder"])
+def test_a_rollout_goes_on_with_the_same_parts_only(changed, tmp_path):
+    first = parts()
+    LatentSimulator(*first).rollout_to_store(tmp_path / "run", n_frames=5, n_trajectories=2, seed=2)
+    before = read(TrajectoryStore.open(tmp_path / "run"))
+    other = dict(zip(("encoder", "propagator", "decoder"), parts(), strict=True))
+    with torch.no_grad():
+        next(other[changed].parameters()).add_(0.1)
+    if changed == "encoder":  # its latent's origin then differs too, as it does not where an encoder has none
+        for name in ("propagator", "decoder"):
+            other[name].latent = dataclasses.replace(other[name].latent, origin="")
+    with pytest.raises(MdgenError, match=f"holds a rollout with {changed} "):
+        LatentSimulator(*other.values()).rollout_to_store(tmp_path / "run", n_frames=9, n_trajectories=2, seed=2)
+    assert np.array_equal(read(TrajectoryStore.open(tmp_path / "run")), before)
+
+
 def test_trajectories_begin_at_the_latents_of_the_start(simulator, monkeypatch):
     seen = {}
     original = simulator.propagator.sample
@@ -193,6 +209,17 @@ def test_load_reads_the_folder_of_a_run(tmp_path):
         mdgen.load(generate)
     with pytest.raises(MdgenError, match="not a folder"):
         mdgen.load(tmp_path / "absent")
+
+
+def test_each_file_must_hold_its_kind_of_part(tmp_path):
+    kinds = ("encoder", "propagator", "decoder")
+    for kind, part in zip(kinds, parts(), strict=True):
+        save_model(tmp_path / f"{kind}.safetensors", part)
+    for kind, wrong in (("encoder", "decoder"), ("propagator", "encoder"), ("decoder", "propagator")):
+        names = {each: f"{each}.safetensors" for each in kinds} | {kind: f"{wrong}.safetensors"}
+        (tmp_path / "simulator.json").write_text(json.dumps(names))
+        with pytest.raises(MdgenError, match=rf"{wrong}.safetensors holds a \w+, which is no {kind}"):
+            mdgen.load(tmp_path)
 
 
 def test_streams_of_blocks_are_independent():
