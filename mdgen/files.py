@@ -48,6 +48,7 @@ def writable(folder: Path | str) -> Iterator[None]:
             errno.EDQUOT: "the disk quota is used up; free some space",
             errno.EACCES: "it may not be written; choose another folder",
             errno.EROFS: "it is on a read-only disk; choose another folder",
+            errno.ENOTDIR: "part of that path is a file; choose another folder",
         }
         if error.errno not in reasons:
             raise

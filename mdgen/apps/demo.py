@@ -19,6 +19,7 @@ def run(config: dict[str, Any]) -> None:
     """Simulate (or take the data that are named), train three parts, generate, evaluate."""
     config = with_data(config)
     report = Path(config["output"]) / "report.html"
+    use_threads(config["threads"])
     with open_run(config["output"], "demo", config) as folder:
         if folder.done:
             logger.info("demo          done already: %s", report)
@@ -39,7 +40,6 @@ def run(config: dict[str, Any]) -> None:
         )
         generate.run(config["generate"])
         rows = four_wells.acceptance_of(config["four_wells"]["output"])
-        use_threads(config["threads"])
         result = evaluate.judged(config["evaluate"])
         result = replace(result, acceptance=(*result.acceptance, *rows))
         write_report(result, folder.path)

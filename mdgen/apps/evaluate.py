@@ -26,11 +26,11 @@ def run(config: dict[str, Any]) -> None:
     if config.get("pairs") is not None:
         run_pairs(config, run)
         return
+    use_threads(config["threads"])
     with open_run(config["output"], "evaluate", config) as folder:
         if folder.done:
             logger.info("evaluate      done already: %s", folder.path / "report.html")
             return
-        use_threads(config["threads"])
         result = judged(config)
         report = write_report(result, folder.path)
         folder.mark_done(result.acceptance)

@@ -17,11 +17,11 @@ logger = logging.getLogger("mdgen")
 
 def run(config: dict[str, Any]) -> None:
     """Train both parts on the chain and hold them against it."""
+    use_threads(config["threads"])
     with open_run(config["output"], "four_wells", config) as folder:
         if folder.done:
             logger.info("four_wells    done already: %s", folder.path)
             return
-        use_threads(config["threads"])
         figures, rows = run_four_wells(instantiate(config["suite"]), folder.path)
         folder.finish(figures, rows)
         logger.info("four_wells    done in %s; %s", duration(folder.seconds), folder.path / "metrics.json")

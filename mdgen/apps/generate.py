@@ -9,6 +9,7 @@ from typing import Any
 import mdtraj
 
 from mdgen.apps.instantiation import required
+from mdgen.apps.provenance import content_hash
 from mdgen.apps.run_folder import open_run
 from mdgen.apps.threads import use_threads
 from mdgen.apps.train import part_file
@@ -34,11 +35,13 @@ def run(config: dict[str, Any]) -> None:
     if config["export"] not in (None, *EXPORTS):
         raise MdgenError(f"export={config['export']}: expected one of {', '.join(EXPORTS)}, or null")
     files = {part: part_file(config[f"{part}_run"], part) for part in PARTS}
+    # A part that is trained again is another part, though its path is the same.
+    config = {**config, "inputs": {part: content_hash(file) for part, file in files.items()}}
+    use_threads(config["threads"])
     with open_run(config["output"], "generate", config) as folder:
         if folder.done:
             logger.info("generate      done already: %s", folder.path)
             return
-        use_threads(config["threads"])
         relative = {part: os.path.relpath(file.resolve(), folder.path.resolve()) for part, file in files.items()}
         write_aside(folder.path / "simulator.json", (json.dumps(relative, indent=2) + "\n").encode())
         simulator = load(folder.path)
@@ -66,7 +69,11 @@ def _n_frames(config: dict[str, Any], simulator: LatentSimulator) -> int:
 
 
 def _start(path: str) -> mdtraj.Trajectory:
-    return open_trajectories(path, path, frame_spacing_ps=1.0).trajectory(0)
+    """The frames of a structure file, whatever time lies between them."""
+    try:
+        return open_trajectories(path, path).trajectory(0)
+    except MdgenError:  # a file that states no spacing, as pdb
+        return open_trajectories(path, path, frame_spacing_ps=1.0).trajectory(0)
 
 
 def _export(store: TrajectoryStore, folder: Path, suffix: str) -> None:

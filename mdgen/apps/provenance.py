@@ -1,5 +1,6 @@
 """Where a result comes from: versions, code, machine, command."""
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def provenance(seed: int) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": _device(),
+        "machine": _machine(),
         "threads": torch.get_num_threads(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
@@ -50,6 +51,11 @@ def git_revision() -> str | None:
     return f"{commit}+changes" if changed else commit
 
 
+def content_hash(path: Path) -> str:
+    """The first digits of a file's SHA-256: which file it was, whatever its name."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -57,5 +63,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+def _machine() -> str:
+    processor = platform.processor() or platform.machine()
+    return f"{processor}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else processor

@@ -21,6 +21,9 @@ from mdgen.results import Acceptance, acceptance_table, write_result
 
 logger = logging.getLogger("mdgen")
 
+OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json"}
+"""Files that say what a run is, but are none of its results."""
+
 INCIDENTAL_KEYS = ("output", "threads", "logger")
 """Keys that do not change a run's result: a folder may be resumed with others."""
 
@@ -79,19 +82,33 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
     if path.exists() and not path.is_dir():
         raise MdgenError(f"output={path} is a file; expected a folder; choose another output")
     _refuse_foreign(path)
+    fresh = not (path / "config.yaml").is_file()
     with writable(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run)
     try:
         _lock(lock, path)
         _compare(path, verb, config)
-        if not (path / "DONE").is_file():
-            write_aside(path / "config.yaml", OmegaConf.to_yaml({"verb": verb, **config}).encode())
-            _add_provenance(path, provenance(int(config.get("seed", 0))))
-        with _log_into(path / "run.log"):
-            yield RunFolder(path, verb, time.monotonic())
+        with writable(path):
+            if not (path / "DONE").is_file():
+                write_aside(path / "config.yaml", OmegaConf.to_yaml({"verb": verb, **config}).encode())
+                _add_provenance(path, provenance(int(config.get("seed", 0))))
+            with _log_into(path / "run.log"):
+                yield RunFolder(path, verb, time.monotonic())
+    except MdgenError:
+        if fresh:
+            _remove_empty_run(path)
+        raise
     finally:
         lock.close()
+
+
+def _remove_empty_run(path: Path) -> None:
+    """Leave no folder behind that holds nothing but our own notes: the corrected command may use its name."""
+    if path.is_dir() and {each.name for each in path.iterdir()} <= OWN_NOTES:
+        for each in path.iterdir():
+            each.unlink()
+        path.rmdir()
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -137,8 +154,11 @@ def _compare(path: Path, verb: str, config: dict[str, Any]) -> None:
         )
 
 
-def _essential(config: dict[Any, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in INCIDENTAL_KEYS}
+def _essential(config: Any) -> Any:
+    """A config without the incidental keys, at every depth."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _essential(value) for key, value in config.items() if key not in INCIDENTAL_KEYS}
 
 
 def first_difference(before: Any, now: Any, prefix: str = "") -> tuple[str, Any, Any] | None:

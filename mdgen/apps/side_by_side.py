@@ -16,6 +16,7 @@ from mdgen.errors import MdgenError
 
 logger = logging.getLogger("mdgen")
 
+_GRACE_S = 5.0
 _PATIENCE_S = 60.0
 
 
@@ -46,10 +47,15 @@ def run_side_by_side(steps: dict[str, tuple[str, dict[str, Any]]]) -> None:
             for process in processes.values():
                 process.join(0.2)
                 if process.exitcode not in (None, 0):
-                    raise _failure(process.name, failures)
-        for name, process in processes.items():
+                    raise _failure(process, failures)
+        for process in processes.values():
             if process.exitcode != 0:
-                raise _failure(name, failures)
+                raise _failure(process, failures)
+    except KeyboardInterrupt:
+        # A terminal's Ctrl-C has reached the steps as well; a second signal could catch them writing.
+        for process in processes.values():
+            process.join(_GRACE_S)
+        raise
     finally:
         _stop(list(processes.values()))
         listener.stop()
@@ -70,11 +76,15 @@ def _run(module: str, config: dict[str, Any], lines: Any, failures: Any) -> None
         sys.exit(130)
 
 
-def _failure(name: str, failures: Any) -> Exception:
+def _failure(process: Any, failures: Any) -> Exception:
     try:
         return MdgenError(failures.get(timeout=1.0))
     except queue.Empty:
-        return RuntimeError(f"step {name} failed; what it printed is above")
+        if process.exitcode == -signal.SIGKILL:
+            return MdgenError(
+                f"step {process.name} was killed, most likely for want of memory; free some and run again"
+            )
+        return RuntimeError(f"step {process.name} failed with exit status {process.exitcode}; what it printed is above")
 
 
 def _stop(processes: list[Any]) -> None:

@@ -29,11 +29,11 @@ logger = logging.getLogger("mdgen")
 
 def run(config: dict[str, Any]) -> None:
     """Build the system, draw starts if asked to, simulate, write the metrics."""
+    threads = use_threads(config["threads"])
     with open_run(config["output"], "simulate", config) as folder:
         if folder.done:
             logger.info("simulate      done already: %s", folder.path)
             return
-        threads = use_threads(config["threads"])
         system: MolecularSystem = instantiate(config["system"])
         logger.info("simulate      %r, %d replicas, into %s", system.molecule, config["n_replicas"], folder.path)
         # Each part draws from a generator of its own, so that a run resumed between two parts goes on the same.
@@ -100,9 +100,7 @@ def _starts(
     cell = None if system.cell is None else system.cell.expand(engine.n_replicas, -1)
     state = State(positions, maxwell_boltzmann(positions, masses, temperature, generator, held), cell=cell)
     ensemble = parallel_tempering(engine, state, temperature, settings, generator)
-    drawn = torch.randperm(len(ensemble.positions), generator=generator)
-    drawn = drawn.repeat(-(-engine.n_replicas // len(drawn)))[: engine.n_replicas]
-    starts = ensemble.positions[drawn].contiguous()
+    starts = ensemble.starts(engine.n_replicas, generator)
     content = {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}
     write_aside(file, safetensors.torch.save(content))
     return starts, list(ensemble.swap_rates)

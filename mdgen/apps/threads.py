@@ -13,7 +13,7 @@ def use_threads(threads: int | None) -> int:
     Raises:
         MdgenError: for fewer than one.
     """
-    if threads is not None and threads < 1:
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise MdgenError(f"threads={threads}: expected at least 1, or null for all cores")
     number = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(number)

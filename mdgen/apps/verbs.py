@@ -28,7 +28,7 @@ VERBS = {
         "Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent"
         " space\nand name its run.",
         (
-            "mdgen train encoder=srv data.trajectories=runs/ala_md output=runs/ala_encoder",
+            "mdgen train encoder=srv data.trajectories=runs/ala_md data.portion=[0,0.5] output=runs/ala_encoder",
             "mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator",
             "mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder",
         ),
@@ -39,7 +39,7 @@ VERBS = {
         " once,\ndecoded block by block to disk.",
         (
             "mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator "
-            "decoder_run=runs/ala_decoder length_us=1 output=runs/ala_generated",
+            "decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated",
         ),
     ),
     "evaluate": Verb(
@@ -47,8 +47,8 @@ VERBS = {
         "Judges any trajectories against any others of the same molecule, whoever made them: metrics.json and a\n"
         "self-contained report.html.",
         (
-            "mdgen evaluate reference.trajectories=runs/ala_md generated.trajectories=runs/ala_generated "
-            "output=runs/ala_report",
+            "mdgen evaluate reference.trajectories=runs/ala_md reference.portion=[0.5,1] "
+            "generated.trajectories=runs/ala_generated output=runs/ala_report   # the half that was not trained on",
             "mdgen evaluate reference.trajectories='md/*.xtc' reference.topology=my.pdb "
             "generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report",
             "mdgen evaluate pairs=FOLDER output=runs/many   # a folder a molecule: reference*, generated*, topology.*",

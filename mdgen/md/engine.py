@@ -111,6 +111,8 @@ def make_engine(
     Raises:
         MdgenError: if an engine is asked for that does not have a part of the force field, or is not known.
     """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise MdgenError(f"device={device} was asked for, but torch finds no CUDA device here; use device=cpu")
     chosen = _chosen(kind, parameters, integrator, device, openmm_system, pressure_bar, extra)
     if chosen == "torch" or isinstance(integrator, OverdampedLangevin):
         return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra)

@@ -118,7 +118,9 @@ class Langevin:
         positions = state.positions + 0.5 * dt * velocities
         kept = exp(-self.friction_per_ps * dt)
         kT = BOLTZMANN * replica_temperatures(self.temperature_K, positions)
-        noise = torch.randn(positions.shape, generator=generator, dtype=positions.dtype, device=positions.device)
+        noise = torch.randn(positions.shape, generator=generator, dtype=positions.dtype, device=generator.device).to(
+            positions.device
+        )
         velocities = kept * velocities + ((1 - kept**2) * kT * inverse).sqrt() * noise
         positions = positions + 0.5 * dt * velocities
         if self.constraints is not None:

@@ -69,7 +69,8 @@ class OverdampedLangevin:
         _, forces = energy_and_forces(potential, x, state.cell)
         mobility = 1 / (self.friction_per_ps * masses[:, None])
         kT = BOLTZMANN * replica_temperatures(self.temperature_K, x)
-        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device)
+        noise = noise.to(x.device)
         moved = x + dt * mobility * forces + (2 * dt * kT * mobility).sqrt() * noise
         if self.constraints is not None:
             moved = self.constraints.positions(x, moved)

@@ -16,7 +16,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.engine import Engine
 from mdgen.progress import Progress
-from mdgen.units import BOLTZMANN
+from mdgen.units import BOLTZMANN, NANOSECOND
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,18 @@ class Tempering:
     exchange_ps: float = 2.0
     discard_share: float = 0.25
 
+    def __post_init__(self) -> None:
+        if not (self.length_ns > 0 and self.exchange_ps > 0 and 0 <= self.discard_share < 1):
+            raise MdgenError(
+                f"tempering needs length_ns and exchange_ps above 0 and 0 <= discard_share < 1; it was given "
+                f"{self.length_ns:g}, {self.exchange_ps:g} and {self.discard_share:g}"
+            )
+        if self.length_ns * NANOSECOND < 2 * self.exchange_ps:
+            raise MdgenError(
+                f"tempering.length_ns={self.length_ns:g} holds no two rounds of exchange_ps={self.exchange_ps:g}; "
+                "temper for longer"
+            )
+
     def temperatures(self, lowest_K: float) -> Float[np.ndarray, "rung"]:
         """The ladder in K from `lowest_K` up."""
         if self.rungs < 2 or not lowest_K < self.highest_temperature_K:
@@ -51,8 +63,19 @@ class Tempering:
 class TemperedEnsemble:
     """Frames at the lowest temperature, and how often each pair of neighbours on the ladder swapped."""
 
-    positions: Float[Tensor, "frame atom 3"]
+    positions: Float[Tensor, "round ladder atom 3"]
     swap_rates: tuple[float, ...]
+
+    def starts(self, count: int, generator: torch.Generator) -> Float[Tensor, "start atom 3"]:
+        """Frames to start from, one after the other from the first ladder to the last.
+
+        Frames of one ladder are correlated. Starts that are far apart in the list never come from the same ladder, so
+        that a list that is cut in parts, for training and for judging, gives independent parts.
+        """
+        rounds, ladders = self.positions.shape[:2]
+        ladder = torch.arange(count) * ladders // count
+        drawn = torch.randint(rounds, (count,), generator=generator)
+        return self.positions[drawn, ladder].contiguous()
 
 
 def swapped(
@@ -117,7 +140,7 @@ def parallel_tempering(
     inverse = 1 / (BOLTZMANN * ladder)
     rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
     steps = max(1, round(settings.exchange_ps / engine.timestep_ps))
-    rounds = max(1, round(settings.length_ns * 1000 / settings.exchange_ps))
+    rounds = max(1, round(settings.length_ns * NANOSECOND / settings.exchange_ps))
     progress = Progress("tempering", rounds)
     kept, swaps, chances = [], np.zeros(settings.rungs - 1), np.zeros(settings.rungs - 1)
     temperatures = np.full(engine.n_replicas, temperature_K)
@@ -137,6 +160,7 @@ def parallel_tempering(
                 "lower highest_temperature_K"
             )
         if number >= settings.discard_share * rounds:
+            # One replica of each ladder is coldest, and rows come in the order of the ladders.
             kept.append(state.positions[:n_used][torch.from_numpy(rung.reshape(-1) == 0)].clone())
         odd: Literal[0, 1] = 1 if number % 2 and settings.rungs > 2 else 0
         uniform = torch.rand(rung.shape, generator=generator, dtype=torch.float64).numpy()
@@ -145,4 +169,4 @@ def parallel_tempering(
         chances[odd::2] += 1
         progress.update(number + 1, swap_rate=float(rates.mean()))
     engine.set_temperature(temperature_K)
-    return TemperedEnsemble(torch.cat(kept), tuple((swaps / np.maximum(chances, 1)).tolist()))
+    return TemperedEnsemble(torch.stack(kept), tuple((swaps / np.maximum(chances, 1)).tolist()))

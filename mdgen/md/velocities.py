@@ -31,7 +31,9 @@ def maxwell_boltzmann(
         constraints: distances that may not change.
     """
     kT = BOLTZMANN * replica_temperatures(temperature_K, positions)
-    noise = torch.randn(positions.shape, generator=generator, dtype=positions.dtype, device=positions.device)
+    noise = torch.randn(positions.shape, generator=generator, dtype=positions.dtype, device=generator.device).to(
+        positions.device
+    )
     velocities = (kT / masses[:, None]).sqrt() * noise
     return velocities if constraints is None else constraints.velocities(positions, velocities)
 

@@ -19,6 +19,7 @@ from mdgen.models.batches import DecoderBatch
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.molecule.topology import Molecule
+from mdgen.progress import Progress
 from mdgen.training.adversarial import AdversarialTraining
 from mdgen.training.fitting import FitSettings, fit
 from mdgen.training.gradient import OptimizerFactory
@@ -39,6 +40,7 @@ class DecoderSettings:
         balance: 0 draws frames as they come; 1 draws rare latents as often as common ones. What is learnt, the
             distribution of structures at a latent, is the same; how well it is learnt where data are few is not.
         consistency_weight: weight of how far encoded structures are from their latents; 0 leaves it out.
+        ratio_steps: of the density ratio that rejects what is drawn too often, after the training; 0 leaves it out.
         max_frames: at most this many frames, evenly spaced, are held in memory.
         seed: of weights, order and noise.
     """
@@ -50,6 +52,7 @@ class DecoderSettings:
     average_decay: float = 0.999
     balance: float = 0.5
     consistency_weight: float = 3.0
+    ratio_steps: int = 800
     max_frames: int = 200_000
     seed: int = 0
 
@@ -135,9 +138,28 @@ def train_decoder(
     values = torch.cat([represent(block) for block in positions.split(10_000)])
     module, history = _play(decoder, DecoderBatch(values, table), encoder, settings, generator, folder, run_logger)
     averaged: CWGAN = module.average.averaged(decoder).eval()  # type: ignore[assignment]
+    if settings.ratio_steps > 0:
+        _fit_ratio(averaged, DecoderBatch(values, table), settings, generator)
     averaged.fit_rejection(positions, table, generator)
     metrics = {"history": history, "n_frames": len(table), "seconds": time.monotonic() - begin}
     return averaged, metrics
+
+
+def _fit_ratio(
+    decoder: CWGAN, frames: DecoderBatch, settings: DecoderSettings, generator: torch.Generator, size: int = 2048
+) -> None:
+    """Train the classifier behind the density ratio, on frames drawn as they come."""
+    optimizer = torch.optim.AdamW(decoder.ratio.parameters(), lr=2e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.ratio_steps)
+    progress = Progress("density ratio", settings.ratio_steps)
+    batches = RandomFrames(frames, torch.ones(len(frames.values)), size, settings.ratio_steps, generator)
+    for step, batch in enumerate(batches, 1):
+        loss = decoder.ratio_loss(batch, generator).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        progress.update(step, cross_entropy=float(loss.detach()))
 
 
 def _play(

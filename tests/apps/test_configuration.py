@@ -1,6 +1,7 @@
 """Every config composes and names what exists; a mistake in one is one sentence."""
 
 import inspect
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mdgen.apps.config_folder import config_folder, option_names
 from mdgen.apps.configuration import compose, plain
 from mdgen.apps.help import included, overview, verb_help
 from mdgen.apps.instantiation import _target
+from mdgen.apps.main import _named
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 
@@ -41,6 +43,7 @@ CHOICES = [
     (verb, f"{each.name}@{each.key}" if each.key != each.name else each.name, option)
     for verb in VERBS
     for each in included(verb)
+    if each.name != "experiment"
     for option in option_names(each.name)
 ]
 
@@ -81,6 +84,14 @@ def test_help_lists_every_verb_and_every_top_level_key() -> None:
         text = verb_help(name)
         for key in plain(compose(name, [])):
             assert f"{key}:" in text or f"{key}=" in text or f"{key}.KEY=" in text, f"{name}: no {key} in --help"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_example_of_the_help_composes(verb: str) -> None:
+    for example in VERBS[verb].examples:
+        command, *arguments = shlex.split(example, comments=True)[1:]
+        assert command == verb
+        compose(verb, _named(VERBS[verb].positional, arguments))
 
 
 def test_the_wheel_carries_the_configs() -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mdgen.apps.instantiation import instantiate
+from mdgen.apps.config_folder import config_folder
+from mdgen.apps.instantiation import ALLOWED_TARGETS, instantiate
 from mdgen.errors import MdgenError
 
 
@@ -17,8 +18,8 @@ from mdgen.errors import MdgenError
         "mdgen.files.os.system",
         "mdgen.files.os",
         "mdgen.apps.main.main",
-        "mdgen.files.nothing",
-        "mdgen.nowhere.Thing",
+        "mdgen.results.write_result",
+        "mdgen.models.checkpoint.load_model",
         "",
     ],
 )
@@ -28,17 +29,30 @@ def test_code_outside_the_allow_list_is_refused(target: str) -> None:
 
 
 def test_nested_targets_are_held_to_the_list_too() -> None:
-    config = {"_target_": "mdgen.results.Estimate", "value": [{"_target_": "os.getcwd"}]}
+    config = {"_target_": "mdgen.evaluation.settings.Bounds", "broken_bonds": [{"_target_": "os.getcwd"}]}
     with pytest.raises(MdgenError, match=r"os.getcwd"):
         instantiate(config)
 
 
 def test_what_is_allowed_is_built() -> None:
-    assert instantiate({"_target_": "mdgen.results.Estimate", "value": 2.0}, low=1.0).low == 1.0
+    bounds = instantiate({"_target_": "mdgen.evaluation.settings.Bounds", "broken_bonds": 2}, timescale_relative=0.5)
+    assert bounds.timescale_relative == 0.5
+    assert isinstance(bounds.broken_bonds, float)
     optimizer = instantiate({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5})
     assert optimizer([torch.zeros(1, requires_grad=True)]).defaults["lr"] == 0.5
 
 
 def test_an_argument_too_many_is_one_sentence() -> None:
-    with pytest.raises(MdgenError, match=r"Estimate cannot be made.*'widht'"):
-        instantiate({"_target_": "mdgen.results.Estimate", "value": 1.0, "widht": 2})
+    with pytest.raises(MdgenError, match=r"Bounds cannot be made.*'widht'"):
+        instantiate({"_target_": "mdgen.evaluation.settings.Bounds", "widht": 2})
+
+
+def test_the_list_holds_what_the_configs_name_and_nothing_else() -> None:
+    named = {
+        line.split("_target_:")[1].strip()
+        for path in config_folder().rglob("*.yaml")
+        for line in path.read_text().splitlines()
+        if "_target_:" in line
+    }
+    assert named <= ALLOWED_TARGETS
+    assert {each for each in ALLOWED_TARGETS - named if not each.startswith("torch.optim.")} == set()

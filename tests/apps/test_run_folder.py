@@ -78,7 +78,24 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MdgenError, match="disk is full"), open_run(tmp_path / "run", "train", {}):
         pass
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_leaves_the_name_free_for_the_corrected_command(tmp_path: Path) -> None:
+    with pytest.raises(MdgenError), open_run(tmp_path / "run", "train", {"lag_ps": 2.5}):
+        raise MdgenError("the lag is no multiple of the spacing")
+    assert not (tmp_path / "run").exists()
+    with open_run(tmp_path / "run", "train", {"lag_ps": 2.0}) as run:
+        (run.path / "weights").write_text("precious")
+    with pytest.raises(MdgenError), open_run(tmp_path / "run", "train", {"lag_ps": 2.0}):
+        raise MdgenError("the disk is full")
+    assert (tmp_path / "run/weights").read_text() == "precious"
+
+
+def test_threads_may_change_at_any_depth(tmp_path: Path) -> None:
+    for threads in (1, 2):
+        with open_run(tmp_path / "run", "demo", {"step": {"threads": threads, "logger": {"a": threads}}}):
+            (tmp_path / "run/result").write_text("")
 
 
 def test_first_difference_names_a_key_only_one_side_has() -> None:

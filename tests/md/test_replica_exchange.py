@@ -6,7 +6,7 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.replica_exchange import Tempering, parallel_tempering, swapped
+from mdgen.md.replica_exchange import TemperedEnsemble, Tempering, parallel_tempering, swapped
 from mdgen.units import BOLTZMANN
 
 
@@ -56,11 +56,18 @@ def test_the_cold_rung_is_canonical_though_its_barrier_is_not_crossed_at_that_te
     engine.x[:] = -1.0
     settings = Tempering(rungs=6, highest_temperature_K=2400, length_ns=0.1, exchange_ps=0.2, discard_share=0.4)
     ensemble = parallel_tempering(engine, engine.advance(1), 300.0, settings, torch.Generator().manual_seed(1))  # type: ignore[arg-type]
-    right = (ensemble.positions[:, 0, 0] > 0).double().mean()
+    right = (ensemble.positions[..., 0, 0] > 0).double().mean()
     # 100 ladders of some ten independent frames: a standard error of about 0.015.
     assert abs(right - share_on_the_right(engine)) < 0.05
     assert len(ensemble.swap_rates) == 5
     assert all(0.2 < rate < 1 for rate in ensemble.swap_rates)
+
+
+def test_starts_of_two_halves_share_no_ladder() -> None:
+    positions = torch.arange(8.0)[None, :, None, None].expand(5, 8, 2, 3)
+    starts = TemperedEnsemble(positions, ()).starts(32, torch.Generator().manual_seed(0))[:, 0, 0]
+    assert set(starts[:16].tolist()) == {0.0, 1.0, 2.0, 3.0}
+    assert set(starts[16:].tolist()) == {4.0, 5.0, 6.0, 7.0}
 
 
 def test_a_round_of_swaps_is_a_permutation_with_metropolis_odds() -> None:
@@ -88,3 +95,7 @@ def test_settings_that_make_no_sense_are_one_sentence() -> None:
         parallel_tempering(engine, state, 300.0, Tempering(), torch.Generator())  # type: ignore[arg-type]
     with pytest.raises(MdgenError, match="ladder of 4 temperatures from 700"):
         parallel_tempering(engine, state, 700.0, Tempering(), torch.Generator())  # type: ignore[arg-type]
+    with pytest.raises(MdgenError, match="no two rounds"):
+        Tempering(length_ns=0.002)
+    with pytest.raises(MdgenError, match="above 0"):
+        Tempering(exchange_ps=0.0)

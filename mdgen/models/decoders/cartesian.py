@@ -72,3 +72,12 @@ class CartesianRepresentation(nn.Module):
     def critic_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch critic_value"]:
         """What the critic sees of a structure: the values."""
         return values
+
+    @property
+    def n_ratio_values(self) -> int:
+        """As many as the critic sees."""
+        return self.n_critic_values
+
+    def ratio_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch ratio_value"]:
+        """What the critic sees."""
+        return self.critic_values(values)

@@ -13,9 +13,9 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import DecoderBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
-from mdgen.models.blocks.stretch import Stretch
 from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
+from mdgen.models.decoders.density_ratio import DensityRatio
 from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
 
@@ -38,8 +38,7 @@ class CWGAN(nn.Module):
         noise_channels: numbers of Gaussian noise a structure.
         hidden: widths of the hidden layers of generator and critic (Swish).
         gradient_penalty: weight of `(|gradient| - 1)^2`.
-        redraws: how often a structure that is packed tighter than the data are may be drawn again.
-        stretch: whether crowded regions of the latent get more room (`Stretch`) before the networks see them.
+        redraws: how often a structure that is too frequent, or packed tighter than the data are, may be drawn again.
     """
 
     gain: Tensor
@@ -53,8 +52,7 @@ class CWGAN(nn.Module):
         noise_channels: int = 50,
         hidden: Sequence[int] = (200, 200, 200),
         gradient_penalty: float = 10.0,
-        redraws: int = 8,
-        stretch: bool = False,
+        redraws: int = 16,
     ) -> None:
         super().__init__()
         if noise_channels < 1:
@@ -66,7 +64,6 @@ class CWGAN(nn.Module):
             "hidden": [int(width) for width in hidden],
             "gradient_penalty": float(gradient_penalty),
             "redraws": int(redraws),
-            "stretch": bool(stretch),
         }
         self.latent, self.noise_channels, self.gradient_penalty = latent, noise_channels, gradient_penalty
         self.representation: Representation = representation  # type: ignore[assignment]
@@ -79,7 +76,7 @@ class CWGAN(nn.Module):
         self.critic = Critic(self.representation.n_critic_values, n_conditions, hidden)
         self.register_buffer("latent_offset", torch.zeros(n_conditions))
         self.register_buffer("latent_scale", torch.ones(n_conditions))
-        self.stretch = Stretch(n_conditions) if stretch else None
+        self.ratio = DensityRatio(self.representation.n_ratio_values, n_conditions)
 
     @property
     def molecule(self) -> Molecule:
@@ -93,7 +90,7 @@ class CWGAN(nn.Module):
         latents: Float[Tensor, "frame channel"],
         generator: torch.Generator,
     ) -> None:
-        """After the training: count how often structures are packed too tightly (`Contacts`).
+        """After the training: from which ratio on draws are accepted, and how often they are packed too tightly.
 
         Args:
             positions: training frames.
@@ -101,6 +98,9 @@ class CWGAN(nn.Module):
             generator: of the structures that are decoded for the count.
         """
         nn.init.ones_(self.contacts.acceptance)
+        some = latents[:: max(1, len(latents) // 20_000)]
+        drawn = self.representation.ratio_values(self.generate(some, self.noise(len(some), generator)))
+        self.ratio.fit_ceiling(drawn, self.conditions(some))
         decoded = self.decode(latents.view(1, len(latents), self.latent.tokens, -1), Context(), generator)[0]
         self.contacts.fit(positions, decoded)
 
@@ -109,6 +109,7 @@ class CWGAN(nn.Module):
         nn.init.ones_(self.gain)
         initialise(self.generator, generator)
         initialise(self.critic, generator)
+        self.ratio.initialise(generator)
 
     @torch.no_grad()
     def fit_scale(self, latents: Float[Tensor, "frame channel"]) -> None:
@@ -116,13 +117,17 @@ class CWGAN(nn.Module):
         low, high = latents.min(0).values, latents.max(0).values
         self.latent_offset.copy_((low + high) / 2)
         self.latent_scale.copy_(((high - low) / 2).clamp(min=1e-6))
-        if self.stretch is not None:
-            self.stretch.fit(((latents - self.latent_offset) / self.latent_scale + 1) / 2)
 
     def conditions(self, latents: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
-        """Latents as the networks see them: within [-1, 1], stretched where the settings say so."""
-        linear = (latents - self.latent_offset) / self.latent_scale
-        return linear if self.stretch is None else 2 * self.stretch((linear + 1) / 2) - 1
+        """Latents as the networks see them: within [-1, 1]."""
+        return (latents - self.latent_offset) / self.latent_scale
+
+    def ratio_loss(self, batch: DecoderBatch, generator: torch.Generator) -> Loss:
+        """Of the density ratio, for structures drawn now; the generator is left as it is."""
+        with torch.no_grad():
+            drawn = self.generate(batch.latents, self.noise(len(batch.latents), generator))
+            real, drawn = (self.representation.ratio_values(values) for values in (batch.values, drawn))
+        return self.ratio.loss(real, drawn, self.conditions(batch.latents))
 
     def generate(
         self, latents: Float[Tensor, "batch channel"], noise: Float[Tensor, "batch noise"]
@@ -187,22 +192,26 @@ class CWGAN(nn.Module):
     ) -> Float[Tensor, "batch frame atom 3"]:
         """A structure for every frame, in nm; frames share no noise.
 
-        `rejected_share` afterwards holds the share of frames whose first draw was rejected (`Contacts`).
+        `rejected_share` afterwards holds the share of frames whose first draw was rejected.
         """
         flat = latent.flatten(0, 1).flatten(1)
         blocks, rejected_first = [], 0
         for part in flat.split(BLOCK):
-            positions = self._draw(part, generator)
-            chosen = self.contacts.rejected(positions, generator).nonzero()[:, 0]
-            rejected_first += len(chosen)
+            positions, rejected = self._draw(part, generator)
+            rejected_first += int(rejected.sum())
             for _ in range(self.redraws):
+                chosen = rejected.nonzero()[:, 0]
                 if not len(chosen):
                     break
-                positions[chosen] = self._draw(part[chosen], generator)
-                chosen = chosen[self.contacts.rejected(positions[chosen], generator)]
+                positions[chosen], rejected[chosen] = self._draw(part[chosen], generator)
             blocks.append(positions)
         self.rejected_share = rejected_first / max(1, len(flat))
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
 
-    def _draw(self, latents: Float[Tensor, "batch channel"], generator: torch.Generator) -> Tensor:
-        return self.representation.build(self.generate(latents, self.noise(len(latents), generator)))
+    def _draw(self, latents: Float[Tensor, "batch channel"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A structure for each latent, and whether it is to be drawn again."""
+        values = self.generate(latents, self.noise(len(latents), generator))
+        positions = self.representation.build(values)
+        seen = self.representation.ratio_values(values)
+        rejected = self.ratio.rejected(seen, self.conditions(latents), generator)
+        return positions, rejected | self.contacts.rejected(positions, generator)

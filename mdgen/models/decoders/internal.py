@@ -111,6 +111,19 @@ class InternalRepresentation(nn.Module):
         """Numbers a structure, as the critic sees it."""
         return 2 * self.n_free * N_HARMONICS + 4 * len(self._neighbours()) + self.n_stiff
 
+    @property
+    def n_ratio_values(self) -> int:
+        """Numbers a structure, as the density ratio sees it."""
+        return self.n_critic_values - self.n_stiff
+
+    def ratio_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch ratio_value"]:
+        """What the critic sees of the torsions.
+
+        By the stiff directions a classifier tells nearly every draw from a real structure, which would leave nothing to
+        accept.
+        """
+        return self.critic_values(values)[:, : self.n_ratio_values]
+
     def represent(self, positions: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch value"]:
         """Positions in nm to values."""
         table = torch.cat(self.zmatrix.to_internal(positions), -1)

@@ -43,3 +43,12 @@ class Representation(Protocol):
     def critic_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch critic_value"]:
         """What the critic sees of a structure."""
         ...
+
+    @property
+    def n_ratio_values(self) -> int:
+        """Numbers a structure, as the density ratio sees it."""
+        ...
+
+    def ratio_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch ratio_value"]:
+        """What the density ratio sees: what must be distributed right, and nothing by which a draw is always told."""
+        ...
