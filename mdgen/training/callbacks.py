@@ -17,6 +17,9 @@ from torch import Tensor
 from mdgen.files import writable
 from mdgen.progress import Progress
 
+LOSSES = ("train/loss", "validation/loss", "train/wasserstein")
+"""The logged figures by which a training is followed."""
+
 
 class ProgressLines(Checkpoint):
     """Says through `mdgen.progress` how far the training is.
@@ -26,9 +29,7 @@ class ProgressLines(Checkpoint):
         shown: names of the logged figures to show.
     """
 
-    def __init__(
-        self, label: str, shown: tuple[str, ...] = ("train/loss", "validation/loss", "train/wasserstein")
-    ) -> None:
+    def __init__(self, label: str, shown: tuple[str, ...] = LOSSES) -> None:
         self.label, self.shown = label, shown
         self._progress: Progress | None = None
 
@@ -54,7 +55,7 @@ class RollingCheckpoint(Checkpoint):
         interval_s: least time between two.
     """
 
-    def __init__(self, path: Path, interval_s: float = 15.0) -> None:
+    def __init__(self, path: Path, interval_s: float = 5.0) -> None:
         self.path, self.interval_s = path, interval_s
         self._last = time.monotonic()
 

@@ -1,6 +1,7 @@
 """The one place that makes a Lightning trainer: quiet, resumable, and interrupted without loss."""
 
 import logging
+import math
 import pickle
 import signal
 import warnings
@@ -14,7 +15,7 @@ import lightning.pytorch as lightning
 from lightning.pytorch.loggers import Logger
 
 from mdgen.errors import MdgenError
-from mdgen.training.callbacks import BestWeights, History, ProgressLines, RollingCheckpoint
+from mdgen.training.callbacks import LOSSES, BestWeights, History, ProgressLines, RollingCheckpoint
 
 logger = logging.getLogger("mdgen")
 
@@ -33,7 +34,7 @@ class FitSettings:
 
     max_epochs: int
     patience: int = 20
-    checkpoint_interval_s: float = 15.0
+    checkpoint_interval_s: float = 5.0
     accelerator: str = "cpu"
     check_validation_every: int = 1
 
@@ -62,8 +63,10 @@ def fit(
         The figures of every epoch.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C; the checkpoint of the last finished epoch stays, to resume from.
-        MdgenError: if the checkpoint is not one of this training.
+        KeyboardInterrupt: after Ctrl-C; the last checkpoint stays to resume from. It is of the end of an epoch, and
+            epochs that ended within `checkpoint_interval_s` after it are trained again, as is the broken one.
+        MdgenError: if the checkpoint is not one of this training, or the training diverged (its checkpoint is then
+            removed, as there is nothing to resume).
     """
     history, best = History(), BestWeights(patience=settings.patience)
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
@@ -89,9 +92,30 @@ def fit(
         if resume is not None:
             logger.info("%-12s resuming from %s", label, resume)
         _run(trainer, module, batches, validation, resume)
+    try:
+        _require_finite(label, history.rows, best if validation is not None else None)
+    except MdgenError:
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        raise
     if validation is not None:
         best.restore(module)
     return history.rows
+
+
+def _require_finite(label: str, rows: list[dict[str, float]], best: BestWeights | None) -> None:
+    last = rows[-1] if rows else {}
+    for name in LOSSES:
+        if not math.isfinite(last.get(name, 0.0)):
+            raise MdgenError(
+                f"the training of the {label} diverged (its {name.replace('/', ' ')} is {last[name]}); "
+                "use a smaller learning rate"
+            )
+    if best is not None and not best.weights:
+        raise MdgenError(
+            f"the training of the {label} ended without one finite validation loss; "
+            "train for at least one epoch, with a smaller learning rate"
+        )
 
 
 def _run(

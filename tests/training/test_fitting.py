@@ -1,5 +1,7 @@
 import functools
+import itertools
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_interrupted_training_resumes_to_the_same_weights(make, tmp_path):
     history = fit("part", resumed, batches, validation, settings, tmp_path)
     assert history == expected
     for name, value in state(straight).items():
-        assert torch.equal(value, state(resumed)[name]), name
+        torch.testing.assert_close(state(resumed)[name], value, rtol=0, atol=0, equal_nan=True)
     assert [file.name for file in tmp_path.iterdir()] == ["part.ckpt"]
 
 
@@ -114,6 +116,48 @@ def test_the_best_weights_are_kept_and_training_stops_when_it_no_longer_improves
     history = fit("part", module, batches, batches, FitSettings(max_epochs=50, patience=4), None)
     assert len(history) == 7  # best after the third, then four more
     assert model.at.item() == pytest.approx(3.0)
+
+
+class Diverging(Descending):
+    """Its loss is not a number from some batch on: training batches are counted alone."""
+
+    def __init__(self, after, stage):
+        super().__init__()
+        self.left, self.stage = after, stage
+
+    def loss(self, batch):
+        training = torch.is_grad_enabled()
+        self.left -= training
+        broken = self.left < 0 and training == (self.stage == "train")
+        return Loss(super().loss(batch).total * (float("nan") if broken else 1.0))
+
+
+@pytest.mark.parametrize(("stage", "validated"), [("train", True), ("train", False), ("validation", True)])
+def test_a_training_that_diverges_says_so_and_leaves_nothing_to_resume(stage, validated, tmp_path):
+    sgd = functools.partial(torch.optim.SGD, lr=1e-3)
+    module = GradientTraining(Diverging(3, stage), sgd, {}, gradient_clip=0.0)
+    batches = whole(PairBatch(torch.zeros(2, 1), torch.tensor([0]), torch.tensor([1])))
+    settings = FitSettings(6, checkpoint_interval_s=0.0)
+    with pytest.raises(MdgenError, match=r"training of the part diverged .* smaller learning rate"):
+        fit("part", module, batches, batches if validated else None, settings, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_were_never_judged_are_not_given_out():
+    module, batches, validation = gradient_training()
+    settings = FitSettings(max_epochs=2, check_validation_every=5)
+    with pytest.raises(MdgenError, match="without one finite validation loss"):
+        fit("part", module, batches, validation, settings, None)
+
+
+def test_an_interrupted_training_loses_a_few_seconds_at_most(tmp_path, monkeypatch):
+    """With a clock that goes on five seconds whenever it is read, every epoch is kept."""
+    ticks = itertools.count(step=5.0)
+    monkeypatch.setattr("mdgen.training.callbacks.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    module, batches, validation = gradient_training()
+    with pytest.raises(KeyboardInterrupt):
+        fit("part", module, StopsIn(batches, 2), validation, FitSettings(max_epochs=6), tmp_path)
+    assert torch.load(tmp_path / "part.ckpt", weights_only=True)["epoch"] == 1
 
 
 def test_training_is_quiet(capfd, tmp_path):
