@@ -7,32 +7,43 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config_folder import config_folder, option_names
+from mdgen.apps.config_values import check_value
+from mdgen.apps.help import included
 from mdgen.errors import MdgenError
 
 
 def compose(verb: str, overrides: list[str]) -> DictConfig:
     """Compose `conf/<verb>.yaml` with `overrides` (`key=value`), interpolations resolved.
 
+    Keys can be set, but neither added nor left out. `group=null` chooses none of a group that can do without.
+
     Raises:
-        MdgenError: for a key or option that does not exist (with its nearest neighbour), a value of another type than
+        MdgenError: for a key or option that does not exist (with its nearest neighbour), a value of another kind than
             the default's, or an override that cannot be read.
     """
-    for override in overrides:
-        if "=" not in override and not override.startswith("~"):
-            raise MdgenError(f"cannot read {override!r}: expected key=value; see `mdgen {verb} --help`")
+    parsed = [_parsed(verb, override) for override in overrides]
+    groups = [text for each in parsed if _is_group(each) for text in _choice(verb, each)]
+    values = [each for each in parsed if not _is_group(each)]
     try:
-        config = _compose(verb, overrides)
-        _check_types(config, _compose(verb, [text for text in overrides if _is_group(text)]))
+        defaults = _compose(verb, groups)
+        known = dict(leaves(defaults))
+        for each in values:
+            _refuse_form(verb, each, list(known))
+        config = _compose(verb, [*groups, *(str(each.input_line) for each in values)])
         OmegaConf.resolve(config)
+        OmegaConf.resolve(defaults)
+        _check_values(verb, config, defaults, {str(each.key_or_group) for each in values})
     except MissingConfigException as error:
-        raise MdgenError(_unknown_option(error)) from error
+        raise MdgenError(f"there is no {error.missing_cfg_file}; `mdgen {verb} --help` lists the options") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise MdgenError(_explain(verb, overrides, error)) from error
+        raise MdgenError(_explain(verb, error)) from error
     OmegaConf.set_struct(config, True)
     return config
 
@@ -43,30 +54,84 @@ def _compose(verb: str, overrides: list[str]) -> DictConfig:
         return hydra.compose(config_name=verb, overrides=overrides)
 
 
-def _is_group(override: str) -> bool:
-    name = override.partition("=")[0].lstrip("+~").split("@")[0]
-    return (config_folder() / name).is_dir()
+def _parsed(verb: str, text: str) -> Override:
+    key, _, value = text.partition("=")
+    if not key.lstrip("+~") or ("=" not in text and not text.startswith("~")):
+        raise MdgenError(f"cannot read {text!r}: expected key=value; see `mdgen {verb} --help`")
+    try:
+        (parsed,) = OverridesParser.create().parse_overrides([text])
+    except HydraException as error:
+        quoted = value.strip().replace("'", "\\'")
+        raise MdgenError(
+            f"cannot read {text!r}: a value with blanks, brackets or signs such as = and ~ is put in quotes, "
+            f"and once more in quotes for the shell: \"{key}='{quoted}'\""
+        ) from error
+    if parsed.is_sweep_override():
+        raise MdgenError(f"{text}: expected one value; write a list as {key}=[{value}], or text as \"{key}='{value}'\"")
+    return parsed
 
 
-def _unknown_option(error: MissingConfigException) -> str:
-    missing = str(error.missing_cfg_file or "")
-    group, _, option = missing.rpartition("/")
-    names = option_names(group)
-    close = difflib.get_close_matches(option, names, n=1)
-    meant = f"did you mean {group}={close[0]}? " if close else ""
-    return f"there is no {group}={option}; {meant}the options are {', '.join(names) or 'none'}"
+def _is_group(override: Override) -> bool:
+    return (config_folder() / str(override.key_or_group)).is_dir()
 
 
-def _explain(verb: str, overrides: list[str], error: Exception) -> str:
+def _choice(verb: str, override: Override) -> list[str]:
+    """The override of a group, as Hydra takes it."""
+    group, text, value = str(override.key_or_group), str(override.input_line), override.value()
+    key, names = override.get_key_element().lstrip("+~"), option_names(str(override.key_or_group))
+    if text.startswith(("+", "~")):
+        raise MdgenError(f"{text}: groups are neither added nor left out; write {key}=..., one of {', '.join(names)}")
+    if value is None and _can_do_without(verb, group, override.package):
+        return [f"~{key}"] if override.package else []
+    if not isinstance(value, str) or value not in names:
+        close = difflib.get_close_matches(str(value), names, n=1)
+        meant = f"did you mean {key}={close[0]}? " if close else ""
+        given = text.partition("=")[2]
+        raise MdgenError(f"there is no {key}={given}; {meant}the options are {', '.join(names) or 'none'}")
+    return [text]
+
+
+def _can_do_without(verb: str, group: str, package: str | None) -> bool:
+    """Whether none is a choice: it is the default of the verb, or of the verb whose config is included there."""
+    parent, _, key = (package or group).rpartition(".")
+    owner = next((each.name for each in included(verb) if each.key == parent), verb) if parent else verb
+    return any(each.name == group and each.key == key and each.default is None for each in included(owner))
+
+
+def _refuse_form(verb: str, override: Override, known: list[str]) -> None:
+    key, text = str(override.key_or_group), str(override.input_line)
+    if not text.startswith(("+", "~")):
+        return
+    if key not in known:
+        raise MdgenError(_no_key(verb, key, known))
+    raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
+
+
+def _explain(verb: str, error: Exception) -> str:
     text = str(error)
-    found = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
+    found = re.search(r"Could not (?:override|delete) '([^']+)'", text) or re.search(
+        r"Key '([^']+)' is not in struct", text
+    )
     if found is None:
         return " ".join(text.split())
-    key = found.group(1)
-    known = [name for name, _ in leaves(_compose(verb, [each for each in overrides if _is_group(each)]))]
+    return _no_key(verb, found.group(1), [name for name, _ in leaves(_compose(verb, []))])
+
+
+def _no_key(verb: str, key: str, known: list[str]) -> str:
     groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
-    close = difflib.get_close_matches(key, known + groups, n=1, cutoff=0.0)
+    close = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.0)
     return f"there is no key {key!r}; the nearest is {close[0]!r}; `mdgen {verb} --help` lists them all"
+
+
+def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: set[str]) -> None:
+    before, after = dict(leaves(defaults)), dict(leaves(config))
+    # What was given is looked at first, before what other keys take from it.
+    for key in sorted(after, key=lambda name: name not in given):
+        if key not in before:
+            raise MdgenError(_no_key(verb, key, list(before)))
+        check_value(key, after[key], before[key])
+    for key in given - after.keys():
+        raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
 
 
 def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -78,20 +143,6 @@ def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tu
             yield from leaves(value, f"{name}.")
         else:
             yield name, value
-
-
-def _check_types(config: DictConfig, defaults: DictConfig) -> None:
-    before = dict(leaves(defaults))
-    for key, value in leaves(config):
-        default = before.get(key)
-        interpolated = any(isinstance(each, str) and "${" in each for each in (value, default))
-        if default is None or value is None or interpolated:
-            continue
-        number = isinstance(default, (int, float)) and not isinstance(default, bool)
-        if number and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise MdgenError(f"{key}={value}: expected a number such as {default}")
-        if isinstance(default, bool) and not isinstance(value, bool):
-            raise MdgenError(f"{key}={value}: expected true or false")
 
 
 def plain(config: Any) -> Any:
