@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mdgen.apps.instantiation import instantiate
 from mdgen.apps.run_folder import RunFolder, open_run
@@ -28,6 +30,8 @@ from mdgen.training.propagator import train_propagator
 logger = logging.getLogger("mdgen")
 
 PARTS = ("encoder", "propagator", "decoder")
+_DATA = {"trajectories": None, "topology": None, "frame_spacing_ps": None, "portion": [0.0, 1.0]}
+"""The keys of a `data` config with their defaults."""
 REPRESENTATIONS = {"internal": InternalRepresentation.fitted, "cartesian": CartesianRepresentation.fitted}
 
 
@@ -61,7 +65,8 @@ def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
     """The config with the encoder run's data where it names none of its own.
 
     Raises:
-        MdgenError: if an encoder run is needed and missing, or not finished.
+        MdgenError: if an encoder run is needed and missing, or is none; or if something is said of data that are not
+            named, which would be lost.
     """
     if config.get("encoder") is not None:
         return config
@@ -69,13 +74,30 @@ def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
         raise MdgenError("a propagator or a decoder lives in an encoder's latent space; name it: encoder_run=FOLDER")
     if config["data"]["trajectories"] is not None:
         return config
-    file = Path(config["encoder_run"]) / "config.yaml"
+    for key, default in _DATA.items():
+        if config["data"].get(key) != default:
+            raise MdgenError(
+                f"data.{key}={config['data'][key]} was given without data.trajectories, so the encoder run's own data "
+                f"are used as they were there; leave data.{key} out, or name data.trajectories too"
+            )
+    return {**config, "data": _stored_data(Path(config["encoder_run"]))}
+
+
+def _stored_data(run: Path) -> dict[str, Any]:
+    file = (run.parent if run.is_file() else run) / "config.yaml"
     if not file.is_file():
+        raise MdgenError(f"encoder_run={run} is no run folder (no config.yaml); train an encoder first")
+    try:
+        stored: Any = OmegaConf.to_container(OmegaConf.load(file))
+    except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
         raise MdgenError(
-            f"encoder_run={config['encoder_run']} is no run folder (no config.yaml); train an encoder first"
-        )
-    stored: Any = OmegaConf.to_container(OmegaConf.load(file))
-    return {**config, "data": stored["data"]}
+            f"{file} cannot be read ({type(error).__name__}); train the encoder again, or name data.trajectories"
+        ) from error
+    of_encoder = isinstance(stored, dict) and stored.get("verb") == "train" and stored.get("encoder") is not None
+    if not of_encoder or not isinstance(stored.get("data"), dict) or not _DATA.keys() <= stored["data"].keys():
+        raise MdgenError(f"encoder_run={run} is no run of `mdgen train encoder=...`; name such a run's folder")
+    data: dict[str, Any] = stored["data"]
+    return data
 
 
 def part_file(run: str | Path, part: str) -> Path:
