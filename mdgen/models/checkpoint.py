@@ -35,6 +35,9 @@ KNOWN = {
 }
 """The classes a file may name, and where each is."""
 
+_BAD_RECIPE = (RuntimeError, SafetensorError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
+"""What building a part from arguments of wrong types or sizes, or filling it with others' weights, may raise."""
+
 
 def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | None = None) -> None:
     """Write a trained part: its weights, how to build it, and `metadata` (plain JSON: training data, settings, seeds).
@@ -66,7 +69,9 @@ def load_model(path: Path | str) -> nn.Module:
         if not isinstance(module, nn.Module):
             raise MdgenError(f"{path} holds a {type(module).__name__}, which is no trained part; give another file")
         module.load_state_dict(load(content))
-    except (RuntimeError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except MdgenError:
+        raise
+    except _BAD_RECIPE as error:
         reason = " ".join(str(error).split())[:200]
         raise MdgenError(
             f"{path} is damaged or of another version of mdgen ({reason}); train the part again"

@@ -10,7 +10,7 @@ from torch import nn
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace
-from mdgen.models.checkpoint import load_model, read_metadata, save_model
+from mdgen.models.checkpoint import describe, load_model, read_metadata, save_model
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
@@ -101,6 +101,7 @@ def test_a_header_that_is_no_table_is_refused(header, tmp_path):
         {"class": "Molecule", "arguments": "no molecule"},
         {"class": "Molecule", "arguments": {"atoms": 3}},
         {"class": "MDN", "arguments": {"latent": "psi"}},
+        {"class": "MDN", "arguments": {"latent": describe(LATENT), "hidden": []}},
         [1, 2],
         "text",
         None,
