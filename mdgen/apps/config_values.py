@@ -20,8 +20,8 @@ NULLABLE = frozenset({"hydrogen_mass_amu"})
 MISSING = "???"
 
 
-def check_value(key: str, value: Any, default: Any) -> None:
-    """Raise unless a value is of the kind of its default.
+def checked_value(key: str, value: Any, default: Any) -> Any:
+    """The value if it is of the kind of its default; a whole number where any number will do becomes a float.
 
     Args:
         key: dotted.
@@ -34,12 +34,14 @@ def check_value(key: str, value: Any, default: Any) -> None:
     name = key.rpartition(".")[2]
     unset = default is None or default == MISSING
     if value is None and (unset or name in NULLABLE):
-        return
+        return value
     if value == MISSING and default == MISSING:
-        return
+        return value
     expected = _for_unset(name, value) if unset else _for_default(name, value, default)
     if expected:
         raise MdgenError(f"{key}={_shown(value)}: expected {expected}")
+    takes_any = name in NUMBER if unset else isinstance(default, float)
+    return float(value) if takes_any else value
 
 
 def _for_unset(name: str, value: Any) -> str | None:

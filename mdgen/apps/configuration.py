@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config_folder import config_folder, option_names
-from mdgen.apps.config_values import check_value
+from mdgen.apps.config_values import checked_value
 from mdgen.apps.help import included
 from mdgen.errors import MdgenError
 
@@ -129,7 +129,9 @@ def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: se
     for key in sorted(after, key=lambda name: name not in given):
         if key not in before:
             raise MdgenError(_no_key(verb, key, list(before)))
-        check_value(key, after[key], before[key])
+        value = checked_value(key, after[key], before[key])
+        if value is not after[key]:
+            OmegaConf.update(config, key, value)
     for key in given - after.keys():
         raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mdgen.apps.config_values import check_value
+from mdgen.apps.config_values import checked_value
 from mdgen.apps.configuration import compose, plain
 from mdgen.errors import MdgenError
 
@@ -82,8 +82,14 @@ def test_what_can_be_null_may_be() -> None:
     assert config["anneal_temperature_K"] == 600
 
 
+def test_a_whole_number_is_a_float_where_any_number_will_do() -> None:
+    config = plain(compose("train", ["data.frame_spacing_ps=1", "encoder=srv", "encoder.model.lag_ps=2", "seed=3"]))
+    found = (config["data"]["frame_spacing_ps"], config["encoder"]["model"]["lag_ps"], config["seed"])
+    assert [repr(value) for value in found] == ["1.0", "2.0", "3"]
+
+
 @pytest.mark.parametrize("value", [3.0, "cube", [1.0, "a"]])
 def test_a_box_is_a_list_of_numbers(value: object) -> None:
     with pytest.raises(MdgenError, match=r"box_nm=.*: expected a list of numbers"):
-        check_value("system.box_nm", value, None)
-    check_value("system.box_nm", [3.0, 3, 3.5], None)
+        checked_value("system.box_nm", value, None)
+    checked_value("system.box_nm", [3.0, 3, 3.5], None)
