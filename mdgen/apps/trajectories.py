@@ -26,7 +26,8 @@ def open_data(config: dict[str, Any], what: str = "data") -> TrajectorySet:
     if named is None or named == []:
         raise MdgenError(f"no trajectories were named: give {what}.trajectories=FILES (a run folder, files or a glob)")
     paths = [_resolved(Path(path)) for path in (named if isinstance(named, list) else [named])]
-    opened = open_trajectories(paths, config["topology"], config["frame_spacing_ps"])
+    spacing = config["frame_spacing_ps"]
+    opened = open_trajectories(paths, config["topology"], None if spacing is None else float(spacing))
     shares = config["portion"]
     if not isinstance(shares, list) or len(shares) != 2:
         raise MdgenError(f"{what}.portion is {shares}; expected two shares, such as [0.0, 0.5]")
