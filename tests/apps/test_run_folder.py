@@ -94,8 +94,9 @@ def test_a_mistake_leaves_the_name_free_for_the_corrected_command(tmp_path: Path
 
 def test_threads_may_change_at_any_depth(tmp_path: Path) -> None:
     for threads in (1, 2):
-        with open_run(tmp_path / "run", "demo", {"step": {"threads": threads, "logger": {"a": threads}}}):
-            (tmp_path / "run/result").write_text("")
+        with open_run(tmp_path / "run", "demo", {"step": {"threads": threads, "logger": {"a": threads}}}) as run:
+            (run.path / "result").write_text("")
+    assert len(json.loads((tmp_path / "run/provenance.json").read_text())) == 2
 
 
 def test_first_difference_names_a_key_only_one_side_has() -> None:
