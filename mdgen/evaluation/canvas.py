@@ -19,8 +19,10 @@ COLOURS = {
     "generated_all": "#e2572b",
     "shuffled": "#3f7cac",
     "floor": "#b9bec7",
+    "md_floor": "#7a6bb0",
 }
-"""MD is black, its replicate grey, what is judged the one accent; shuffled MD is blue and dashed."""
+"""MD is black, its replicate grey, what is judged the one accent; shuffled MD is blue and dashed,
+the floor of MD against itself violet."""
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",

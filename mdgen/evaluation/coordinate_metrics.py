@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.evaluation.deals import Deals
 from mdgen.evaluation.distributions import histograms, jensen_shannon, linear_bins, sampling_floor
 from mdgen.evaluation.free_energy import free_energy_rmse
 from mdgen.evaluation.intervals import centred_interval, resampled, share, spread
@@ -35,23 +36,46 @@ class CoordinateMetrics:
         """What a perfect sampler of so many independent frames would score, with the spread of its luck."""
         if "tica" not in self.target:
             return {}
-        bins, result = self.settings, {}
-        for number in range(1, min(2, self.target["tica"].shape[1]) + 1):
-            along = bins.torsion_bins if number == 1 else bins.pair_bins
-            flat = np.zeros(self.target.n_frames, dtype=np.int32)
-            for mode in range(number):
-                values = self.target["tica"][:, mode]
-                flat = flat * along + linear_bins(values, float(values.min()), float(values.max()), along)
-            counts = np.bincount(flat, minlength=along**number).astype(np.float64)
-            result[f"tica_jsd/{'0' if number == 1 else '0,1'}"] = spread(sampling_floor(counts, frames, rng))
+        return {
+            name: spread(sampling_floor(counts.sum(0), frames, rng))
+            for name, counts in self._tica_counts(self.target).items()
+        }
+
+    def dealt(self, deals: Deals) -> dict[str, Estimate]:
+        """What dynamics scores against itself, with the spread of its luck."""
+        result: dict[str, Estimate] = {}
+        if "psi" in deals.pool:
+            low, high = inner_range(self.target["psi"][:, 0])
+            values = deals.pool["psi"][:, 0]
+            counts = range_counts(values, deals.pool.units, low, high, self.settings.free_energy_bins)
+            result["free_energy_rmse_kT/psi_1"] = spread(deals.distances(self._rmse, counts))
+        if "tica" in deals.pool:
+            for name, counts in self._tica_counts(deals.pool).items():
+                result[name] = spread(deals.distances(jensen_shannon, counts))
         return result
+
+    def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
+        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
+
+    def _tica_counts(self, data: Observables) -> dict[str, Float[np.ndarray, "unit bin"]]:
+        """Histograms over the data's own range, of the first mode and of the first two."""
+        found = {}
+        for number in range(1, min(2, data["tica"].shape[1]) + 1):
+            along = self.settings.torsion_bins if number == 1 else self.settings.pair_bins
+            flat = np.zeros(data.n_frames, dtype=np.int32)
+            for mode in range(number):
+                values = data["tica"][:, mode]
+                flat = flat * along + linear_bins(values, float(values.min()), float(values.max()), along)
+            name = f"tica_jsd/{'0' if number == 1 else '0,1'}"
+            found[name] = histograms(flat, data.units, along**number, int(data.units.max()) + 1)
+        return found
 
     def _free_energy(self, row: Observables) -> dict[str, Estimate]:
         reference, generated = self.target["psi"][:, 0], row["psi"][:, 0]
         low, high = inner_range(reference)
         bins, rng = self.settings.free_energy_bins, np.random.default_rng(self.settings.seed)
         value, samples = resampled(
-            lambda p, q: free_energy_rmse(p, q, self.settings.free_energy_below_kT),
+            self._rmse,
             range_counts(reference, self.target.units, low, high, bins),
             range_counts(generated, row.units, low, high, bins),
             self.settings.resamples,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from mdgen.evaluation.correlation import (
     autocorrelation,
@@ -11,7 +12,8 @@ from mdgen.evaluation.correlation import (
     lagged_products,
     logarithmic_lags,
 )
-from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, ratio_interval
+from mdgen.evaluation.deals import Deals
+from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, ratio_interval, spread
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.settings import Settings
 from mdgen.molecule.torsions import Torsion
@@ -49,17 +51,36 @@ class CorrelationMetrics:
             for i, torsion in enumerate(self.torsions)
             if np.isfinite(times[0, i])
         }
+        differences = self._differences(
+            self._at_target_lags(lags_ps, correlation), self.target, times, self.target_times
+        )
+        return {
+            **result,
+            **{n: centred_interval(float(v[0]), v[1:]) for n, v in differences.items() if np.isfinite(v[0])},
+        }
+
+    def dealt(self, deals: Deals) -> dict[str, Estimate]:
+        """What dynamics scores against itself, with the spread of its luck."""
+        if not self.counted or max(deals.pool.lengths) < SHORTEST:
+            return {}
+        lags = np.round(self.lags_ps / deals.pool.frame_spacing_ps).astype(np.int64)
+        hands = [self._weighted(deals.pool, lags, weights) for weights in (deals.row, deals.target)]
+        found = self._differences(*hands, *(self._times(self.lags_ps, hand) for hand in hands))
+        return {name: spread(values) for name, values in found.items() if np.isfinite(values).any()}
+
+    def _differences(
+        self, here: np.ndarray, there: np.ndarray, times: np.ndarray, others: np.ndarray
+    ) -> dict[str, Float[np.ndarray, "resample"]]:
+        """Distances of two sets of autocorrelations at the target's lags, and of their decorrelation times."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.abs(np.log10(times / self.target_times))[:, self.counted]
-        result |= _centred("decorrelation_log10_error/all", _mean(error))
-        here, there = (x[:, self.counted] for x in (self._at_target_lags(lags_ps, correlation), self.target))
+            error = np.abs(np.log10(times / others))[:, self.counted]
+        here, there = here[:, self.counted], there[:, self.counted]
         lost, expected = (dynamical_content(x[..., ::2], self.lags_ps[::2]) for x in (here, there))
-        for name, difference in (
-            ("autocorrelation_rmse/all", here - there),
-            ("dynamical_content_rmse/all", lost - expected),
-        ):
-            result |= _centred(name, np.sqrt(_mean((difference**2).reshape(len(difference), -1))))
-        return result
+        return {
+            "decorrelation_log10_error/all": _mean(error),
+            "autocorrelation_rmse/all": _rms(here - there),
+            "dynamical_content_rmse/all": _rms(lost - expected),
+        }
 
     def curve(self, row: Observables) -> np.ndarray:
         """Autocorrelation `(torsion, lag)` of a row at the lags `lags_ps`."""
@@ -80,11 +101,16 @@ class CorrelationMetrics:
     def _resampled(self, row: Observables, resamples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Lags in ps, and the autocorrelation `(resample, torsion, lag)` of the row, first, and of its resamples."""
         lags = logarithmic_lags(max(1, min(max(row.lengths) // 2, row.n_frames // 30)))
-        units, trajectory = row.units, row.trajectory
-        n_units = int(units.max()) + 1
+        n_units = int(row.units.max()) + 1
         rng = np.random.default_rng(self.settings.seed)
         drawn = bootstrap_weights(n_units, self.settings.resamples if resamples is None else resamples, rng)
         weights = np.concatenate([np.ones((1, n_units)), drawn])
+        return lags * row.frame_spacing_ps, self._weighted(row, lags, weights)
+
+    def _weighted(
+        self, row: Observables, lags: Int[np.ndarray, "lag"], weights: Float[np.ndarray, "resample unit"]
+    ) -> Float[np.ndarray, "resample torsion lag"]:
+        units, trajectory, n_units = row.units, row.trajectory, weights.shape[1]
         frames = np.bincount(units, minlength=n_units)
         result = np.full((len(weights), len(self.torsions), len(lags)), np.nan)
         for i in range(len(self.torsions)):
@@ -93,7 +119,7 @@ class CorrelationMetrics:
             parts = [np.bincount(units, weights=part, minlength=n_units) for part in (signal.real, signal.imag)]
             mean = (weights @ (parts[0] + 1j * parts[1])) / (weights @ frames)
             result[:, i] = autocorrelation(weights @ sums, weights @ counts, mean)
-        return lags * row.frame_spacing_ps, result
+        return result
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -103,5 +129,6 @@ def _mean(values: np.ndarray) -> np.ndarray:
         return np.where(finite, values, 0).sum(-1) / finite.sum(-1)
 
 
-def _centred(name: str, values: np.ndarray) -> dict[str, Estimate]:
-    return {name: centred_interval(float(values[0]), values[1:])} if np.isfinite(values[0]) else {}
+def _rms(difference: np.ndarray) -> np.ndarray:
+    """Root mean square over all axes but the first."""
+    return np.sqrt(_mean((difference**2).reshape(len(difference), -1)))

@@ -26,10 +26,10 @@ def distance_plots(result: Evaluation) -> list[Plot]:
         return []
     names = ["all", *names]
     figure, axes = new_figure(6.0, 1.3 + 0.3 * len(names))
-    rows = [name for name in ("floor", "shuffled", "replicate", "generated") if name in result.rows]
+    rows = [name for name in ("floor", "md_floor", "shuffled", "replicate", "generated") if name in result.rows]
     for offset, row in enumerate(rows):
         found = [result.rows[row].metrics[f"torsion_jsd/{name}"] for name in names]
-        y = np.arange(len(names)) + (offset - (len(rows) - 1) / 2) * 0.16
+        y = np.arange(len(names)) + (offset - (len(rows) - 1) / 2) * 0.15
         values = np.array([estimate.value for estimate in found])
         low = np.array([e.value if e.low is None else e.low for e in found])
         high = np.array([e.value if e.high is None else e.high for e in found])
@@ -43,7 +43,7 @@ def distance_plots(result: Evaluation) -> list[Plot]:
     axes.set_xlabel("Jensen-Shannon distance from MD (0 to 0.83)")
     axes.grid(axis="y", color="#eceef1", lw=0.8)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.2, columnspacing=1.2)
+    figure.legend(loc="outside upper left", ncols=len(rows), handletextpad=0.2, columnspacing=1.2)
     caption = "How far each torsion's distribution lies from that of MD, at equal frames; bars are 95 % intervals."
     return [Plot("torsion_distances", "Distributions", caption, to_svg(figure), wide=True)]
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from mdgen.evaluation.deals import Deals
 from mdgen.evaluation.distributions import histograms, jensen_shannon, linear_bins
-from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, percentile_interval, resampled
+from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, percentile_interval, resampled, spread
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.settings import Settings
 from mdgen.results import Estimate
@@ -50,6 +51,25 @@ class EnergyMetrics:
                 rng,
             )
             result[f"energy_jsd/{term}"] = centred_interval(float(value), samples)
+        return result
+
+    def dealt(self, deals: Deals) -> dict[str, Estimate]:
+        """What dynamics scores against itself, with the spread of its luck."""
+        result: dict[str, Estimate] = {}
+        if "energy" not in deals.pool:
+            return result
+        for column, term in enumerate(self.terms):
+            values = deals.pool["energy"][:, column].astype(np.float64)
+            known = np.isfinite(values)
+            if not known.any():
+                continue
+            low, high = float(values[known].min()), float(values[known].max())
+            binned = linear_bins(np.where(known, values, low), low, high, BINS)
+            binned[~known] = -1
+            counts = histograms(binned, deals.pool.units, BINS, deals.row.shape[1])
+            distances = deals.distances(jensen_shannon, counts)
+            if np.isfinite(distances).any():
+                result[f"energy_jsd/{term}"] = spread(distances)
         return result
 
 

@@ -16,6 +16,7 @@ from mdgen.evaluation.correlation_metrics import CorrelationMetrics
 from mdgen.evaluation.curves import curves
 from mdgen.evaluation.energy_metrics import EnergyMetrics
 from mdgen.evaluation.film import film
+from mdgen.evaluation.floors import floors, short_blocks
 from mdgen.evaluation.kinetic_metrics import KineticMetrics
 from mdgen.evaluation.observables import Observables, Projection
 from mdgen.evaluation.path_metrics import PathMetrics
@@ -136,12 +137,10 @@ def _judged(
     slow: SlowCoordinates, preparation: Preparation, molecule: Molecule, settings: Settings, bounds: Bounds
 ) -> Evaluation:
     target, torsions = slow.data[0], preparation.observer.torsions
-    torsion_metrics = TorsionMetrics(target, torsions, settings)
-    coordinate_metrics = CoordinateMetrics(target, settings)
     correlation = CorrelationMetrics(target, torsions, settings)
     metrics: list[Callable[[Observables], dict[str, Estimate]]] = [
-        torsion_metrics,
-        coordinate_metrics,
+        TorsionMetrics(target, torsions, settings),
+        CoordinateMetrics(target, settings),
         correlation,
         StepMetrics(target, torsions, settings),
         StructureMetrics(target, torsions, settings),
@@ -158,15 +157,13 @@ def _judged(
         found = {name: estimate for metric in metrics for name, estimate in metric(row.data).items()}
         results[row.name] = RowResult(row.label, row.meaning, row.data.n_frames, row.data.length_ns, found)
         progress.update(number + 1, row=row.label)
-    frames = results["generated"].frames
-    perfect = {**torsion_metrics.floor(frames, rng), **coordinate_metrics.floor(frames, rng)}
-    meaning = "what a perfect sampler of as many independent frames would score, by the luck of the draw alone"
-    results["floor"] = RowResult("floor", meaning, frames, 0.0, perfect)
+    under, blocks_ps = floors(metrics, target, slow.data[1], results["generated"].frames, rng)
+    results |= under
     return Evaluation(
         molecule=_described(molecule),
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "bounds": asdict(bounds)},
         rows=results,
-        notes=(*preparation.notes, *slow.notes, *_doubts(results)),
+        notes=(*preparation.notes, *slow.notes, *_doubts(results), *short_blocks(results, blocks_ps)),
         acceptance=judge(results, bounds),
         curves=curves({row.name: row.data for row in rows}, torsions, kinetics, correlation, settings),
     )

@@ -73,9 +73,10 @@ def share(
 
 
 def spread(samples: Float[np.ndarray, "draw"], level: float = 0.95) -> Estimate:
-    """The mean of independent draws with the interval that holds them."""
+    """The mean of independent draws with the interval that holds them; draws that are not finite are left out."""
     low, high = _percentiles(samples, level)
-    return Estimate(float(samples.mean()), low, high)
+    finite = samples[np.isfinite(samples)]
+    return Estimate(float(finite.mean()) if len(finite) else float("nan"), low, high)
 
 
 def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
+from mdgen.evaluation.deals import Deals
 from mdgen.evaluation.distributions import jensen_shannon
 from mdgen.evaluation.intervals import (
     bootstrap_weights,
@@ -11,6 +12,7 @@ from mdgen.evaluation.intervals import (
     percentile_interval,
     ratio_interval,
     resampled,
+    spread,
 )
 from mdgen.evaluation.markov import (
     chapman_kolmogorov,
@@ -54,6 +56,22 @@ class KineticMetrics:
         result = self._timescales(counts, weights)
         result |= self._markov_test(row, counts, weights)
         return {**result, **self._lumped(row, weights)}
+
+    def dealt(self, deals: Deals) -> dict[str, Estimate]:
+        """What dynamics scores against itself, with the spread of its luck."""
+        counts = self.lumped_counts(deals.pool)
+        if counts is None or self.states.n_macrostates < 2:
+            return {}
+        result = {"occupancy_jsd": spread(deals.distances(jensen_shannon, self.visits(deals.pool)))}
+        rows, targets = (np.tensordot(hand, counts, axes=1) for hand in (deals.row, deals.target))
+        pairs = list(zip(rows, targets, strict=True))
+        for name, values in (
+            ("flux_spearman", [flux_correlation(a, b) for a, b in pairs]),
+            ("first_passage_log10_error", [passage_error(a, b, self.lag_ps) for a, b in pairs]),
+        ):
+            if np.isfinite(values).any():
+                result[name] = spread(np.array(values))
+        return result
 
     def counts(self, row: Observables, multiple: int = 1) -> Float[np.ndarray, "unit state state"] | None:
         """Transition counts at some lags by bootstrap unit; None where no trajectory is longer than that."""

@@ -37,11 +37,13 @@ class Observables:
         lengths: frames of each trajectory.
         frame_spacing_ps: time between frames.
         columns: arrays whose first axis is the frame: `torsions`, `structure`, `psi`, later `tica` and `states`.
+        grouping: the unit of each frame where it is not what `unit_ids` makes of the lengths.
     """
 
     lengths: tuple[int, ...]
     frame_spacing_ps: float
     columns: dict[str, np.ndarray]
+    grouping: Int[np.ndarray, "frame"] | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name]
@@ -62,7 +64,7 @@ class Observables:
     @cached_property
     def units(self) -> Int[np.ndarray, "frame"]:
         """The bootstrap unit of each frame."""
-        return unit_ids(self.lengths)
+        return unit_ids(self.lengths) if self.grouping is None else self.grouping
 
     @cached_property
     def trajectory(self) -> Int[np.ndarray, "frame"]:
@@ -78,7 +80,13 @@ class Observables:
 
     def take(self, frames: Int[np.ndarray, "frame"], lengths: tuple[int, ...]) -> "Observables":
         """Trajectories of these `lengths`, made of the given frames in the given order."""
-        return replace(self, lengths=lengths, columns={name: column[frames] for name, column in self.columns.items()})
+        columns = {name: column[frames] for name, column in self.columns.items()}
+        return replace(self, lengths=lengths, columns=columns, grouping=None)
+
+    def joined(self, other: "Observables") -> "Observables":
+        """These trajectories and then the other's, in the columns that both have."""
+        columns = {n: np.concatenate([column, other[n]]) for n, column in self.columns.items() if n in other}
+        return Observables(self.lengths + other.lengths, self.frame_spacing_ps, columns)
 
     def with_columns(self, **columns: np.ndarray) -> "Observables":
         """The same frames with further columns."""

@@ -1,9 +1,11 @@
 """Transition paths of rows: bridges of a row's own Markov model held against those of the target's."""
 
 import numpy as np
+from jaxtyping import Float
 
+from mdgen.evaluation.deals import Deals
 from mdgen.evaluation.distributions import jensen_shannon
-from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, percentile_interval
+from mdgen.evaluation.intervals import bootstrap_weights, centred_interval, percentile_interval, spread
 from mdgen.evaluation.kinetic_metrics import KineticMetrics
 from mdgen.evaluation.markov import connected_set, transition_matrix
 from mdgen.evaluation.observables import Observables
@@ -13,6 +15,9 @@ from mdgen.results import Estimate
 
 PATHS, STEPS = 500, 20
 """Paths sampled for a row, and their length in lags."""
+
+PATH_DEALS = 40
+"""Deals of which paths are made; each takes two fits of a chain."""
 
 
 class PathMetrics:
@@ -48,6 +53,17 @@ class PathMetrics:
             result["path_log_probability"] = percentile_interval(float(probability[0]), probability[1:])
         return result
 
+    def dealt(self, deals: Deals) -> dict[str, Estimate]:
+        """What dynamics scores against itself, with the spread of its luck."""
+        counts = self.kinetics.lumped_counts(deals.pool)
+        if counts is None or self.ends is None:
+            return {}
+        occupancies = [
+            [_occupancy(np.tensordot(share, counts, axes=1), self.ends) for share in hand[:PATH_DEALS]]
+            for hand in (deals.row, deals.target)
+        ]
+        return {"path_occupancy_jsd": spread(jensen_shannon(*(np.array(found) for found in occupancies)))}
+
     def _judge(self, counts: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
         """Occupancy distance, valid share and mean log-probability; no paths at all are no valid ones."""
         assert self.ends is not None
@@ -60,6 +76,11 @@ class PathMetrics:
         valid = np.isfinite(logarithm)
         mean = float(logarithm[valid].mean()) if valid.any() else float("nan")
         return float(jensen_shannon(inner, self.occupancy)), float(valid.mean()), mean
+
+
+def _occupancy(counts: np.ndarray, ends: tuple[int, int]) -> Float[np.ndarray, "state"]:
+    """Where the bridges of these counts' own chain pass."""
+    return bridge_occupancy(_chain(counts), *ends, STEPS)
 
 
 def _chain(counts: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Distances between the torsion distributions of two sets of trajectories, one number a torsion, a pair and a kind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mdgen.evaluation.deals import Deals
 from mdgen.evaluation.distributions import angle_bins, histograms, jensen_shannon, sampling_floor
 from mdgen.evaluation.free_energy import free_energy_rmse
 from mdgen.evaluation.intervals import centred_interval, resampled, spread
@@ -61,6 +62,24 @@ class TorsionMetrics:
             result["torsion_pair_jsd/all"] = spread(np.mean(pairs, axis=0))
         return result
 
+    def dealt(self, deals: Deals) -> dict[str, Estimate]:
+        """What dynamics scores against itself, with the spread of its luck."""
+        if not self.torsions:
+            return {}
+        drawn = deals.distances(jensen_shannon, self._single_histograms(deals.pool))
+        result = {
+            f"torsion_jsd/{group}": spread(drawn[:, members].mean(1))
+            for group, kinds in GROUPS.items()
+            if (members := [i for i, torsion in enumerate(self.torsions) if torsion.kind in kinds])
+        }
+        result |= {f"torsion_jsd/{torsion.name}": spread(drawn[:, i]) for i, torsion in enumerate(self.torsions)}
+        for name, bins, metric in self._pair_metrics():
+            found = [deals.distances(metric, pair_histograms(deals.pool, pair, bins)) for _, pair in self.pairs]
+            if found:
+                result[_pair_name(name, "")] = spread(np.mean(found, axis=0))
+            result |= {_pair_name(name, self.pairs[i][0]): spread(values) for i, values in enumerate(found)}
+        return result
+
     def _distances(self, row: Observables) -> dict[str, Estimate]:
         rng = np.random.default_rng(self.settings.seed)
         values, samples = resampled(
@@ -77,23 +96,26 @@ class TorsionMetrics:
 
     def _pairs(self, row: Observables) -> dict[str, Estimate]:
         result: dict[str, Estimate] = {}
-        settings = self.settings
-        for name, bins, metric, references in (
-            ("torsion_pair_jsd", settings.pair_bins, jensen_shannon, self._pair),
-            ("free_energy_rmse_kT/phi_psi", settings.free_energy_pair_bins, self._rmse, self._landscape),
-        ):
-            rng = np.random.default_rng(settings.seed)
+        for (name, bins, metric), references in zip(self._pair_metrics(), (self._pair, self._landscape), strict=True):
+            rng = np.random.default_rng(self.settings.seed)
             found = [
-                resampled(metric, reference, pair_histograms(row, pair, bins), settings.resamples, rng)
+                resampled(metric, reference, pair_histograms(row, pair, bins), self.settings.resamples, rng)
                 for (_, pair), reference in zip(self.pairs, references, strict=True)
             ]
             if not found:
                 continue
             mean, samples = np.mean([v for v, _ in found]), np.mean([s for _, s in found], axis=0)
-            result[name if "/" in name else f"{name}/all"] = centred_interval(float(mean), samples)
+            result[_pair_name(name, "")] = centred_interval(float(mean), samples)
             for (residue, _), (value, drawn) in zip(self.pairs, found, strict=True):
-                result[f"{name}{' ' if '/' in name else '/'}{residue}"] = centred_interval(float(value), drawn)
+                result[_pair_name(name, residue)] = centred_interval(float(value), drawn)
         return result
+
+    def _pair_metrics(self) -> tuple[tuple[str, int, Callable[[np.ndarray, np.ndarray], np.ndarray]], ...]:
+        """Name, bins along each axis and metric of what is measured on phi and psi together."""
+        return (
+            ("torsion_pair_jsd", self.settings.pair_bins, jensen_shannon),
+            ("free_energy_rmse_kT/phi_psi", self.settings.free_energy_pair_bins, self._rmse),
+        )
 
     def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
         return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
@@ -108,6 +130,13 @@ class TorsionMetrics:
             or [np.zeros((int(units.max()) + 1, bins))],
             axis=1,
         )
+
+
+def _pair_name(name: str, residue: str) -> str:
+    """The metric of one residue's pair, or of the mean over residues where none is named."""
+    if "/" in name:
+        return f"{name} {residue}".rstrip()
+    return f"{name}/{residue or 'all'}"
 
 
 def ramachandran_pairs(torsions: Sequence[Torsion]) -> list[tuple[str, tuple[int, int]]]:

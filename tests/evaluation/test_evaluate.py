@@ -54,6 +54,17 @@ def test_rows_have_as_many_frames_and_the_shuffled_one_has_no_memory(result: Eva
     assert value(result, "shuffled", "timescale_ps/1") < 0.2 * value(result, "replicate", "timescale_ps/1")
 
 
+def test_the_replicate_sits_at_the_floor_of_dynamics_and_above_that_of_independent_frames(result: Evaluation) -> None:
+    floor = result.rows["md_floor"].metrics
+    assert {"torsion_jsd/all", "tica_jsd/0,1", "free_energy_rmse_kT/psi_1", "first_passage_log10_error"} <= set(floor)
+    for metric, estimate in floor.items():
+        for row in ("replicate", "generated"):
+            found = result.rows[row].metrics[metric]
+            assert found.low <= estimate.high, (row, metric)
+            assert found.high >= estimate.low, (row, metric)
+    assert value(result, "floor", "torsion_jsd/backbone") < floor["torsion_jsd/backbone"].value
+
+
 def noise_in_psi(frames: np.ndarray) -> np.ndarray:
     angles = np.radians(5) * np.random.default_rng(0).normal(size=len(frames))
     return rotated(frames.astype(np.float64), PSI, angles)
