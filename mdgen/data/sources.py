@@ -58,7 +58,7 @@ class StoreSource:
 
     def __init__(self, store: TrajectoryStore, trajectory: int) -> None:
         self.name = f"{store.path}[{trajectory}]"
-        self.n_frames, self.n_atoms = store.n_frames, store.molecule.n_atoms
+        self.n_frames, self.n_atoms = store.lengths[trajectory], store.molecule.n_atoms
         self.frame_spacing_ps: float | None = store.frame_spacing_ps
         self._store, self._trajectory = store, trajectory
 

@@ -3,11 +3,14 @@
 The folder holds `molecule.json` (the topology), chunks of frames as `chunk-N.npy` (trajectory, frame, atom, 3; float32;
 nm) and `manifest.json`, which lists the chunks. A chunk is written aside, flushed and renamed; only then does the
 manifest that names it replace the old one, in one rename. A chunk that the manifest does not name does not exist.
+
+A trajectory may end before the others. The chunks that follow then hold the others only, and the manifest lists, as
+`trajectories`, which: so every length can be read off the chunks, and cutting the store cuts the lengths with it.
 """
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -22,13 +25,16 @@ from mdgen.files import writable, write_aside
 from mdgen.molecule.topology import Molecule
 
 FORMAT = "mdgen trajectory store"
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
+"""Version 1 had trajectories of one length only."""
+
 UNITS = {"positions": "nm", "frame_spacing": "ps"}
 _OPEN_CHUNKS = 64
 
 
 class TrajectoryStore:
-    """Equally long trajectories of one molecule in a folder; make one with `create`, read one with `open`.
+    """Trajectories of one molecule that grow side by side in a folder; make one with `create`, read one with `open`.
 
     Any number of processes may read while one writes. The first `append` or `truncate` takes the folder's lock, `close`
     (or leaving a `with` block, or the end of the process) gives it back.
@@ -101,7 +107,7 @@ class TrajectoryStore:
         try:
             manifest = json.loads((path / "manifest.json").read_text())
             molecule = Molecule.from_json(json.loads((path / "molecule.json").read_text()))
-            if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+            if manifest["format"] != FORMAT or manifest["version"] not in READABLE:
                 raise MdgenError(f"{path} was written in another format; it needs the mdgen version that wrote it")
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, MdgenError):
@@ -114,8 +120,13 @@ class TrajectoryStore:
 
     @property
     def n_frames(self) -> int:
-        """Frames of each trajectory."""
+        """Frames of the longest trajectory; those that never stopped are all as long."""
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Frames of each trajectory."""
+        return tuple(self._lengths.tolist())
 
     @property
     def n_trajectories(self) -> int:
@@ -144,17 +155,24 @@ class TrajectoryStore:
         self.refresh()
         self._remove_strays()
 
-    def append(self, positions: Float[np.ndarray, "trajectory frame atom 3"]) -> None:
+    def append(
+        self, positions: Float[np.ndarray, "trajectory frame atom 3"], trajectories: Sequence[int] | None = None
+    ) -> None:
         """Add frames, in nm, to the end of every trajectory; they are on the disk when this returns.
 
         Each call makes one file: append blocks of some megabytes.
 
+        Args:
+            positions: one row a trajectory.
+            trajectories: the numbers of those rows, rising; None for all. One that is left out has ended.
+
         Raises:
-            MdgenError: if the shape does not fit, a coordinate is not finite, another process writes here, or the disk
-                is full; the store is then as it was.
+            MdgenError: if the shape does not fit, a trajectory that has ended would go on, a coordinate is not finite,
+                another process writes here, or the disk is full; the store is then as it was.
         """
         positions = np.ascontiguousarray(positions, dtype=np.float32)
-        self._check(positions)
+        rows = list(range(self.n_trajectories)) if trajectories is None else [int(each) for each in trajectories]
+        self._check(positions, rows)
         if positions.shape[1] == 0:
             return
         self.start_writing()
@@ -167,11 +185,12 @@ class TrajectoryStore:
             file.write(positions.data)
 
         write_aside(self.path / name, save)
-        chunks = [*self._manifest["chunks"], {"file": name, "frames": positions.shape[1]}]
+        some = {} if len(rows) == self.n_trajectories else {"trajectories": rows}
+        chunks = [*self._manifest["chunks"], {"file": name, "frames": positions.shape[1], **some}]
         self._replace_manifest({**self._manifest, "chunks": chunks, "next_chunk": number + 1})
 
     def truncate(self, n_frames: int) -> None:
-        """Keep the first `n_frames` of every trajectory, as when resuming from an earlier checkpoint."""
+        """Keep at most the first `n_frames` of every trajectory, as when resuming from an earlier checkpoint."""
         if not 0 <= n_frames <= self.n_frames:
             raise MdgenError(f"{self.path} holds {self.n_frames} frames; it cannot be cut to {n_frames}")
         if n_frames == self.n_frames:
@@ -193,7 +212,7 @@ class TrajectoryStore:
             raise MdgenError(f"{self.path} holds trajectories 0 to {self.n_trajectories - 1}; there is no {trajectory}")
         if stride < 1:
             raise MdgenError(f"a stride of {stride} frames cannot be read; it must be at least 1")
-        start, stop, _ = slice(start, stop).indices(self.n_frames)
+        start, stop, _ = slice(start, stop).indices(int(self._lengths[trajectory]))
         parts = []
         for number in range(int(np.searchsorted(self._ends, start, side="right")), len(self._ends)):
             chunk, last = self._manifest["chunks"][number], int(self._ends[number])
@@ -202,7 +221,8 @@ class TrajectoryStore:
                 break
             begin = start + max(0, -(-(first - start) // stride)) * stride  # the first wanted frame at or after `first`
             if begin < min(stop, last):
-                parts.append(self._map(chunk)[trajectory, begin - first : min(stop, last) - first : stride])
+                row = chunk["trajectories"].index(trajectory) if "trajectories" in chunk else trajectory
+                parts.append(self._map(chunk)[row, begin - first : min(stop, last) - first : stride])
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, self.molecule.n_atoms, 3), np.float32)
@@ -229,8 +249,13 @@ class TrajectoryStore:
             f"{self.frame_spacing_ps:g} ps apart)"
         )
 
-    def _check(self, positions: np.ndarray) -> None:
-        expected = (self.n_trajectories, self.molecule.n_atoms, 3)
+    def _check(self, positions: np.ndarray, rows: list[int]) -> None:
+        growing = [number for number, length in enumerate(self.lengths) if length == self.n_frames]
+        if not rows or rows != sorted(set(rows) & set(growing)):
+            raise MdgenError(
+                f"trajectories {rows} cannot grow in {self.path}; those that have not ended are {growing}, rising"
+            )
+        expected = (len(rows), self.molecule.n_atoms, 3)
         if positions.ndim != 4 or (positions.shape[0], *positions.shape[2:]) != expected:
             raise MdgenError(
                 f"frames of shape {positions.shape} do not fit {self.path}; it takes (trajectory, frame, atom, 3) with "
@@ -238,17 +263,21 @@ class TrajectoryStore:
             )
         require_finite(
             positions,
-            lambda index: f"frame {self.n_frames + index[1]} of trajectory {index[0]}",
+            lambda index: f"frame {self.n_frames + index[1]} of trajectory {rows[index[0]]}",
             f"nothing was written to {self.path}: use a shorter time step or mend the source",
         )
 
     def _replace_manifest(self, manifest: dict[str, Any]) -> None:
+        manifest = {**manifest, "version": VERSION}
         write_aside(self.path / "manifest.json", json.dumps(manifest).encode())
         self._adopt(manifest)
 
     def _adopt(self, manifest: dict[str, Any]) -> None:
         self._manifest = manifest
         self._ends = np.cumsum([chunk["frames"] for chunk in manifest["chunks"]], dtype=np.int64)
+        self._lengths = np.zeros(manifest["n_trajectories"], dtype=np.int64)
+        for chunk in manifest["chunks"]:
+            self._lengths[chunk.get("trajectories", slice(None))] += chunk["frames"]
 
     def _remove_strays(self) -> None:
         """Remove what a killed writer left, and the chunks cut off."""
@@ -266,7 +295,7 @@ class TrajectoryStore:
                 frames = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise MdgenError(f"{path} is damaged ({error}); write the trajectories of {self.path} again") from error
-            expected = (self.n_trajectories, self.molecule.n_atoms, 3)
+            expected = (len(chunk.get("trajectories", self.lengths)), self.molecule.n_atoms, 3)
             if (frames.shape[0], *frames.shape[2:]) != expected or frames.shape[1] < chunk["frames"]:
                 raise MdgenError(f"{path} has another shape than the manifest says; write the trajectories again")
             self._maps[name] = frames

@@ -158,7 +158,7 @@ def open_trajectories(
         if is_store(path):
             store = TrajectoryStore.open(path)
             molecule = _agreed(molecule, store.molecule, path)
-            sources += [StoreSource(store, index) for index in range(store.n_trajectories)]
+            sources += _store_sources(store)
         else:
             if path.suffix.lower() in _SELF_DESCRIBED:
                 molecule = _agreed(molecule, Molecule.from_file(path), path)
@@ -176,6 +176,16 @@ def open_trajectories(
     opened = TrajectorySet(molecule, spacing, sources)
     _warn_of_long_bonds(opened)
     return opened
+
+
+def _store_sources(store: TrajectoryStore) -> list[StoreSource]:
+    """The trajectories of a store; those that ended before their first frame are left out, with a word."""
+    empty = [index for index, length in enumerate(store.lengths) if length == 0]
+    if 0 < len(empty) < store.n_trajectories:
+        shown = ", ".join(map(str, empty))
+        logger.warning("%s: trajectories %s ended before their first frame and are left out", store.path, shown)
+    kept = [index for index in range(store.n_trajectories) if index not in empty]
+    return [StoreSource(store, index) for index in kept or range(store.n_trajectories)]
 
 
 def _warn_of_long_bonds(opened: TrajectorySet) -> None:

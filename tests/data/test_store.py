@@ -14,6 +14,7 @@ import pytest
 
 from mdgen import files
 from mdgen.data.store import TrajectoryStore
+from mdgen.data.trajectories import open_trajectories
 from mdgen.errors import MdgenError
 
 from .conftest import argon
@@ -50,6 +51,52 @@ def test_any_slice_reads_as_a_slice_of_the_whole(store: TrajectoryStore) -> None
         start, stop, stride = int(rng.integers(-18, 18)), int(rng.integers(-18, 18)), int(rng.integers(1, 9))
         np.testing.assert_array_equal(store.positions(0, start, stop, stride), whole[0, start:stop:stride])
     assert store.positions(0, 3, 3).shape == (0, 3, 3)
+
+
+def test_a_trajectory_may_end_before_the_others(tmp_path: Path) -> None:
+    store = TrajectoryStore.create(tmp_path / "store", argon(), 0.5, 4)
+    whole = frames(12, n_trajectories=4)
+    store.append(whole[:, :5])
+    store.append(whole[[0, 1, 3], 5:7], [0, 1, 3])
+    store.append(whole[[1, 3], 7:], [1, 3])
+    for seen in (store, TrajectoryStore.open(store.path)):
+        assert (seen.lengths, seen.n_frames) == ((7, 12, 5, 12), 12)
+        for row, length in enumerate(seen.lengths):
+            np.testing.assert_array_equal(seen.positions(row), whole[row, :length])
+            np.testing.assert_array_equal(seen.positions(row, 3, 11, 2), whole[row, 3 : min(11, length) : 2])
+    assert open_trajectories(store.path).lengths == store.lengths
+    with pytest.raises(MdgenError, match=r"trajectories \[0, 1\] cannot grow .* \[1, 3\]"):
+        store.append(whole[:2], [0, 1])
+    with pytest.raises(MdgenError, match="cannot grow"):
+        store.append(whole)
+    store.truncate(6)
+    assert store.lengths == (6, 6, 5, 6)
+    store.truncate(4)
+    store.append(whole[:, 4:])
+    assert store.lengths == (12, 12, 12, 12)
+    np.testing.assert_array_equal(store.positions(2), whole[2])
+
+
+def test_a_trajectory_that_never_began_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = TrajectoryStore.create(tmp_path / "store", argon(), 0.5, 3)
+    store.append(frames(5), [0, 2])
+    opened = open_trajectories(store.path)
+    assert opened.lengths == (5, 5)
+    assert "trajectories 1 ended before their first frame" in caplog.text
+
+
+def test_a_store_of_the_first_version_is_read_and_continued(store: TrajectoryStore) -> None:
+    whole = frames(6)
+    store.append(whole[:, :4])
+    manifest = store.path / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 1}))
+    store.close()
+    again = TrajectoryStore.open(store.path)
+    again.append(whole[:1, 4:], [0])
+    np.testing.assert_array_equal(TrajectoryStore.open(store.path).positions(0), whole[0])
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 3}))
+    with pytest.raises(MdgenError, match="another format"):
+        TrajectoryStore.open(store.path)
 
 
 def test_reads_are_views_of_the_file(store: TrajectoryStore) -> None:
@@ -143,6 +190,7 @@ WRITER = """
 import sys
 import numpy as np
 from mdgen.data.store import TrajectoryStore
+from mdgen.data.trajectories import open_trajectories
 store = TrajectoryStore.open(sys.argv[1])
 print("ready", flush=True)
 number = store.n_frames
