@@ -1,6 +1,7 @@
 """`mdgen simulate`: molecular dynamics with the built-in engine, into a trajectory store."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mdgen.apps.trajectories import STORE
 from mdgen.data.store import TrajectoryStore
 from mdgen.files import write_aside
 from mdgen.interfaces import State
+from mdgen.md.checkpoint import stops_of
 from mdgen.md.constraints import distance_constraints
 from mdgen.md.engine import Engine, make_engine
 from mdgen.md.replica_exchange import Tempering, parallel_tempering
@@ -55,7 +57,7 @@ def run(config: dict[str, Any]) -> None:
         folder.finish({**_metrics(store, engine), "tempering_swap_rates": swap_rates})
         logger.info(
             "simulate      %.4g ns in %s; trajectories in %s",
-            store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1000,
+            _total_ns(store),
             duration(folder.seconds),
             store.path,
         )
@@ -106,13 +108,19 @@ def _starts(
     return starts, list(ensemble.swap_rates)
 
 
+def _total_ns(store: TrajectoryStore) -> float:
+    return sum(store.lengths) * store.frame_spacing_ps / 1000
+
+
 def _metrics(store: TrajectoryStore, engine: Engine) -> dict[str, Any]:
+    stopped = [{**asdict(stop), "n_frames": store.lengths[stop.replica]} for stop in stops_of(store.path)]
     return {
         "store": STORE,
         "n_atoms": store.molecule.n_atoms,
         "n_replicas": store.n_trajectories,
         "n_frames": store.n_frames,
         "frame_spacing_ps": store.frame_spacing_ps,
-        "total_ns": store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1000,
+        "total_ns": _total_ns(store),
+        "stopped_replicas": stopped,
         "engine": engine.settings,
     }

@@ -6,7 +6,7 @@ A checkpoint is written aside and renamed, and the one before it is kept: whatev
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,26 @@ _CURRENT, _PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A replica that blew up, and where.
+
+    Args:
+        replica: its number.
+        after_step: the last step at which it was sound.
+        before_step: the step at which it no longer was.
+        how: what was wrong, with the atom where it showed first.
+    """
+
+    replica: int
+    after_step: int
+    before_step: int
+    how: str
+
+    def __str__(self) -> str:
+        return f"replica {self.replica} blew up between steps {self.after_step} and {self.before_step} ({self.how})"
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Where a run stands.
 
@@ -29,12 +49,14 @@ class Checkpoint:
         frames_done: frames of equilibration and production done.
         frames_stored: frames that the store held then.
         identity: the settings that a continuation must share.
+        stops: the replicas that blew up on the way.
     """
 
     engine: dict[str, Tensor]
     frames_done: int
     frames_stored: int
     identity: dict[str, Any]
+    stops: tuple[Stop, ...] = ()
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -43,6 +65,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "frames_done": checkpoint.frames_done,
         "frames_stored": checkpoint.frames_stored,
         "identity": checkpoint.identity,
+        "stops": [asdict(stop) for stop in checkpoint.stops],
     }
     content = safetensors.torch.save(
         {name: value.contiguous() for name, value in checkpoint.engine.items()}, {"mdgen": json.dumps(about)}
@@ -60,9 +83,15 @@ def checkpoints(folder: Path) -> Iterator[Checkpoint]:
             with safetensors.safe_open(folder / name, framework="pt") as file:
                 about = json.loads(file.metadata()["mdgen"])
                 engine = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
-            yield Checkpoint(engine, about["frames_done"], about["frames_stored"], about["identity"])
+            stops = tuple(Stop(**stop) for stop in about.get("stops", []))
+            yield Checkpoint(engine, about["frames_done"], about["frames_stored"], about["identity"], stops)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             continue
+
+
+def stops_of(folder: Path) -> tuple[Stop, ...]:
+    """The replicas of the run in `folder` that blew up, as its newest checkpoint has them."""
+    return next((checkpoint.stops for checkpoint in checkpoints(folder)), ())
 
 
 def require_same_run(folder: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:

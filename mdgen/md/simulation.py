@@ -1,8 +1,10 @@
 """The one loop: equilibrate, simulate, store; resumable at any moment, and the same bit for bit when resumed."""
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from torch import Tensor
 from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.checkpoint import Checkpoint, checkpoints, require_same_run, save_checkpoint
+from mdgen.md.blow_ups import Segment, sound_segments
+from mdgen.md.checkpoint import Checkpoint, Stop, checkpoints, require_same_run, save_checkpoint
 from mdgen.md.constraints import distance_constraints
 from mdgen.md.engine import Engine
 from mdgen.md.schedule import Schedule, plan
@@ -25,7 +28,8 @@ from mdgen.progress import Progress
 _REPORT_S = 1.0
 _FLUSH_S = 20.0
 _FLUSH_BYTES = 64 * 2**20
-_LARGEST_MOLECULE_NM = 100.0
+
+logger = logging.getLogger("mdgen")
 
 
 def simulate(
@@ -48,6 +52,9 @@ def simulate(
     frames beyond the checkpoint are cut off and computed again, the same bit for bit. A finished run is left alone; one
     asked to be longer is continued.
 
+    A replica that blows up stops there, with a warning that names it, the steps and the atom: no frame of it is stored
+    from then on, and the others go on as if it had never been. `checkpoint.stops_of` lists those that stopped.
+
     Args:
         system: the molecule, which gives topology and start.
         engine: what moves it; made for the same molecule.
@@ -64,8 +71,8 @@ def simulate(
         flush_s: seconds of work that a kill may cost; None for twenty.
 
     Raises:
-        MdgenError: if a replica blows up (none of its frames is written), the folder holds another run, or the disk is
-            full; what was stored before stays, and can be resumed.
+        MdgenError: if every replica has blown up, the folder holds another run, or the disk is full; what was stored
+            before stays, and can be resumed.
     """
     timestep_ps, temperature_K = engine.timestep_ps, engine.temperature_K
     schedule = plan(length_ns, equilibration_ns, save_ps, timestep_ps, temperature_K, anneal_temperature_K)
@@ -86,17 +93,23 @@ def simulate(
         elif checkpoint.frames_done >= schedule.total_frames:
             return store
         else:
+            _refuse_if_none_is_left(engine, checkpoint.stops)
             store.truncate(checkpoint.frames_stored)
             engine.load_state_dict(checkpoint.engine)
         journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s)
         _run(system, engine, schedule, journal, save_ps, _REPORT_S if report_s is None else report_s)
+    if journal.stops:
+        said = "; ".join(map(str, journal.stops))
+        logger.warning(
+            "%d of %d replicas stopped: %s; %s", len(journal.stops), engine.n_replicas, said, _advice(engine)
+        )
     return store
 
 
 def _run(
     system: MolecularSystem, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float, report_s: float
 ) -> None:
-    """From the journal's checkpoint to the end of the schedule."""
+    """From the journal's checkpoint to the end of the schedule, or of the last replica."""
     frame = journal.frames_done
     replicas_ns = engine.n_replicas * save_ps / 1000
     progress = Progress("simulate", schedule.total_frames * replicas_ns, frame * replicas_ns)
@@ -106,9 +119,12 @@ def _run(
             engine.set_temperature(schedule.temperature(frame))
             n = min(at_once, schedule.stage_end(frame) - frame)
             asked = time.monotonic()
-            frames = _moved(system, engine, schedule, frame, n)
+            segments, stops = _moved(system, engine, schedule, frame, n, journal.alive)
             frame += n
-            journal.note(frames, frame, engine.state_dict())
+            journal.note(segments, frame, engine.state_dict(), stops)
+            _refuse_if_none_is_left(engine, journal.stops)
+            for stop in stops:
+                logger.warning("%s; the others go on", stop)
             elapsed = time.monotonic() - asked
             at_once = max(1, min(2 * at_once, round(n * report_s / max(elapsed, 1e-6))))
             per_day = (frame - first) * replicas_ns / (time.monotonic() - begin) * 86400
@@ -120,51 +136,32 @@ def _run(
 
 
 def _moved(
-    system: MolecularSystem, engine: Engine, schedule: Schedule, frame: int, n: int
-) -> Float[np.ndarray, "replica frame atom 3"] | None:
-    """Move on by `n` frames, check them, and return those to store.
-
-    Raises:
-        MdgenError: if a replica blew up on the way.
-    """
-    if frame < schedule.equilibration_frames:
-        moved = engine.advance(n * schedule.steps_per_frame).positions[:, None].cpu().numpy()
-        steps_between = n * schedule.steps_per_frame
-    else:
+    system: MolecularSystem, engine: Engine, schedule: Schedule, frame: int, n: int, alive: Sequence[int]
+) -> tuple[list[Segment], list[Stop]]:
+    """Move on by `n` frames; returns those to store, and the replicas that blew up on the way."""
+    storing = frame >= schedule.equilibration_frames
+    if storing:
         moved = engine.record(n, schedule.steps_per_frame)
-        steps_between = schedule.steps_per_frame
-    with np.errstate(over="ignore", invalid="ignore"):
-        centred = moved - moved.mean(2, keepdims=True)
-        sound = np.isfinite(moved) & (np.abs(centred) < _LARGEST_MOLECULE_NM)
-    first_step = frame * schedule.steps_per_frame
-    if not sound.all():
-        replica, bad, atom = _first_unsound(moved, sound)
-        step = first_step + bad * steps_between
-        label = system.molecule.atom_label(atom)
-        raise _blown_up(engine, replica, step, step + steps_between, f"first at {label}")
-    energy = engine.potential_energy()
-    if not np.isfinite(energy).all():
-        replica = int(np.flatnonzero(~np.isfinite(energy))[0])
-        last = first_step + n * schedule.steps_per_frame
-        raise _blown_up(engine, replica, first_step, last, "its potential energy is not finite")
-    return centred if frame >= schedule.equilibration_frames else None
+        between = schedule.steps_per_frame
+    else:
+        moved = engine.advance(n * schedule.steps_per_frame).positions[:, None].cpu().numpy()
+        between = n * schedule.steps_per_frame
+    first_step, label = frame * schedule.steps_per_frame, system.molecule.atom_label
+    segments, stops = sound_segments(moved, engine.potential_energy(), alive, first_step, between, label)
+    return (segments if storing else []), stops
 
 
-def _first_unsound(moved: np.ndarray, sound: np.ndarray) -> tuple[int, int, int]:
-    """Replica, frame and atom where it shows first: not finite, or too far away."""
-    bad_atoms = np.asarray(~sound.all(-1))
-    frame = int(np.flatnonzero(bad_atoms.any((0, 2)))[0])
-    replica = int(np.flatnonzero(bad_atoms[:, frame].any(-1))[0])
-    broken = np.asarray(~np.isfinite(moved[replica, frame]).all(-1))
-    atom = np.flatnonzero(broken if broken.any() else bad_atoms[replica, frame])[0]
-    return replica, frame, int(atom)
+def _refuse_if_none_is_left(engine: Engine, stops: Sequence[Stop]) -> None:
+    if len(stops) == engine.n_replicas:
+        which = "the only replica" if len(stops) == 1 else f"all {len(stops)} replicas"
+        raise MdgenError(f"{which} blew up; {stops[0]}: {_advice(engine)}")
 
 
-def _blown_up(engine: Engine, replica: int, after: int, before: int, how: str) -> MdgenError:
-    return MdgenError(
-        f"replica {replica} blew up between steps {after} and {before} ({how}): the time step of "
-        f"{engine.timestep_ps * 1000:g} fs is too long for this molecule, or it started under strain; use at most 2 fs "
-        "with constrained bonds to hydrogen (4 fs with hydrogens of 3 amu), 0.5 fs without, in a new folder"
+def _advice(engine: Engine) -> str:
+    return (
+        f"the time step of {engine.timestep_ps * 1000:g} fs is too long for this molecule, or it started under strain; "
+        "use at most 2 fs with constrained bonds to hydrogen (4 fs with hydrogens of 3 amu), 0.5 fs without, in a new "
+        "folder"
     )
 
 
@@ -172,7 +169,7 @@ def _blown_up(engine: Engine, replica: int, after: int, before: int, how: str) -
 class _Pending:
     """Frames that are not on the disk yet, and the checkpoint that they lead to."""
 
-    frames: tuple[np.ndarray, ...]
+    segments: tuple[Segment, ...]
     checkpoint: Checkpoint
     stored: int
 
@@ -193,15 +190,29 @@ class _Journal:
         """Frames of equilibration and production done."""
         return self._pending.checkpoint.frames_done
 
-    def note(self, frames: np.ndarray | None, frames_done: int, engine: dict[str, Tensor]) -> None:
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """The replicas that have blown up."""
+        return self._pending.checkpoint.stops
+
+    @property
+    def alive(self) -> list[int]:
+        """The replicas that have not."""
+        lost = {stop.replica for stop in self.stops}
+        return [replica for replica in range(self._store.n_trajectories) if replica not in lost]
+
+    def note(
+        self, segments: Sequence[Segment], frames_done: int, engine: dict[str, Tensor], stops: Sequence[Stop]
+    ) -> None:
         """Take in what was done; flush now and then."""
         last = self._pending
-        kept = last.frames if frames is None else (*last.frames, frames)
-        stored = last.stored + sum(part.shape[1] for part in kept)
-        checkpoint = replace(last.checkpoint, engine=engine, frames_done=frames_done, frames_stored=stored)
+        kept = (*last.segments, *segments)
+        stored = last.stored + sum(part.frames.shape[1] for part in kept)
+        lost = (*last.checkpoint.stops, *stops)
+        checkpoint = replace(last.checkpoint, engine=engine, frames_done=frames_done, frames_stored=stored, stops=lost)
         self._pending = _Pending(kept, checkpoint, last.stored)
         late = time.monotonic() - self._flushed > self._flush_s
-        if late or sum(part.nbytes for part in kept) > _FLUSH_BYTES:
+        if late or sum(part.frames.nbytes for part in kept) > _FLUSH_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -209,8 +220,8 @@ class _Journal:
         now = self._pending
         if self._store.n_frames > now.stored:
             self._store.truncate(now.stored)
-        if now.frames:
-            self._store.append(np.concatenate(now.frames, 1))
+        for replicas, parts in groupby(now.segments, key=lambda part: part.replicas):
+            self._store.append(np.concatenate([part.frames for part in parts], 1), replicas)
         save_checkpoint(self._store.path, now.checkpoint)
         self._pending = _Pending((), now.checkpoint, self._store.n_frames)
         self._flushed = time.monotonic()

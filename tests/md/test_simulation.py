@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import pytest
 import torch
 
 from mdgen.data.store import TrajectoryStore
+from mdgen.data.trajectories import open_trajectories
 from mdgen.errors import MdgenError
 from mdgen.md import simulation
-from mdgen.md.checkpoint import checkpoints
+from mdgen.md.checkpoint import checkpoints, stops_of
 from mdgen.md.engine import Engine, make_engine
 from mdgen.md.integrators import Langevin
 from mdgen.md.simulation import simulate
@@ -212,23 +214,82 @@ def test_a_folder_in_use_is_refused_before_anything_runs(tmp_path: Path) -> None
             run(tmp_path / "store", stopped_after(engine_of(alanine_dipeptide()), 1))
 
 
+def strained(replicas: int, bad: int | None) -> torch.Tensor:
+    """Starts, that of replica `bad` with one atom on top of others: it blows up at once."""
+    start = alanine_dipeptide().positions.repeat(replicas, 1, 1)
+    if bad is not None:
+        start[bad, 10] += 0.25
+        start[bad, 11] = start[bad, 12] + 0.001
+    return start
+
+
+@pytest.mark.parametrize("kind", ["torch", "kernel"])
 @pytest.mark.parametrize("equilibration_ns", [0.0, 8e-5])
-def test_a_blow_up_is_named_and_never_written(tmp_path: Path, equilibration_ns: float) -> None:
+def test_a_blow_up_stops_one_replica_and_leaves_the_others_as_they_were(
+    tmp_path: Path, equilibration_ns: float, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = {"equilibration_ns": equilibration_ns, "anneal_temperature_K": None}
     system = alanine_dipeptide()
-    engine = engine_of(system, replicas=3)
-    start = system.positions.repeat(3, 1, 1)
-    start[1, 10] += 0.25  # replica 1 starts with one atom on top of others
-    start[1, 11] = start[1, 12] + 0.001
-    changes = {"equilibration_ns": equilibration_ns, "anneal_temperature_K": None, "start": start}
-    with pytest.raises(MdgenError, match=r"replica 1 blew up between steps \d+ and \d+ .*time step of 2 fs"):
-        run(tmp_path / "store", engine, **changes)
-    store = TrajectoryStore.open(tmp_path / "store")
-    assert store.n_frames == 0 or np.isfinite(frames_of(store)).all()
+    peace = frames_of(run(tmp_path / "peace", engine_of(system, 2.0, 3, kind), start=strained(3, None), **changes))
+    with caplog.at_level(logging.WARNING, logger="mdgen"):
+        store = run(tmp_path / "store", engine_of(system, 2.0, 3, kind), start=strained(3, 1), **changes)
+    complaint = r"replica 1 blew up between steps \d+ and \d+ \((first at|its potential)"
+    assert re.match(complaint + r".*the others go on", caplog.messages[0])
+    assert re.match(r"1 of 3 replicas stopped: " + complaint + r".*time step of 2 fs", caplog.messages[-1])
+    assert [stop.replica for stop in stops_of(store.path)] == [1]
+    assert store.lengths[0] == store.lengths[2] == 20
+    assert store.lengths[1] < 20
+    assert store.lengths[1] == 0 or not equilibration_ns
+    for replica in (0, 2):
+        assert np.array_equal(store.positions(replica), peace[replica])
+    assert np.isfinite(store.positions(1)).all()
+
+
+def late_blow_up(path: Path, calls: int | None = None) -> TrajectoryStore:
+    """Twenty frames of three replicas, one of which is torn apart after the seventh."""
+    engine, made = engine_of(alanine_dipeptide(), 2.0, 3), 0
+    record, load = engine.record, engine.load_state_dict
+
+    def recorded(n_frames: int, steps_per_frame: int) -> np.ndarray:
+        nonlocal made
+        frames = record(n_frames, steps_per_frame)
+        for frame in range(n_frames):
+            made += 1
+            if made > 7:
+                frames[2, frame, 4] = np.nan
+        return frames
+
+    def loaded(state: dict) -> None:
+        nonlocal made
+        made = int(state["step"]) // 5
+        load(state)
+
+    engine.record, engine.load_state_dict = recorded, loaded
+    engine = engine if calls is None else stopped_after(engine, calls)
+    return run(path, engine, equilibration_ns=0.0, anneal_temperature_K=None)
+
+
+@pytest.mark.parametrize("calls", [3, 9, 15])
+def test_a_resumed_run_remembers_who_stopped(tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = late_blow_up(tmp_path / "whole")
+    assert whole.lengths == (20, 20, 7)
+    monkeypatch.setattr(simulation, "_REPORT_S", 0.0)
+    with pytest.raises(Stop):
+        late_blow_up(tmp_path / "store", calls)
+    resumed = late_blow_up(tmp_path / "store")
+    assert resumed.lengths == whole.lengths
+    assert stops_of(resumed.path) == stops_of(whole.path)
+    for replica in range(3):
+        assert np.array_equal(resumed.positions(replica), whole.positions(replica))
+    assert open_trajectories(resumed.path).lengths == (20, 20, 7)
 
 
 def test_too_long_a_time_step_blows_up_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(MdgenError, match=r"blew up.*first at \w+-\w+ \(atom \d+\).*time step of 40 fs"):
-        run(tmp_path / "store", engine_of(alanine_dipeptide(), timestep_fs=40.0), save_ps=0.04, length_ns=0.01)
+    for _ in range(2):  # asked again, it says so again
+        with pytest.raises(
+            MdgenError, match=r"all 2 repl.* blew up.*first at \w+-\w+ \(atom \d+\).*time step of 40 fs"
+        ):
+            run(tmp_path / "store", engine_of(alanine_dipeptide(), timestep_fs=40.0), save_ps=0.04, length_ns=0.01)
 
 
 def test_replicas_that_share_a_start_part_ways(tmp_path: Path) -> None:

@@ -14,38 +14,55 @@ import numpy as np
 import torch
 
 from mdgen.data.store import TrajectoryStore, is_store
-from mdgen.errors import MdgenError
+from mdgen.md.checkpoint import stops_of
 from mdgen.md.engine import make_engine
 from mdgen.md.integrators import Langevin
 from mdgen.md.simulation import simulate
-from mdgen.md.systems import build_system
+from mdgen.md.systems import MolecularSystem, build_system
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 
 _REPLICAS = 16
 _FRAMES = 1000
+_TORN = 1
 _LONGEST_S = 0.4
 """How long a process may live once it moves; all of them together get through a part of the frames only."""
 
 
 def check_blow_up() -> tuple[dict[str, Any], list[Acceptance]]:
-    """A time step of 12 fs without constraints: the error names replica, step and atom; stored frames stay finite."""
+    """One replica of three is torn apart: it alone stops, is named, stores nothing wrong, and harms no other."""
     system = build_system(sequence="A", solvent="obc2", constraints="none")
     rows = []
     for kind in ("kernel", "torch"):
-        engine = make_engine(system.parameters, Langevin(12.0, 300.0), 2, torch.Generator().manual_seed(0), kind=kind)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as folder:
-            complaint = ""
-            try:
-                simulate(system, engine, Path(folder) / "s", 0.012, 0.0, 0.12, torch.Generator().manual_seed(0))
-            except MdgenError as error:
-                complaint = str(error)
-            kept = TrajectoryStore.open(Path(folder) / "s")
-            wrong = sum(int((~np.isfinite(kept.positions(i))).sum()) for i in range(2)) if kept.n_frames else 0
-        named = all(word in complaint for word in ("replica", "step", "first at"))
-        name, holds = f"wrong_numbers_stored_in_a_blow_up_{kind}", named and not wrong
-        rows.append(Acceptance.judged(name, Estimate(wrong), "== 0, and replica, step and atom named", holds))
+            peace, torn = (
+                _run_of_three(system, kind, Path(folder) / name, name == "torn") for name in ("peace", "torn")
+            )
+            stops = stops_of(torn.path)
+            named = [stop.replica for stop in stops] == [_TORN] and "first at" in stops[0].how
+            wrong = sum(int((~np.isfinite(torn.positions(i))).sum()) for i in range(3))
+            others = [i for i in range(3) if i != _TORN]
+            whole = torn.lengths[_TORN] < torn.n_frames and all(torn.lengths[i] == peace.n_frames for i in others)
+            changed = sum(int((torn.positions(i) != peace.positions(i)).sum()) for i in others) if whole else -1
+        words = "== 0, and replica, step and atom named"
+        rows.append(
+            Acceptance.judged(f"wrong_numbers_stored_in_a_blow_up_{kind}", Estimate(wrong), words, named and not wrong)
+        )
+        words = "== 0, and the others run to the end"
+        rows.append(
+            Acceptance.judged(f"coordinates_changed_by_a_blow_up_beside_{kind}", Estimate(changed), words, changed == 0)
+        )
     return {}, rows
+
+
+def _run_of_three(system: MolecularSystem, kind: str, path: Path, torn: bool) -> TrajectoryStore:
+    """Three replicas, one of which starts with an atom half across the molecule if `torn`."""
+    first, generator = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    engine = make_engine(system.parameters, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
+    start = system.positions.repeat(3, 1, 1)
+    if torn:
+        start[_TORN, 8] = start[_TORN, 4] + 1e-3
+    return simulate(system, engine, path, 4e-4, 0.0, 0.01, generator, start=start)
 
 
 def check_kills(n_kills: int = 20, seed: int = 0) -> tuple[dict[str, Any], list[Acceptance]]:
