@@ -50,7 +50,7 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
-    torsion_atoms, torsions = _torsion_tables(parameters)
+    torsion_atoms, torsions = torsion_tables(parameters)
     return ForceTables(
         pairs=_table(_pair_table(parameters), dtype),
         born_atoms=_table(_born_table(parameters, dtype), dtype),
@@ -129,7 +129,7 @@ def _neck_table(parameters: ForceFieldParameters) -> np.ndarray:
     return np.stack([column[upper] for column in columns], -1)
 
 
-def _torsion_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
+def torsion_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
     """Merge terms of the same four atoms: `k (1 + cos(n phi - g)) = k + k cos g cos(n phi) + k sin g sin(n phi)`."""
     merged: dict[tuple[int, ...], np.ndarray] = {}
     columns = (parameters.torsion_atoms, parameters.torsion_periodicity, parameters.torsion_phase, parameters.torsion_k)
