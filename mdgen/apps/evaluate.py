@@ -1,6 +1,7 @@
 """`mdgen evaluate`: any trajectories judged against any others; metrics and a report."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ from mdgen.apps.molecule_pairs import run_pairs
 from mdgen.apps.run_folder import open_run
 from mdgen.apps.threads import use_threads
 from mdgen.apps.train import load_encoder
+from mdgen.apps.training_runs import training_runs
 from mdgen.apps.trajectories import open_data
+from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
+from mdgen.evaluation.losses import loss_curves
 from mdgen.interfaces import Encoder, Potential
 from mdgen.md.force_field import ForceField
 from mdgen.progress import duration
@@ -50,7 +54,8 @@ def judged(config: dict[str, Any]) -> Evaluation:
             f"{reference.molecule!r}; name its own encoder or none"
         )
     settings = instantiate(config["metrics"]["settings"], seed=int(config["seed"]))
-    return evaluate(
+    losses = loss_curves(training_runs(config))
+    result = evaluate(
         reference,
         generated,
         replicate,
@@ -58,7 +63,17 @@ def judged(config: dict[str, Any]) -> Evaluation:
         _potential(config),
         settings,
         instantiate(config["metrics"]["bounds"]),
+        seeds=_seeds(config),
     )
+    return replace(result, curves={**result.curves, **losses})
+
+
+def _seeds(config: dict[str, Any]) -> list[TrajectorySet]:
+    """What further training seeds of the model generated, each read as the generated trajectories are."""
+    runs = config["seeds"]
+    if runs is not None and not isinstance(runs, list):
+        raise MdgenError(f"seeds={runs}: expected a list of runs, such as seeds=[runs/seed_2,runs/seed_3]")
+    return [open_data({**config["generated"], "trajectories": run}, "seeds") for run in runs or []]
 
 
 def _projection(encoder: Encoder) -> Any:

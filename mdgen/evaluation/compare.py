@@ -27,11 +27,17 @@ class Difference:
     exceeds: bool | None
 
 
-def compare(first: SavedMetrics, second: SavedMetrics, row: str = "generated") -> list[Difference]:
+def compare(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -> list[Difference]:
     """Every metric that both have, those that differ first.
 
     Two estimates differ where the distance of their values exceeds the two half-intervals that face each other, added
     in quadrature: what the 95 % interval of the difference would be for independent runs.
+
+    Args:
+        first: one result.
+        second: the other.
+        row: the row that is compared; where None, `seeds` if both have it, so that the intervals are over training
+            seeds, and else `generated`.
 
     Raises:
         MdgenError: if the two judge different molecules or one lacks the row.
@@ -41,6 +47,7 @@ def compare(first: SavedMetrics, second: SavedMetrics, row: str = "generated") -
             f"{first.name} is of {first.molecule.get('residues')} and {second.name} of "
             f"{second.molecule.get('residues')}; compare two evaluations of one molecule"
         )
+    row = row or ("seeds" if "seeds" in first.rows and "seeds" in second.rows else "generated")
     for run in (first, second):
         if row not in run.rows:
             raise MdgenError(f"{run.name} has no row {row!r}; it has {', '.join(run.rows)}")

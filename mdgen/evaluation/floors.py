@@ -1,6 +1,6 @@
 """Two floors under every distance: of independent frames, and of frames as correlated as those of dynamics."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,9 +9,6 @@ from mdgen.evaluation.deals import DRAWS, Deals, deal
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.result import RowResult
 from mdgen.results import Estimate
-
-ENOUGH = 3.0
-"""Blocks should be so many times as long as the slowest process."""
 
 
 @runtime_checkable
@@ -55,14 +52,3 @@ def floors(
         length = frames * target.frame_spacing_ps / 1000
         rows["md_floor"] = RowResult("MD floor", meaning, frames, length, found)
     return rows, None if deals is None else deals.block_ps
-
-
-def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list[str]:
-    """A sentence where the blocks of the MD floor are too short for the slowest process."""
-    slowest = rows["reference"].metrics.get("timescale_ps/1")
-    if blocks_ps is None or slowest is None or blocks_ps >= ENOUGH * slowest.value:
-        return []
-    return [
-        f"MD floor: its blocks of {blocks_ps:.4g} ps are shorter than {ENOUGH:g} times the slowest timescale, "
-        f"{slowest.value:.4g} ps, so dynamics may score above it; a longer reference would tell."
-    ]

@@ -2,7 +2,7 @@
 
 import matplotlib
 
-from mdgen.evaluation import distribution_plots, kinetic_plots, structure_plots
+from mdgen.evaluation import distribution_plots, kinetic_plots, loss_plots, structure_plots
 from mdgen.evaluation.canvas import STYLE, Plot
 from mdgen.evaluation.result import Evaluation
 
@@ -16,6 +16,7 @@ DRAWERS = (
     kinetic_plots.correlation_plots,
     kinetic_plots.path_plots,
     structure_plots.structure_plots,
+    loss_plots.loss_plots,
 )
 """Each gives the plots that the curves of a result allow."""
 

@@ -26,6 +26,7 @@ SECTIONS = {
     "Structure": ("broken_bond_share", "bond_rms_nm", "broken_angle_share", "angle_rms_deg", "chirality_error_share",
                   "clash_share", "cis_share", "radius_of_gyration_nm", "radius_of_gyration_sd_nm"),
     "Energies": ("energy_kJ_mol/total", "energy_jsd/total"),
+    "Training": (),
 }  # fmt: skip
 """Metrics in the table of each section."""
 

@@ -1,0 +1,60 @@
+"""Which trainings stand behind generated trajectories, so that a report can show their losses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mdgen.apps.trajectories import STORE
+from mdgen.errors import MdgenError
+from mdgen.evaluation.losses import LOG
+
+SIMULATOR = "simulator.json"
+"""In the folder of a generation: the file of each part it was composed of."""
+
+
+def training_runs(config: dict[str, Any]) -> dict[str, Path]:
+    """The runs that the key `training_runs` names, or else those behind the generated trajectories, by name.
+
+    Raises:
+        MdgenError: if `training_runs` names a folder that holds no table of losses.
+    """
+    named = config.get("training_runs")
+    if named is not None:
+        runs = [Path(run) for run in (named if isinstance(named, list) else [named])]
+        for run in runs:
+            if run.is_dir() and not (run / LOG).is_file():
+                raise MdgenError(f"training_runs: {run} holds no {LOG}; name folders that `mdgen train` wrote")
+        return _distinct([(run.name if run.is_dir() else run.stem, run) for run in runs])
+    found = []
+    for path in _listed(config["generated"]["trajectories"]) + _listed(config.get("seeds")):
+        found += _behind(Path(path))
+    return _distinct(found)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _behind(path: Path) -> list[tuple[str, Path]]:
+    """Part and training run of each part of a generation's folder, or of the store in one; none of other files."""
+    folder = path.parent if path.name == STORE else path
+    file = folder / SIMULATOR
+    if not file.is_file():
+        return []
+    try:
+        parts = json.loads(file.read_text(encoding="utf-8"))
+        runs = [(str(part), (folder / str(where)).resolve().parent) for part, where in parts.items()]
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise MdgenError(f"{file} cannot be read ({error}); generate again, or name training_runs=[...]") from error
+    return [(part, run) for part, run in runs if (run / LOG).is_file()]
+
+
+def _distinct(runs: list[tuple[str, Path]]) -> dict[str, Path]:
+    """Runs by name, each once; where a name is shared the later ones are numbered."""
+    result: dict[str, Path] = {}
+    for name, run in runs:
+        if run in result.values():
+            continue
+        number = 1 + sum(key.partition(" ")[0] == name for key in result)
+        result[name if number == 1 else f"{name} {number}"] = run
+    return result

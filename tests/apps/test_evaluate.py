@@ -1,0 +1,80 @@
+"""`mdgen evaluate` and `mdgen compare` on the command line, on toy trajectories; and how they go wrong."""
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from mdgen.apps.main import main
+from mdgen.apps.training_runs import training_runs
+from tests.evaluation.alanine import molecule, trajectory
+
+FEW = ["metrics.settings.resamples=10", "metrics.settings.n_states=10"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A topology, dynamics and generated trajectories as npy files."""
+    path = tmp_path_factory.mktemp("evaluate")
+    mdtraj.Trajectory(trajectory(1, 0), molecule().topology).save_pdb(str(path / "top.pdb"))
+    for name, seed in (("md", 1), ("generated", 2), ("second", 3), ("third", 4)):
+        for index in range(4):
+            np.save(path / f"{name}-{index}.npy", trajectory(400, 1000 * seed + index))
+    return path
+
+
+def sides(folder: Path, generated: str = "generated-*.npy", reference: str = "md-*.npy") -> list[str]:
+    """The keys that name both sides."""
+    found = []
+    for side, files in (("reference", reference), ("generated", generated)):
+        found += [f"{side}.trajectories={folder}/{files}", f"{side}.topology={folder}/top.pdb"]
+        found.append(f"{side}.frame_spacing_ps=1")
+    return found
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence of a command that must fail."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_seeds_and_losses_are_in_the_result_and_compare_takes_them(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "training/log"
+    log.mkdir(parents=True)
+    (log / "metrics.csv").write_text("epoch,step,train/loss\n0,1,2.0\n1,2,1.0\n")
+    seeds = f"seeds=[{folder}/second-*.npy,{folder}/third-*.npy]"
+    more = [seeds, f"training_runs={tmp_path}/training", *FEW]
+    for name in ("a", "b"):
+        assert main(["evaluate", *sides(folder), f"output={tmp_path}/{name}", *more]) == 0
+    document = json.loads((tmp_path / "a/metrics.json").read_text())
+    assert document["rows"]["seeds"]["label"] == "generated, 3 seeds"
+    assert (tmp_path / "a/plots/loss_training.svg").is_file()
+    assert "<h2>Training</h2>" in (tmp_path / "a/report.html").read_text()
+    capsys.readouterr()
+    assert main(["compare", f"{tmp_path}/a", f"{tmp_path}/b"]) == 0
+    table = capsys.readouterr().err
+    assert "Torsion JSD, all" in table
+    assert "differs" not in table
+
+
+def test_a_generation_leads_to_the_trainings_behind_it(tmp_path: Path) -> None:
+
+    for part in ("encoder", "decoder"):
+        (tmp_path / part / "log").mkdir(parents=True)
+        (tmp_path / part / "log/metrics.csv").write_text("step,train/loss\n1,2.0\n")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        parts = {"encoder": "../encoder/encoder.safetensors", "propagator": "../none/propagator.safetensors"}
+        (tmp_path / name / "simulator.json").write_text(json.dumps(parts))
+    (tmp_path / "two/simulator.json").write_text(json.dumps({"encoder": "../decoder/encoder.safetensors"}))
+    config = {"generated": {"trajectories": str(tmp_path / "one/trajectories")}, "seeds": [str(tmp_path / "two")]}
+    found = training_runs(config)
+    assert {name: run.name for name, run in found.items()} == {"encoder": "encoder", "encoder 2": "decoder"}
+    assert training_runs({"generated": {"trajectories": "some.xtc"}}) == {}
