@@ -64,7 +64,8 @@ class CorrelationMetrics:
         if not self.counted or max(deals.pool.lengths) < SHORTEST:
             return {}
         lags = np.round(self.lags_ps / deals.pool.frame_spacing_ps).astype(np.int64)
-        hands = [self._weighted(deals.pool, lags, weights) for weights in (deals.row, deals.target)]
+        columns = range(len(self.torsions))
+        hands = [weighted_autocorrelation(deals.pool, columns, lags, weights) for weights in (deals.row, deals.target)]
         found = self._differences(*hands, *(self._times(self.lags_ps, hand) for hand in hands))
         return {name: spread(values) for name, values in found.items() if np.isfinite(values).any()}
 
@@ -78,8 +79,8 @@ class CorrelationMetrics:
         lost, expected = (dynamical_content(x[..., ::2], self.lags_ps[::2]) for x in (here, there))
         return {
             "decorrelation_log10_error/all": _mean(error),
-            "autocorrelation_rmse/all": _rms(here - there),
-            "dynamical_content_rmse/all": _rms(lost - expected),
+            "autocorrelation_rmse/all": root_mean_square(here - there),
+            "dynamical_content_rmse/all": root_mean_square(lost - expected),
         }
 
     def curve(self, row: Observables) -> np.ndarray:
@@ -105,21 +106,26 @@ class CorrelationMetrics:
         rng = np.random.default_rng(self.settings.seed)
         drawn = bootstrap_weights(n_units, self.settings.resamples if resamples is None else resamples, rng)
         weights = np.concatenate([np.ones((1, n_units)), drawn])
-        return lags * row.frame_spacing_ps, self._weighted(row, lags, weights)
+        return lags * row.frame_spacing_ps, weighted_autocorrelation(row, range(len(self.torsions)), lags, weights)
 
-    def _weighted(
-        self, row: Observables, lags: Int[np.ndarray, "lag"], weights: Float[np.ndarray, "resample unit"]
-    ) -> Float[np.ndarray, "resample torsion lag"]:
-        units, trajectory, n_units = row.units, row.trajectory, weights.shape[1]
-        frames = np.bincount(units, minlength=n_units)
-        result = np.full((len(weights), len(self.torsions), len(lags)), np.nan)
-        for i in range(len(self.torsions)):
-            signal = np.exp(1j * row["torsions"][:, i].astype(np.float64))
-            sums, counts = lagged_products(signal, trajectory, units, lags)
-            parts = [np.bincount(units, weights=part, minlength=n_units) for part in (signal.real, signal.imag)]
-            mean = (weights @ (parts[0] + 1j * parts[1])) / (weights @ frames)
-            result[:, i] = autocorrelation(weights @ sums, weights @ counts, mean)
-        return result
+
+def weighted_autocorrelation(
+    row: Observables,
+    torsions: Sequence[int],
+    lags: Int[np.ndarray, "lag"],
+    weights: Float[np.ndarray, "resample unit"],
+) -> Float[np.ndarray, "resample torsion lag"]:
+    """The autocorrelation of some torsions, by column, with the units of the row weighted."""
+    units, trajectory, n_units = row.units, row.trajectory, weights.shape[1]
+    frames = np.bincount(units, minlength=n_units)
+    result = np.full((len(weights), len(torsions), len(lags)), np.nan)
+    for i, column in enumerate(torsions):
+        signal = np.exp(1j * row["torsions"][:, column].astype(np.float64))
+        sums, counts = lagged_products(signal, trajectory, units, lags)
+        parts = [np.bincount(units, weights=part, minlength=n_units) for part in (signal.real, signal.imag)]
+        mean = (weights @ (parts[0] + 1j * parts[1])) / (weights @ frames)
+        result[:, i] = autocorrelation(weights @ sums, weights @ counts, mean)
+    return result
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -129,6 +135,6 @@ def _mean(values: np.ndarray) -> np.ndarray:
         return np.where(finite, values, 0).sum(-1) / finite.sum(-1)
 
 
-def _rms(difference: np.ndarray) -> np.ndarray:
+def root_mean_square(difference: np.ndarray) -> np.ndarray:
     """Root mean square over all axes but the first."""
     return np.sqrt(_mean((difference**2).reshape(len(difference), -1)))

@@ -15,6 +15,7 @@ from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.states import States
 from mdgen.evaluation.structure import CHECKS
+from mdgen.evaluation.subframe_metrics import SubframeMetrics
 from mdgen.evaluation.torsion_metrics import pair_histograms, ramachandran_pairs
 from mdgen.evaluation.transition_paths import first_transition, rarest_pair
 from mdgen.molecule.torsions import Torsion
@@ -30,6 +31,7 @@ def curves(
     torsions: Sequence[Torsion],
     kinetics: KineticMetrics | None,
     correlation: CorrelationMetrics,
+    subframe: SubframeMetrics | None,
     settings: Settings,
 ) -> dict[str, np.ndarray]:
     """All curves of the drawn rows, by `KIND/ROW` or `KIND/ROW/RESIDUE`, and their axes by `KIND_axis`."""
@@ -38,6 +40,9 @@ def curves(
     found |= _coordinate_curves(drawn, settings)
     found |= _structure_curves(drawn)
     found |= _correlation_curves(drawn, torsions, correlation)
+    if subframe is not None:
+        found["subframe_axis"] = subframe.lags_ps
+        found |= {f"subframe/{name}": subframe.curve(row) for name, row in drawn.items()}
     if kinetics is not None:
         found |= _timescale_curves(drawn, kinetics.states, settings)
         found |= _state_curves(drawn, kinetics)

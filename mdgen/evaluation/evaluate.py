@@ -9,6 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mdgen.data.trajectories import TrajectorySet
+from mdgen.errors import MdgenError
 from mdgen.evaluation import rows as rows_of
 from mdgen.evaluation.baselines import table_rows
 from mdgen.evaluation.coordinate_metrics import CoordinateMetrics
@@ -17,6 +18,7 @@ from mdgen.evaluation.curves import curves
 from mdgen.evaluation.doubts import few_transitions, short_blocks
 from mdgen.evaluation.energy_metrics import EnergyMetrics
 from mdgen.evaluation.film import film
+from mdgen.evaluation.finer import finer
 from mdgen.evaluation.floors import floors
 from mdgen.evaluation.kinetic_metrics import KineticMetrics
 from mdgen.evaluation.observables import Observables, Projection
@@ -28,9 +30,11 @@ from mdgen.evaluation.settings import Bounds, Settings
 from mdgen.evaluation.slow_coordinates import SlowCoordinates, add_slow_coordinates
 from mdgen.evaluation.step_metrics import StepMetrics
 from mdgen.evaluation.structure_metrics import StructureMetrics
+from mdgen.evaluation.subframe_metrics import LEAST_LAGS, SubframeMetrics
 from mdgen.evaluation.torsion_metrics import TorsionMetrics
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
+from mdgen.molecule.torsions import Torsion
 from mdgen.progress import Progress
 from mdgen.results import Estimate
 
@@ -107,8 +111,18 @@ def _evaluated(
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
     slow = add_slow_coordinates([target, oracle, *observed.values()], torsions, settings)
     result = _judged(slow, preparation, reference.molecule, settings, bounds)
+    dynamics = {"reference": reference, **{name: each for name, each in others.items() if name == "replicate"}}
+    below = finer(others["generated"], dynamics, preparation.observer, preparation.frame_spacing_ps, settings)
+    generated = replace(result.rows["generated"], metrics={**result.rows["generated"].metrics, **below.metrics})
     return replace(
-        result, curves={**result.curves, **_films(reference, others["generated"], preparation.strides, settings)}
+        result,
+        rows={**result.rows, "generated": generated},
+        notes=(*result.notes, *below.notes),
+        curves={
+            **result.curves,
+            **below.curves,
+            **_films(reference, others["generated"], preparation.strides, settings),
+        },
     )
 
 
@@ -152,6 +166,8 @@ def _judged(
         StructureMetrics(target, torsions, settings),
         EnergyMetrics(target, preparation.observer.energy_terms, settings),
     ]
+    subframe = _subframe(target, torsions, settings)
+    metrics += [] if subframe is None else [subframe]
     kinetics = None
     if slow.states is not None:
         kinetics = KineticMetrics(target, slow.states, settings.lag_ps or 0.0, settings)
@@ -173,8 +189,24 @@ def _judged(
         rows=results,
         notes=(*preparation.notes, *slow.notes, *doubts),
         acceptance=judge(results, bounds),
-        curves=curves({row.name: row.data for row in rows}, torsions, kinetics, correlation, settings),
+        curves=curves({row.name: row.data for row in rows}, torsions, kinetics, correlation, subframe, settings),
     )
+
+
+def _subframe(target: Observables, torsions: Sequence[Torsion], settings: Settings) -> SubframeMetrics | None:
+    """Metrics below the spacing of the key frames, where one was given.
+
+    Raises:
+        MdgenError: if the frames are too coarse for it.
+    """
+    if settings.key_frame_ps is None or not torsions:
+        return None
+    if settings.key_frame_ps < (LEAST_LAGS + 1) * target.frame_spacing_ps:
+        raise MdgenError(
+            f"key_frame_ps={settings.key_frame_ps:g} leaves fewer than {LEAST_LAGS} lags below it with a frame every "
+            f"{target.frame_spacing_ps:g} ps; give the spacing of the key frames, or finer trajectories"
+        )
+    return SubframeMetrics(target, torsions, settings.key_frame_ps, settings)
 
 
 def _described(molecule: Molecule) -> dict[str, str | int]:

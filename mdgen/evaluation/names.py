@@ -56,6 +56,15 @@ METRICS = {
         "Dynamical content RMSE",
         "the same of the dynamical content -d autocorrelation / d ln t.",
     ),
+    "subframe_autocorrelation_rmse": (
+        "Sub-frame autocorrelation RMSE",
+        "for upsampling: root-mean-square difference of the torsions' autocorrelations at lags below the "
+        "spacing of the key frames.",
+    ),
+    "subframe_dynamical_content_rmse": (
+        "Sub-frame dynamical content RMSE",
+        "the same of the dynamical content -d autocorrelation / d ln t.",
+    ),
     "step_rms_deg": (
         "Step (°)",
         "root-mean-square change of a torsion from one frame to the next; jitter on a right motion shows here first.",
@@ -114,6 +123,7 @@ def label(name: str) -> str:
 DISTANCES = (
     "torsion_jsd", "torsion_pair_jsd", "tica_jsd", "free_energy_rmse_kT", "outside_share", "occupancy_jsd",
     "decorrelation_log10_error", "autocorrelation_rmse", "step_log10_error", "dynamical_content_rmse",
+    "subframe_autocorrelation_rmse", "subframe_dynamical_content_rmse",
     "first_passage_log10_error", "flux_spearman", "path_valid_share", "path_occupancy_jsd", "energy_jsd",
     "ramachandran_outlier_share",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import matplotlib
 
-from mdgen.evaluation import distribution_plots, kinetic_plots, loss_plots, structure_plots
+from mdgen.evaluation import distribution_plots, kinetic_plots, loss_plots, structure_plots, subframe_plots
 from mdgen.evaluation.canvas import STYLE, Plot
 from mdgen.evaluation.result import Evaluation
 
@@ -14,6 +14,7 @@ DRAWERS = (
     kinetic_plots.timescale_plots,
     kinetic_plots.state_plots,
     kinetic_plots.correlation_plots,
+    subframe_plots.subframe_plots,
     kinetic_plots.path_plots,
     structure_plots.structure_plots,
     loss_plots.loss_plots,

@@ -22,6 +22,8 @@ class Settings:
         broken_angle_deg: the same for angles.
         structure_work: most distances and angles measured for structure; beyond it every k-th frame is checked.
         energy_frames: frames of each set whose energy is computed, where a potential is given.
+        key_frame_ps: spacing of the key frames from which the generated trajectories were upsampled; lags below it are
+            judged apart.
         player_frames: frames of each set that the report's player shows.
         resamples: of every bootstrap.
         seed: of the bootstrap, of k-means and of the random rows.
@@ -41,6 +43,7 @@ class Settings:
     broken_angle_deg: float = 30.0
     structure_work: float = 2e8
     energy_frames: int = 2000
+    key_frame_ps: float | None = None
     player_frames: int = 150
     resamples: int = 200
     seed: int = 0
