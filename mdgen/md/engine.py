@@ -11,12 +11,13 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential, State
+from mdgen.md.box_engine import BoxEngine
 from mdgen.md.integrators import Langevin
 from mdgen.md.kernel_engine import KernelEngine
 from mdgen.md.kernels.replica_kernel import MOST_ATOMS
 from mdgen.md.openmm_engine import OpenMMEngine
 from mdgen.md.overdamped import OverdampedLangevin
-from mdgen.md.parameters import ForceFieldParameters
+from mdgen.md.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.torch_engine import TorchEngine
 
 _KINDS = ("auto", "kernel", "torch", "openmm")
@@ -116,6 +117,8 @@ def make_engine(
     chosen = _chosen(kind, parameters, integrator, device, openmm_system, pressure_bar, extra)
     if chosen == "torch" or isinstance(integrator, OverdampedLangevin):
         return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra)
+    if chosen == "kernel" and parameters.cutoff is not None:
+        return BoxEngine(parameters, integrator, n_replicas, generator, precision, threads)
     if chosen == "kernel":
         return KernelEngine(parameters, integrator, n_replicas, generator, precision, threads)
     assert openmm_system is not None
@@ -154,15 +157,26 @@ def _chosen(
 
 
 def beyond_kernel(parameters: ForceFieldParameters) -> str | None:
-    """What of a force field the compiled kernel does not have, in words; None if it has it all."""
+    """What of a force field the compiled kernel does not have, in words; None if it has it all.
+
+    There are two: one for boxes and cutoffs, and one for many replicas of a small molecule.
+    """
+    if parameters.cutoff is not None:
+        return _beyond_box_kernel(parameters, parameters.cutoff)
     if parameters.n_atoms > MOST_ATOMS:
         return f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})"
     born = parameters.born
     for part, words in (("cmap", "correction maps"), ("impropers", "harmonic impropers"), ("pair_table", "NBFIX")):
         if getattr(parameters, part) is not None:
             return words
-    if parameters.cutoff is not None:
-        return "cutoffs or periodic boxes"
     if born is not None and born.kappa_per_nm:
         return "salt in generalised Born"
     return None
+
+
+def _beyond_box_kernel(parameters: ForceFieldParameters, cutoff: Cutoff) -> str | None:
+    if cutoff.ewald:
+        return "Ewald sums (PME)"
+    if parameters.born is not None:
+        return "generalised Born with a cutoff"
+    return "correction maps in a box" if parameters.cmap is not None else None
