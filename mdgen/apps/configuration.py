@@ -1,6 +1,8 @@
 """From the command line to one resolved config: composed by Hydra, checked against its own defaults."""
 
+import copy
 import difflib
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,11 +30,11 @@ def compose(verb: str, overrides: list[str]) -> DictConfig:
         MdgenError: for a key or option that does not exist (with its nearest neighbour), a value of another kind than
             the default's, or an override that cannot be read.
     """
-    parsed = [_parsed(verb, override) for override in overrides]
+    parsed = [_single(parsed_override(override, verb)) for override in overrides]
     groups = [text for each in parsed if _is_group(each) for text in _choice(verb, each)]
     values = [each for each in parsed if not _is_group(each)]
     try:
-        defaults = _compose(verb, groups)
+        defaults = copy.deepcopy(_defaults(verb, tuple(groups)))
         known = dict(leaves(defaults))
         for each in values:
             _refuse_form(verb, each, list(known))
@@ -48,13 +50,24 @@ def compose(verb: str, overrides: list[str]) -> DictConfig:
     return config
 
 
+@functools.lru_cache(maxsize=16)
+def _defaults(verb: str, groups: tuple[str, ...]) -> DictConfig:
+    """The config before any value is given; many runs of one command share it."""
+    return _compose(verb, list(groups))
+
+
 def _compose(verb: str, overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(config_folder().resolve()), version_base="1.3"):
         return hydra.compose(config_name=verb, overrides=overrides)
 
 
-def _parsed(verb: str, text: str) -> Override:
+def parsed_override(text: str, verb: str = "VERB") -> Override:
+    """A `key=value` as Hydra reads it; it may have several values.
+
+    Raises:
+        MdgenError: if it cannot be read.
+    """
     key, _, value = text.partition("=")
     if not key.lstrip("+~") or ("=" not in text and not text.startswith("~")):
         raise MdgenError(f"cannot read {text!r}: expected key=value; see `mdgen {verb} --help`")
@@ -66,8 +79,21 @@ def _parsed(verb: str, text: str) -> Override:
             f"cannot read {text!r}: a value with blanks, brackets or signs such as = and ~ is put in quotes, "
             f"and once more in quotes for the shell: \"{key}='{quoted}'\""
         ) from error
+    return parsed
+
+
+def _single(parsed: Override) -> Override:
+    text = str(parsed.input_line)
+    key, _, value = text.partition("=")
     if parsed.is_sweep_override():
-        raise MdgenError(f"{text}: expected one value; write a list as {key}=[{value}], or text as \"{key}='{value}'\"")
+        raise MdgenError(
+            f"{text}: expected one value; add --multirun to run each, write a list as {key}=[{value}], or text as "
+            f"\"{key}='{value}'\""
+        )
+    if value.startswith("@"):
+        raise MdgenError(f"{text}: a file of values goes with --multirun, which runs each; add that, or give one value")
+    if key.startswith("hydra"):
+        raise MdgenError(f"{text}: launchers go with --multirun, which makes several runs; add that, or leave it out")
     return parsed
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from mdgen.apps.config_folder import config_folder, option_names
-from mdgen.apps.verbs import VERBS
+from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def overview() -> str:
         "usage: mdgen VERB [key=value ...]\n\n"
         + "\n".join(lines)
         + "\n\nmdgen VERB --help   what a verb does, its keys with their defaults, examples\n"
-        "mdgen VERB --cfg    the config that a command would run with, without running it\n\n"
+        "mdgen VERB --cfg    the config that a command would run with, without running it\n"
+        "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n\n"
         "A first run:        mdgen demo\n"
         "Units:              every key that has one carries it: lag_ps, temperature_K, length_ns, timestep_fs\n"
     )
@@ -53,7 +54,18 @@ def verb_help(name: str) -> str:
     parts.append("Examples\n" + "".join(f"  {example}\n" for example in verb.examples))
     parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(folder / f"{name}.yaml"))
     parts.extend(_section(each) for each in included(name))
+    if name in RUN_FOLDER_VERBS:
+        parts.append(_MANY)
     return "\n".join(parts)
+
+
+_MANY = """--multirun (-m)  many runs by one command, each in a folder of its own in `output`
+  key=A,B,C                 a run for each value; with several such keys, for each combination
+  key=@FILE                 a run for each line of a file, such as a file of sequences; lines of # are passed over
+  hydra/launcher=joblib     side by side in processes, the threads shared out; basic, one after another, is the default
+  hydra.launcher.n_jobs=-1  how many at a time; -1 for as many as there are cores
+  The same command again goes on: what is done is left alone. Runs that fail are named at the end, and in summary.json.
+"""
 
 
 def _section(part: Included) -> str:

@@ -15,6 +15,7 @@ logger = logging.getLogger("mdgen")
 
 USER_ERROR = 2
 INTERRUPTED = 130
+MULTIRUN = ("--multirun", "-m")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +45,8 @@ def _dispatch(arguments: list[str]) -> int:
     if any(each in ("-h", "--help") for each in overrides):
         sys.stdout.write(verb_help(name))
         return 0
+    if any(each in MULTIRUN for each in overrides):
+        return _many(name, [each for each in overrides if each not in MULTIRUN])
     # Imported late: `mdgen --help` must not wait for torch.
     configuration = importlib.import_module("mdgen.apps.configuration")
     show = "--cfg" in overrides
@@ -54,6 +57,15 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     signal.signal(signal.SIGTERM, _interrupt)
     importlib.import_module(f"mdgen.apps.{name}").run(configuration.plain(config))
+    return 0
+
+
+def _many(name: str, overrides: list[str]) -> int:
+    """Several runs of a verb."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    multirun = importlib.import_module("mdgen.apps.multirun")
+    shown = multirun.run_many(name, [each for each in overrides if each != "--cfg"], show="--cfg" in overrides)
+    sys.stdout.write(shown or "")
     return 0
 
 

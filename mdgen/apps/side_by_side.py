@@ -12,6 +12,7 @@ import sys
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
+from mdgen.apps.named_lines import NamedLines
 from mdgen.errors import MdgenError
 
 logger = logging.getLogger("mdgen")
@@ -36,7 +37,7 @@ def run_side_by_side(steps: dict[str, tuple[str, dict[str, Any]]]) -> None:
     listener = QueueListener(lines, *logger.handlers, respect_handler_level=True)
     failures: Any = context.Queue()
     processes = {
-        name: context.Process(target=_run, args=(module, config, lines, failures), name=name)
+        name: context.Process(target=run_in_child, args=(module, config, lines, failures), name=name)
         for name, (module, config) in steps.items()
     }
     listener.start()
@@ -47,23 +48,34 @@ def run_side_by_side(steps: dict[str, tuple[str, dict[str, Any]]]) -> None:
             for process in processes.values():
                 process.join(0.2)
                 if process.exitcode not in (None, 0):
-                    raise _failure(process, failures)
+                    raise failure_of(process, failures)
         for process in processes.values():
             if process.exitcode != 0:
-                raise _failure(process, failures)
+                raise failure_of(process, failures)
     except KeyboardInterrupt:
         # A terminal's Ctrl-C has reached the steps as well; a second signal could catch them writing.
         for process in processes.values():
             process.join(_GRACE_S)
         raise
     finally:
-        _stop(list(processes.values()))
+        stop_all(list(processes.values()))
         listener.stop()
 
 
-def _run(module: str, config: dict[str, Any], lines: Any, failures: Any) -> None:
-    """In the child: the step, its log lines sent home."""
-    logger.handlers[:] = [QueueHandler(lines)]
+def run_in_child(module: str, config: dict[str, Any], lines: Any, failures: Any, name: str | None = None) -> None:
+    """What a process runs: `module.run(config)`, its log lines sent home, with `name` before them.
+
+    Args:
+        module: of `mdgen.apps`.
+        config: of the run.
+        lines: a queue of log records.
+        failures: a queue of sentences, for the user's mistakes.
+        name: of the run, where several share the screen.
+    """
+    handler = QueueHandler(lines)
+    if name is not None:
+        handler.setFormatter(NamedLines(name))
+    logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -76,7 +88,8 @@ def _run(module: str, config: dict[str, Any], lines: Any, failures: Any) -> None
         sys.exit(130)
 
 
-def _failure(process: Any, failures: Any) -> Exception:
+def failure_of(process: Any, failures: Any) -> Exception:
+    """Why a process ended other than well."""
     try:
         return MdgenError(failures.get(timeout=1.0))
     except queue.Empty:
@@ -87,7 +100,7 @@ def _failure(process: Any, failures: Any) -> Exception:
         return RuntimeError(f"step {process.name} failed with exit status {process.exitcode}; what it printed is above")
 
 
-def _stop(processes: list[Any]) -> None:
+def stop_all(processes: list[Any]) -> None:
     """Ask those still at work to stop, which they do at a point from which they can go on."""
     alive = [process for process in processes if process.is_alive()]
     for process in alive:

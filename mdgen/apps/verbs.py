@@ -21,6 +21,7 @@ VERBS = {
         (
             "mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md",
             "mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine",
+            "mdgen simulate --multirun system.sequence=@peptides.txt hydra/launcher=joblib output=runs/peptides",
         ),
     ),
     "train": Verb(
@@ -78,3 +79,6 @@ VERBS = {
         ),
     ),
 }
+
+RUN_FOLDER_VERBS = ("simulate", "train", "generate", "evaluate", "demo")
+"""Those that write a run folder, so that one command can make many runs of them."""

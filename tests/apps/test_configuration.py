@@ -11,7 +11,7 @@ from mdgen.apps.config_folder import config_folder, option_names
 from mdgen.apps.configuration import compose, plain
 from mdgen.apps.help import included, overview, verb_help
 from mdgen.apps.instantiation import _target
-from mdgen.apps.main import _named
+from mdgen.apps.main import _named, main
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 
@@ -87,11 +87,18 @@ def test_help_lists_every_verb_and_every_top_level_key() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_example_of_the_help_composes(verb: str) -> None:
+def test_each_example_of_the_help_composes(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peptides.txt").write_text("IPGD\nGTLM\n")
     for example in VERBS[verb].examples:
         command, *arguments = shlex.split(example, comments=True)[1:]
         assert command == verb
-        compose(verb, _named(VERBS[verb].positional, arguments))
+        if "--multirun" in arguments:
+            assert main([verb, *arguments, "--cfg"]) == 0
+        else:
+            compose(verb, _named(VERBS[verb].positional, arguments))
 
 
 def test_the_wheel_carries_the_configs() -> None:
