@@ -1,6 +1,7 @@
 """`mdgen simulate`: molecular dynamics with the built-in engine, into a trajectory store."""
 
 import logging
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from mdgen.md.velocities import maxwell_boltzmann
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
+
+_TEMPERING = "tempering"
+"""Folder of the checkpoints of replica exchange; gone when the starts are drawn."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -92,6 +96,7 @@ def _starts(
     settings: Tempering = instantiate(config["tempering"])
     file = folder / "starts.safetensors"
     if file.is_file():
+        shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
         kept = safetensors.torch.load_file(file)
         return kept["positions"], kept["swap_rates"].tolist()
     engine = _engine(config, system, threads, generator)
@@ -101,10 +106,12 @@ def _starts(
     positions = system.positions.expand(engine.n_replicas, -1, -1).clone()
     cell = None if system.cell is None else system.cell.expand(engine.n_replicas, -1)
     state = State(positions, maxwell_boltzmann(positions, masses, temperature, generator, held), cell=cell)
-    ensemble = parallel_tempering(engine, state, temperature, settings, generator)
+    known = {"molecule": system.molecule.fingerprint, "force_field": system.parameters.fingerprint}
+    ensemble = parallel_tempering(engine, state, temperature, settings, generator, folder / _TEMPERING, known)
     starts = ensemble.starts(engine.n_replicas, generator)
     content = {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}
     write_aside(file, safetensors.torch.save(content))
+    shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
     return starts, list(ensemble.swap_rates)
 
 

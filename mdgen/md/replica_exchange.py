@@ -4,8 +4,10 @@ Neighbours on a ladder of temperatures swap them with the Metropolis probability
 swap is a permutation of temperatures, positions never move. Source: Sugita, Okamoto, Chem. Phys. Lett. 314, 141 (1999).
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.engine import Engine
+from mdgen.md.ladders import LadderRecord, Ladders
 from mdgen.progress import Progress
 from mdgen.units import BOLTZMANN, NANOSECOND
 
@@ -118,8 +121,12 @@ def parallel_tempering(
     temperature_K: float,
     settings: Tempering,
     generator: torch.Generator,
+    folder: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> TemperedEnsemble:
     """Run ladders of replicas side by side and collect the frames at the lowest temperature.
+
+    With a `folder` a call that was killed or interrupted is resumed by the same call, the same bit for bit.
 
     Args:
         engine: its replicas are dealt out to ladders; those that do not fill a ladder stay at the lowest temperature
@@ -128,45 +135,74 @@ def parallel_tempering(
         temperature_K: the lowest temperature.
         settings: ladder, length and exchange.
         generator: draws the swaps.
+        folder: where checkpoints are kept; None for none.
+        identity: what beside these settings a continuation must share, such as the force field's fingerprint.
 
     Raises:
-        MdgenError: if there are fewer replicas than rungs, or a replica blows up.
+        MdgenError: if there are fewer replicas than rungs, a replica blows up, or the folder holds other ladders.
     """
     ladder = settings.temperatures(temperature_K)
     n_ladders = engine.n_replicas // settings.rungs
     if n_ladders == 0:
         raise MdgenError(f"{engine.n_replicas} replicas do not fill a ladder of {settings.rungs}; simulate more")
-    n_used = n_ladders * settings.rungs
-    inverse = 1 / (BOLTZMANN * ladder)
-    rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
-    steps = max(1, round(settings.exchange_ps / engine.timestep_ps))
     rounds = max(1, round(settings.length_ns * NANOSECOND / settings.exchange_ps))
-    progress = Progress("tempering", rounds)
-    kept, swaps, chances = [], np.zeros(settings.rungs - 1), np.zeros(settings.rungs - 1)
-    temperatures = np.full(engine.n_replicas, temperature_K)
-    for number in range(rounds):
-        new = np.append(ladder[rung].reshape(-1), temperatures[n_used:])
-        # Kinetic energies swap with the temperatures, so that only potential energies decide.
-        scale = torch.as_tensor(np.sqrt(new / temperatures), dtype=state.velocities.dtype)[:, None, None]
-        temperatures = new
-        engine.prepare(replace(state, velocities=state.velocities * scale))
-        engine.set_temperature(temperatures.tolist())
-        state = engine.advance(steps)
-        energies = engine.potential_energy()
-        if not np.isfinite(energies).all():
-            bad = int(np.flatnonzero(~np.isfinite(energies))[0])
-            raise MdgenError(
-                f"replica {bad} blew up at {temperatures[bad]:.0f} K while tempering; use a shorter time step or a "
-                "lower highest_temperature_K"
-            )
-        if number >= settings.discard_share * rounds:
-            # One replica of each ladder is coldest, and rows come in the order of the ladders.
-            kept.append(state.positions[:n_used][torch.from_numpy(rung.reshape(-1) == 0)].clone())
-        odd: Literal[0, 1] = 1 if number % 2 and settings.rungs > 2 else 0
-        uniform = torch.rand(rung.shape, generator=generator, dtype=torch.float64).numpy()
-        rung, rates = swapped(rung, energies[:n_used].reshape(rung.shape), inverse, odd, uniform)
-        swaps[odd::2] += rates
-        chances[odd::2] += 1
-        progress.update(number + 1, swap_rate=float(rates.mean()))
+    record = LadderRecord(folder, _identity(engine, temperature_K, settings, identity) if folder else {})
+    now = record.found(engine, generator)
+    if now is None:
+        rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
+        none = np.zeros(settings.rungs - 1)
+        now = Ladders(0, state, np.full(engine.n_replicas, temperature_K), rung, (), none, none)
+    progress = Progress("tempering", rounds, now.rounds)
+    try:
+        while now.rounds < rounds:
+            now, rate = _round(now, engine, ladder, now.rounds >= settings.discard_share * rounds, settings, generator)
+            record.note(now, engine, generator)
+            progress.update(now.rounds, swap_rate=rate)
+    finally:
+        # After an interrupt as well: the rounds that are whole are kept.
+        record.flush()
     engine.set_temperature(temperature_K)
-    return TemperedEnsemble(torch.stack(kept), tuple((swaps / np.maximum(chances, 1)).tolist()))
+    return TemperedEnsemble(torch.stack(now.kept), tuple((now.swaps / np.maximum(now.chances, 1)).tolist()))
+
+
+def _round(
+    now: Ladders,
+    engine: Engine,
+    ladder: Float[np.ndarray, "rung"],
+    keep: bool,
+    settings: Tempering,
+    generator: torch.Generator,
+) -> tuple[Ladders, float]:
+    """Move every replica at its rung's temperature, keep the coldest frames, swap; returns the share that swapped."""
+    n_used = now.rung.size
+    temperatures = np.append(ladder[now.rung].reshape(-1), now.temperatures[n_used:])
+    # Kinetic energies swap with the temperatures, so that only potential energies decide.
+    scale = torch.as_tensor(np.sqrt(temperatures / now.temperatures), dtype=now.state.velocities.dtype)
+    engine.prepare(replace(now.state, velocities=now.state.velocities * scale[:, None, None]))
+    engine.set_temperature(temperatures.tolist())
+    state = engine.advance(max(1, round(settings.exchange_ps / engine.timestep_ps)))
+    energies = engine.potential_energy()
+    if not np.isfinite(energies).all():
+        bad = int(np.flatnonzero(~np.isfinite(energies))[0])
+        raise MdgenError(
+            f"replica {bad} blew up at {temperatures[bad]:.0f} K while tempering; use a shorter time step or a "
+            "lower highest_temperature_K"
+        )
+    # One replica of each ladder is coldest, and rows come in the order of the ladders.
+    coldest = torch.from_numpy(now.rung.reshape(-1) == 0)
+    kept = (*now.kept, state.positions[:n_used][coldest].clone()) if keep else now.kept
+    odd: Literal[0, 1] = 1 if now.rounds % 2 and settings.rungs > 2 else 0
+    uniform = torch.rand(now.rung.shape, generator=generator, dtype=torch.float64).numpy()
+    of_used = energies[:n_used].reshape(now.rung.shape)
+    rung, rates = swapped(now.rung, of_used, 1 / (BOLTZMANN * ladder), odd, uniform)
+    swaps, chances = now.swaps.copy(), now.chances.copy()
+    swaps[odd::2] += rates
+    chances[odd::2] += 1
+    return Ladders(now.rounds + 1, state, temperatures, rung, kept, swaps, chances), float(rates.mean())
+
+
+def _identity(
+    engine: Engine, temperature_K: float, settings: Tempering, more: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    own = {"n_replicas": engine.n_replicas, "lowest_temperature_K": temperature_K, **engine.settings}
+    return {**own, **asdict(settings), **(more or {})}

@@ -1,13 +1,21 @@
 """Replica exchange keeps the canonical distribution where plain dynamics would be stuck."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
+from mdgen.md.constraints import distance_constraints
+from mdgen.md.engine import make_engine
+from mdgen.md.integrators import Langevin
 from mdgen.md.replica_exchange import TemperedEnsemble, Tempering, parallel_tempering, swapped
+from mdgen.md.velocities import maxwell_boltzmann
 from mdgen.units import BOLTZMANN
+from tests.md.reference import alanine_dipeptide
 
 
 class TiltedWells:
@@ -99,3 +107,55 @@ def test_settings_that_make_no_sense_are_one_sentence() -> None:
         Tempering(length_ns=0.002)
     with pytest.raises(MdgenError, match="above 0"):
         Tempering(exchange_ps=0.0)
+
+
+class Stop(BaseException):
+    """Stands for whatever ends a process."""
+
+
+def tempered(folder: Path, kind: str, stop_after: int | None = None, **changes: Any) -> TemperedEnsemble:
+    """Twelve rounds of two ladders of alanine dipeptide, and a replica more."""
+    system = alanine_dipeptide()
+    precision = "single" if kind == "kernel" else "double"
+    generator = torch.Generator().manual_seed(2)
+    integrator = Langevin(2.0, 300.0, 1.0)
+    engine = make_engine(system.parameters, integrator, 7, generator, kind=kind, precision=precision)
+    masses = system.parameters.masses
+    positions = system.positions.repeat(7, 1, 1)
+    held = distance_constraints(masses, system.parameters.constraint_atoms, system.parameters.constraint_length)
+    state = State(positions, maxwell_boltzmann(positions, masses, 300.0, generator, held))
+    advance, made = engine.advance, 0
+
+    def moved(n_steps: int) -> State:
+        nonlocal made
+        made += 1
+        after = advance(n_steps)
+        if made == stop_after:
+            raise Stop
+        return after
+
+    engine.advance = moved
+    settings = Tempering(**{"rungs": 3, "length_ns": 2.4e-4, "exchange_ps": 0.02, **changes})
+    return parallel_tempering(engine, state, 300.0, settings, generator, folder)
+
+
+@pytest.mark.parametrize("kind", ["torch", "kernel"])
+@pytest.mark.parametrize("stops", [(1,), (2, 3), (8, 1, 2)])
+def test_a_stop_anywhere_is_resumed_bit_for_bit(tmp_path: Path, kind: str, stops: tuple[int, ...]) -> None:
+    whole = tempered(tmp_path / "whole", kind)
+    assert whole.positions.shape == (9, 2, 22, 3)
+    for stop in stops:
+        with pytest.raises(Stop):
+            tempered(tmp_path / "stopped", kind, stop)
+    resumed = tempered(tmp_path / "stopped", kind)
+    assert torch.equal(resumed.positions, whole.positions)
+    assert resumed.swap_rates == whole.swap_rates
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    assert torch.equal(whole.starts(7, generators[0]), resumed.starts(7, generators[1]))
+
+
+def test_other_ladders_in_the_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        tempered(tmp_path, "torch", 3)
+    with pytest.raises(MdgenError, match=r"highest_temperature_K 600.0, but 700.0 is asked for"):
+        tempered(tmp_path, "torch", highest_temperature_K=700.0)
