@@ -7,6 +7,7 @@ al., J. Comput. Chem. 2001, 22, 501).
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,23 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 
 _ITERATIONS = 20
+
+
+@runtime_checkable
+class Constraints(Protocol):
+    """What an integrator asks of the constraints of a molecule."""
+
+    def positions(
+        self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
+    ) -> Float[Tensor, "replica atom 3"]:
+        """`trial` moved along the constraints' directions in `reference` until every distance is met."""
+        ...
+
+    def velocities(
+        self, positions: Float[Tensor, "replica atom 3"], velocities: Float[Tensor, "replica atom 3"]
+    ) -> Float[Tensor, "replica atom 3"]:
+        """`velocities` without their parts along the constraints."""
+        ...
 
 
 @dataclass(frozen=True)

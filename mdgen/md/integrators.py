@@ -3,7 +3,7 @@
 Frozen physical settings; a step is made of visible parts, each vectorised over replicas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp
 
@@ -11,12 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential, State
-from mdgen.md.constraints import DistanceConstraints
+from mdgen.md.constraints import Constraints
 from mdgen.md.forces import energy_and_forces
-from mdgen.md.velocities import replica_temperatures
-from mdgen.units import BOLTZMANN, FEMTOSECOND
+from mdgen.md.thermostatted import Thermostatted, require_positive
+from mdgen.units import FEMTOSECOND
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class VelocityVerlet:
     """
 
     timestep_fs: float
-    constraints: DistanceConstraints | None = None
+    constraints: Constraints | None = None
 
     def __post_init__(self) -> None:
         require_positive("timestep_fs", self.timestep_fs)
@@ -61,7 +60,7 @@ class VelocityVerlet:
 
 
 @dataclass(frozen=True)
-class Langevin:
+class Langevin(Thermostatted):
     """Langevin dynamics by the LFMiddle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056).
 
     The same as OpenMM's `LangevinMiddleIntegrator`: a kick, half a drift, friction with noise, half a drift. Positions
@@ -75,73 +74,25 @@ class Langevin:
         constraints: distances that may not change; an engine sets them from the molecule.
     """
 
-    timestep_fs: float
-    temperature_K: float | Sequence[float]
-    friction_per_ps: float = 1.0
-    constraints: DistanceConstraints | None = None
-
-    def __post_init__(self) -> None:
-        require_positive("timestep_fs", self.timestep_fs)
-        for temperature in [self.temperature_K] if isinstance(self.temperature_K, int | float) else self.temperature_K:
-            require_not_negative("temperature_K", temperature)
-        require_not_negative("friction_per_ps", self.friction_per_ps)
-
-    @property
-    def timestep_ps(self) -> float:
-        """Length of a step in ps."""
-        return self.timestep_fs * FEMTOSECOND
-
-    @property
-    def temperatures(self) -> float | list[float]:
-        """The temperature in K of all replicas, or a list of one each."""
-        return temperatures_of(self.temperature_K)
-
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """What a run must keep to be the same run."""
-        return {
-            "integrator": type(self).__name__,
-            "timestep_fs": self.timestep_fs,
-            "temperature_K": self.temperatures,
-            "friction_per_ps": self.friction_per_ps,
-        }
-
-    def step(
-        self, state: State, masses: Float[Tensor, "atom"], potential: Potential, generator: torch.Generator
-    ) -> State:
-        """One time step of every replica; one normal number is drawn for every coordinate."""
-        dt, inverse = self.timestep_ps, 1 / masses[:, None]
-        _, forces = energy_and_forces(potential, state.positions, state.cell)
-        velocities = state.velocities + dt * inverse * forces
+    def moved(
+        self,
+        positions: Float[Tensor, "replica atom 3"],
+        velocities: Float[Tensor, "replica atom 3"],
+        masses: Float[Tensor, "atom"],
+        forces: Callable[[Tensor], Tensor],
+        noise: Float[Tensor, "replica atom 3"],
+        kT: Float[Tensor, "replica 1 1"],
+    ) -> tuple[Float[Tensor, "replica atom 3"], Float[Tensor, "replica atom 3"]]:
+        """Positions after a step, and velocities at its middle."""
+        dt, inverse, start = self.timestep_ps, 1 / masses[:, None], positions
+        velocities = velocities + dt * inverse * forces(start)
         if self.constraints is not None:
-            velocities = self.constraints.velocities(state.positions, velocities)
-        positions = state.positions + 0.5 * dt * velocities
+            velocities = self.constraints.velocities(start, velocities)
+        positions = start + 0.5 * dt * velocities
         kept = exp(-self.friction_per_ps * dt)
-        kT = BOLTZMANN * replica_temperatures(self.temperature_K, positions)
-        noise = torch.randn(positions.shape, generator=generator, dtype=positions.dtype, device=generator.device).to(
-            positions.device
-        )
         velocities = kept * velocities + ((1 - kept**2) * kT * inverse).sqrt() * noise
         positions = positions + 0.5 * dt * velocities
         if self.constraints is not None:
-            met = self.constraints.positions(state.positions, positions)
+            met = self.constraints.positions(start, positions)
             velocities, positions = velocities + (met - positions) / dt, met
-        return replace(state, positions=positions, velocities=velocities, step=state.step + 1)
-
-
-def temperatures_of(temperature_K: float | Sequence[float]) -> float | list[float]:
-    """One temperature in K, or a list of one a replica."""
-    given = temperature_K
-    return float(given) if isinstance(given, int | float) else [float(value) for value in given]
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise unless a setting is a positive number."""
-    if not 0 < value < float("inf"):
-        raise MdgenError(f"{name} is {value}, but must be a positive number")
-
-
-def require_not_negative(name: str, value: float) -> None:
-    """Raise unless a setting is zero or a positive number."""
-    if not 0 <= value < float("inf"):
-        raise MdgenError(f"{name} is {value}, but must be zero or a positive number")
+        return positions, velocities

@@ -1,22 +1,16 @@
 """Overdamped Langevin dynamics: positions alone, for coarse beads and for sampling without inertia."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.interfaces import Potential, State
-from mdgen.md.constraints import DistanceConstraints
-from mdgen.md.forces import energy_and_forces
-from mdgen.md.integrators import require_not_negative, require_positive, temperatures_of
-from mdgen.md.velocities import replica_temperatures
-from mdgen.units import BOLTZMANN, FEMTOSECOND
+from mdgen.md.thermostatted import Thermostatted, require_positive
 
 
 @dataclass(frozen=True)
-class OverdampedLangevin:
+class OverdampedLangevin(Thermostatted):
     """Brownian dynamics, `dx = F dt / (gamma m) + sqrt(2 kT dt / (gamma m)) dW`, by Euler and Maruyama.
 
     The same as OpenMM's `BrownianIntegrator` (Ermak and McCammon, J. Chem. Phys. 1978, 69, 1352): each atom diffuses
@@ -29,49 +23,25 @@ class OverdampedLangevin:
         constraints: distances that may not change; an engine sets them from the molecule.
     """
 
-    timestep_fs: float
-    temperature_K: float | Sequence[float]
     friction_per_ps: float = 91.0
-    constraints: DistanceConstraints | None = None
 
     def __post_init__(self) -> None:
-        require_positive("timestep_fs", self.timestep_fs)
+        super().__post_init__()
         require_positive("friction_per_ps", self.friction_per_ps)
-        given = self.temperatures
-        for temperature in given if isinstance(given, list) else [given]:
-            require_not_negative("temperature_K", temperature)
 
-    @property
-    def timestep_ps(self) -> float:
-        """Length of a step in ps."""
-        return self.timestep_fs * FEMTOSECOND
-
-    @property
-    def temperatures(self) -> float | list[float]:
-        """The temperature in K of all replicas, or a list of one each."""
-        return temperatures_of(self.temperature_K)
-
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """What a run must keep to be the same run."""
-        return {
-            "integrator": type(self).__name__,
-            "timestep_fs": self.timestep_fs,
-            "temperature_K": self.temperatures,
-            "friction_per_ps": self.friction_per_ps,
-        }
-
-    def step(
-        self, state: State, masses: Float[Tensor, "atom"], potential: Potential, generator: torch.Generator
-    ) -> State:
-        """One time step of every replica; one normal number is drawn for every coordinate."""
-        x, dt = state.positions, self.timestep_ps
-        _, forces = energy_and_forces(potential, x, state.cell)
+    def moved(
+        self,
+        positions: Float[Tensor, "replica atom 3"],
+        velocities: Float[Tensor, "replica atom 3"],
+        masses: Float[Tensor, "atom"],
+        forces: Callable[[Tensor], Tensor],
+        noise: Float[Tensor, "replica atom 3"],
+        kT: Float[Tensor, "replica 1 1"],
+    ) -> tuple[Float[Tensor, "replica atom 3"], Float[Tensor, "replica atom 3"]]:
+        """Positions after a step, and how fast they came there; former velocities play no part."""
+        dt = self.timestep_ps
         mobility = 1 / (self.friction_per_ps * masses[:, None])
-        kT = BOLTZMANN * replica_temperatures(self.temperature_K, x)
-        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device)
-        noise = noise.to(x.device)
-        moved = x + dt * mobility * forces + (2 * dt * kT * mobility).sqrt() * noise
+        moved = positions + dt * mobility * forces(positions) + (2 * dt * kT * mobility).sqrt() * noise
         if self.constraints is not None:
-            moved = self.constraints.positions(x, moved)
-        return replace(state, positions=moved, velocities=(moved - x) / dt, step=state.step + 1)
+            moved = self.constraints.positions(positions, moved)
+        return moved, (moved - positions) / dt

@@ -23,22 +23,32 @@ def cmap_energy(
         which: map of each correction.
         energy: kJ/mol at `(i, j) 2 pi / size` of first and second torsion.
     """
-    size = energy.shape[-1]
     angles = torch.stack([dihedral_angles(positions, atoms[:, :4]), dihedral_angles(positions, atoms[:, 4:])])
+    return spline_energy(angles, which, spline_knots(energy)).sum(-1)
+
+
+def spline_energy(
+    angles: Float[Tensor, "2 *shape"], which: Int[Tensor, "*#shape"], knots: Float[Tensor, "4 map size size"]
+) -> Float[Tensor, "*shape"]:
+    """Energy in kJ/mol of each correction, from its two angles in radians, its map and `spline_knots` of the maps."""
+    size = knots.shape[-1]
     place = torch.remainder(angles, 2 * pi) * (size / (2 * pi))
     corner = place.detach().floor()
     (u, v), (i, j) = place - corner, corner.long() % size
     total = torch.zeros_like(u)
     across, along = _hermite(u), _hermite(v)
-    for slope_u, slope_v in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        grid = energy
-        grid = _slopes(grid, -2) if slope_u else grid
-        grid = _slopes(grid, -1) if slope_v else grid
+    for knot, (slope_u, slope_v) in zip(knots, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
         for right in (0, 1):
             for up in (0, 1):
-                value = grid[which, (i + right) % size, (j + up) % size]
+                value = knot[which, (i + right) % size, (j + up) % size]
                 total = total + value * across[slope_u][right] * along[slope_v][up]
-    return total.sum(-1)
+    return total
+
+
+def spline_knots(energy: Float[Tensor, "map size size"]) -> Float[Tensor, "4 map size size"]:
+    """Values at the grid points, and their slopes along the second, along the first and along both angles."""
+    along = _slopes(energy, -1)
+    return torch.stack([energy, along, _slopes(energy, -2), _slopes(_slopes(energy, -2), -1)])
 
 
 def _hermite(t: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
