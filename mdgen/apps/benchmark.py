@@ -8,8 +8,10 @@ from typing import Any
 
 from mdgen.apps.instantiation import instantiate
 from mdgen.apps.provenance import provenance
+from mdgen.apps.speed_plots import write_speed_plots
 from mdgen.apps.threads import use_threads
 from mdgen.errors import MdgenError
+from mdgen.md.benchmark.suite import SpeedSettings, run_speed
 from mdgen.md.trust.suite import TrustSettings, run_trust
 from mdgen.progress import duration
 from mdgen.results import Acceptance, acceptance_table, write_result
@@ -19,8 +21,15 @@ logger = logging.getLogger("mdgen")
 
 Figures = tuple[dict[str, Any], list[Acceptance]]
 
-SUITES: dict[type, Callable[[Any], Figures]] = {FourWellsSettings: run_four_wells, TrustSettings: run_trust}
-"""What runs a suite, by the class of its settings."""
+SUITES: dict[type, Callable[[Any, Path], Figures]] = {
+    FourWellsSettings: lambda settings, side_file: run_four_wells(settings),
+    TrustSettings: lambda settings, side_file: run_trust(settings),
+    SpeedSettings: run_speed,
+}
+"""What runs a suite, by the class of its settings; the side file is for what a run that was stopped can go on from."""
+
+PLOTS: dict[type, Callable[[dict[str, Any], Path], list[Path]]] = {SpeedSettings: write_speed_plots}
+"""What draws a suite's figures beside its result."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -31,7 +40,9 @@ def run(config: dict[str, Any]) -> None:
     use_threads(config["threads"])
     begin = time.monotonic()
     settings = instantiate(config["suite"])
-    figures, rows = SUITES[type(settings)](settings)
+    figures, rows = SUITES[type(settings)](settings, output.with_name(f".{output.stem}.partial.json"))
     write_result(output, {"provenance": provenance(int(config["seed"])), **figures}, rows)
+    for path in PLOTS.get(type(settings), lambda figures, output: [])(figures, output):
+        logger.info("benchmark     drawn: %s", path)
     took = duration(time.monotonic() - begin)
     logger.info("\n%s\n\nbenchmark     done in %s; %s", acceptance_table(rows), took, output)

@@ -13,6 +13,7 @@ ALLOWED_TARGETS = frozenset(
         "lightning.pytorch.loggers.WandbLogger",
         "mdgen.evaluation.settings.Bounds",
         "mdgen.evaluation.settings.Settings",
+        "mdgen.md.benchmark.suite.SpeedSettings",
         "mdgen.md.integrators.Langevin",
         "mdgen.md.overdamped.OverdampedLangevin",
         "mdgen.md.replica_exchange.Tempering",

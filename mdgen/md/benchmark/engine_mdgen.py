@@ -1,0 +1,47 @@
+"""mdgen, timed: any of its engines, stepped as simulations step it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mdgen.interfaces import State
+from mdgen.md.benchmark.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS, Start
+from mdgen.md.constraints import distance_constraints
+from mdgen.md.engine import make_engine
+from mdgen.md.integrators import Langevin
+from mdgen.md.openmm_loader import load_openmm_system
+from mdgen.md.velocities import maxwell_boltzmann
+
+_KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch", "mdgen_torch_compiled": "torch"}
+
+
+def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool]]:
+    """Replicas that start at the same place with velocities of their own."""
+    torch.set_num_threads(variant["threads"])
+    start, n = Start.read(folder), variant["replicas"]
+    parameters = load_openmm_system(start.system)
+    held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length)
+    generator = torch.Generator().manual_seed(variant["seed"])
+    positions = torch.from_numpy(start.positions).expand(n, -1, -1)
+    velocities = maxwell_boltzmann(positions, parameters.masses, TEMPERATURE_K, generator, held)
+    cell = torch.from_numpy(start.cell).expand(n, 3) if len(start.cell) else None
+    compiled: Any = {"compile": True} if variant["engine"] == "mdgen_torch_compiled" else {}
+    engine = make_engine(
+        parameters,
+        Langevin(TIMESTEP_FS, TEMPERATURE_K, FRICTION_PER_PS),
+        n,
+        generator,
+        kind=_KINDS[variant["engine"]],
+        precision=variant["precision"],
+        threads=variant["threads"],
+        device=variant["device"],
+        **compiled,
+    )
+    engine.prepare(State(positions, velocities, 0, cell))
+
+    def is_sound() -> bool:
+        return bool(engine.advance(0).positions.isfinite().all())
+
+    return engine.advance, is_sound

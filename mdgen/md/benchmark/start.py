@@ -1,0 +1,73 @@
+"""Where every engine starts from: a folder that processes of any engine can read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from jaxtyping import Float
+
+from mdgen.files import write_aside
+
+TIMESTEP_FS = 2.0
+TEMPERATURE_K = 300.0
+FRICTION_PER_PS = 1.0
+"""The dynamics of all engines: Langevin."""
+
+UNCONSTRAINED_FS = 1.0
+"""Time step of an engine without constraints: at 2 fs flexible water blows up."""
+
+FORCE_FIELD, POSITIONS = "system.xml", "start.npz"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A system that has run for a while.
+
+    Args:
+        system: force field, constraints included.
+        positions: nm.
+        velocities: nm/ps.
+        cell: edges of its box in nm; empty without one.
+    """
+
+    system: openmm.System
+    positions: Float[np.ndarray, "atom 3"]
+    velocities: Float[np.ndarray, "atom 3"]
+    cell: Float[np.ndarray, "edge"]
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder."""
+        write_aside(folder / FORCE_FIELD, openmm.XmlSerializer.serialize(self.system).encode())
+        arrays = {"positions": self.positions, "velocities": self.velocities, "cell": self.cell}
+        write_aside(folder / POSITIONS, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Start":
+        """Read it back."""
+        system = openmm.XmlSerializer.deserialize((folder / FORCE_FIELD).read_text())
+        with np.load(folder / POSITIONS, allow_pickle=False) as stored:
+            return cls(system, stored["positions"], stored["velocities"], stored["cell"])
+
+
+def thermalised(system: openmm.System, positions: Float[np.ndarray, "atom 3"], steps: int = 1000) -> Start:
+    """Run from a relaxed structure until it is warm, by OpenMM."""
+    integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE_K, 10.0, 1e-3 * TIMESTEP_FS)
+    integrator.setRandomNumberSeed(1)
+    periodic = system.usesPeriodicBoundaryConditions()
+    platform = openmm.Platform.getPlatformByName("CPU" if periodic else "Reference")
+    context = openmm.Context(system, integrator, platform)
+    context.setPositions(positions)
+    context.setVelocitiesToTemperature(TEMPERATURE_K, 1)
+    integrator.step(steps)
+    return Start(system, *_state(context), np.diagonal(_box(context)).copy() if periodic else np.zeros(0))
+
+
+def _state(context: openmm.Context) -> tuple[np.ndarray, np.ndarray]:
+    state = context.getState(getPositions=True, getVelocities=True)
+    return np.array(state.getPositions(asNumpy=True)._value), np.array(state.getVelocities(asNumpy=True)._value)
+
+
+def _box(context: openmm.Context) -> Any:
+    return np.array(context.getState().getPeriodicBoxVectors(asNumpy=True)._value)
