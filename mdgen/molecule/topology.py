@@ -123,8 +123,12 @@ class Molecule:
             return
         expected, got = _signature(self), _signature(other)
         if len(expected) != len(got):
+            shared = min(len(got), len(expected))
+            first = next((i for i in range(shared) if got[i] != expected[i]), shared)
+            here, there = (m.atom_label(first) if first < m.n_atoms else "nothing" for m in (self, other))
             raise MdgenError(
-                f"{what} has {len(got)} atoms where {len(expected)} were expected; give the matching topology"
+                f"{what} has {len(got)} atoms where {len(expected)} were expected; they part at atom {first + 1}, "
+                f"{there} for {here}; give the matching topology"
             )
         different = [i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b]
         if different:
