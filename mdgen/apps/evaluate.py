@@ -20,6 +20,9 @@ from mdgen.evaluation import Evaluation, evaluate, write_report
 from mdgen.evaluation.losses import loss_curves
 from mdgen.interfaces import Encoder, Potential
 from mdgen.md.force_field import ForceField
+from mdgen.md.forces import SumOfPotentials
+from mdgen.md.systems import MolecularSystem
+from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
@@ -60,7 +63,7 @@ def judged(config: dict[str, Any]) -> Evaluation:
         generated,
         replicate,
         None if encoder is None else _projection(encoder),
-        _potential(config),
+        _potential(config, reference.molecule),
         settings,
         instantiate(config["metrics"]["bounds"]),
         seeds=_seeds(config),
@@ -84,8 +87,41 @@ def _projection(encoder: Encoder) -> Any:
     return project
 
 
-def _potential(config: dict[str, Any]) -> Potential | None:
+def _potential(config: dict[str, Any], molecule: Molecule) -> Potential | None:
+    """The force field of the key `system`, for energies of the molecule that is judged.
+
+    Raises:
+        MdgenError: if its atoms are not those of the trajectories, in their order, or if it needs a periodic box.
+    """
     if config.get("system") is None:
         return None
-    potential: Potential = ForceField(instantiate(config["system"]).parameters)
-    return potential
+    system: MolecularSystem = instantiate({**config["system"], "relax": False})
+    if system.cell is not None:
+        raise MdgenError(
+            "system: this force field needs a periodic box, and energies are judged without one; choose an implicit "
+            "solvent or vacuum, such as system.solvent=obc2"
+        )
+    _require_same_atoms(system.molecule, molecule)
+    potential: Potential = ForceField(system.parameters)
+    return SumOfPotentials([potential, *system.potentials]) if system.potentials else potential
+
+
+def _require_same_atoms(of_system: Molecule, of_trajectories: Molecule) -> None:
+    """Raise unless elements and bonds agree atom by atom; names may differ, as between AMBER and PDB."""
+    if of_system.n_atoms != of_trajectories.n_atoms:
+        of_trajectories.require_same(of_system, "the system of the force field")
+    for index, (mine, other) in enumerate(zip(of_system.elements, of_trajectories.elements, strict=True)):
+        if mine != other:
+            raise MdgenError(
+                f"the system of the force field has {of_system.atom_label(index)} where the trajectories have "
+                f"{of_trajectories.atom_label(index)}; build it from their own topology, such as system=pdb "
+                "system.pdb=FILE"
+            )
+    bonds, others = ({tuple(sorted(pair)) for pair in m.bonds.tolist()} for m in (of_system, of_trajectories))
+    if bonds != others:
+        first, second = min(bonds ^ others)
+        raise MdgenError(
+            f"only one of the force field's system and the trajectories has the bond of "
+            f"{of_trajectories.atom_label(first)} and {of_trajectories.atom_label(second)}; build the system from "
+            "their own topology, such as system=pdb system.pdb=FILE"
+        )

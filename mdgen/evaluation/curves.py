@@ -32,6 +32,7 @@ def curves(
     kinetics: KineticMetrics | None,
     correlation: CorrelationMetrics,
     subframe: SubframeMetrics | None,
+    energy_terms: tuple[str, ...],
     settings: Settings,
 ) -> dict[str, np.ndarray]:
     """All curves of the drawn rows, by `KIND/ROW` or `KIND/ROW/RESIDUE`, and their axes by `KIND_axis`."""
@@ -40,6 +41,7 @@ def curves(
     found |= _coordinate_curves(drawn, settings)
     found |= _structure_curves(drawn)
     found |= _correlation_curves(drawn, torsions, correlation)
+    found |= _energy_curves(drawn, energy_terms)
     if subframe is not None:
         found["subframe_axis"] = subframe.lags_ps
         found |= {f"subframe/{name}": subframe.curve(row) for name, row in drawn.items()}
@@ -113,6 +115,26 @@ def _structure_curves(rows: Mapping[str, Observables]) -> dict[str, np.ndarray]:
         found[f"{check}_axis"] = (edges[1:] + edges[:-1]) / 2
         for name, value in values.items():
             found[f"{check}_density/{name}"] = np.histogram(value, edges)[0] / len(value) / (edges[1] - edges[0])
+    return found
+
+
+def _energy_curves(rows: Mapping[str, Observables], terms: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Histograms of each term over the range that holds all rows but stray frames."""
+    found: dict[str, np.ndarray] = {}
+    if "energy" not in rows["reference"]:
+        return found
+    for column, term in enumerate(terms):
+        values = {name: row["energy"][:, column] for name, row in rows.items()}
+        values = {name: value[np.isfinite(value)] for name, value in values.items()}
+        if any(len(value) == 0 for value in values.values()):
+            continue
+        low, high = (f([np.quantile(v, q) for v in values.values()]) for f, q in ((min, 0.005), (max, 0.995)))
+        if not high > low:
+            continue
+        edges = np.linspace(low, high, 41)
+        found[f"energy_axis/{term}"] = (edges[1:] + edges[:-1]) / 2
+        for name, value in values.items():
+            found[f"energy_density/{name}/{term}"] = np.histogram(value, edges)[0] / len(value) / (edges[1] - edges[0])
     return found
 
 

@@ -189,7 +189,15 @@ def _judged(
         rows=results,
         notes=(*preparation.notes, *slow.notes, *doubts),
         acceptance=judge(results, bounds),
-        curves=curves({row.name: row.data for row in rows}, torsions, kinetics, correlation, subframe, settings),
+        curves=curves(
+            {row.name: row.data for row in rows},
+            torsions,
+            kinetics,
+            correlation,
+            subframe,
+            preparation.observer.energy_terms,
+            settings,
+        ),
     )
 
 

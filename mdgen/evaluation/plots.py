@@ -2,7 +2,14 @@
 
 import matplotlib
 
-from mdgen.evaluation import distribution_plots, kinetic_plots, loss_plots, structure_plots, subframe_plots
+from mdgen.evaluation import (
+    distribution_plots,
+    energy_plots,
+    kinetic_plots,
+    loss_plots,
+    structure_plots,
+    subframe_plots,
+)
 from mdgen.evaluation.canvas import STYLE, Plot
 from mdgen.evaluation.result import Evaluation
 
@@ -17,6 +24,7 @@ DRAWERS = (
     subframe_plots.subframe_plots,
     kinetic_plots.path_plots,
     structure_plots.structure_plots,
+    energy_plots.energy_plots,
     loss_plots.loss_plots,
 )
 """Each gives the plots that the curves of a result allow."""

@@ -26,10 +26,10 @@ SECTIONS = {
     "Transition paths": ("path_valid_share", "path_occupancy_jsd", "path_log_probability"),
     "Structure": ("broken_bond_share", "bond_rms_nm", "broken_angle_share", "angle_rms_deg", "chirality_error_share",
                   "clash_share", "cis_share", "radius_of_gyration_nm", "radius_of_gyration_sd_nm"),
-    "Energies": ("energy_kJ_mol/total", "energy_jsd/total"),
+    "Energies": ("energy_kJ_mol/", "energy_jsd/"),
     "Training": (),
 }  # fmt: skip
-"""Metrics in the table of each section."""
+"""Metrics in the table of each section; one that ends in `/` stands for all that begin so."""
 
 
 def write_report(result: Evaluation, folder: Path | str) -> Path:
@@ -88,7 +88,9 @@ def _acceptance(lines: tuple[Acceptance, ...]) -> str:
 
 
 def _section(name: str, metrics: tuple[str, ...], result: Evaluation, drawn: list[Plot]) -> str:
-    table = _table(result, [m for m in metrics if any(m in row.metrics for row in result.rows.values())])
+    every = dict.fromkeys(m for row in result.rows.values() for m in row.metrics)
+    named = [m for metric in metrics for m in every if m == metric or (metric.endswith("/") and m.startswith(metric))]
+    table = _table(result, named)
     figures = "".join(
         f'<figure class="card{" wide" if plot.wide else ""}">{plot.svg}<figcaption>{escape(plot.caption)}</figcaption>'
         "</figure>"

@@ -78,3 +78,43 @@ def test_a_generation_leads_to_the_trainings_behind_it(tmp_path: Path) -> None:
     found = training_runs(config)
     assert {name: run.name for name, run in found.items()} == {"encoder": "encoder", "encoder 2": "decoder"}
     assert training_runs({"generated": {"trajectories": "some.xtc"}}) == {}
+
+
+def test_energies_of_a_real_force_field_term_by_term(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The toy's bonds shake by 0.001 nm: a stretched C=O costs some kJ/mol of bond energy, and only there."""
+    for index in range(4):
+        frames = np.load(folder / f"generated-{index}.npy")
+        bond = frames[:, 11] - frames[:, 10]
+        frames[:, 11] += 0.01 * bond / np.linalg.norm(bond, axis=-1, keepdims=True)
+        np.save(tmp_path / f"longer-{index}.npy", frames)
+    system = ["system=pdb", f"system.pdb={folder}/top.pdb", "system.solvent=vacuum"]
+    found = {}
+    for name, generated in (("clean", f"{folder}/generated-*.npy"), ("longer", f"{tmp_path}/longer-*.npy")):
+        named = [*sides(folder)[:3], f"generated.trajectories={generated}", *sides(folder)[4:]]
+        assert main(["evaluate", *named, *system, f"output={tmp_path}/{name}", *FEW]) == 0
+        found[name] = json.loads((tmp_path / name / "metrics.json").read_text())["rows"]["generated"]["metrics"]
+    terms = {metric.partition("/")[2] for metric in found["clean"] if metric.startswith("energy_jsd/")}
+    assert terms >= {"total", "bonds", "angles", "torsions", "lennard_jones", "coulomb"}
+    more = {term: found["longer"][f"energy_kJ_mol/{term}"]["value"] for term in terms}
+    less = {term: found["clean"][f"energy_kJ_mol/{term}"]["value"] for term in terms}
+    assert more["bonds"] > less["bonds"] + 10
+    assert more["torsions"] == pytest.approx(less["torsions"], abs=0.5)
+    assert found["longer"]["energy_jsd/bonds"]["low"] > found["clean"]["energy_jsd/bonds"]["high"]
+    assert "Energy JSD, lennard_jones" in (tmp_path / "clean/report.html").read_text()
+    other = ["system=peptide", "system.sequence=AA", "system.solvent=vacuum"]
+    assert "32 atoms where 22" in said(capsys, "evaluate", *sides(folder), *other, f"output={tmp_path}/other")
+
+
+def test_a_force_field_with_its_atoms_in_another_order_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (folder / "top.pdb").read_text().splitlines()
+    first, second = (next(i for i, line in enumerate(lines) if line[12:20].split() == [a, "ALA"]) for a in ("HA", "C"))
+    lines[first], lines[second] = lines[second], lines[first]
+    (tmp_path / "swapped.pdb").write_text("\n".join(lines) + "\n")
+    system = ["system=pdb", f"system.pdb={tmp_path}/swapped.pdb", "system.solvent=vacuum"]
+    sentence = said(capsys, "evaluate", *sides(folder), *system, f"output={tmp_path}/x")
+    assert "ALA2" in sentence
+    assert not (tmp_path / "x").exists()

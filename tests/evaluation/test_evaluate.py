@@ -224,6 +224,8 @@ def test_energies_through_the_potential_seam(reference: TrajectorySet, other: Tr
     longer = evaluate(
         reference, with_fault(other, lambda f: stretched(f, 0, 1, 0.01)), potential=Spring(), settings=SETTINGS
     )
+    assert {"energy_axis/total", "energy_density/generated/spring"} <= result.curves.keys()
+    assert "energy_jsd/spring" in result.rows["md_floor"].metrics
     for name in ("total", "spring"):
         good = result.rows["generated"].metrics[f"energy_kJ_mol/{name}"]
         assert good.low < value(result, "reference", f"energy_kJ_mol/{name}") * 1.1
