@@ -85,7 +85,7 @@ def constrain_triangle_velocities(x: Any, v: Any, tables: Any, work: Any) -> Non
         rates = _sides(speeds)
         right = -dot(sides[0], rates[0]), -dot(sides[1], rates[1]), -dot(sides[2], rates[2])
         speeds = _pushed(speeds, sides, w, _solved(sides, sides, w, right))
-        _scattered(v, tables.triangle_atoms, group, work, speeds, tables.count)
+        _scattered(v, tables.triangle_atoms, group, work, speeds, tables.triangle_count)
 
 
 @lane_function
@@ -111,14 +111,14 @@ def constrain_triangle_positions(before: Any, x: Any, v: Any, inverse_timestep: 
             if not any_less(length[0] * _TOLERANCE**0.5 * 0.1, error):
                 break
         moved = minus(corners[0], trial[0]), minus(corners[1], trial[1]), minus(corners[2], trial[2])
-        _scattered(x, tables.triangle_atoms, group, work, corners, tables.count)
+        _scattered(x, tables.triangle_atoms, group, work, corners, tables.triangle_count)
         speeds = _gathered(v, tables.triangle_atoms, group, work)
         speeds = (
             plus(speeds[0], scaled(moved[0], inverse_timestep)),
             plus(speeds[1], scaled(moved[1], inverse_timestep)),
             plus(speeds[2], scaled(moved[2], inverse_timestep)),
         )
-        _scattered(v, tables.triangle_atoms, group, work, speeds, tables.count)
+        _scattered(v, tables.triangle_atoms, group, work, speeds, tables.triangle_count)
 
 
 @lane_function

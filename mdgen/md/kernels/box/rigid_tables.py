@@ -15,7 +15,7 @@ class RigidTables(NamedTuple):
     Args:
         triangle_atoms: int64 (group, 3, lane); the last group repeats its last triangle.
         triangles: float64 (group, 6, lane): squared lengths of sides 01, 12 and 20; inverse masses of the atoms.
-        count: triangles that there are.
+        triangle_count: triangles that there are.
         starts: int64 (cluster + 1,): where the constraints of each other cluster begin.
         atoms: int64 (constraint, 2).
         numbers: float64 (constraint, 3): squared length; inverse masses.
@@ -23,7 +23,7 @@ class RigidTables(NamedTuple):
 
     triangle_atoms: np.ndarray
     triangles: np.ndarray
-    count: int
+    triangle_count: int
     starts: np.ndarray
     atoms: np.ndarray
     numbers: np.ndarray
