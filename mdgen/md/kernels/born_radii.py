@@ -25,32 +25,39 @@ DISTANT = 0.28
 
 
 @lane_function
-def _descreening(r: Any, inverse_r: Any, offset_radius: Any, inverse_radius: Any, scaled_radius: Any) -> Any:
+def _descreening(square: Any, inverse_r: Any, offset_radius: Any, inverse_radius: Any, scaled_radius: Any) -> Any:
     """How much a sphere of `scaled_radius` at `r` descreens an atom, and `d/dr` of it over `r`.
 
-    With `U = max(r + s, rho)`, `L = max(|r - s|, rho)`:
-    `I = (1/L - 1/U)/2 + (r - s^2/r)(1/U^2 - 1/L^2)/8 + ln(L/U)/(4 r)`, plus `1/rho - 1/L` where the sphere swallows the
-    atom. I does not change with U or L at fixed r, so the slope is that at fixed U and L.
+    With `U = max(r + s, rho)`, `L = max(|r - s|, rho)`, `q = L/U`, `D = (q^2 - 1)/(8 L^2)` and `l = ln(q)/4`:
+    `I = (1 - q)/(2 L) + ((r^2 - s^2) D + l)/r`, plus `1/rho - 1/L` where the sphere swallows the atom. I does not
+    change with U or L at fixed r, so the slope is that at fixed U and L: `((r^2 + s^2) D - l)/r^2`.
+
+    Where atoms are bonded that difference is a small part of its terms, and dividing by r^3 enlarges what rounding left
+    in it: most came from 1/U^2 - 1/L^2 with rounded inverses and from the rounding of q. So both terms are
+    taken over L^2, from one q, and are corrected for the rounding of q.
     """
+    r = square * inverse_r
     upper = maximum(r + scaled_radius, offset_radius)
     lower = maximum(absolute(r - scaled_radius), offset_radius)
-    inverse = 1.0 / (lower * upper)
-    inverse_lower = inverse * upper
-    inverse_upper = inverse * lower
-    quotient = lower * inverse_upper
-    ratio = scaled_radius * inverse_r
-    square = ratio * ratio
-    squares = (inverse_upper - inverse_lower) * (inverse_upper + inverse_lower) * 0.125
-    logarithm = (0.25 * inverse_r) * log(quotient)
-    value = 0.5 * (inverse_lower - inverse_upper) + (r - r * square) * squares + logarithm
-    slope = squares + square * squares - inverse_r * logarithm
+    inverse_lower = 1.0 / lower
+    quotient = lower * (1.0 / upper)
+    rounding = inverse_lower * (lower - quotient * upper)
+    logarithm = log(quotient) + rounding
+    quotient_square = quotient * quotient
+    squares = (quotient_square - 1.0) + 2.0 * quotient_square * rounding
+    scaled_square = scaled_radius * scaled_radius
+    weight = 0.125 * inverse_lower * inverse_lower
+    value = (0.5 * inverse_lower) * (1.0 - quotient)
+    value = value + inverse_r * (weight * ((square - scaled_square) * squares) + 0.25 * logarithm)
+    slope = (square + scaled_square) * squares - (2.0 * lower * lower) * logarithm
+    slope = slope * (weight * (inverse_r * inverse_r * inverse_r))
     if scaled_radius < 0.0:
         # GBn2 gives sulphur a negative scale; as in OpenMM the term ends where r + s falls below rho.
         value = select_less(r + scaled_radius, offset_radius, 0.0, value)
         slope = select_less(r + scaled_radius, offset_radius, 0.0, slope)
     if scaled_radius > offset_radius:
         value = value + select_less(r + offset_radius, scaled_radius, inverse_radius - inverse_lower, 0.0)
-    return value, slope * inverse_r
+    return value, slope
 
 
 @lane_function
@@ -107,8 +114,8 @@ def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> Non
             reach = max(offset_i + abs(atom[j, 2]), atom[j, 0] + abs(scaled_i), distance_i, atom[j, 5])
             # Selected lane by lane, so that what one replica needs never shows in another's rounding.
             if any_less(r, reach):
-                near_i, near_slope_i = _descreening(r, inverse, offset_i, inverse_offset_i, atom[j, 2])
-                near_j, near_slope_j = _descreening(r, inverse, atom[j, 0], atom[j, 1], scaled_i)
+                near_i, near_slope_i = _descreening(square, inverse, offset_i, inverse_offset_i, atom[j, 2])
+                near_j, near_slope_j = _descreening(square, inverse, atom[j, 0], atom[j, 1], scaled_i)
                 of_i = select_less(r, reach, near_i, of_i)
                 of_j = select_less(r, reach, near_j, of_j)
                 slope_i = select_less(r, reach, near_slope_i, slope_i)

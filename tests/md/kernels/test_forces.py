@@ -97,8 +97,8 @@ def test_born_radii_in_single_precision_agree_with_double(solvent: str) -> None:
     (single_pairs, single_radii), (double_pairs, double_radii) = results
     np.testing.assert_allclose(single_radii, double_radii, rtol=1e-6)
     for slope in (SLOPE_I, SLOPE_J):
-        # Slopes are differences of terms as large as the largest slope: some twenty roundings (6e-8) of it remain.
-        bound = 2e-6 * np.abs(double_pairs[:, slope]).max()
+        # Slopes are differences of terms as large as the largest slope: some ten roundings (6e-8) of it remain.
+        bound = 1e-6 * np.abs(double_pairs[:, slope]).max()
         np.testing.assert_allclose(single_pairs[:, slope], double_pairs[:, slope], rtol=1e-5, atol=bound)
 
 
