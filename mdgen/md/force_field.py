@@ -68,7 +68,7 @@ class ForceField:
         Raises:
             MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images.
         """
-        self._require_cell(cell)
+        self.require_cell(cell)
         return self._bonded(positions) | self._nonbonded(positions, cell) | self._solvation(positions)
 
     def detached_energy_and_forces(
@@ -78,7 +78,7 @@ class ForceField:
         cutoff = self.parameters.cutoff
         if cutoff is None or positions.device.type != "cpu":
             return differentiated(self, positions, cell)
-        self._require_cell(cell)
+        self.require_cell(cell)
         energy, forces = self._tables(cutoff)(positions.detach(), cell, self._verlet_list(positions, cell, cutoff))
         rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
         return energy + rest_energy, forces + rest_forces
@@ -156,7 +156,12 @@ class ForceField:
             self._pair_forces = pair_forces(p, cutoff)
         return self._pair_forces
 
-    def _require_cell(self, cell: Tensor | None) -> None:
+    def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
+        """Raise unless there is a cell where the force field is periodic, and room in it for the cutoff.
+
+        Raises:
+            MdgenError: if a cell is missing, too small, or given to a force field without images.
+        """
         cutoff = self.parameters.cutoff
         if cutoff is None or not cutoff.periodic:
             if cell is not None:
