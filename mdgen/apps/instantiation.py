@@ -15,6 +15,7 @@ ALLOWED_TARGETS = frozenset(
         "mdgen.evaluation.settings.Settings",
         "mdgen.md.benchmark.suite.SpeedSettings",
         "mdgen.md.integrators.Langevin",
+        "mdgen.md.integrators.VelocityVerlet",
         "mdgen.md.overdamped.OverdampedLangevin",
         "mdgen.md.replica_exchange.Tempering",
         "mdgen.md.systems.build_system",

@@ -16,11 +16,13 @@ from mdgen.apps.run_folder import open_run
 from mdgen.apps.threads import use_threads
 from mdgen.apps.trajectories import STORE
 from mdgen.data.store import TrajectoryStore
+from mdgen.errors import MdgenError
 from mdgen.files import write_aside
 from mdgen.interfaces import State
 from mdgen.md.checkpoint import stops_of
 from mdgen.md.constraints import distance_constraints
 from mdgen.md.engine import Engine, make_engine
+from mdgen.md.integrators import VelocityVerlet
 from mdgen.md.replica_exchange import Tempering, parallel_tempering
 from mdgen.md.simulation import simulate
 from mdgen.md.systems import MolecularSystem
@@ -36,6 +38,7 @@ _TEMPERING = "tempering"
 def run(config: dict[str, Any]) -> None:
     """Build the system, draw starts if asked to, simulate, write the metrics."""
     threads = use_threads(config["threads"])
+    _require_thermostat(config)
     with open_run(config["output"], "simulate", config) as folder:
         if folder.done:
             logger.info("simulate      done already: %s", folder.path)
@@ -65,6 +68,15 @@ def run(config: dict[str, Any]) -> None:
             duration(folder.seconds),
             store.path,
         )
+
+
+def _require_thermostat(config: dict[str, Any]) -> None:
+    """Refuse what changes temperatures where nothing holds one."""
+    if not isinstance(instantiate(config["integrator"]), VelocityVerlet):
+        return
+    for key in ("tempering", "anneal_temperature_K"):
+        if config.get(key) is not None:
+            raise MdgenError(f"{key} needs a thermostat, but integrator=verlet has none; use integrator=langevin")
 
 
 def _generator(config: dict[str, Any], part: int) -> torch.Generator:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import State
-from mdgen.md.integrators import Langevin
+from mdgen.md.integrators import Langevin, VelocityVerlet
 from mdgen.md.kernels.box.box_kernel import BoxKernel
 from mdgen.md.parameters import ForceFieldParameters
 
@@ -30,7 +30,7 @@ class BoxEngine:
     def __init__(
         self,
         parameters: ForceFieldParameters,
-        integrator: Langevin,
+        integrator: Langevin | VelocityVerlet,
         n_replicas: int,
         generator: torch.Generator,
         precision: Literal["single", "double"] = "single",

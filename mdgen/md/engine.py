@@ -12,7 +12,7 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential, State
 from mdgen.md.box_engine import BoxEngine
-from mdgen.md.integrators import Langevin
+from mdgen.md.integrators import Langevin, VelocityVerlet
 from mdgen.md.kernel_engine import KernelEngine
 from mdgen.md.kernels.replica_kernel import MOST_ATOMS
 from mdgen.md.openmm_engine import OpenMMEngine
@@ -82,7 +82,7 @@ class Engine(Protocol):
 
 def make_engine(
     parameters: ForceFieldParameters,
-    integrator: Langevin | OverdampedLangevin,
+    integrator: Langevin | OverdampedLangevin | VelocityVerlet,
     n_replicas: int,
     generator: torch.Generator,
     kind: Literal["auto", "kernel", "torch", "openmm"] = "auto",
@@ -98,7 +98,7 @@ def make_engine(
 
     Args:
         parameters: the force field.
-        integrator: time step, temperature and friction.
+        integrator: time step, temperature and friction; without a thermostat, best in double precision.
         n_replicas: how many copies.
         generator: seeds the engine's random numbers.
         kind: `kernel` is compiled for processors, `torch` runs wherever torch does; `auto` takes the kernel on the CPU
@@ -119,6 +119,8 @@ def make_engine(
     if compile and kind not in ("auto", "torch"):
         raise MdgenError(f"compile=true is for engine=torch, but engine is {kind}; choose one of the two")
     kind = "torch" if compile else kind
+    if isinstance(integrator, VelocityVerlet):
+        _require_no_pressure(pressure_bar)
     chosen = _chosen(kind, parameters, integrator, device, openmm_system, pressure_bar, extra)
     if chosen == "torch" or isinstance(integrator, OverdampedLangevin):
         return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra, compile)
@@ -133,7 +135,7 @@ def make_engine(
 def _chosen(
     kind: str,
     parameters: ForceFieldParameters,
-    integrator: Langevin | OverdampedLangevin,
+    integrator: Langevin | OverdampedLangevin | VelocityVerlet,
     device: str,
     openmm_system: openmm.System | None,
     pressure_bar: float | None,
@@ -159,6 +161,15 @@ def _chosen(
     if missing is not None:
         raise MdgenError(f"engine={kind} does not have {missing}; use engine=torch, or auto to let mdgen choose")
     return kind
+
+
+def _require_no_pressure(pressure_bar: float | None) -> None:
+    """Raise where dynamics at constant energy meet a barostat."""
+    if pressure_bar is not None:
+        raise MdgenError(
+            f"pressure_bar is {pressure_bar}, but a barostat needs a thermostat and integrator=verlet has none; "
+            "use integrator=langevin"
+        )
 
 
 def beyond_kernel(parameters: ForceFieldParameters) -> str | None:

@@ -3,7 +3,7 @@
 Frozen physical settings; a step is made of visible parts, each vectorised over replicas.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from mdgen.interfaces import Potential, State
 from mdgen.md.constraints import Constraints
 from mdgen.md.forces import energy_and_forces
-from mdgen.md.thermostatted import Thermostatted, require_positive
+from mdgen.md.thermostatted import Thermostatted, require_not_negative, require_positive
 from mdgen.units import FEMTOSECOND
 
 
@@ -25,16 +25,43 @@ class VelocityVerlet:
     Constraints are met as in RATTLE (Andersen, J. Comput. Phys. 1983, 52, 24). Each step computes the forces at both
     its ends, and keeps none from a former step: a state that was changed by hand can never meet stale forces.
 
+    The torch engine runs it as it stands. The compiled kernels and OpenMM run leapfrog, which is Langevin dynamics
+    without friction: the same map for positions, with velocities of half a step before.
+
     Args:
         timestep_fs: length of a step.
         constraints: distances that may not change; an engine sets them from the molecule.
+        temperature_K: of the velocities that a run starts with, one for all or one a replica; nothing holds it later.
     """
 
     timestep_fs: float
     constraints: Constraints | None = None
+    temperature_K: float | Sequence[float] = 300.0
 
     def __post_init__(self) -> None:
         require_positive("timestep_fs", self.timestep_fs)
+        for temperature in [self.temperature_K] if isinstance(self.temperature_K, int | float) else self.temperature_K:
+            require_not_negative("temperature_K", temperature)
+
+    @property
+    def friction_per_ps(self) -> float:
+        """None: 0."""
+        return 0.0
+
+    @property
+    def temperatures(self) -> float | list[float]:
+        """The temperature in K that all replicas start with, or a list of one each."""
+        given = self.temperature_K
+        return float(given) if isinstance(given, int | float) else [float(value) for value in given]
+
+    @property
+    def settings(self) -> dict[str, str | float | list[float]]:
+        """What a run must keep to be the same run."""
+        return {
+            "integrator": "VelocityVerlet",
+            "timestep_fs": self.timestep_fs,
+            "temperature_K": self.temperatures,
+        }
 
     @property
     def timestep_ps(self) -> float:

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import State
-from mdgen.md.integrators import Langevin
+from mdgen.md.integrators import Langevin, VelocityVerlet
 from mdgen.md.kernels.replica_kernel import ReplicaKernel
 from mdgen.md.parameters import ForceFieldParameters
 
 
 class KernelEngine:
-    """Langevin dynamics on `kernels.ReplicaKernel`; an `engine.Engine`.
+    """Langevin dynamics, or leapfrog without friction, on `kernels.ReplicaKernel`; an `engine.Engine`.
 
     Args:
         parameters: the force field, constraints included.
@@ -28,7 +28,7 @@ class KernelEngine:
     def __init__(
         self,
         parameters: ForceFieldParameters,
-        integrator: Langevin,
+        integrator: Langevin | VelocityVerlet,
         n_replicas: int,
         generator: torch.Generator,
         precision: Literal["single", "double"] = "single",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.integrators import Langevin
+from mdgen.md.integrators import Langevin, VelocityVerlet
 
 _TOLERANCE = 1e-6
 _PERIOD = 25
@@ -42,7 +42,7 @@ class OpenMMEngine:
     def __init__(
         self,
         system: openmm.System,
-        integrator: Langevin,
+        integrator: Langevin | VelocityVerlet,
         n_replicas: int,
         generator: torch.Generator,
         precision: Literal["single", "double"] = "single",

@@ -15,7 +15,7 @@ from mdgen.md.compiled.steps import CompiledSteps
 from mdgen.md.constraints import distance_constraints
 from mdgen.md.force_field import ForceField
 from mdgen.md.forces import SumOfPotentials
-from mdgen.md.integrators import Langevin
+from mdgen.md.integrators import Langevin, VelocityVerlet
 from mdgen.md.overdamped import OverdampedLangevin
 from mdgen.md.parameters import ForceFieldParameters
 from mdgen.md.velocities import replica_temperatures
@@ -26,7 +26,7 @@ _RECENTRE_EVERY = 1000
 
 
 class TorchEngine:
-    """Langevin dynamics by `integrators.Langevin` or `overdamped.OverdampedLangevin`; an `engine.Engine`.
+    """Dynamics by an integrator of `integrators`, or by `overdamped.OverdampedLangevin`; an `engine.Engine`.
 
     Without extra potentials a molecule's centre is put back to the origin every thousand steps, since precision would
     fade as it diffuses away.
@@ -49,7 +49,7 @@ class TorchEngine:
     def __init__(
         self,
         parameters: ForceFieldParameters,
-        integrator: Langevin | OverdampedLangevin,
+        integrator: Langevin | OverdampedLangevin | VelocityVerlet,
         n_replicas: int,
         generator: torch.Generator,
         precision: Literal["single", "double"] = "double",
