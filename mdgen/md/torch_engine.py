@@ -68,7 +68,7 @@ class TorchEngine:
         self._integrator = replace(integrator, constraints=held)
         self._force_field = ForceField(p)
         self._potential = SumOfPotentials([self._force_field, *extra])
-        self._compiled = CompiledSteps(p, integrator, extra) if compile else None
+        self._compiled = _compiled(p, integrator, extra) if compile else None
         self._recentres = not extra
         zeros = p.masses.new_zeros(n_replicas, p.n_atoms, 3)
         self._state = State(zeros, zeros)
@@ -160,6 +160,16 @@ class TorchEngine:
         temperatures = state["temperature_K"].tolist()
         self.set_temperature(temperatures[0] if len(temperatures) == 1 else temperatures)
         self.generator.set_state(state["random"])
+
+
+def _compiled(
+    parameters: ForceFieldParameters,
+    integrator: Langevin | OverdampedLangevin | VelocityVerlet,
+    extra: Sequence[Potential],
+) -> CompiledSteps:
+    if isinstance(integrator, VelocityVerlet):
+        raise MdgenError("compile=true has no velocity Verlet; use compile=false, or integrator=langevin")
+    return CompiledSteps(parameters, integrator, extra)
 
 
 def _on(device: str, generator: torch.Generator) -> torch.Generator:
