@@ -34,8 +34,8 @@ def distance_plots(result: Evaluation) -> list[Plot]:
         low = np.array([e.value if e.low is None else e.low for e in found])
         high = np.array([e.value if e.high is None else e.high for e in found])
         axes.errorbar(
-            values, y, xerr=[values - low, high - values], fmt="o", ms=4.5, lw=1.2, color=COLOURS[row],
-            label=result.rows[row].label,
+            values, y, xerr=[(values - low).clip(0), (high - values).clip(0)], fmt="o", ms=4.5, lw=1.2,
+            color=COLOURS[row], label=result.rows[row].label,
         )  # fmt: skip
     axes.set_yticks(np.arange(len(names)), ["mean of all", *names[1:]])
     axes.set_ylim(len(names) - 0.4, -0.6)

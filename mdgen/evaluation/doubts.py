@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from jaxtyping import Int
+
+from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.result import RowResult
+from mdgen.evaluation.settings import Settings
 
 ENOUGH = 3.0
 """The blocks of the floor of dynamics should be so many times as long as the slowest process."""
 
 
-def few_transitions(rows: Mapping[str, RowResult]) -> list[str]:
+def few_transitions(rows: Mapping[str, RowResult], lag_frames: int) -> list[str]:
     """Sentences on rows whose kinetics rest on less than all of their frames, or on none."""
     doubts = []
     for name in ("reference", "replicate", "generated"):
@@ -21,7 +26,10 @@ def few_transitions(rows: Mapping[str, RowResult]) -> list[str]:
                 "would connect more."
             )
         elif share is None and "connected_share" in rows["reference"].metrics:
-            doubts.append(f"{label}: no kinetics, since no trajectory is longer than the lag; give longer ones.")
+            doubts.append(
+                f"{label}: no kinetics, since no trajectory is longer than the lag; give trajectories of at least "
+                f"{lag_frames + 2} frames, or a shorter lag."
+            )
     return doubts
 
 
@@ -33,4 +41,45 @@ def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list
     return [
         f"MD floor: its blocks of {blocks_ps:.4g} ps are shorter than {ENOUGH:g} times the slowest timescale, "
         f"{slowest.value:.4g} ps, so dynamics may score above it; a longer reference would tell."
+    ]
+
+
+COPIED = 0.01
+"""From this share of copied frames on the reader is told."""
+
+COPY_SAMPLE = 20_000
+
+
+def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[str]:
+    """A sentence where generated frames are frames of the dynamics, bit for bit: what was judged was then seen.
+
+    Args:
+        dynamics: the reference and its replicate, by what to call them.
+        generated: what is judged.
+    """
+    marks = _marks(generated)[:: max(1, generated.n_frames // COPY_SAMPLE)]
+    doubts = []
+    for name, data in dynamics.items():
+        share = float(np.isin(marks, _marks(data)).mean())
+        if share >= COPIED:
+            doubts.append(
+                f"generated: {share:.0%} of its frames are frames of {name}, bit for bit; a comparison with what was "
+                "copied from it says nothing, so give dynamics that the model has not seen."
+            )
+    return doubts
+
+
+def _marks(data: Observables) -> Int[np.ndarray, "frame"]:
+    """A number that two frames share only if they are the same: the bits of two of their measured values."""
+    torsions = data["torsions"]
+    values = torsions[:, :2] if torsions.shape[1] > 1 else data["structure"][:, -2:]
+    return np.ascontiguousarray(values, dtype=np.float32).view(np.int64)[:, 0]
+
+
+def rounded_lags(asked: Settings, used: Settings) -> list[str]:
+    """A sentence for each lag that is no multiple of the frame spacing."""
+    return [
+        f"{name}={wanted:g} is no multiple of the frame spacing; {taken:g} ps is used."
+        for name in ("lag_ps", "tica_lag_ps")
+        if (wanted := getattr(asked, name)) is not None and abs((taken := getattr(used, name)) - wanted) > 1e-6 * wanted
     ]

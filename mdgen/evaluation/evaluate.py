@@ -15,7 +15,7 @@ from mdgen.evaluation.baselines import table_rows
 from mdgen.evaluation.coordinate_metrics import CoordinateMetrics
 from mdgen.evaluation.correlation_metrics import CorrelationMetrics
 from mdgen.evaluation.curves import curves
-from mdgen.evaluation.doubts import few_transitions, short_blocks
+from mdgen.evaluation.doubts import copies, few_transitions, rounded_lags, short_blocks
 from mdgen.evaluation.energy_metrics import EnergyMetrics
 from mdgen.evaluation.film import film
 from mdgen.evaluation.finer import finer
@@ -106,7 +106,9 @@ def _evaluated(
     }
     first = observed.pop("reference")
     target, oracle = (first, observed.pop("replicate")) if "replicate" in observed else rows_of.split(first)
-    settings = _resolved(settings, target, preparation.frame_spacing_ps)
+    asked, settings = settings, _resolved(settings, target, preparation.frame_spacing_ps)
+    doubts = rounded_lags(asked, settings)
+    doubts += copies({"the reference": target, "the replicate": oracle}, observed["generated"])
     # Methyl rotors are slow here and there, but no motion that anyone asks after; they stay out of slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
     slow = add_slow_coordinates([target, oracle, *observed.values()], torsions, settings)
@@ -117,7 +119,7 @@ def _evaluated(
     return replace(
         result,
         rows={**result.rows, "generated": generated},
-        notes=(*result.notes, *below.notes),
+        notes=(*result.notes, *below.notes, *doubts),
         curves={
             **result.curves,
             **below.curves,
@@ -182,7 +184,8 @@ def _judged(
     results, n_seeds = with_seeds(results)
     under, blocks_ps = floors(metrics, target, slow.data[1], results["generated"].frames, rng)
     results |= under
-    doubts = [*few_transitions(results), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
+    lag_frames = round((settings.lag_ps or 0.0) / preparation.frame_spacing_ps)
+    doubts = [*few_transitions(results, lag_frames), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
     return Evaluation(
         molecule=_described(molecule),
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "bounds": asdict(bounds)},

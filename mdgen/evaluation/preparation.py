@@ -60,7 +60,7 @@ def prepare(
     for name, trajectories in everything.items():
         reference.molecule.require_same(trajectories.molecule, name)
         if sum(trajectories.lengths) < 2:
-            raise MdgenError(f"{name} holds {sum(trajectories.lengths)} frames; give at least two")
+            raise MdgenError(f"{name} holds a single frame; give at least two")
     strides, spacing = common_strides([t.frame_spacing_ps for t in everything.values()])
     notes = [
         f"{name}: every {_ordinal(stride)} frame is used, so that all trajectories have a frame every {spacing:g} ps."
@@ -70,6 +70,8 @@ def prepare(
     found, reason = _torsions(reference.molecule)
     if reason:
         notes.append(reason)
+    if not len(reference.molecule.bonds):
+        notes.append("No bonds, angles or chirality are judged: this molecule has no bonds.")
     sample = sample_positions(reference, IDEAL_FRAMES)
     observer = Observer(
         torsions=found,

@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+from mdgen.errors import MdgenError
+
+LEAST = {"torsion_bins": 2, "pair_bins": 2, "free_energy_bins": 2, "free_energy_pair_bins": 2, "n_states": 2,
+         "n_macrostates": 2, "n_timescales": 1, "resamples": 2, "energy_frames": 1, "player_frames": 1}  # fmt: skip
+"""The least that each whole number may be."""
+
+POSITIVE = ("lag_ps", "tica_lag_ps", "free_energy_below_kT", "broken_bond_nm", "broken_angle_deg", "structure_work",
+            "key_frame_ps")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,6 +36,9 @@ class Settings:
         player_frames: frames of each set that the report's player shows.
         resamples: of every bootstrap.
         seed: of the bootstrap, of k-means and of the random rows.
+
+    Raises:
+        MdgenError: for numbers that nothing can be measured with.
     """
 
     lag_ps: float | None = None
@@ -47,6 +59,16 @@ class Settings:
     player_frames: int = 150
     resamples: int = 200
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise MdgenError(f"{name}={value} is too few to evaluate with; give at least {least}")
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise MdgenError(f"{name}={value} cannot be; give a number above zero")
 
 
 @dataclass(frozen=True)

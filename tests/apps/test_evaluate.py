@@ -118,3 +118,33 @@ def test_a_force_field_with_its_atoms_in_another_order_is_refused(
     sentence = said(capsys, "evaluate", *sides(folder), *system, f"output={tmp_path}/x")
     assert "ALA2" in sentence
     assert not (tmp_path / "x").exists()
+
+
+def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def evaluated(generated: str, *more: str) -> str:
+        named = [*sides(folder)[:3], f"generated.trajectories={generated}", *sides(folder)[4:]]
+        return said(capsys, "evaluate", *named, f"output={tmp_path}/out", *FEW, *more)
+
+    frames = np.load(folder / "generated-0.npy")
+    broken = frames.copy()
+    broken[17, 3, 1] = np.nan
+    for name, array in (("nan", broken), ("none", frames[:0]), ("single", frames[:1]), ("less", frames[:, :21])):
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "empty.xtc").touch()
+    assert "frame 17" in evaluated(f"{tmp_path}/nan.npy")
+    assert "no frames" in evaluated(f"{tmp_path}/none.npy")
+    assert "at least two" in evaluated(f"{tmp_path}/single.npy")
+    assert "empty.xtc is empty" in evaluated(f"{tmp_path}/empty.xtc")
+    assert "21 atoms and the topology 22" in evaluated(f"{tmp_path}/less.npy")
+    mdtraj.Trajectory(frames[:1], molecule().topology).atom_slice(range(21)).save_pdb(str(tmp_path / "less.pdb"))
+    sentence = evaluated(f"{tmp_path}/less.npy", f"generated.topology={tmp_path}/less.pdb")
+    assert "part at atom 22" in sentence
+    topology = molecule().topology.copy()
+    topology.atom(9).name = "HX"
+    mdtraj.Trajectory(frames[:1], topology).save_pdb(str(tmp_path / "renamed.pdb"))
+    sentence = evaluated(f"{folder}/generated-*.npy", f"generated.topology={tmp_path}/renamed.pdb")
+    assert "ALA2-HX" in sentence
+    assert "no common multiple" in evaluated(f"{folder}/generated-*.npy", "generated.frame_spacing_ps=3.14159")
+    assert "resamples=0" in evaluated(f"{folder}/generated-*.npy", "metrics.settings.resamples=0")
+    assert "seeds=" in evaluated(f"{folder}/generated-*.npy", f"seeds={folder}")
+    assert not (tmp_path / "out").exists()

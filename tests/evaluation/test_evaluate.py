@@ -231,3 +231,30 @@ def test_energies_through_the_potential_seam(reference: TrajectorySet, other: Tr
         assert good.low < value(result, "reference", f"energy_kJ_mol/{name}") * 1.1
         assert longer.rows["generated"].metrics[f"energy_kJ_mol/{name}"].low > 3 * good.high
         assert value(longer, "generated", f"energy_jsd/{name}") > 2 * value(result, "generated", f"energy_jsd/{name}")
+
+
+def test_frames_copied_from_the_reference_are_told(reference: TrajectorySet, other: TrajectorySet) -> None:
+    settings = Settings(lag_ps=2.0, n_states=10, resamples=10)
+    copied = evaluate(reference, reference, replicate=other, settings=settings)
+    assert any("100% of its frames are frames of the reference" in note for note in copied.notes)
+    assert not any("bit for bit" in note for note in evaluate(reference, other, settings=settings).notes)
+
+
+def test_lags_that_fall_between_frames_are_told(reference: TrajectorySet, other: TrajectorySet) -> None:
+    result = evaluate(reference, other, settings=Settings(lag_ps=2.4, n_states=10, resamples=10))
+    assert result.settings["lag_ps"] == 2.0
+    assert any("lag_ps=2.4 is no multiple" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("wrong", [{"resamples": 0}, {"torsion_bins": 0}, {"n_states": 1}, {"lag_ps": -1.0}])
+def test_settings_that_measure_nothing_are_refused(wrong: dict) -> None:
+    with pytest.raises(MdgenError, match=f"{next(iter(wrong))}="):
+        Settings(**wrong)
+
+
+def test_generated_trajectories_too_short_for_kinetics_say_how_long_they_must_be(reference: TrajectorySet) -> None:
+    short = with_fault(toy_set(6, 8, seed=9), lambda frames: frames)
+    result = evaluate(reference, short, settings=Settings(lag_ps=10.0, n_states=10, resamples=10))
+    assert any("at least 12 frames" in note for note in result.notes)
+    assert "torsion_jsd/all" in result.rows["generated"].metrics
+    assert "timescale_ps/1" not in result.rows["generated"].metrics
