@@ -12,7 +12,7 @@ BOLTZMANN = 0.00831446261815324
 COULOMB_OPENMM = 138.93545764438198
 """1/(4 pi eps0) in kJ nm/mol/e^2 as OpenMM uses it: 332.0637 kcal A/mol/e^2."""
 
-COULOMB_AMBER = 138.930644
+COULOMB_AMBER = 18.2223**2 * 0.4184
 """The same constant as AMBER's programs use it, 18.2223^2 = 332.0522 kcal A/mol/e^2; it differs by 3.5e-5."""
 
 KCAL = 4.184

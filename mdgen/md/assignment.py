@@ -22,7 +22,7 @@ FORCE_FIELDS = {
 }
 """OpenMM's file of each force field known by name."""
 
-IMPLICIT_SOLVENTS = {name: f"implicit/{name}.xml" for name in ("obc1", "obc2", "gbn", "gbn2")}
+IMPLICIT_SOLVENTS = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
 """OpenMM's file of each implicit solvent; each brings its own radii."""
 
 WATERS = {

@@ -187,6 +187,8 @@ def beyond_kernel(parameters: ForceFieldParameters) -> str | None:
             return words
     if born is not None and born.kappa_per_nm:
         return "salt in generalised Born"
+    if born is not None and born.kind == "HCT":
+        return "generalised Born after HCT"
     return None
 
 

@@ -35,6 +35,7 @@ _RADIUS = re.compile(
     rf"1/\(1/or-tanh\((?P<alpha>alpha|{_NUMBER})?\*?psi(?:-(?P<beta>beta|{_NUMBER})\*psi\^2)?"
     rf"\+(?P<gamma>gamma|{_NUMBER})\*psi\^3\)/radius\);psi=I\*or;radius=or\+offset;offset=(?P<offset>{_NUMBER})"
 )
+_HCT_RADIUS = "1/(1/or-I)"
 _OBC = {(0.8, 0.0, 2.909125): "OBC1", (1.0, 0.8, 4.85): "OBC2"}
 _PER_ATOM = ["charge", "or", "sr"]
 _DIELECTRICS = r"\*\(1/soluteDielectric-(?:1|exp\(-kappa\*{0}\))/solventDielectric\)\*"
@@ -69,20 +70,21 @@ def born_from_gbsa(force: openmm.GBSAOBCForce, charges: np.ndarray | None) -> Bo
 
 
 def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) -> BornParameters:
-    """OBC1, OBC2, GBn or GBn2 from the `CustomGBForce` of `openmm.app.internal.customgbforces`.
+    """HCT, OBC1, OBC2, GBn or GBn2 from the `CustomGBForce` of `openmm.app.internal.customgbforces`.
 
     Raises:
-        MdgenError: if its expressions are those of another model (HCT), or it has a cutoff.
+        MdgenError: if its expressions are those of another model, or it has a cutoff.
     """
     unknown = MdgenError(
-        "the system's CustomGBForce is none of OBC1, OBC2, GBn and GBn2, the models that this engine has; "
-        "build it with implicit/obc1.xml, obc2.xml, gbn.xml or gbn2.xml (OBC1, OBC2, GBn or GBn2 with a prmtop)"
+        "the system's CustomGBForce is none of HCT, OBC1, OBC2, GBn and GBn2, the models that this engine has; build "
+        "it with implicit/hct.xml, obc1.xml, obc2.xml, gbn.xml or gbn2.xml, or with one of these and a prmtop"
     )
     values = [_plain(force.getComputedValueParameters(i)[1]) for i in range(force.getNumComputedValues())]
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
     radius = _RADIUS.fullmatch(values[1]) if len(values) == 2 else None
     with_neck = _WITH_NECK.fullmatch(values[0]) if radius else None
-    if radius is None or not (with_neck or values[0] == _DESCREENING) or names[:3] != _PER_ATOM:
+    hct = values[1:] == [_HCT_RADIUS]
+    if not (radius or hct) or not (with_neck or values[0] == _DESCREENING) or names[:3] != _PER_ATOM:
         raise unknown
     if force.getNonbondedMethod() != openmm.CustomGBForce.NoCutoff:
         raise MdgenError("the system's CustomGBForce has a cutoff, but this engine has none; build it with NoCutoff")
@@ -94,15 +96,19 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     table = np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())], dtype=np.float64)
     _require_same_charges(table[:, 0], charges)
     columns = dict(zip(names, table.T, strict=True))
-    coefficients = tuple(_coefficient(radius[name], columns, 1.0 if name == "alpha" else 0.0) for name in _TANH)
-    kind = ("GBn2" if "alpha" in columns else "GBn") if with_neck else _OBC.get(coefficients)
+    coefficients: tuple[Any, ...] = (0.0, 0.0, 0.0)
+    if radius is not None:
+        coefficients = tuple(_coefficient(radius[name], columns, 1.0 if name == "alpha" else 0.0) for name in _TANH)
+    obc = "HCT" if radius is None else _OBC.get(coefficients)
+    kind = ("GBn2" if "alpha" in columns else "GBn") if with_neck else obc
     if kind is None:
         raise unknown
+    offset = float(settings["offset"] if radius is None else radius["offset"])
     return BornParameters(
         kind=kind,
-        radius=_real(columns["or"] + float(radius["offset"])),
+        radius=_real(columns["or"] + offset),
         scale=_real(columns["sr"] / columns["or"]),
-        offset_nm=float(radius["offset"]),
+        offset_nm=offset,
         **dict(zip(_TANH, coefficients, strict=True)),
         solute_dielectric=float(settings["soluteDielectric"]),
         solvent_dielectric=float(settings["solventDielectric"]),

@@ -33,14 +33,15 @@ class NeckParameters:
 
 @dataclass(frozen=True)
 class BornParameters:
-    """Generalised Born: OBC (Onufriev, Bashford and Case, Proteins 2004, 55, 383), GBn and GBn2, with a surface term.
+    """Generalised Born: HCT, OBC (Onufriev, Bashford and Case, Proteins 2004, 55, 383), GBn, GBn2, with a surface term.
 
     Args:
-        kind: `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe and Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
+        kind: `HCT`, `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe and Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
         radius: intrinsic radii in nm, without the offset.
         scale: factors of the pairwise descreening; GBn2's is negative for sulfur.
         offset_nm: what is taken off every radius inside the descreening integral.
-        alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3); one for all, or in GBn2 one an atom.
+        alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3); one for all, or in GBn2 one an atom;
+            HCT has no such bend.
         beta: second coefficient.
         gamma: third coefficient.
         solute_dielectric: relative permittivity inside the molecule.

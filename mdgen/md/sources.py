@@ -17,6 +17,7 @@ from openmm import unit
 from mdgen.errors import MdgenError
 
 GENERALISED_BORN = {
+    "hct": openmm.app.HCT,
     "obc1": openmm.app.OBC1,
     "obc2": openmm.app.OBC2,
     "gbn": openmm.app.GBn,
@@ -137,7 +138,7 @@ def _repaired(path: str) -> Source:
 
 
 def _implicit(solvent: str) -> dict[str, Any]:
-    return {"implicitSolvent": GENERALISED_BORN[solvent], "gbsaModel": "ACE"} if solvent in GENERALISED_BORN else {}
+    return {"implicitSolvent": GENERALISED_BORN[solvent]} if solvent in GENERALISED_BORN else {}
 
 
 def _edges(box_nm: Sequence[float]) -> Any:

@@ -30,13 +30,15 @@ from mdgen.md.peptides import extended_peptide
 from mdgen.md.restraints import DistanceRestraints
 from mdgen.md.sources import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
 from mdgen.molecule.topology import Molecule
-from mdgen.units import COULOMB_OPENMM
+from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 
 SOLVENTS = ["vacuum", *IMPLICIT_SOLVENTS, *WATERS]
 """Solvents known by name."""
 
 _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
 _LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
+_COULOMB = {"openmm": COULOMB_OPENMM, "amber": COULOMB_AMBER}
+_SURFACE = {"ace": "ACE", "none": None}
 _OPENMM_STEPS = 200
 
 
@@ -70,10 +72,11 @@ def build_system(
     prmtop: str | None = None,
     coordinates: str | None = None,
     force_field: Literal["amber14", "amber19", "amber99sbildn", "charmm36"] = "amber14",
-    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "vacuum", "tip3p", "tip3pfb"] = "obc2",
+    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "hct", "vacuum", "tip3p", "tip3pfb"] = "obc2",
     constraints: Literal["hbonds", "none"] = "hbonds",
     hydrogen_mass_amu: float | None = None,
-    coulomb_constant: float = COULOMB_OPENMM,
+    coulomb: Literal["openmm", "amber"] = "openmm",
+    surface: Literal["ace", "none"] = "ace",
     relax: bool = True,
     salt_kappa_per_nm: float = 0.0,
     psf: str | None = None,
@@ -97,11 +100,12 @@ def build_system(
         prmtop: an AMBER topology, which holds its own force field; `force_field` plays no part.
         coordinates: where a prmtop, psf or top starts: an inpcrd, rst7, gro or pdb file.
         force_field: `amber14` (ff14SB), `amber19` (ff19SB), `amber99sbildn` or `charmm36`.
-        solvent: `obc2`, `obc1`, `gbn2` or `gbn`, generalised Born with the surface term; `tip3p` or `tip3pfb`, a box
-            of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
+        solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p` or
+            `tip3pfb`, a box of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
         constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
         hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
-        coulomb_constant: 1/(4 pi eps0) in kJ nm/mol/e^2.
+        coulomb: whose 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522, as sander and pmemd).
+        surface: the non-polar term of an implicit solvent: `ace`, or `none`, as AMBER has it unless gbsa is set.
         relax: minimise the start; otherwise only the constraints are met.
         salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
         psf: a CHARMM structure, which needs `charmm_files`.
@@ -127,7 +131,9 @@ def build_system(
     _require_one(sources)
     if solvent in WATERS and cutoff_nm is None:
         cutoff_nm = 1.0
-    settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm)
+    _require_known("coulomb", coulomb, _COULOMB)
+    _require_known("surface", surface, _SURFACE)
+    settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm, surface)
     settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range)
     if prmtop is not None:
         source = from_prmtop(prmtop, coordinates, solvent, box_nm)
@@ -144,7 +150,7 @@ def build_system(
         system = _created(source, name, solvent, settings)
     else:
         source, system = assigned(source, force_field, solvent, settings, padding_nm, ion_molar)
-    return _settled(source, system, coulomb_constant, relax)
+    return _settled(source, system, _COULOMB[coulomb], relax)
 
 
 def _from_sequence(sequence: str, capped: bool, force_field: str) -> Source:
@@ -154,7 +160,7 @@ def _from_sequence(sequence: str, capped: bool, force_field: str) -> Source:
 
 
 def _settings(
-    constraints: str, hydrogen_mass_amu: float | None, solvent: str, salt_kappa_per_nm: float
+    constraints: str, hydrogen_mass_amu: float | None, solvent: str, salt_kappa_per_nm: float, surface: str
 ) -> dict[str, Any]:
     """Those of `createSystem` that say what moves how, and what surrounds it."""
     if hydrogen_mass_amu is not None and not 1.0 <= hydrogen_mass_amu <= 4.0:
@@ -172,7 +178,11 @@ def _settings(
         "rigidWater": constraints != "none",
         "removeCMMotion": False,
         "hydrogenMass": None if hydrogen_mass_amu is None else hydrogen_mass_amu * unit.amu,
-    } | ({"implicitSolventKappa": salt_kappa_per_nm / unit.nanometer} if implicit else {})
+    } | (
+        {"implicitSolventKappa": salt_kappa_per_nm / unit.nanometer, "sasaMethod": _SURFACE[surface]}
+        if implicit
+        else {}
+    )
 
 
 def _pairs_settings(solvent: str, cutoff_nm: float | None, switch_nm: float | None, long_range: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mdgen.errors import MdgenError
 from mdgen.md.compiled.pairs import sum_of_squares
 from mdgen.md.parameters import BornParameters, ForceFieldParameters, NeckParameters
 
@@ -23,6 +24,8 @@ class DenseBorn:
 
     def __init__(self, parameters: ForceFieldParameters, born: BornParameters) -> None:
         p = parameters
+        if born.kind == "HCT":
+            raise MdgenError("compile=true does not have generalised Born after HCT; use compile=false")
         self._born = born
         column = [v[:, None] if isinstance(v, Tensor) else v for v in (born.alpha, born.beta, born.gamma)]
         self._alpha, self._beta, self._gamma = column

@@ -108,6 +108,8 @@ def _born_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
             f"the solvent holds salt (kappa_per_nm is {born.kappa_per_nm}), which the many-replica kernel does not "
             "have; use the torch engine"
         )
+    if born.kind == "HCT":
+        raise MdgenError("the many-replica kernel does not have generalised Born after HCT; use the torch engine")
     radius = _numpy(born.radius)
     reduced = radius - born.offset_nm
     descreening = _numpy(born.scale) * reduced

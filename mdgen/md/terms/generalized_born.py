@@ -1,4 +1,4 @@
-"""Generalised Born solvation by OBC, GBn and GBn2, with salt and a surface term.
+"""Generalised Born solvation by HCT, OBC, GBn and GBn2, with salt and a surface term.
 
 Born radii come from the pairwise descreening of Hawkins, Cramer and Truhlar (J. Phys. Chem. 1996, 100, 19824), to which
 GBn adds the integral over the neck between two atoms.
@@ -19,7 +19,7 @@ def born_radii(
     """Effective Born radii in nm.
 
     With the offset radius o_i = r_i - offset, I_i the sum of descreening and necks, `psi = o_i I_i` and
-    `1/B_i = 1/o_i - tanh(alpha psi - beta psi^2 + gamma psi^3) / r_i`.
+    `1/B_i = 1/o_i - tanh(alpha psi - beta psi^2 + gamma psi^3) / r_i`; HCT has `1/B_i = 1/o_i - I_i` instead.
 
     Args:
         distance: of every pair `i < j`, in nm.
@@ -37,6 +37,8 @@ def born_radii(
         of_high = of_high + _neck(distance, high, low, reach, born.neck)
     integral = torch.zeros(distance.shape[0], len(reduced), dtype=distance.dtype, device=distance.device)
     integral = integral.index_add(1, low, of_low).index_add(1, high, of_high)
+    if born.kind == "HCT":
+        return 1 / (1 / reduced - integral)
     psi = reduced * integral
     return 1 / (1 / reduced - torch.tanh(psi * (born.alpha - psi * (born.beta - born.gamma * psi))) / born.radius)
 
