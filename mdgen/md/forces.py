@@ -21,6 +21,17 @@ class KnowsForces(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsAttachedForces(Protocol):
+    """A potential with its own way to forces that can be differentiated, whatever they are asked for."""
+
+    def attached_energy_and_forces(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+        """Energies in kJ/mol and forces in kJ/mol/nm, with a graph where gradients are enabled."""
+        ...
+
+
 def energy_and_forces(
     potential: Potential,
     positions: Float[Tensor, "replica atom 3"],
@@ -30,8 +41,10 @@ def energy_and_forces(
 
     Where `positions` require a gradient, both results can be differentiated again, in the positions and in whatever
     parameters of the potential require a gradient; so a rollout from such positions is differentiable from end to
-    end. Otherwise no graph is kept.
+    end. Otherwise no graph is kept. `differentiable.rollout` does the same in far less memory.
     """
+    if isinstance(potential, KnowsAttachedForces):
+        return potential.attached_energy_and_forces(positions, cell)
     keep = positions.requires_grad and torch.is_grad_enabled()
     if not keep and isinstance(potential, KnowsForces):
         return potential.detached_energy_and_forces(positions, cell)

@@ -1,0 +1,359 @@
+"""Gradients of rollouts: against finite differences, with and without checkpoints, in bounded memory."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Integrator, State
+from mdgen.md.constraints import distance_constraints
+from mdgen.md.differentiable import rollout
+from mdgen.md.external import ModulePotential
+from mdgen.md.force_field import ForceField
+from mdgen.md.forces import SumOfPotentials
+from mdgen.md.integrators import Langevin, VelocityVerlet
+from mdgen.md.parameters import ForceFieldParameters
+from mdgen.md.salt_water import salt_water_box
+from mdgen.md.velocities import maxwell_boltzmann
+from tests.md.reference import shaken, strained
+
+STEPS = 3
+
+
+@cache
+def peptide() -> tuple[ForceFieldParameters, State]:
+    """Two strained alanine dipeptides in generalised Born, moving."""
+    system = strained("A", constraints="none")
+    return system.parameters, moving(shaken(system), system.parameters)
+
+
+@cache
+def brine() -> tuple[ForceFieldParameters, State]:
+    """A periodic box of twenty flexible waters, Na+ and Cl-, moving."""
+    box = salt_water_box(20, 1, 0.9, 0.42, 0.36, torch.Generator().manual_seed(0))
+    assert box.cell is not None
+    return box.parameters, replace(moving(box.positions[None], box.parameters), cell=box.cell[None])
+
+
+def moving(x: torch.Tensor, parameters: ForceFieldParameters) -> State:
+    return State(x, maxwell_boltzmann(x, parameters.masses, 300.0, torch.Generator().manual_seed(1)))
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def rigid(parameters: ForceFieldParameters, length: torch.Tensor | None = None) -> VelocityVerlet:
+    """Velocity Verlet with the bonds to hydrogen fixed, at their lengths or at others."""
+    held = strained("A", constraints="hbonds").parameters
+    length = held.constraint_length if length is None else length
+    return VelocityVerlet(1.0, distance_constraints(parameters.masses, held.constraint_atoms, length, 1e-12))
+
+
+def ends(parameters: ForceFieldParameters, state: State, integrator: Integrator, every: int | None = 2) -> torch.Tensor:
+    """Positions, in nm, and velocities, scaled to be about as large, after a rollout."""
+    end = rollout(state, parameters.masses, ForceField(parameters), integrator, STEPS, seeded(), every)
+    return torch.cat([end.positions, 0.1 * end.velocities])
+
+
+def hold_slope(function: Callable[..., torch.Tensor], *values: torch.Tensor, eps: float = 1e-6) -> None:
+    leaves = tuple(value.clone().requires_grad_() for value in values)
+    assert torch.autograd.gradcheck(function, leaves, eps=eps, rtol=1e-4, atol=1e-7, fast_mode=True)
+
+
+FORCE_FIELD = ["charges", "sigma", "epsilon", "bond_length", "bond_k", "angle_theta0", "angle_k", "torsion_phase"]
+FORCE_FIELD += ["torsion_k", "exception_charge_product", "exception_sigma", "exception_epsilon", "masses"]
+
+
+@pytest.mark.parametrize("name", FORCE_FIELD)
+def test_slopes_in_the_force_field(name: str) -> None:
+    parameters, state = peptide()
+    # The slope in epsilon is infinite at 0, where it is taken as 0; the check stays off that point.
+    parameters = replace(parameters, epsilon=parameters.epsilon.clamp(min=0.01))
+    value = getattr(parameters, name)
+    # Pairs that are left out have no Lennard-Jones, but a sigma of 1 nm: a trace of epsilon would tear them apart.
+    checked = parameters.exception_epsilon > 0 if name.startswith("exception") else torch.ones(len(value)) > 0
+
+    def end(changed: torch.Tensor) -> torch.Tensor:
+        put = value.masked_scatter(checked, changed)
+        return ends(replace(parameters, **{name: put}), state, VelocityVerlet(1.0))
+
+    hold_slope(end, value[checked], eps=1e-6 * float(value[checked].abs().max()))
+
+
+@pytest.mark.parametrize("name", ["radius", "scale"])
+def test_slopes_in_born_radii(name: str) -> None:
+    parameters, state = peptide()
+    born = parameters.born
+    assert born is not None
+
+    def end(changed: torch.Tensor) -> torch.Tensor:
+        changed_born = replace(born, **{name: changed})
+        return ends(replace(parameters, born=changed_born), state, VelocityVerlet(1.0))
+
+    hold_slope(end, getattr(born, name))
+
+
+@pytest.mark.parametrize("of", [peptide, brine])
+@pytest.mark.parametrize("every", [None, 2])
+def test_slopes_in_the_start(of: Callable[[], tuple[ForceFieldParameters, State]], every: int | None) -> None:
+    parameters, state = of()
+
+    def end(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return ends(parameters, replace(state, positions=x, velocities=v), VelocityVerlet(1.0), every)
+
+    hold_slope(end, state.positions, state.velocities, eps=1e-7)
+
+
+@pytest.mark.parametrize("name", ["charges", "sigma"])
+def test_slopes_in_a_periodic_box(name: str) -> None:
+    parameters, state = brine()
+
+    def end(changed: torch.Tensor) -> torch.Tensor:
+        return ends(replace(parameters, **{name: changed}), state, VelocityVerlet(1.0))
+
+    hold_slope(end, getattr(parameters, name), eps=1e-7)
+
+
+def test_slopes_through_constraints() -> None:
+    parameters, state = peptide()
+    lengths = strained("A", constraints="hbonds").parameters.constraint_length
+    held = rigid(parameters).constraints
+    assert held is not None
+    state = replace(state, positions=held.positions(state.positions, state.positions))
+
+    def end(x: torch.Tensor, v: torch.Tensor, charges: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        start = replace(state, positions=x, velocities=v)
+        return ends(replace(parameters, charges=charges), start, rigid(parameters, length))
+
+    hold_slope(end, state.positions, state.velocities, parameters.charges, lengths, eps=1e-7)
+
+
+@pytest.mark.parametrize("integrator", [VelocityVerlet(1.0), Langevin(1.0, 300.0, 5.0), "rigid"])
+def test_a_rollout_is_what_ordinary_steps_are(integrator: Integrator | str) -> None:
+    parameters, state = peptide()
+    walk = rigid(parameters) if isinstance(integrator, str) else integrator
+    charges = parameters.charges.clone().requires_grad_()
+    field, plain = ForceField(replace(parameters, charges=charges)), state
+    steps, drawn = seeded(), seeded()
+    for _ in range(5):
+        plain = walk.step(plain, parameters.masses, ForceField(parameters), steps)
+    end = rollout(state, parameters.masses, field, walk, 5, drawn, 2)
+    assert torch.equal(end.positions.detach(), plain.positions)
+    assert torch.equal(end.velocities.detach(), plain.velocities)
+    assert end.step == 5
+    assert torch.equal(steps.get_state(), drawn.get_state())
+
+
+@pytest.mark.parametrize("integrator", [VelocityVerlet(1.0), Langevin(1.0, 300.0, 5.0), "rigid"])
+def test_checkpoints_change_no_gradient(integrator: Integrator | str) -> None:
+    """And neither does computing forces again: a graph of every step, kept whole, gives the same."""
+    parameters, state = peptide()
+    walk = rigid(parameters) if isinstance(integrator, str) else integrator
+
+    def gradients(every: int | None, whole: bool = False) -> list[torch.Tensor]:
+        charges, k = (value.clone().requires_grad_() for value in (parameters.charges, parameters.bond_k))
+        start = replace(state, positions=state.positions.clone().requires_grad_())
+        field = ForceField(replace(parameters, charges=charges, bond_k=k))
+        generator, end = seeded(), start
+        if whole:
+            for _ in range(7):
+                end = walk.step(end, parameters.masses, field, generator)
+        else:
+            end = rollout(start, parameters.masses, field, walk, 7, generator, every)
+        loss = end.positions.square().sum() + end.velocities.square().sum()
+        return list(torch.autograd.grad(loss, [start.positions, charges, k]))
+
+    expected = gradients(None, whole=True)
+    for every in (None, 1, 3, 7, 100):
+        for found, known in zip(gradients(every), expected, strict=True):
+            assert float((found - known).norm()) < 1e-10 * float(known.norm())
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the memory of tensors made while it is on and still alive, and the most there was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.most = 0, 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self._known:
+                storage = tensor.untyped_storage()
+                self._known.add(storage._cdata)
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        return found
+
+    def _freed(self, storage: int, size: int) -> None:
+        self._known.discard(storage)
+        self.now -= size
+
+
+def kept_and_most(
+    integrator: Integrator, n_steps: int, every: int | None = None, whole: bool = False
+) -> tuple[int, int, int]:
+    """Tensors that autograd keeps outside checkpoints; memory after the way there; the most, way back included."""
+    parameters, state = peptide()
+    state = replace(state, positions=state.positions.repeat(8, 1, 1), velocities=state.velocities.repeat(8, 1, 1))
+    charges = parameters.charges.clone().requires_grad_()
+    field, generator, end = ForceField(replace(parameters, charges=charges)), seeded(), state
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with LiveBytes() as live, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        if whole:
+            end = replace(state, positions=state.positions.clone().requires_grad_())
+            for _ in range(n_steps):
+                end = integrator.step(end, parameters.masses, field, generator)
+        else:
+            end = rollout(state, parameters.masses, field, integrator, n_steps, generator, every)
+        loss = end.positions.square().sum()
+        gc.collect()
+        there = live.now
+        loss.backward()
+    return len(kept), there, live.most
+
+
+def test_forces_without_a_graph_bound_memory() -> None:
+    walk = VelocityVerlet(1.0)
+    whole_kept, whole_there, whole_most = kept_and_most(walk, 5, whole=True)
+    kept, there, most = kept_and_most(walk, 5)
+    _, twice_there, twice_most = kept_and_most(walk, 10)
+    assert kept < 0.1 * whole_kept
+    assert there < 0.05 * whole_there
+    assert most < 0.5 * whole_most  # one graph of forces at a time, rather than that of every step
+    assert twice_there < 2 * there
+    assert twice_most < 1.1 * most
+
+
+def test_checkpoints_bound_memory() -> None:
+    walk, n_steps, every = rigid(peptide()[0]), 12, 4
+    plain_kept, plain_there, _ = kept_and_most(walk, n_steps)
+    kept, there, most = kept_and_most(walk, n_steps, every)
+    twice_kept, twice_there, twice_most = kept_and_most(walk, 2 * n_steps, every)
+    assert kept < 0.1 * plain_kept
+    assert there < 0.2 * plain_there
+    # Twice the steps add the starts of as many segments, and nothing inside one.
+    assert twice_kept <= 2 * kept
+    assert twice_there <= 2 * there
+    assert twice_most < 1.1 * most
+
+
+def test_weights_of_a_network_have_gradients() -> None:
+    class Well(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 500 * self.layers(x)[..., 0].sum(-1)
+
+    parameters, state = peptide()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Well().double()
+    potential = SumOfPotentials([ForceField(parameters), ModulePotential(network)])
+    walk, weights = VelocityVerlet(1.0), [weight for weight in network.parameters() if weight.numel() > 1]
+    loss = rollout(state, parameters.masses, potential, walk, 4, seeded(), 2).positions.square().sum()
+    found = torch.autograd.grad(loss, weights)
+    plain = replace(state, positions=state.positions.clone().requires_grad_())
+    for _ in range(4):
+        plain = walk.step(plain, parameters.masses, potential, seeded())
+    for mine, known in zip(found, torch.autograd.grad(plain.positions.square().sum(), weights), strict=True):
+        assert float(known.norm()) > 0
+        assert float((mine - known).norm()) < 1e-10 * float(known.norm())
+
+
+class _Scaled(torch.autograd.Function):
+    """A product that notes when it is differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, scale: torch.Tensor, values: torch.Tensor, passed: list[int]) -> torch.Tensor:
+        ctx.values, ctx.passed = values, passed
+        return scale * values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        ctx.passed.append(1)
+        return gradient @ ctx.values, None, None
+
+
+def test_gradients_flow_on_to_what_parameters_are_made_of() -> None:
+    """Charges that a network or a rule gives are differentiated once for all steps, not once a step."""
+    parameters, state = peptide()
+    scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    passed: list[int] = []
+    charges = _Scaled.apply(scale, parameters.charges, passed)
+    field = ForceField(replace(parameters, charges=charges))
+    end = rollout(state, parameters.masses, field, VelocityVerlet(1.0), 6, seeded(), 2)
+    (slope,) = torch.autograd.grad(end.positions.square().sum(), scale)
+    direct = parameters.charges.clone().requires_grad_()
+    field = ForceField(replace(parameters, charges=direct))
+    end = rollout(state, parameters.masses, field, VelocityVerlet(1.0), 6, seeded())
+    (gradient,) = torch.autograd.grad(end.positions.square().sum(), direct)
+    assert float(slope) == pytest.approx(float(gradient @ parameters.charges), rel=1e-10)
+    assert len(passed) == 1
+
+
+class Spring:
+    """A spring to the origin whose stiffness may hide."""
+
+    def __init__(self, stiffness: Callable[[], torch.Tensor], **held: torch.Tensor) -> None:
+        self._stiffness = stiffness
+        vars(self).update(held)
+
+    def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
+        return self._stiffness() * positions.square().sum((1, 2))
+
+
+def test_a_gradient_that_would_be_missed_is_refused() -> None:
+    parameters, state = peptide()
+    k = torch.tensor(100.0, dtype=torch.float64, requires_grad=True)
+    walk = (parameters.masses, VelocityVerlet(1.0), 1, seeded())
+    with pytest.raises(MdgenError, match="energy of Spring comes from a tensor of shape"):
+        rollout(state, walk[0], Spring(lambda: k), *walk[1:])
+    end = rollout(state, walk[0], Spring(lambda: k, k=k), *walk[1:])
+    assert torch.autograd.grad(end.positions.sum(), k)[0].isfinite()
+
+
+def test_a_gradient_that_would_count_twice_is_refused() -> None:
+    parameters, state = peptide()
+    k = torch.tensor(100.0, dtype=torch.float64, requires_grad=True)
+    twice = 2 * k
+    spring = Spring(lambda: k + twice, k=k, twice=twice)
+    with pytest.raises(MdgenError, match="count that gradient twice"):
+        rollout(state, parameters.masses, spring, VelocityVerlet(1.0), 1, seeded())
+    only_through = Spring(lambda: twice, k=k, twice=twice)
+    end = rollout(state, parameters.masses, only_through, VelocityVerlet(1.0), 1, seeded())
+    assert torch.autograd.grad(end.positions.sum(), k)[0].isfinite()
+
+
+def test_senseless_segments_are_named() -> None:
+    parameters, state = peptide()
+    with pytest.raises(MdgenError, match="checkpoint_every is 0"):
+        rollout(state, parameters.masses, ForceField(parameters), VelocityVerlet(1.0), 1, seeded(), 0)
+
+
+def test_without_gradients_nothing_is_kept() -> None:
+    parameters, state = peptide()
+    charges = parameters.charges.clone().requires_grad_()
+    with torch.no_grad():
+        field = ForceField(replace(parameters, charges=charges))
+        end = rollout(state, parameters.masses, field, VelocityVerlet(1.0), 2, seeded(), 1)
+    assert not end.positions.requires_grad
