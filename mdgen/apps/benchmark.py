@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mdgen.apps import charge_recovery
 from mdgen.apps.instantiation import instantiate
 from mdgen.apps.provenance import provenance
 from mdgen.apps.speed_plots import write_speed_plots
@@ -15,6 +16,7 @@ from mdgen.md.benchmark.suite import SpeedSettings, run_speed
 from mdgen.md.trust.suite import TrustSettings, run_trust
 from mdgen.progress import duration
 from mdgen.results import Acceptance, acceptance_table, write_result
+from mdgen.training.charge_recovery import ChargeRecoverySettings
 from mdgen.training.four_wells import FourWellsSettings, run_four_wells
 
 logger = logging.getLogger("mdgen")
@@ -25,10 +27,14 @@ SUITES: dict[type, Callable[[Any, Path], Figures]] = {
     FourWellsSettings: lambda settings, side_file: run_four_wells(settings),
     TrustSettings: lambda settings, side_file: run_trust(settings),
     SpeedSettings: run_speed,
+    ChargeRecoverySettings: charge_recovery.run,
 }
 """What runs a suite, by the class of its settings; the side file is for what a run that was stopped can go on from."""
 
-PLOTS: dict[type, Callable[[dict[str, Any], Path], list[Path]]] = {SpeedSettings: write_speed_plots}
+PLOTS: dict[type, Callable[[dict[str, Any], Path], list[Path]]] = {
+    SpeedSettings: write_speed_plots,
+    ChargeRecoverySettings: charge_recovery.write_charge_recovery_plot,
+}
 """What draws a suite's figures beside its result."""
 
 

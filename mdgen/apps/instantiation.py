@@ -27,6 +27,7 @@ ALLOWED_TARGETS = frozenset(
         "mdgen.models.propagators.markov_state_model.MarkovStateModel",
         "mdgen.models.propagators.mdn.MDN",
         "mdgen.molecule.features.TorsionDistanceFeatures",
+        "mdgen.training.charge_recovery.ChargeRecoverySettings",
         "mdgen.training.decoder.DecoderSettings",
         "mdgen.training.encoder.EncoderSettings",
         "mdgen.training.four_wells.FourWellsSettings",
