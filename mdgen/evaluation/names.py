@@ -98,6 +98,10 @@ METRICS = {
         "share of frames in which two heavy atoms more than three bonds apart overlap: closer than the sum of their "
         "van der Waals radii less 0.04 nm.",
     ),
+    "closest_nm": (
+        "Closest contact (nm)",
+        "mean over frames of the smallest distance between two heavy atoms more than three bonds apart.",
+    ),
     "radius_of_gyration_nm": ("Rg (nm)", "mean radius of gyration."),
     "radius_of_gyration_sd_nm": ("Rg sd (nm)", "its standard deviation."),
     "cis_share": ("cis omega", "share of frames with a peptide bond in cis."),

@@ -25,7 +25,7 @@ SECTIONS = {
     "Upsampling": ("subframe_autocorrelation_rmse/all", "subframe_dynamical_content_rmse/all"),
     "Transition paths": ("path_valid_share", "path_occupancy_jsd", "path_log_probability"),
     "Structure": ("broken_bond_share", "bond_rms_nm", "broken_angle_share", "angle_rms_deg", "chirality_error_share",
-                  "clash_share", "cis_share", "radius_of_gyration_nm", "radius_of_gyration_sd_nm"),
+                  "clash_share", "closest_nm", "cis_share", "radius_of_gyration_nm", "radius_of_gyration_sd_nm"),
     "Energies": ("energy_kJ_mol/", "energy_jsd/"),
     "Training": (),
 }  # fmt: skip

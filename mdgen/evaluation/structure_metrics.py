@@ -50,6 +50,11 @@ class StructureMetrics:
         result = {name: self._mean(values, units) for name, values in frames.items()}
         for name in ("bond_rms_nm", "angle_rms_deg"):
             result[name] = self._mean(columns[name] ** 2, units, root=True)
+        near = np.isfinite(columns["closest_nm"])
+        if near.any():
+            result["closest_nm"] = self._mean(
+                columns["closest_nm"][near], np.unique(units[near], return_inverse=True)[1]
+            )
         result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
         return {**result, **self._torsion_shares(row)}
 

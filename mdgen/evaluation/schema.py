@@ -1,0 +1,66 @@
+"""The page that documents `metrics.json`: `metrics.md` beside this file, made of the tables in the code.
+
+python -m mdgen.evaluation.schema        # writes it anew after a change
+"""
+
+from pathlib import Path
+
+from mdgen.evaluation.names import METRICS
+from mdgen.evaluation.result import SCHEMA
+from mdgen.files import write_aside
+
+PAGE = Path(__file__).with_name("metrics.md")
+
+KEYS = {
+    "schema": f"`{SCHEMA}`",
+    "molecule": "`residues`, `atoms`, `fingerprint`",
+    "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `bounds`",
+    "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",
+    "notes": "sentences: what could not be measured and why, what was resampled, what to doubt",
+    "acceptance": "lines of `name`, `value`, `low`, `high`, `bound`, `holds`: the generated against bounds",
+}
+
+ROWS = {
+    "reference": "the molecular dynamics that the others are judged against",
+    "replicate": "held-out dynamics, the oracle: named, or split off the reference",
+    "generated": "the generated trajectories, as many frames as the replicate",
+    "seed_2, seed_3 ...": "the same model from further training seeds, where they were given",
+    "seeds": "the mean over training seeds with Student's interval of the mean",
+    "generated_all": "all generated frames, where they are more",
+    "tenth, hundredth, thousandth": "the first part of the replicate",
+    "shuffled": "the replicate's frames in random order; a score that it also reaches says nothing of kinetics",
+    "independent": "frames drawn at random from the reference",
+    "markov_paths": "paths of the reference's Markov state model",
+    "tica_ou": "an Ornstein-Uhlenbeck process in the slow linear coordinates",
+    "frozen": "one frame again and again",
+    "floor": "what as many independent frames score by luck, the reference taken as exact",
+    "md_floor": "what dynamics scores against itself: blocks of reference and replicate dealt anew into hands of these "
+    "sizes, so that frames are as correlated as those of dynamics",
+}
+
+
+def page() -> str:
+    """The whole page in Markdown."""
+    parts = [
+        "# What `metrics.json` holds\n\n"
+        "`mdgen evaluate` writes it; `mdgen.evaluation.read_metrics` reads it. The names below are stable: new ones may"
+        " be\nadded, none changes its meaning without another schema.\n",
+        _table("Keys", "key", KEYS),
+        'Every metric is `{"value", "low", "high"}` with its 95 % interval: a bootstrap over trajectories, over'
+        " five blocks of a\nsingle one, over draws for the floors, over seeds for `seeds`. Null where there is none, or"
+        " where a number is not finite.\n",
+        _table("Rows", "row", ROWS),
+        "## Metrics\n\nA name may be followed by `/` and what it was measured on: `torsion_jsd/phi ALA2`,"
+        " `timescale_ps/1`.\n\n| name | in tables | meaning |\n| --- | --- | --- |\n"
+        + "".join(f"| `{name}` | {short} | {meaning} |\n" for name, (short, meaning) in METRICS.items()),
+    ]
+    return "\n".join(parts)
+
+
+def _table(title: str, head: str, lines: dict[str, str]) -> str:
+    body = "".join(f"| `{key.replace(', ', '`, `')}` | {meaning} |\n" for key, meaning in lines.items())
+    return f"## {title}\n\n| {head} | |\n| --- | --- |\n{body}"
+
+
+if __name__ == "__main__":
+    write_aside(PAGE, page().encode())
