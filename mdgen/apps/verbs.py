@@ -46,7 +46,8 @@ VERBS = {
     "evaluate": Verb(
         "judge trajectories against others and write a report",
         "Judges any trajectories against any others of the same molecule, whoever made them: metrics.json and a\n"
-        "self-contained report.html.",
+        "self-contained report.html. system=... names a force field for energies, seeds=[...] further training seeds.\n"
+        "Every key, row and metric of metrics.json is explained in mdgen/evaluation/metrics.md.",
         (
             "mdgen evaluate reference.trajectories=runs/ala_md reference.portion=[0.5,1] "
             "generated.trajectories=runs/ala_generated output=runs/ala_report   # the half that was not trained on",
