@@ -54,7 +54,7 @@ def result() -> Evaluation:
 
 def generic(metric: str) -> str:
     """The metric with the names of torsions and residues taken out."""
-    kind, slash, what = metric.partition("/")
+    kind, _, what = metric.partition("/")
     if " " in what:
         return f"{kind}/phi_psi NAME" if what.startswith("phi_psi") else f"{kind}/NAME"
     return f"{kind}/NAME" if what == "ALA2" else metric
