@@ -54,7 +54,7 @@ def draw(result: dict[str, Any]) -> Figure:
     course, figure = result["course"], Figure(figsize=(9.6, 3.4), layout="constrained")
     of_loss, of_charges, of_errors = figure.subplots(1, 3)
     of_loss.semilogy(course["iteration"], course["loss_nm2"], color="#16181d", lw=1.2)
-    of_loss.set_title("Loss of the frames of an iteration (nm²)")
+    of_loss.set_title("Loss (nm²)")
     for name, colour in _COLOURS.items():
         charge, true = np.asarray(course[f"charge_{name}"]), result["true_charges"][name]
         of_charges.plot(course["iteration"], charge, color=colour, lw=1.6, label=name)

@@ -149,8 +149,6 @@ def run_charge_recovery(
     found = history.charges[-1]
     loss = _loss_over_all(settings, reference, found)
     errors = (found / true - 1).abs()
-    inside = (history.charges / true - 1).abs().amax(-1) <= LARGEST_ERROR
-    outside = (~inside).nonzero()
     metrics = {
         "settings": asdict(settings),
         "true_charges": {"O": float(true[0]), "Cl": float(true[1])},
@@ -159,7 +157,7 @@ def run_charge_recovery(
         "loss_over_all_frames_nm2": loss,
         "loss_at_true_charges_nm2": _loss_over_all(settings, reference, true),
         "loss_at_first_charges_nm2": _loss_over_all(settings, reference, history.charges[0]),
-        "iterations_until_within_bound_for_good": int(outside[-1]) + 1 if len(outside) else 0,
+        "iterations_until_within_bound_for_good": _iterations_until_within(history, true),
     }
     rows = [
         Acceptance.below("charge_error_O", Estimate(float(errors[0])), LARGEST_ERROR),
@@ -167,6 +165,13 @@ def run_charge_recovery(
         Acceptance.below("loss_over_all_frames_nm2", Estimate(loss), LARGEST_LOSS_NM2),
     ]
     return metrics, rows, history
+
+
+def _iterations_until_within(history: History, true: Float[Tensor, "2"]) -> int | None:
+    """After how many iterations both charges stayed within their bound; None if never."""
+    outside = ((history.charges / true - 1).abs().amax(-1) > LARGEST_ERROR).nonzero()
+    first = int(outside[-1]) + 1 if len(outside) else 0
+    return first if first < len(history.charges) else None
 
 
 def all_charges(free: Float[Tensor, "2"], n_waters: int) -> Float[Tensor, "atom"]:
