@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from mdgen.evaluation.canvas import STYLE
 
@@ -30,6 +30,9 @@ SHORT = {
 }
 """Names of the systems in a drawing."""
 
+_BESIDE = 1.5
+"""Factor between the places of two systems of the same number of atoms."""
+
 
 def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
     """Draw a result beside its JSON file; returns the drawings' paths, none if nothing was measured."""
@@ -45,63 +48,107 @@ def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
 
 
 def cost_against_atoms(result: dict[str, Any]) -> Figure:
-    """Every engine's best on every system."""
-    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    """Every engine's best on every system; the systems with OBC2 are joined by a line."""
+    figure = Figure(figsize=(9.4, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    systems = list(dict.fromkeys((row["system"], row["atoms"]) for row in result["rows"]))
-    systems.sort(key=lambda each: each[1])
-    places = {system: place for place, (system, _) in enumerate(systems)}
+    places = _places(result["rows"])
     for engine, (label, colour, mark) in LOOKS.items():
-        best = [_best(result["rows"], system, engine) for system, _ in systems]
-        drawn = [row for row in best if row is not None]
-        if not drawn:
-            continue
-        x = [places[row["system"]] for row in drawn]
-        _points(axes, x, drawn, label, colour, mark, line=False)
-        if engine in ("mdgen_kernel", "openmm_reference", "openmm_cpu"):
-            for place, row in zip(x, drawn, strict=True):
-                _say(axes, place, row["us_per_step_per_replica"], colour)
-    axes.set_xticks(range(len(systems)), [f"{SHORT.get(name, name)}\n{atoms} atoms" for name, atoms in systems])
-    axes.set_xlim(-0.5, len(systems) - 0.3)
-    _finish(figure, axes, f"Best of each engine, {result['cores']} cores of {result['processor']}")
+        found = [_best(result["rows"], system, [engine]) for system in places]
+        drawn = [row for row in found if row is not None]
+        _points(axes, [places[row["system"]] for row in drawn], drawn, colour, mark, label=label, line=None)
+        joined = [row for row in drawn if row["system"].endswith("_obc2")]
+        costs = [row["us_per_step_per_replica"] for row in joined]
+        axes.plot([places[row["system"]] for row in joined], costs, color=colour, lw=1.0, alpha=0.5)
+    for system, place in places.items():
+        _say_ratio(axes, result, system, place)
+    names = {
+        row["system"]: f"{SHORT.get(row['system'], row['system'])}\n{row['atoms']} atoms" for row in result["rows"]
+    }
+    axes.set_xscale("log")
+    axes.set_xticks(list(places.values()), [names[system] for system in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0.8 * min(places.values()), 1.4 * max(places.values()))
+    _finish(axes, f"Best of each engine, {result['cores']} cores of {result['processor']}")
+    figure.legend(loc="outside upper left", ncols=6, handletextpad=0.2, columnspacing=0.8)
     return figure
 
 
 def cost_against_replicas(result: dict[str, Any]) -> Figure:
     """A panel a system: mdgen at every number of replicas, the others at what they ran."""
     names = list(dict.fromkeys(row["system"] for row in result["rows"]))
-    figure = Figure(figsize=(2.6 * max(len(names), 2), 3.9), layout="constrained")
+    figure = Figure(figsize=(max(2.7 * len(names), 9.0), 4.1), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         for engine, (label, colour, mark) in LOOKS.items():
             mine = [row for row in result["rows"] if (row["system"], row["engine"]) == (name, engine)]
             for threads in sorted({row["threads"] for row in mine}):
                 rows = sorted((r for r in mine if r["threads"] == threads), key=lambda r: r["replicas"])
-                many = threads > 1
-                _points(axes, [r["replicas"] for r in rows], rows, None if many else label, colour, mark, True, many)
+                many, line = threads > 1, "-" if engine.startswith("mdgen") else None
+                replicas = [row["replicas"] for row in rows]
+                _points(axes, replicas, rows, colour, mark, None if many else label, line, many)
+        theirs = _best(result["rows"], name, ["openmm_reference", "openmm_cpu"])
+        if theirs is not None:
+            cost, colour = theirs["us_per_step_per_replica"], LOOKS[theirs["engine"]][1]
+            axes.axhline(cost, color=colour, lw=1, ls=":", zorder=0)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("replicas")
-        _finish(figure, axes, SHORT.get(name, name).replace("\n", ", "), legend=False)
+        _finish(axes, SHORT.get(name, name).replace("\n", ", "))
     for axes in panels[1:]:
         axes.set_ylabel("")
-    handles = {
-        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    shown = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(
-        handles.values(),
-        handles.keys(),
+        shown.values(),
+        shown.keys(),
         loc="outside upper left",
-        ncols=len(handles),
-        title=f"open: one thread; filled: {result['cores']} cores",
+        ncols=len(shown),
+        title=f"open: one thread; filled: {result['cores']} cores; dotted: OpenMM's best, for any number of replicas",
         title_fontsize=9,
         alignment="left",
     )
     return figure
 
 
-def _best(rows: list[dict[str, Any]], system: str, engine: str) -> dict[str, Any] | None:
-    mine = [row for row in rows if (row["system"], row["engine"]) == (system, engine)]
+def _places(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Where a system is drawn: at its atoms, or beside it where two systems have the same number."""
+    atoms = dict(sorted({row["system"]: row["atoms"] for row in rows}.items(), key=lambda each: each[1]))
+    places = {}
+    for system, count in atoms.items():
+        same = [other for other, its in atoms.items() if its == count]
+        places[system] = count * _BESIDE ** (same.index(system) - 0.5 * (len(same) - 1))
+    return places
+
+
+def _say_ratio(axes: Axes, result: dict[str, Any], system: str, place: float) -> None:
+    """How far mdgen's best is from OpenMM's, as a bar between the two."""
+    ours = _best(result["rows"], system, [engine for engine in LOOKS if engine.startswith("mdgen")])
+    theirs = _best(result["rows"], system, [engine for engine in LOOKS if engine.startswith("openmm")])
+    if ours is None or theirs is None or system not in result["ratios"]:
+        return
+    low, high = ours["us_per_step_per_replica"], theirs["us_per_step_per_replica"]
+    axes.plot([place, place], [low, high], color="#b9bec7", lw=1, zorder=0)
+    ratio = result["ratios"][system]
+    _say(axes, place, (low * high) ** 0.5, f"{ratio:.1f}×" if ratio < 10 else f"{ratio:.0f}×", bold=True)
+    for cost in (low, high):
+        _say(axes, place, cost, f"{cost:.2g} µs" if cost < 10 else f"{cost:.0f} µs")
+
+
+def _say(axes: Axes, x: float, y: float, text: str, bold: bool = False) -> None:
+    """Words to the right of a point, over whatever line runs there."""
+    axes.annotate(
+        text,
+        (x, y),
+        (8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=10.5 if bold else 9,
+        weight="bold" if bold else "normal",
+        bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.4},
+    )
+
+
+def _best(rows: list[dict[str, Any]], system: str, engines: list[str]) -> dict[str, Any] | None:
+    mine = [row for row in rows if row["system"] == system and row["engine"] in engines]
     return min(mine, key=lambda row: row["us_per_step_per_replica"], default=None)
 
 
@@ -109,13 +156,15 @@ def _points(
     axes: Axes,
     x: Sequence[float],
     rows: list[dict[str, Any]],
-    label: str | None,
     colour: str,
     mark: str,
-    line: bool,
+    label: str | None,
+    line: str | None,
     filled: bool = True,
 ) -> None:
     """Medians, with bars from the fastest to the slowest repeat."""
+    if not rows:
+        return
     y = [row["us_per_step_per_replica"] for row in rows]
     bars = [[row["us_per_step_per_replica"] - row["us_low"] for row in rows]]
     bars.append([row["us_high"] - row["us_per_step_per_replica"] for row in rows])
@@ -128,18 +177,13 @@ def _points(
         ms=6,
         mfc=colour if filled else "white",
         lw=1.2,
-        ls="-" if line else "none",
+        ls=line or "none",
         elinewidth=1,
         label=label,
     )
 
 
-def _say(axes: Axes, x: float, y: float, colour: str) -> None:
-    text = f"{y:.2g}" if y < 10 else f"{y:.0f}"
-    axes.annotate(text, (x, y), (7, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
-
-
-def _finish(figure: Figure, axes: Axes, title: str, legend: bool = True) -> None:
+def _finish(axes: Axes, title: str) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -147,5 +191,3 @@ def _finish(figure: Figure, axes: Axes, title: str, legend: bool = True) -> None
     axes.grid(axis="y", color="#e4e6ea", lw=0.8)
     axes.set_axisbelow(True)
     axes.set_title(title)
-    if legend:
-        figure.legend(loc="outside upper left", ncols=6, handletextpad=0.3, columnspacing=1.0)

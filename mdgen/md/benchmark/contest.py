@@ -39,11 +39,13 @@ class Contest:
     Args:
         turns: of every entrant that could take part, one a round.
         skipped: why the others could not.
+        versions: of every engine.
         load_average: the machine's before every round: runnable processes over the last minute.
     """
 
     turns: dict[Entrant, list[Turn]] = field(default_factory=dict)
     skipped: dict[Entrant, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     load_average: list[float] = field(default_factory=list)
 
 
@@ -132,7 +134,7 @@ def hold_contest(
                     python = torchmd_python if entrant.maker == "torchmd" and torchmd_python else sys.executable
                     made = workers[entrant.engine, number] = Worker(entrant, number, folder, python)
                     stack.callback(made.close)
-        contest.skipped.update(_prepare(workers, entrants, warm_up_s, seed))
+        _prepare(contest, workers, entrants, warm_up_s, seed)
         for _ in range(repeats):
             contest.load_average.append(os.getloadavg()[0])
             for entrant in entrants:
@@ -145,12 +147,15 @@ def hold_contest(
 
 
 def _prepare(
-    workers: dict[tuple[str, int], Worker], entrants: Sequence[Entrant], warm_up_s: float, seed: int
-) -> dict[Entrant, str]:
-    """Let every process prepare what it will run, as many at once as there are cores; returns who cannot."""
+    contest: Contest,
+    workers: dict[tuple[str, int], Worker],
+    entrants: Sequence[Entrant],
+    warm_up_s: float,
+    seed: int,
+) -> None:
+    """Let every process prepare what it will run, as many at once as there are cores; who cannot is left out."""
 
-    def prepare(engine: str, number: int) -> dict[Entrant, str]:
-        failed = {}
+    def prepare(engine: str, number: int) -> None:
         for entrant in entrants:
             if entrant.engine != engine or number >= entrant.processes:
                 continue
@@ -158,18 +163,18 @@ def _prepare(
             workers[engine, number].ask({"name": entrant.name, "variant": variant, "warm_up_s": warm_up_s})
             reply = workers[engine, number].answer()
             if "failed" in reply:
-                failed[entrant] = reply["failed"]
-        return failed
+                contest.skipped[entrant] = reply["failed"]
+            else:
+                contest.versions[engine] = reply["version"]
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
-            found = list(pool.map(lambda key: prepare(*key), workers))
+            list(pool.map(lambda key: prepare(*key), workers))
         except BaseException:  # Ctrl-C: threads that wait for a reply wait no longer
             pool.shutdown(wait=False, cancel_futures=True)
             for each in workers.values():
                 each.kill()
             raise
-    return {entrant: reason for failed in found for entrant, reason in failed.items()}
 
 
 def _take_turn(contest: Contest, workers: dict[tuple[str, int], Worker], entrant: Entrant, seconds: float) -> None:

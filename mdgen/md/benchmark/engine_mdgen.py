@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+import mdgen
 from mdgen.interfaces import State
 from mdgen.md.benchmark.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS, Start
 from mdgen.md.constraints import distance_constraints
@@ -17,7 +18,7 @@ from mdgen.md.velocities import maxwell_boltzmann
 _KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch", "mdgen_torch_compiled": "torch"}
 
 
-def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool]]:
+def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
     """Replicas that start at the same place with velocities of their own."""
     torch.set_num_threads(variant["threads"])
     start, n = Start.read(folder), variant["replicas"]
@@ -27,7 +28,6 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     positions = torch.from_numpy(start.positions).expand(n, -1, -1)
     velocities = maxwell_boltzmann(positions, parameters.masses, TEMPERATURE_K, generator, held)
     cell = torch.from_numpy(start.cell).expand(n, 3) if len(start.cell) else None
-    compiled: Any = {"compile": True} if variant["engine"] == "mdgen_torch_compiled" else {}
     engine = make_engine(
         parameters,
         Langevin(TIMESTEP_FS, TEMPERATURE_K, FRICTION_PER_PS),
@@ -37,11 +37,11 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
         precision=variant["precision"],
         threads=variant["threads"],
         device=variant["device"],
-        **compiled,
+        compile=variant["engine"] == "mdgen_torch_compiled",
     )
     engine.prepare(State(positions, velocities, 0, cell))
 
     def is_sound() -> bool:
         return bool(engine.advance(0).positions.isfinite().all())
 
-    return engine.advance, is_sound
+    return engine.advance, is_sound, f"mdgen {mdgen.__version__}, torch {torch.__version__}"

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import openmm
+import openmm.version
 
 from mdgen.md.benchmark.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS, Start
 
 _PLATFORMS = {"openmm_reference": "Reference", "openmm_cpu": "CPU"}
 
 
-def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool]]:
+def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
     """A context on the platform and with the threads that `variant` names; settings are OpenMM's defaults."""
     start = Start.read(folder)
     name = _PLATFORMS[variant["engine"]]
@@ -27,4 +28,4 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
         positions = context.getState(getPositions=True).getPositions(asNumpy=True)._value
         return bool(np.isfinite(positions).all())
 
-    return integrator.step, is_sound
+    return integrator.step, is_sound, f"OpenMM {openmm.version.version}"

@@ -1,5 +1,6 @@
 """TorchMD, timed, with the numbers of `torchmd_numbers`; its interpreter needs numpy, torch and torchmd only."""
 
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def made(folder: Path, variant: dict[str, Any], precision: Any) -> tuple[Any, An
     return system, forces, stored
 
 
-def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool]]:
+def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
     """TorchMD's own integrator; it has no constraints, so its bonds and its water are flexible."""
     from torchmd.integrator import Integrator
 
@@ -69,4 +70,5 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     timestep_fs, temperature_K, friction_per_ps = (float(number) for number in stored["dynamics"])
     integrator = Integrator(system, forces, timestep_fs, "cpu", gamma=friction_per_ps, T=temperature_K)
     forces.compute(system.pos, system.box, system.forces)
-    return lambda steps: integrator.step(niter=steps), lambda: bool(torch.isfinite(system.pos).all())
+    words = f"TorchMD {importlib.metadata.version('torchmd')}, torch {torch.__version__}"
+    return lambda steps: integrator.step(niter=steps), lambda: bool(torch.isfinite(system.pos).all()), words

@@ -1,16 +1,15 @@
 """The whole benchmark of speed: every system, one contest after the other, into one list of figures."""
 
+import itertools
 import logging
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import openmm
 
 from mdgen.errors import MdgenError
 from mdgen.md.benchmark.contest import Contest, Turn, hold_contest
@@ -97,7 +96,7 @@ def run_speed(settings: SpeedSettings, side_file: Path | None = None) -> tuple[d
         "dynamics": {"timestep_fs": TIMESTEP_FS, "temperature_K": TEMPERATURE_K, "friction_per_ps": FRICTION_PER_PS},
         "processor": processor(),
         "cores": cores,
-        "openmm": openmm.version.version,
+        "versions": {},
         "settings": asdict(settings),
     }
     rows: list[Acceptance] = []
@@ -116,14 +115,7 @@ def _one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any
         prepared = prepare_system(name, folder, settings.box_folder)
         sensible = [n for n in settings.replicas if n <= SYSTEMS[name].most_replicas] or [min(settings.replicas)]
         taking_part = entrants(name, prepared.parameters, engines, sensible, cores, settings.device)
-        progress = Progress("speed", settings.repeats * len(taking_part))
-        turns = 0
-
-        def on_turn(entrant: str) -> None:
-            nonlocal turns
-            turns += 1
-            progress.update(turns, system=name, turn_of=entrant)
-
+        logger.info("speed         %s: %d engines and settings get ready", name, len(taking_part))
         contest = hold_contest(
             folder,
             taking_part,
@@ -132,10 +124,24 @@ def _one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any
             settings.warm_up_s,
             settings.seed,
             settings.torchmd_python,
-            on_turn,
+            _announcer(name, settings.repeats * len(taking_part)),
         )
     counted = pair_operations(prepared.parameters, prepared.start.positions, prepared.start.cell)
     return {"facts": prepared.facts, "counted": counted} | _stored(contest)
+
+
+def _announcer(system: str, total: int) -> Callable[[str], None]:
+    """Says after turns how far a contest is; its clock starts with the first."""
+    turns = itertools.count(1)
+    progress: list[Progress] = []
+
+    def on_turn(entrant: str) -> None:
+        turn = next(turns)
+        if not progress:
+            progress.append(Progress("speed", total, done=turn))
+        progress[0].update(turn, system=system, turn_of=entrant)
+
+    return on_turn
 
 
 def _report(figures: dict[str, Any], name: str, found: dict[str, Any], peak: float) -> list[Acceptance]:
@@ -145,6 +151,7 @@ def _report(figures: dict[str, Any], name: str, found: dict[str, Any], peak: flo
     figures["systems"][name] = found["facts"]
     figures["rows"] += [each.row for each in measured]
     figures["skipped"] += [{"system": name, "engine": who, "reason": why} for who, why in found["skipped"]]
+    figures["versions"] |= found["versions"]
     figures["load_average"][name] = found["load_average"]
     single = [m for m in measured if m.entrant.engine == "mdgen_kernel" and m.entrant.threads == 1]
     reached = min((m.cpu_us for m in single), default=None)
@@ -162,6 +169,7 @@ def _stored(contest: Contest) -> dict[str, Any]:
     return {
         "turns": [[asdict(who), [[t.us, t.cpu_us] for t in turns]] for who, turns in contest.turns.items()],
         "skipped": [[who.name, why] for who, why in contest.skipped.items()],
+        "versions": contest.versions,
         "load_average": contest.load_average,
     }
 

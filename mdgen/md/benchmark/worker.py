@@ -1,8 +1,8 @@
 """A process that times one engine: it prepares what it is told to and steps for as long as it is told to.
 
 Run as a script with the path of an engine's file and the folder of a start. That file has
-`prepare(folder, variant) -> (advance, is_sound)`. Lines of JSON come in and go out. Only the standard library is
-imported here, so that an interpreter with another engine and without mdgen can run it.
+`prepare(folder, variant) -> (advance, is_sound, version)`. Lines of JSON come in and go out. Only the standard library
+is imported here, so that an interpreter with another engine and without mdgen can run it.
 """
 
 import importlib.util
@@ -63,9 +63,9 @@ def serve(prepare: Callable[[Path, dict[str, Any]], Any], folder: Path, requests
         name = request["name"]
         try:
             if "variant" in request:
-                advance, is_sound = prepare(folder, request["variant"])
+                advance, is_sound, version = prepare(folder, request["variant"])
                 timed[name] = Timed(advance, is_sound, request["warm_up_s"])
-                reply: dict[str, Any] = {"ready": name}
+                reply: dict[str, Any] = {"ready": name, "version": version}
             else:
                 reply = timed[name].turn(request["seconds"])
         except Exception as error:  # noqa: BLE001  whatever another engine raises is said, and the contest goes on

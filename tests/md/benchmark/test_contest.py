@@ -42,8 +42,10 @@ START = {"name": "a", "variant": {}, "warm_up_s": 0.01}
 
 def test_a_turn_counts_the_steps_of_the_turn_alone() -> None:
     sleeper = Sleeper()
-    ready, turn = told(lambda folder, variant: (sleeper.advance, lambda: True), START, {"name": "a", "seconds": 0.2})
-    assert ready == {"ready": "a"}
+    ready, turn = told(
+        lambda folder, variant: (sleeper.advance, lambda: True, "1.0"), START, {"name": "a", "seconds": 0.2}
+    )
+    assert ready == {"ready": "a", "version": "1.0"}
     assert turn["sound"] is True
     assert turn["seconds"] >= 0.2
     assert 0 < turn["steps"] < sleeper.steps
@@ -58,7 +60,7 @@ def test_what_fails_is_said_and_the_next_is_served() -> None:
             raise MdgenError("one clear sentence")
         if variant == {"bad": 2}:
             raise ValueError("first line\nsecond line")
-        return Sleeper().advance, lambda: False
+        return Sleeper().advance, lambda: False, "1.0"
 
     replies = told(
         prepare,
@@ -70,7 +72,7 @@ def test_what_fails_is_said_and_the_next_is_served() -> None:
     )
     assert replies[0] == {"failed": "one clear sentence"}
     assert replies[1] == {"failed": "ValueError: first line"}
-    assert replies[2] == {"ready": "a"}
+    assert replies[2] == {"ready": "a", "version": "1.0"}
     assert replies[3]["sound"] is False
     assert "KeyError" in replies[4]["failed"]
 
@@ -101,6 +103,7 @@ def test_turns_are_taken_round_by_round_and_processes_go_at_the_end(
     found = hold_contest(tmp_path, [kernel, two, cannot], 2, 0.1, 0.05, 0, on_turn=order.append)
     assert order == [kernel.name, two.name, cannot.name] * 2
     assert {who: len(turns) for who, turns in found.turns.items()} == {kernel: 2, two: 2}
+    assert found.versions["openmm_reference"].startswith("OpenMM ")
     assert "quadruple" in found.skipped[cannot]
     assert len(found.load_average) == 2
     for turn in found.turns[kernel]:
@@ -117,8 +120,14 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_system(tmp_path: Path, mon
             raise KeyboardInterrupt
         done.append(name)
         turns = [[{"engine": engine, "replicas": 1}, [[us, us]]] for engine, us in SPEEDS.items()]
-        counted = {"pairs": 1, "operations": 1}
-        return {"facts": {"atoms": 22}, "counted": counted, "turns": turns, "skipped": [], "load_average": [0.0]}
+        return {
+            "facts": {"atoms": 22},
+            "counted": {"pairs": 1, "operations": 1},
+            "turns": turns,
+            "skipped": [],
+            "versions": {},
+            "load_average": [0.0],
+        }
 
     monkeypatch.setattr(suite, "_one_system", one_system)
     settings = SpeedSettings(systems=["alanine_dipeptide_obc2", "ipgd_obc2"])
