@@ -56,6 +56,20 @@ VERBS = {
             "mdgen evaluate pairs=FOLDER output=runs/many   # a folder a molecule: reference*, generated*, topology.*",
         ),
     ),
+    "energy": Verb(
+        "evaluate energies and forces of a structure or of trajectories, term by term",
+        "Writes bond, angle, torsion, improper, Urey-Bradley, CMAP, Lennard-Jones, Coulomb, 1-4, generalised Born and"
+        " surface\nenergies of every frame, in kJ/mol and kcal/mol. AMBER's programs differ: they have their own"
+        " Coulomb constant\n(system.coulomb=amber) and no surface term unless gbsa is set (system.surface=none),"
+        "\ncount periodic impropers under DIHED, and end Born radii at rgbmax. With a cutoff, Coulomb is a reaction"
+        "\nfield here, and Ewald sums (PME) are not computed.",
+        (
+            "mdgen energy system=prmtop system.prmtop=my.prmtop system.coordinates=my.rst7 system.solvent=obc2 "
+            "system.surface=none system.coulomb=amber forces=true output=energy.json   # as igb=5",
+            "mdgen energy system.sequence=IPGD system.solvent=gbn2 check=true output=energy.json",
+            "mdgen energy system=pdb system.pdb=my.pdb data.trajectories=runs/mine output=energy.json",
+        ),
+    ),
     "compare": Verb(
         "say which differences between two evaluations exceed their intervals",
         "Reads the metrics.json of two evaluations of one molecule and lists every metric, those that differ first.",

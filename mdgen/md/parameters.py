@@ -36,7 +36,7 @@ class BornParameters:
     """Generalised Born: HCT, OBC (Onufriev, Bashford and Case, Proteins 2004, 55, 383), GBn, GBn2, with a surface term.
 
     Args:
-        kind: `HCT`, `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe and Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
+        kind: `HCT`, `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe, Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
         radius: intrinsic radii in nm, without the offset.
         scale: factors of the pairwise descreening; GBn2's is negative for sulfur.
         offset_nm: what is taken off every radius inside the descreening integral.

@@ -37,8 +37,8 @@ def test_parity_holds_and_a_wrong_number_shows() -> None:
     system = build_system(sequence="A", solvent="gbn2", relax=False)
     wrong = replace(system, parameters=replace(system.parameters, bond_k=system.parameters.bond_k * 1.02))
     errors, forces = parity_errors(wrong, system.positions[None])
-    assert errors["HarmonicBondForce"] > 1e-3
-    assert errors["HarmonicAngleForce"] < 1e-6
+    assert errors["bonds"] > 1e-3
+    assert errors["angles"] < 1e-6
     assert forces > 1e-5
 
 

@@ -4,28 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import openmm
 import torch
 from jaxtyping import Float
-from openmm import unit
 from torch import Tensor
 
 from mdgen.md.engine import beyond_kernel
 from mdgen.md.force_field import ForceField
 from mdgen.md.kernels.replica_kernel import ReplicaKernel
+from mdgen.md.reference import reference_errors, relative_error
 from mdgen.md.systems import MolecularSystem, build_system
 from mdgen.results import Acceptance, Estimate
-from mdgen.units import KCAL
 
-_TERMS = {
-    "HarmonicBondForce": ("bonds",),
-    "HarmonicAngleForce": ("angles",),
-    "PeriodicTorsionForce": ("torsions",),
-    "CustomTorsionForce": ("impropers",),
-    "CMAPTorsionForce": ("cmap",),
-    "NonbondedForce": ("lennard_jones", "coulomb", "dispersion_correction"),
-    "CustomGBForce": ("born", "surface"),
-}
 _SHAKE_NM = 0.004
 
 
@@ -60,26 +49,8 @@ def check_parity(
 
 def parity_errors(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:
     """Error of each term's energy in kcal/mol and of the forces, relative."""
-    copy = openmm.XmlSerializer.clone(system.openmm_system)
-    for group, force in enumerate(copy.getForces()):
-        force.setForceGroup(group)
-    context = openmm.Context(copy, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(positions[0].numpy())
-    cell = None if system.cell is None else system.cell[None]
-    field = ForceField(system.parameters)
-    mine = field.energy_terms(positions, cell)
-    theirs: dict[str, float] = {}
-    for group, force in enumerate(copy.getForces()):
-        found = context.getState(getEnergy=True, groups={group}).getPotentialEnergy()
-        name = type(force).__name__
-        theirs[name] = theirs.get(name, 0.0) + found.value_in_unit(unit.kilojoule_per_mole)
-    errors = {
-        name: abs(sum(float(mine[term]) for term in _TERMS[name] if term in mine) - energy) / KCAL
-        for name, energy in theirs.items()
-    }
-    reference = context.getState(getForces=True).getForces(asNumpy=True)._value
-    forces = field.energy_and_forces(positions, cell)[1][0].numpy()
-    return errors, float(np.linalg.norm(forces - reference) / np.linalg.norm(reference))
+    errors, mine, theirs = reference_errors(system, positions)
+    return errors, relative_error(mine, theirs)
 
 
 def kernel_error(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> float:
