@@ -11,5 +11,14 @@ from jaxtyping import install_import_hook
 # Numba compiles plain functions only, so the kernels stay outside.
 _CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "evaluation", "md.terms"]
 _CHECKED += ["md.force_field", "md.forces", "md.constraints", "md.integrators", "md.velocities", "md.minimize"]
-_CHECKED += ["md.thermostatted", "md.parameters", "md.peptides", "md.restraints", "md.systems", "md.simulation"]
+_CHECKED += [
+    "md.thermostatted",
+    "md.parameters",
+    "md.peptides",
+    "md.restraints",
+    "md.systems",
+    "md.simulation",
+    "md.differentiable",
+    "md.salt_water",
+]
 install_import_hook([f"mdgen.{room}" for room in _CHECKED], "beartype.beartype")
