@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,12 +147,17 @@ def test_potentials_that_cannot_be_traced_are_refused(how: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    engine = started(alanine_dipeptide("none"))
-    with pytest.raises(MdgenError, match=r"compile=true needs a C\+\+ compiler such as g\+\+"):
-        engine.advance(1)
+def test_a_missing_compiler_is_named(tmp_path: Path) -> None:
+    """In a process of its own, since torch remembers the compiler that it found."""
+    program = """
+        from tests.md.compiled.test_steps import alanine_dipeptide, started
+        started(alanine_dipeptide("none")).advance(1)
+    """
+    environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert done.returncode != 0
+    assert "compile=true needs a C++ compiler such as g++" in done.stderr.splitlines()[-1]
 
 
 def test_other_engines_do_not_compile() -> None:
