@@ -199,10 +199,13 @@ def rollout_loss(
 
 
 def _loss_over_all(settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"]) -> float:
+    """The loss over every frame, without a graph."""
+    progress, total = Progress("evaluation", settings.n_frames), 0.0
     with torch.no_grad():
-        parts = torch.arange(settings.n_frames).split(_EVALUATED_AT_ONCE)
-        losses = [rollout_loss(settings, reference, free, part) * len(part) for part in parts]
-    return float(torch.stack(losses).sum()) / settings.n_frames
+        for part in torch.arange(settings.n_frames).split(_EVALUATED_AT_ONCE):
+            total += float(rollout_loss(settings, reference, free, part)) * len(part)
+            progress.update(int(part[-1]) + 1)
+    return total / settings.n_frames
 
 
 def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Reference:
