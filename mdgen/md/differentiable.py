@@ -162,6 +162,8 @@ class _Forces(torch.autograd.Function):
             if of_forces is not None:
                 (slope,) = torch.autograd.grad(energy.sum(), at, create_graph=True)
                 total = total - (of_forces * slope).sum()
+            if not total.requires_grad:  # a force that is the same everywhere
+                return None, None, *gradients
             wanted = [at, *inputs]
             needed = [i for i, needs in enumerate(ctx.needs_input_grad[2:]) if needs]
             found = torch.autograd.grad(total, [wanted[i] for i in needed], allow_unused=True)

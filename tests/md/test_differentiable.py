@@ -344,6 +344,18 @@ def test_a_gradient_that_would_count_twice_is_refused() -> None:
     assert torch.autograd.grad(end.positions.sum(), k)[0].isfinite()
 
 
+def test_a_force_that_is_the_same_everywhere_has_no_slope() -> None:
+    class Gravity:
+        def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
+            return 3.0 * positions.sum((1, 2))
+
+    parameters, state = peptide()
+    start = replace(state, positions=state.positions.clone().requires_grad_())
+    end = rollout(start, parameters.masses, Gravity(), VelocityVerlet(1.0), 3, seeded())
+    (slope,) = torch.autograd.grad(end.positions.sum(), start.positions)
+    torch.testing.assert_close(slope, torch.ones_like(slope))
+
+
 def test_senseless_segments_are_named() -> None:
     parameters, state = peptide()
     with pytest.raises(MdgenError, match="checkpoint_every is 0"):
