@@ -46,17 +46,37 @@ def _config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 def run_pairs(config: dict[str, Any], evaluate_one: Any) -> None:
     """Evaluate every molecule, each a run folder of its own, and gather them.
 
+    One that cannot be judged does not keep the others from it; it is named at the end.
+
     Raises:
-        MdgenError: as for one evaluation.
+        MdgenError: naming the molecules that could not be judged, once the others are gathered.
     """
     configs = configs_of_pairs(config)
+    names = {Path(each["output"]).name: each for each in configs}
     with open_run(config["output"], "evaluate", config) as folder:
-        for each in configs:
+        failures: dict[str, str] = {}
+        for name, each in names.items():
             logger.info("evaluate      %s", each["output"])
-            evaluate_one(each)
-        gathered = aggregate([read_metrics(each["output"]) for each in configs], int(config["seed"]))
-        save_aggregate(gathered, folder.path)
-        table = aggregate_table(gathered)
-        write_aside(folder.path / "table.md", table.encode())
-        folder.finish({"molecules": [Path(each["output"]).name for each in configs]})
-        logger.info("\n%s\nevaluate      %d molecules; aggregate in %s", table, len(configs), folder.path)
+            try:
+                evaluate_one(each)
+            except MdgenError as error:
+                failures[name] = str(error)
+                logger.warning("evaluate      %s: %s", name, error)
+        judged = [name for name in names if name not in failures]
+        if judged:
+            gathered = aggregate([read_metrics(names[name]["output"]) for name in judged], int(config["seed"]))
+            save_aggregate(gathered, folder.path)
+            table = aggregate_table(gathered)
+            write_aside(folder.path / "table.md", table.encode())
+            logger.info("\n%s\nevaluate      %d molecules; aggregate in %s", table, len(judged), folder.path)
+        if failures:
+            raise MdgenError(_told(failures, len(names)))
+        folder.finish({"molecules": judged})
+
+
+def _told(failures: dict[str, str], number: int) -> str:
+    name, reason = next(iter(failures.items()))
+    return (
+        f"{len(failures)} of {number} molecules could not be judged ({', '.join(failures)}); {name}: {reason}; the "
+        "same command goes on with them, and the others are done"
+    )

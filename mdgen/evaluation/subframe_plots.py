@@ -21,7 +21,7 @@ def subframe_plots(result: Evaluation) -> list[Plot]:
         figure, axes = new_figure()
         for row in rows:
             draw_line(axes, result, row, lags, np.asarray(of(result.curves[f"subframe/{row}"])))
-        axes.set(xscale="log", xlabel="lag (ps)", ylabel=f"{what}, mean of torsions")
+        axes.set(xscale="log", xlabel="lag (ps)", ylabel=f"mean {what}")
         legend_above(figure, axes)
         caption = f"{what.capitalize()} at lags below the spacing of the key frames, the mean over torsions."
         drawn.append(Plot(name, "Upsampling", caption, to_svg(figure)))

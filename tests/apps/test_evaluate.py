@@ -148,3 +148,28 @@ def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, capsys: 
     assert "resamples=0" in evaluated(f"{folder}/generated-*.npy", "metrics.settings.resamples=0")
     assert "seeds=" in evaluated(f"{folder}/generated-*.npy", f"seeds={folder}")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_molecules_is_judged_though_one_of_them_is_broken(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two", "bad"):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        (tmp_path / "pairs" / name / "topology.pdb").write_bytes((folder / "top.pdb").read_bytes())
+        for side, files in (("reference", "md"), ("generated", "generated")):
+            for index in range(2):
+                frames = np.load(folder / f"{files}-{index}.npy")
+                frames[5] += np.nan if name == "bad" else 0.0
+                np.save(tmp_path / "pairs" / name / f"{side}-{index}.npy", frames)
+    spacing = ["reference.frame_spacing_ps=1", "generated.frame_spacing_ps=1"]
+    command = ["evaluate", f"pairs={tmp_path}/pairs", f"output={tmp_path}/out", *spacing, *FEW]
+    sentence = said(capsys, *command)
+    assert "1 of 3 molecules could not be judged (bad)" in sentence
+    assert "frame 5" in sentence
+    assert json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"] == ["one", "two"]
+    for index in range(2):
+        for side, files in (("reference", "md"), ("generated", "generated")):
+            np.save(tmp_path / f"pairs/bad/{side}-{index}.npy", np.load(folder / f"{files}-{index}.npy"))
+    assert main(command) == 0
+    assert (tmp_path / "out/DONE").is_file()
+    assert len(json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"]) == 3

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from mdgen.evaluation.kinetic_metrics import KineticMetrics, flux_correlation, passage_error
-from mdgen.evaluation.markov import stationary_distribution
+from mdgen.evaluation.markov import mean_first_passage, stationary_distribution, symmetrised
 from mdgen.evaluation.observables import Observables
-from mdgen.evaluation.path_metrics import PathMetrics
+from mdgen.evaluation.path_metrics import STEPS, PathMetrics
 from mdgen.evaluation.rows import frozen, shuffled
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.states import States
 from mdgen.evaluation.surrogates import markov_paths, walk
+from mdgen.evaluation.transition_paths import bridge_occupancy, path_log_probability, sample_bridges
 
 # Two metastable pairs of states: 0, 1 and 2, 3
 CHAIN = np.array([[0.70, 0.28, 0.02, 0.0], [0.28, 0.70, 0.0, 0.02], [0.04, 0.0, 0.66, 0.3], [0.0, 0.04, 0.3, 0.66]])
@@ -117,3 +118,28 @@ def test_markov_paths_have_the_law_of_the_chain(kinetics: KineticMetrics, target
     found = kinetics(paths)
     assert found["timescale_ps/1"].value == pytest.approx(kinetics(target)["timescale_ps/1"].value, rel=0.15)
     assert found["occupancy_jsd"].value < 0.06
+
+
+def test_passage_times_and_paths_of_the_chain_lie_at_their_exact_values(
+    kinetics: KineticMetrics, target: Observables
+) -> None:
+    """Its two sets are left with the same probability from each of their states, so the lumped chain is exact."""
+    lumped = np.array([[0.98, 0.02], [0.04, 0.96]])
+    times = []
+    for seed in range(10, 22):
+        counts = kinetics.lumped_counts(observed(seed))
+        assert counts is not None
+        times.append(mean_first_passage(*symmetrised(counts.sum(0)), 1.0))
+    mean, error = np.mean(times, axis=0), np.std(times, axis=0) / np.sqrt(len(times))
+    for start, end, exact in ((0, 1, 50.0), (1, 0, 25.0)):
+        assert abs(mean[start, end] - exact) < 4 * error[start, end]
+        assert error[start, end] < 0.05 * exact
+    paths = PathMetrics(target, kinetics, SETTINGS)
+    assert paths.ends == (0, 1)
+    drawn = sample_bridges(lumped, 0, 1, STEPS, 50_000, np.random.default_rng(0))
+    assert drawn is not None
+    exact = path_log_probability(lumped, drawn).mean()
+    found = paths(observed(7))["path_log_probability"]
+    assert found.low < exact < found.high
+    inner = bridge_occupancy(lumped, 0, 1, STEPS)
+    np.testing.assert_allclose(paths.occupancy, inner, atol=0.02)
