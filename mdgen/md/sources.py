@@ -88,14 +88,24 @@ def from_psf(
     box = _edges(box_nm) if box_nm is not None else box
     file = _read(openmm.app.CharmmPsfFile, "a psf", path, periodicBoxVectors=box)
     try:
-        numbers = openmm.app.CharmmParameterSet(*charmm_files)
+        numbers = openmm.app.CharmmParameterSet(*charmm_files, permissive=True)
     except Exception as error:  # OpenMM's parsers raise whatever the broken line happens to cause
         raise MdgenError(f"cannot read {', '.join(charmm_files)} ({first_line(error)}); give whole files") from error
+
+    _give_masses(file, numbers)
 
     def create(**settings: Any) -> openmm.System:
         return file.createSystem(numbers, **settings, **_implicit(solvent))
 
     return _sound(path, Source(file.topology, positions, create), coordinates)
+
+
+def _give_masses(file: openmm.app.CharmmPsfFile, numbers: openmm.app.CharmmParameterSet) -> None:
+    """Some programs leave the masses of a psf at zero; then those of the atoms' types hold."""
+    for atom in file.atom_list:
+        kind = numbers.atom_types_str.get(str(atom.attype))
+        if not atom.mass.value_in_unit(unit.dalton) and kind is not None:
+            atom.mass = kind.mass
 
 
 def from_top(path: str, coordinates: str | None, box_nm: Sequence[float] | None) -> Source:
