@@ -24,7 +24,7 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     start, n = Start.read(folder), variant["replicas"]
     parameters = load_openmm_system(start.system)
     held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length)
-    generator = torch.Generator().manual_seed(variant["seed"])
+    generator = torch.Generator(variant["device"]).manual_seed(variant["seed"])
     positions = torch.from_numpy(start.positions).expand(n, -1, -1)
     velocities = maxwell_boltzmann(positions, parameters.masses, TEMPERATURE_K, generator, held)
     cell = torch.from_numpy(start.cell).expand(n, 3) if len(start.cell) else None
@@ -41,7 +41,12 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     )
     engine.prepare(State(positions, velocities, 0, cell))
 
+    def advance(steps: int) -> None:
+        engine.advance(steps)
+        if torch.device(variant["device"]).type == "cuda":
+            torch.cuda.synchronize()  # a graphics card has only been told what to do
+
     def is_sound() -> bool:
         return bool(engine.advance(0).positions.isfinite().all())
 
-    return engine.advance, is_sound, f"mdgen {mdgen.__version__}, torch {torch.__version__}"
+    return advance, is_sound, f"mdgen {mdgen.__version__}, torch {torch.__version__}"
