@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mdgen.errors import MdgenError
 from mdgen.md.benchmark.contest import Contest, Turn, hold_contest
 from mdgen.md.benchmark.entrants import ENGINES, Entrant, entrants, require_engines
@@ -64,6 +66,10 @@ class SpeedSettings:
             raise MdgenError(
                 f"torchmd_python is {self.torchmd_python}, but must be a Python interpreter that has TorchMD, or null"
             )
+        if self.device not in ("cpu", "cuda"):
+            raise MdgenError(f"device is {self.device!r}, but must be cpu or cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise MdgenError("device=cuda was asked for, but torch finds no CUDA device here; use device=cpu")
         if not self.replicas or any(not isinstance(n, int) or n < 1 for n in self.replicas):
             raise MdgenError(f"replicas is {list(self.replicas)}, but must list numbers of 1 or more, such as [1,64]")
         if self.repeats < 1:

@@ -157,6 +157,7 @@ SPEEDS = {"mdgen_kernel": 1.0, "openmm_reference": 20.0, "openmm_cpu": 30.0}
         ({"replicas": []}, r"replicas is \[\]"),
         ({"repeats": 0}, "repeats is 0, but must be 1 or more"),
         ({"turn_s": 0.0}, "turn_s is 0.0, but must be a positive number"),
+        ({"device": "gpu"}, "device is 'gpu', but must be cpu or cuda"),
         ({"torchmd_python": os.devnull}, "torchmd_python is /dev/null, but must be a Python interpreter"),
     ],
 )
