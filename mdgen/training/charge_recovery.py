@@ -274,7 +274,8 @@ def _fit(
         loss.backward()
         optimizer.step()
         losses, charges = torch.cat([losses, loss.detach()[None]]), torch.cat([charges, free.detach()[None]])
-        progress.update(iteration + 1, loss_nm2=float(loss.detach()), q_O=float(free[0]), q_Cl=float(free[1]))
+        oxygen, chloride = free.tolist()
+        progress.update(iteration + 1, loss_nm2=float(loss.detach()), q_O=oxygen, q_Cl=chloride)
         if (iteration + 1) % _CHECKPOINT_EVERY == 0 or iteration + 1 == settings.n_iterations:
             moments = optimizer.state_dict()["state"][0]
             save_tensors(file, {"loss_nm2": losses, "charges": charges, **moments}, identity)
