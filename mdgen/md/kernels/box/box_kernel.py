@@ -24,7 +24,7 @@ from mdgen.md.parameters import Cutoff, ForceFieldParameters
 from mdgen.units import BOLTZMANN
 
 _DTYPES = {"single": (np.float32, np.int32), "double": (np.float64, np.int64)}
-_BUFFER_NM = 0.15
+_BUFFER_NM = 0.2
 _SAFE = 0.999
 _ROOM = 1.2
 
@@ -207,11 +207,11 @@ class BoxKernel:
         blocks, kinds = -(-self.n_atoms // LANES), len(self._model.pairs.acts)
         return Space(
             order=np.zeros(blocks * LANES, np.int64),
-            grid=_aligned((3, blocks, LANES), self._turn),
+            grid=_aligned((blocks, 3, LANES), self._turn),
             charges=_aligned((blocks, LANES), self._dtype),
             kinds=np.zeros(blocks * LANES, np.int64),
-            strengths=_aligned((kinds, 2, blocks, LANES), self._dtype),
-            forces=_aligned((3, blocks, LANES), self._dtype),
+            strengths=_aligned((kinds, blocks, 2, LANES), self._dtype),
+            forces=_aligned((blocks, 3, LANES), self._dtype),
             scale=np.zeros(3, self._dtype),
             edges=np.stack([np.zeros(3), np.ones(3)]),
             listed=np.full((self.n_atoms, 3), np.nan),
@@ -327,7 +327,10 @@ def _search(parameters: ForceFieldParameters, cutoff: Cutoff, buffer_nm: float, 
 
 def _near(atoms: int, room: int) -> Near:
     return Near(
-        np.zeros((atoms, 3), np.int64), np.zeros(room, np.int32), np.zeros(room, np.uint16), np.zeros(1, np.int64)
+        starts=np.zeros(-(-atoms // 2) + 1, np.int64),
+        slots=np.zeros(room + 1, np.int32),
+        masks=np.zeros(room, np.uint32),
+        needed=np.zeros(1, np.int64),
     )
 
 

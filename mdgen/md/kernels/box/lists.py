@@ -27,11 +27,11 @@ class Space(NamedTuple):
 
     Args:
         order: int64 (slot,): the atom in each slot; slots after the last atom repeat it.
-        grid: turn (3, block, lane): coordinates, a turn for an edge.
+        grid: turn (block, 3, lane): coordinates, a turn for an edge.
         charges: number (block, lane).
         kinds: int64 (slot,).
-        strengths: number (kind, 2, block, lane): `PairTables.strengths` of each kind with the atom in the slot.
-        forces: number (3, block, lane).
+        strengths: number (kind, block, 2, lane): `PairTables.strengths` of each kind with the atom in the slot.
+        forces: number (block, 3, lane).
         scale: number (3,): nm of a unit of `grid`.
         edges: float64 (2, 3): origin and edges of the box.
         listed: float64 (atom, 3): where the list was found; NaN before there is one.
@@ -52,14 +52,15 @@ class Near(NamedTuple):
     """The list of one replica.
 
     Args:
-        starts: int64 (atom, 3): where an atom's entries begin, where those with masks do, and where they end.
-        blocks: int32 (entry,).
-        masks: uint16 (entry,): the atoms of the block that count; read only where there are masks.
+        starts: int64 (couple + 1,): where the entries of the atoms in slots 2 k and 2 k + 1 begin.
+        slots: int32 (entry + 1,): first slot of a block; one more may be looked at than there are.
+        masks: uint32 (entry,): the atoms of the block that count for the first of the two, and from bit 16 on for the
+            second; the cutoff is not in it.
         needed: int64 (1,): entries that the last search found.
     """
 
     starts: np.ndarray
-    blocks: np.ndarray
+    slots: np.ndarray
     masks: np.ndarray
     needed: np.ndarray
 
@@ -101,12 +102,11 @@ def place(x: Any, space: Any) -> None:
     turn = 8 * space.grid.itemsize
     for axis in range(3):
         origin, inverse = space.edges[0, axis], 1.0 / space.edges[1, axis]
-        grid = space.grid[axis].reshape(-1)
         for slot in range(space.order.shape[0]):
             part = (x[space.order[slot], axis] - origin) * inverse
             part -= np.rint(part)
             # Doubles have 53 bits; the shift wraps half an edge round to minus half.
-            grid[slot] = (np.int64(part * 2.0**53) << 11) >> (64 - turn)
+            space.grid[slot // LANES, axis, slot % LANES] = (np.int64(part * 2.0**53) << 11) >> (64 - turn)
 
 
 @lane_function
@@ -119,6 +119,7 @@ def find(x: Any, space: Any, near: Any, tables: Any, search: Any) -> Any:
             if not abs((x[atom, axis] - space.edges[0, axis]) / space.edges[1, axis]) < _LARGEST:
                 return LOST
     _sort(x, space)
+    _acting_first(space.order, tables, x.shape[0])
     for slot in range(space.order.shape[0]):
         atom, block, lane = space.order[slot], slot // LANES, slot % LANES
         real = slot < x.shape[0]
@@ -127,12 +128,12 @@ def find(x: Any, space: Any, near: Any, tables: Any, search: Any) -> Any:
         for kind in range(space.strengths.shape[0]):
             for power in range(2):
                 strength = tables.strengths[kind, tables.kinds[atom], power]
-                space.strengths[kind, power, block, lane] = strength if real else 0.0
+                space.strengths[kind, block, power, lane] = strength if real else 0.0
     for axis in range(3):
         space.scale[axis] = space.edges[1, axis] / 2.0 ** (8 * space.grid.itemsize)
     place(x, space)
     _list(space, near, search, x.shape[0])
-    if near.needed[0] > near.blocks.shape[0]:
+    if near.needed[0] >= near.slots.shape[0]:
         return FULL
     space.listed[:] = x
     return READY
@@ -181,17 +182,34 @@ def _sort(x: Any, space: Any) -> None:
 
 
 @lane_function
+def _acting_first(order: Any, tables: Any, atoms: Any) -> None:
+    """In every block, put the atoms with Lennard-Jones first: two without any take a shorter way through the sweep."""
+    rest = np.empty(LANES, np.int64)
+    for start in range(0, atoms, LANES):
+        n_rest, at = 0, start
+        for slot in range(start, min(start + LANES, atoms)):
+            if tables.acts[tables.kinds[order[slot]]]:
+                order[at] = order[slot]
+                at += 1
+            else:
+                rest[n_rest] = order[slot]
+                n_rest += 1
+        for k in range(n_rest):
+            order[at + k] = rest[k]
+
+
+@lane_function
 def _boxes(space: Any) -> Any:
     """Middle, in turns, and half widths, in nm, of what each block encloses."""
-    blocks = space.grid.shape[1]
+    blocks = space.grid.shape[0]
     middle, half = np.empty((blocks, 3)), np.empty((blocks, 3))
     turn = 2.0 ** (8 * space.grid.itemsize)
     for block in range(blocks):
         for axis in range(3):
-            first, low, high = space.grid[axis, block, 0], 0.0, 0.0
+            first, low, high = space.grid[block, axis, 0], 0.0, 0.0
             for lane in range(1, LANES):
                 # Stored back as the type of the grid, the difference wraps round.
-                apart = _wrapped(space.grid[axis, block, lane] - first, turn)
+                apart = _wrapped(space.grid[block, axis, lane] - first, turn)
                 low, high = min(low, apart), max(high, apart)
             middle[block, axis] = first / turn + 0.5 * (low + high)
             half[block, axis] = 0.5 * (high - low) * space.edges[1, axis]
@@ -223,55 +241,75 @@ def _close_blocks(block: Any, middle: Any, half: Any, space: Any, search: Any, c
 
 @lane_function
 def _list(space: Any, near: Any, search: Any, atoms: Any) -> None:
-    blocks = space.grid.shape[1]
+    """Every pair is listed once: for the atom in the lower slot."""
+    blocks, reach = space.grid.shape[0], search.reach[0]
+    starts, excluded = search.excluded_starts, search.excluded
     middle, half = _boxes(space)
     rank = np.empty(atoms, np.int64)
     for slot in range(atoms):
         rank[space.order[slot]] = slot
-    allowed = np.full(blocks, _ALL, np.int64)
-    allowed[blocks - 1] = _ALL >> (LANES * blocks - atoms)
-    close, masked, masks = np.empty(blocks, np.int64), np.empty(blocks, np.int64), np.empty(blocks, np.int64)
-    room, count, n_close = near.blocks.shape[0], 0, 0
-    for slot in range(atoms):
-        block, lane = slot // LANES, slot % LANES
+    allowed = np.full((2, blocks), _ALL, np.int64)
+    allowed[:, blocks - 1] = _ALL >> (LANES * blocks - atoms)
+    close, n_close, count = np.empty(blocks, np.int64), 0, 0
+    for couple in range(near.starts.shape[0] - 1):
+        block, lane = (2 * couple) // LANES, (2 * couple) % LANES
         if lane == 0:
             n_close = _close_blocks(block, middle, half, space, search, close)
-        atom, own, last = space.order[slot], allowed[block], allowed[blocks - 1]
-        allowed[block] &= _ALL << (lane + 1)
-        for k in range(search.excluded_starts[atom], search.excluded_starts[atom + 1]):
-            other = rank[search.excluded[k]]
-            allowed[other // LANES] &= ~(1 << (other % LANES))
-        near.starts[slot, 0], n_masked = count, 0
-        for k in range(n_close):
-            other = close[k]
-            found = _within(space, block, lane, other, search.reach[0]) & allowed[other]
-            if found == 0:
-                continue
-            if allowed[other] == _ALL:
-                if count < room:
-                    near.blocks[count] = other
-                count += 1
-            else:
-                masked[n_masked], masks[n_masked] = other, allowed[other]
-                n_masked += 1
-        near.starts[slot, 1] = count
-        for k in range(n_masked):
-            if count < room:
-                near.blocks[count], near.masks[count] = masked[k], masks[k]
-            count += 1
-        near.starts[slot, 2] = count
-        for k in range(search.excluded_starts[atom], search.excluded_starts[atom + 1]):
-            allowed[rank[search.excluded[k]] // LANES] = _ALL
-        allowed[block] = own
-        allowed[blocks - 1] = last
+        _exclude(allowed, 2 * couple, space.order, rank, starts, excluded)
+        near.starts[couple] = count
+        count = _entries(block, lane, close[:n_close], allowed, space, near, reach, count)
+        _include(allowed, 2 * couple, space.order, rank, starts, excluded)
+    near.starts[near.starts.shape[0] - 1] = count
     near.needed[0] = count
 
 
 @lane_function
-def _within(space: Any, block: Any, lane: Any, other: Any, reach: Any) -> Any:
-    """Bits of the atoms of block `other` that lie within reach of an atom."""
-    like = load(space.charges, (other,))
-    dx = converted(space.grid[0, block, lane] - load(space.grid, (0, other)), like) * space.scale[0]
-    dy = converted(space.grid[1, block, lane] - load(space.grid, (1, other)), like) * space.scale[1]
-    dz = converted(space.grid[2, block, lane] - load(space.grid, (2, other)), like) * space.scale[2]
-    return bits_less(dx * dx + dy * dy + dz * dz, reach)
+def _exclude(allowed: Any, first: Any, order: Any, rank: Any, starts: Any, excluded: Any) -> None:
+    """For two slots, clear the bits of the atoms of the block up to themselves, and of the partners in exceptions."""
+    for k in range(2):
+        slot = first + k
+        if slot >= rank.shape[0]:
+            allowed[k, :] = 0
+            return
+        allowed[k, slot // LANES] &= _ALL << (slot % LANES + 1)
+        for e in range(starts[order[slot]], starts[order[slot] + 1]):
+            other = rank[excluded[e]]
+            allowed[k, other // LANES] &= ~(1 << (other % LANES))
+
+
+@lane_function
+def _include(allowed: Any, first: Any, order: Any, rank: Any, starts: Any, excluded: Any) -> None:
+    """Undo `_exclude`."""
+    atoms, blocks = rank.shape[0], allowed.shape[1]
+    for k in range(2):
+        slot = first + k
+        allowed[k, slot // LANES] = _ALL
+        if slot < atoms:
+            for e in range(starts[order[slot]], starts[order[slot] + 1]):
+                allowed[k, rank[excluded[e]] // LANES] = _ALL
+        allowed[k, blocks - 1] = _ALL >> (LANES * blocks - atoms)
+
+
+@lane_function
+def _entries(block: Any, lane: Any, close: Any, allowed: Any, space: Any, near: Any, reach: Any, count: Any) -> Any:
+    """Write the entries of two atoms side by side, as far as there is room; returns the count with them."""
+    grid, room = space.grid, near.slots.shape[0] - 1
+    scale_x, scale_y, scale_z = space.scale[0], space.scale[1], space.scale[2]
+    x, y, z = grid[block, 0, lane], grid[block, 1, lane], grid[block, 2, lane]
+    p, q, r = grid[block, 0, lane + 1], grid[block, 1, lane + 1], grid[block, 2, lane + 1]
+    like = load(space.charges, (block,))
+    for k in range(close.shape[0]):
+        other = close[k]
+        at_x, at_y, at_z = load(grid, (other, 0)), load(grid, (other, 1)), load(grid, (other, 2))
+        dx, dy, dz = converted(x - at_x, like), converted(y - at_y, like), converted(z - at_z, like)
+        dx, dy, dz = dx * scale_x, dy * scale_y, dz * scale_z
+        one = bits_less(dx * dx + dy * dy + dz * dz, reach) & allowed[0, other]
+        dx, dy, dz = converted(p - at_x, like), converted(q - at_y, like), converted(r - at_z, like)
+        dx, dy, dz = dx * scale_x, dy * scale_y, dz * scale_z
+        two = bits_less(dx * dx + dy * dy + dz * dz, reach) & allowed[1, other]
+        if one | two:
+            if count < room:
+                near.slots[count] = LANES * other
+                near.masks[count] = allowed[0, other] | (allowed[1, other] << LANES)
+            count += 1
+    return count

@@ -1,4 +1,4 @@
-"""Lane operations of boxes: selection by the bits of a number, and the sum over lanes."""
+"""Lane operations of boxes: lanes anywhere in a flat array, selection by the bits of a number, the sum over lanes."""
 
 from typing import Any
 
@@ -7,21 +7,22 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mdgen.md.kernels.lanes import LANES, Lanes, as_lanes, element_type
+from mdgen.md.kernels.lanes import LANES, Lanes, as_lanes, element_type, vector_type
 
 
 @intrinsic
-def select_bits(typingctx: Any, mask: Any, when_set: Any, otherwise: Any) -> Any:
-    """`when_set` in the lanes whose bit of the integer `mask` is set, else the number `otherwise`; lane 0 is bit 0."""
-    if not isinstance(mask, types.Integer) or not isinstance(when_set, Lanes):
+def select_within(typingctx: Any, a: Any, limit: Any, mask: Any, value: Any) -> Any:
+    """`value` in the lanes where `a < limit` and whose bit of the integer `mask` is set, else zero; lane 0 is bit 0."""
+    if not isinstance(mask, types.Integer) or not isinstance(a, Lanes) or a != value:
         return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        bits = context.cast(builder, args[0], sig.args[0], types.uint16)
-        chosen = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
-        return builder.select(chosen, args[1], as_lanes(context, builder, args[2], sig.args[2], when_set.dtype))
+        bits = context.cast(builder, args[2], sig.args[2], types.uint16)
+        set_bits = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+        less = builder.fcmp_ordered("<", args[0], as_lanes(context, builder, args[1], sig.args[1], a.dtype))
+        return builder.select(builder.and_(less, set_bits), args[3], ir.Constant(args[3].type, None))
 
-    return when_set(mask, when_set, otherwise), lower
+    return value(a, limit, mask, value), lower
 
 
 @intrinsic
@@ -52,3 +53,55 @@ def lane_sum(typingctx: Any, a: Any) -> Any:
         return builder.call(function, [ir.Constant(element, -0.0), args[0]], fastmath=("reassoc",))
 
     return a.dtype(a), lower
+
+
+def _flat(array: types.Type, offset: types.Type) -> bool:
+    return (
+        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(offset, types.Integer)
+    )
+
+
+def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, offset: types.Type, args: Any) -> ir.Value:
+    view = context.make_array(array)(context, builder, args[0])
+    return builder.gep(view.data, [context.cast(builder, args[1], offset, types.intp)])
+
+
+@intrinsic
+def load_at(typingctx: Any, array: Any, offset: Any) -> Any:
+    """`LANES` numbers of a flat array from `offset` on, which must not be negative, as one lane value."""
+    if not _flat(array, offset):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        pointer = _pointer(context, builder, array, offset, args)
+        pointer = builder.bitcast(pointer, vector_type(array.dtype).as_pointer())
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, offset), lower
+
+
+@intrinsic
+def store_at(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a lane value to a flat array from `offset` on, which must not be negative."""
+    if not _flat(array, offset) or value != Lanes(array.dtype):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        pointer = _pointer(context, builder, array, offset, args)
+        pointer = builder.bitcast(pointer, vector_type(array.dtype).as_pointer())
+        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, offset, value), lower
+
+
+@intrinsic
+def number_at(typingctx: Any, array: Any, offset: Any) -> Any:
+    """`array[offset]` of a flat array for an offset that is not negative, without the check for one that is."""
+    if not _flat(array, offset):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.load(_pointer(context, builder, array, offset, args))
+
+    return array.dtype(array, offset), lower

@@ -24,6 +24,7 @@ from mdgen.md.kernels.box.rigid import (
 )
 from mdgen.md.kernels.box.sweep import pair_forces
 from mdgen.md.kernels.lane_math import lane_function
+from mdgen.md.kernels.lanes import LANES
 from mdgen.md.kernels.random import fill_normal
 
 ENERGY_TERMS = ("bonds", "angles", "torsions", "impropers", "lennard_jones", "coulomb")
@@ -77,10 +78,9 @@ def _ready(x: Any, space: Any, near: Any, model: Any) -> Any:
 @lane_function
 def _forces(x: Any, space: Any, near: Any, model: Any, work: Any, energies: Any) -> None:
     pair_forces(near, space, model.pairs, energies)
-    for axis in range(3):
-        sorted_forces = space.forces[axis].reshape(-1)
-        for slot in range(x.shape[0]):
-            work.forces[space.order[slot], axis] = sorted_forces[slot]
+    for slot in range(x.shape[0]):
+        for axis in range(3):
+            work.forces[space.order[slot], axis] = space.forces[slot // LANES, axis, slot % LANES]
     bonded_forces(x, work.forces, model.bonded, work.terms, energies)
 
 

@@ -1,4 +1,4 @@
-"""Forces between an atom and blocks of sixteen others: Lennard-Jones with a cutoff or a switch, and reaction field.
+"""Forces between two atoms and blocks of sixteen others: Lennard-Jones with a cutoff or a switch, and reaction field.
 
 Coordinates are integers, a whole turn of their type for an edge of the box: their differences wrap round to the
 nearest image by themselves, and are exact before they are rounded to the precision of the run.
@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.kernels.box.selection import lane_sum, select_bits
-from mdgen.md.kernels.lane_instructions import converted, maximum, minimum, reciprocal_root, select_less
+from mdgen.md.kernels.box.selection import lane_sum, load_at, number_at, select_within, store_at
+from mdgen.md.kernels.lane_instructions import converted, maximum, minimum, reciprocal_root
 from mdgen.md.kernels.lane_math import lane_function
-from mdgen.md.kernels.lanes import LANES, filled, load, store
-
-_FAR = 1e6
-"""Square distance in nm^2 given to pairs that do not count: beyond any cutoff."""
+from mdgen.md.kernels.lanes import LANES, filled
 
 
 class PairTables(NamedTuple):
@@ -57,78 +54,118 @@ def _dispersion(square: Any, inverse: Any, inverse_square: Any, a: Any, b: Any, 
 
 
 @lane_function
+def _apart(here: Any, slot: Any, charges: Any, grid: Any, scale: Any) -> Any:
+    """Vectors from a block to an atom, and their squares."""
+    like = load_at(charges, slot)
+    dx = converted(here[0] - load_at(grid, 3 * slot), like) * scale[0]
+    dy = converted(here[1] - load_at(grid, 3 * slot + LANES), like) * scale[1]
+    dz = converted(here[2] - load_at(grid, 3 * slot + 2 * LANES), like) * scale[2]
+    return dx, dy, dz, dx * dx + dy * dy + dz * dz
+
+
+@lane_function
+def _pull(
+    here: Any, square: Any, others: Any, slot: Any, mask: Any, strengths: Any, numbers: Any, acts: Any, energies: Any
+) -> Any:
+    """Force over distance between an atom and a block, and the two energies.
+
+    `here` is an atom's three coordinates, its charge, twice k times that, and its row in the table of strengths.
+    """
+    charge, response, row = here[3], here[4], here[5]
+    limit, field = numbers.square[0], numbers.field
+    inverse = reciprocal_root(square)
+    inverse_square = inverse * inverse
+    pull = others * charge * inverse
+    dispersed = charged = others
+    if acts is not None:
+        a, b = load_at(strengths, row + 2 * slot), load_at(strengths, row + 2 * slot + LANES)
+        of_dispersion, energy = _dispersion(square, inverse, inverse_square, a, b, numbers.switch, energies)
+        pull = pull + of_dispersion
+        if energies is not None:
+            dispersed = select_within(square, limit, mask, energy)
+    if energies is not None:
+        energy = others * charge * (inverse + field[0] * square - field[1])
+        charged = select_within(square, limit, mask, energy)
+    return select_within(square, limit, mask, inverse_square * pull - others * response), dispersed, charged
+
+
+@lane_function
 def _visit(
     first: Any,
     last: Any,
-    atom: Any,
-    charge: Any,
-    kind: Any,
+    one: Any,
+    two: Any,
     near: Any,
-    space: Any,
+    arrays: Any,
+    scale: Any,
     numbers: Any,
-    masked: Any,
-    lennard_jones: Any,
+    acts: Any,
     energies: Any,
 ) -> Any:
-    """Forces of entries `first` to `last` of the list: on the atom as a result, on the others added in place."""
-    field, switch, limit = numbers.field, numbers.switch, numbers.square[0]
-    here_x, here_y, here_z = atom
-    scale_x, scale_y, scale_z = space.scale[0], space.scale[1], space.scale[2]
-    response = 2.0 * field[0] * charge
-    total_x, total_y, total_z = filled(space.scale, 0.0), filled(space.scale, 0.0), filled(space.scale, 0.0)
-    dispersed, charged = filled(space.scale, 0.0), filled(space.scale, 0.0)
+    """Forces of entries `first` to `last` of the list: on two atoms as a result, on the others added in place.
+
+    Arrays are flat, and all that belongs to a block lies together: a multiple of its first slot finds it. Distances of
+    the next entry are found while the forces of this one are: a processor does not see that far ahead by itself.
+    """
+    grid, charges, strengths, forces = arrays
+    zero = filled(scale, 0.0)
+    x, y, z, p, q, r, dispersed, charged = zero, zero, zero, zero, zero, zero, zero, zero
+    slot = np.int64(number_at(near.slots, first))
+    to_one, to_two = _apart(one, slot, charges, grid, scale), _apart(two, slot, charges, grid, scale)
     for entry in range(first, last):
-        block = near.blocks[entry]
-        charges = load(space.charges, (block,))
-        dx = converted(here_x - load(space.grid, (0, block)), charges) * scale_x
-        dy = converted(here_y - load(space.grid, (1, block)), charges) * scale_y
-        dz = converted(here_z - load(space.grid, (2, block)), charges) * scale_z
-        square = dx * dx + dy * dy + dz * dz
-        if masked is not None:
-            square = select_bits(near.masks[entry], square, _FAR)
-        inverse = reciprocal_root(square)
-        inverse_square = inverse * inverse
-        pull = charges * charge * inverse
-        if lennard_jones is not None:
-            a, b = load(space.strengths, (kind, 0, block)), load(space.strengths, (kind, 1, block))
-            of_dispersion, energy = _dispersion(square, inverse, inverse_square, a, b, switch, energies)
-            pull = pull + of_dispersion
-            if energies is not None:
-                dispersed = dispersed + select_less(square, limit, energy, 0.0)
+        ahead = np.int64(number_at(near.slots, entry + 1))
+        one_ahead, two_ahead = _apart(one, ahead, charges, grid, scale), _apart(two, ahead, charges, grid, scale)
+        masks, others = number_at(near.masks, entry), load_at(charges, slot)
+        pull, energy, charge = _pull(one, to_one[3], others, slot, masks, strengths, numbers, acts, energies)
+        on_x, on_y, on_z = pull * to_one[0], pull * to_one[1], pull * to_one[2]
+        x, y, z = x + on_x, y + on_y, z + on_z
         if energies is not None:
-            energy = charges * charge * (inverse + field[0] * square - field[1])
-            charged = charged + select_less(square, limit, energy, 0.0)
-        pull = select_less(square, limit, inverse_square * pull - charges * response, 0.0)
-        total_x = total_x + pull * dx
-        total_y = total_y + pull * dy
-        total_z = total_z + pull * dz
-        store(space.forces, (0, block), load(space.forces, (0, block)) - pull * dx)
-        store(space.forces, (1, block), load(space.forces, (1, block)) - pull * dy)
-        store(space.forces, (2, block), load(space.forces, (2, block)) - pull * dz)
+            charged = charged + charge
+            if acts is not None:
+                dispersed = dispersed + energy
+        pull, energy, charge = _pull(two, to_two[3], others, slot, masks >> 16, strengths, numbers, acts, energies)
+        p, q, r = p + pull * to_two[0], q + pull * to_two[1], r + pull * to_two[2]
+        if energies is not None:
+            charged = charged + charge
+            if acts is not None:
+                dispersed = dispersed + energy
+        place = 3 * slot
+        store_at(forces, place, load_at(forces, place) - (on_x + pull * to_two[0]))
+        store_at(forces, place + LANES, load_at(forces, place + LANES) - (on_y + pull * to_two[1]))
+        store_at(forces, place + 2 * LANES, load_at(forces, place + 2 * LANES) - (on_z + pull * to_two[2]))
+        slot, to_one, to_two = ahead, one_ahead, two_ahead
     if energies is not None:
         energies[4] += lane_sum(dispersed)
         energies[5] += lane_sum(charged)
-    return lane_sum(total_x), lane_sum(total_y), lane_sum(total_z)
+    return lane_sum(x), lane_sum(y), lane_sum(z), lane_sum(p), lane_sum(q), lane_sum(r)
+
+
+@lane_function
+def _atom(slot: Any, space: Any, tables: Any) -> Any:
+    """What `_pull` has to know of an atom."""
+    block, lane = slot // LANES, slot % LANES
+    charge = space.charges[block, lane]
+    row = 2 * space.kinds.shape[0] * space.kinds[slot]
+    grid = space.grid
+    response = (tables.field[0] + tables.field[0]) * charge
+    return grid[block, 0, lane], grid[block, 1, lane], grid[block, 2, lane], charge, response, row
 
 
 @lane_function
 def pair_forces(near: Any, space: Any, tables: Any, energies: Any) -> None:
-    """Write the forces of all normal pairs to `space.forces`; with `energies`, add those to elements 4 and 5.
-
-    Entries of an atom without a mask come first, then those with one.
-    """
+    """Write the forces of all normal pairs to `space.forces`; with `energies`, add those to elements 4 and 5."""
     space.forces[:] = 0.0
-    for atom in range(tables.charges.shape[0]):
-        block, lane = atom // LANES, atom % LANES
-        here = space.grid[0, block, lane], space.grid[1, block, lane], space.grid[2, block, lane]
-        charge, kind = space.charges[block, lane], space.kinds[atom]
-        first, middle, last = near.starts[atom, 0], near.starts[atom, 1], near.starts[atom, 2]
-        if tables.acts[kind]:
-            x, y, z = _visit(first, middle, here, charge, kind, near, space, tables, None, True, energies)
-            p, q, r = _visit(middle, last, here, charge, kind, near, space, tables, True, True, energies)
+    arrays = space.grid.reshape(-1), space.charges.reshape(-1), space.strengths.reshape(-1), space.forces.reshape(-1)
+    numbers, scale = tables, space.scale
+    for couple in range(near.starts.shape[0] - 1):
+        slot = 2 * couple
+        one, two = _atom(slot, space, tables), _atom(slot + 1, space, tables)
+        first, last = near.starts[couple], near.starts[couple + 1]
+        if tables.acts[space.kinds[slot]] + tables.acts[space.kinds[slot + 1]]:
+            on = _visit(first, last, one, two, near, arrays, scale, numbers, True, energies)
         else:
-            x, y, z = _visit(first, middle, here, charge, kind, near, space, tables, None, None, energies)
-            p, q, r = _visit(middle, last, here, charge, kind, near, space, tables, True, None, energies)
-        space.forces[0, block, lane] += x + p
-        space.forces[1, block, lane] += y + q
-        space.forces[2, block, lane] += z + r
+            on = _visit(first, last, one, two, near, arrays, scale, numbers, None, energies)
+        block, lane = slot // LANES, slot % LANES
+        for axis in range(3):
+            space.forces[block, axis, lane] += on[axis]
+            space.forces[block, axis, lane + 1] += on[3 + axis]
