@@ -1,4 +1,7 @@
-"""Judging trajectories: distributions, free energies, kinetics and structure, with rows that show the judge's noise."""
+"""Judging trajectories: distributions, free energies, kinetics and structure, with rows that show the judge's noise.
+
+`metrics.md` beside this file explains `metrics.json`: its keys, its rows and every metric.
+"""
 
 from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
 from mdgen.evaluation.compare import Difference, compare, comparison_table

@@ -1,6 +1,7 @@
 """All rows of a table: what was given, and the baselines made of it."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -28,24 +29,26 @@ def table_rows(
     frames, window = min(data.n_frames for data in slow.data[1:]), max(oracle.lengths)
     equal, cut = (rows_of.equal_frames(data, frames, window) for data in (oracle, generated))
     rows = [
-        Row("reference", "MD", "the reference itself", target),
-        Row("replicate", "MD replicate", "held-out MD of the same force field", equal),
-        Row("generated", "generated", "the generated trajectories, as many frames as the replicate", cut),
+        Row("reference", "MD", "the reference itself", lambda: target),
+        Row("replicate", "MD replicate", "held-out MD of the same force field", lambda: equal),
+        Row("generated", "generated", "the generated trajectories, as many frames as the replicate", lambda: cut),
     ]
     rows += _of_seeds(seeds, frames, window)
     if cut.n_frames < generated.n_frames:
-        rows.append(Row("generated_all", "generated, all", "all the generated trajectories", generated))
+        rows.append(Row("generated_all", "generated, all", "all the generated trajectories", lambda: generated))
     for name, part in (("tenth", 10), ("hundredth", 100), ("thousandth", 1000)):
         if frames // part >= 2:
-            data = rows_of.first_part(equal, frames // part)
-            rows.append(Row(name, f"MD 1/{part:,}", f"the first 1/{part:,} of the replicate", data))
+            make = partial(rows_of.first_part, equal, frames // part)
+            rows.append(Row(name, f"MD 1/{part:,}", f"the first 1/{part:,} of the replicate", make))
     lengths = equal.lengths
+    mix, draw = partial(rows_of.shuffled, equal, rng), partial(rows_of.independent, target, lengths, rng)
     rows += [
-        Row("shuffled", "MD shuffled", "the replicate, frames in random order", rows_of.shuffled(equal, rng)),
-        Row("independent", "i.i.d.", "frames drawn from the reference", rows_of.independent(target, lengths, rng)),
+        Row("shuffled", "MD shuffled", "the replicate, frames in random order", mix),
+        Row("independent", "i.i.d.", "frames drawn from the reference", draw),
     ]
     rows += _surrogates(slow, kinetics, settings, frames, rng)
-    rows.append(Row("frozen", "frozen", "the replicate's first frame, again and again", rows_of.frozen(equal, lengths)))
+    still = partial(rows_of.frozen, equal, lengths)
+    rows.append(Row("frozen", "frozen", "the replicate's first frame, again and again", still))
     return rows
 
 
@@ -55,7 +58,7 @@ def _of_seeds(seeds: Sequence[Observables], frames: int, window: int) -> list[Ro
             f"seed_{number}",
             f"generated, seed {number}",
             "the same model from another training seed, as many frames",
-            rows_of.equal_frames(data, frames, window),
+            partial(rows_of.equal_frames, data, frames, window),
         )
         for number, data in enumerate(seeds, start=2)
     ]
@@ -72,9 +75,9 @@ def _surrogates(
     counts = None if kinetics is None else kinetics.counts(target)
     if counts is None:
         return []
-    paths = surrogates.markov_paths(target, counts.sum(0), lag, frames, rng)
+    paths = partial(surrogates.markov_paths, target, counts.sum(0), lag, frames, rng)
     rows = [Row("markov_paths", "MSM paths", "paths of the reference's Markov state model", paths)]
     if slow.modes is not None and slow.eigenvalues is not None:
-        process = surrogates.ornstein_uhlenbeck(target, slow.modes, slow.eigenvalues, lag, frames, rng)
+        process = partial(surrogates.ornstein_uhlenbeck, target, slow.modes, slow.eigenvalues, lag, frames, rng)
         rows.append(Row("tica_ou", "TICA-OU", "an Ornstein-Uhlenbeck process in the TICA modes", process))
     return rows

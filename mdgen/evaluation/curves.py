@@ -35,20 +35,19 @@ def curves(
     energy_terms: tuple[str, ...],
     settings: Settings,
 ) -> dict[str, np.ndarray]:
-    """All curves of the drawn rows, by `KIND/ROW` or `KIND/ROW/RESIDUE`, and their axes by `KIND_axis`."""
-    drawn = {name: row for name, row in rows.items() if name in DRAWN}
-    found = _torsion_curves(drawn, torsions, settings)
-    found |= _coordinate_curves(drawn, settings)
-    found |= _structure_curves(drawn)
-    found |= _correlation_curves(drawn, torsions, correlation)
-    found |= _energy_curves(drawn, energy_terms)
+    """All curves of the rows that are drawn, by `KIND/ROW` or `KIND/ROW/RESIDUE`, and their axes by `KIND_axis`."""
+    found = _torsion_curves(rows, torsions, settings)
+    found |= _coordinate_curves(rows, settings)
+    found |= _structure_curves(rows)
+    found |= _correlation_curves(rows, torsions, correlation)
+    found |= _energy_curves(rows, energy_terms)
     if subframe is not None:
         found["subframe_axis"] = subframe.lags_ps
-        found |= {f"subframe/{name}": subframe.curve(row) for name, row in drawn.items()}
+        found |= {f"subframe/{name}": subframe.curve(row) for name, row in rows.items()}
     if kinetics is not None:
-        found |= _timescale_curves(drawn, kinetics.states, settings)
-        found |= _state_curves(drawn, kinetics)
-        found |= _path_curves(drawn, kinetics)
+        found |= _timescale_curves(rows, kinetics.states, settings)
+        found |= _state_curves(rows, kinetics)
+        found |= _path_curves(rows, kinetics)
     return found
 
 

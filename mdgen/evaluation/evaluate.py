@@ -14,7 +14,7 @@ from mdgen.evaluation import rows as rows_of
 from mdgen.evaluation.baselines import table_rows
 from mdgen.evaluation.coordinate_metrics import CoordinateMetrics
 from mdgen.evaluation.correlation_metrics import CorrelationMetrics
-from mdgen.evaluation.curves import curves
+from mdgen.evaluation.curves import DRAWN, curves
 from mdgen.evaluation.doubts import copies, few_transitions, rounded_lags, short_blocks
 from mdgen.evaluation.energy_metrics import EnergyMetrics
 from mdgen.evaluation.film import film
@@ -158,7 +158,7 @@ def _resolved(settings: Settings, target: Observables, spacing_ps: float) -> Set
 def _judged(
     slow: SlowCoordinates, preparation: Preparation, molecule: Molecule, settings: Settings, bounds: Bounds
 ) -> Evaluation:
-    target, torsions = slow.data[0], preparation.observer.torsions
+    target, observer, torsions = slow.data[0], preparation.observer, preparation.observer.torsions
     correlation = CorrelationMetrics(target, torsions, settings)
     metrics: list[Callable[[Observables], dict[str, Estimate]]] = [
         TorsionMetrics(target, torsions, settings),
@@ -166,7 +166,7 @@ def _judged(
         correlation,
         StepMetrics(target, torsions, settings),
         StructureMetrics(target, torsions, settings),
-        EnergyMetrics(target, preparation.observer.energy_terms, settings),
+        EnergyMetrics(target, observer.energy_terms, settings),
     ]
     subframe = _subframe(target, torsions, settings)
     metrics += [] if subframe is None else [subframe]
@@ -176,10 +176,13 @@ def _judged(
         metrics += [kinetics, PathMetrics(target, kinetics, settings)]
     rng = np.random.default_rng(settings.seed)
     rows = table_rows(slow, kinetics, settings, rng)
-    progress, results = Progress("judge", len(rows)), {}
+    progress, results, drawn = Progress("judge", len(rows)), {}, {}
     for number, row in enumerate(rows):
-        found = {name: estimate for metric in metrics for name, estimate in metric(row.data).items()}
-        results[row.name] = RowResult(row.label, row.meaning, row.data.n_frames, row.data.length_ns, found)
+        data = row.make()
+        found = {name: estimate for metric in metrics for name, estimate in metric(data).items()}
+        results[row.name] = RowResult(row.label, row.meaning, data.n_frames, data.length_ns, found)
+        if row.name in DRAWN:
+            drawn[row.name] = data
         progress.update(number + 1, row=row.label)
     results, n_seeds = with_seeds(results)
     under, blocks_ps = floors(metrics, target, slow.data[1], results["generated"].frames, rng)
@@ -192,15 +195,7 @@ def _judged(
         rows=results,
         notes=(*preparation.notes, *slow.notes, *doubts),
         acceptance=judge(results, bounds),
-        curves=curves(
-            {row.name: row.data for row in rows},
-            torsions,
-            kinetics,
-            correlation,
-            subframe,
-            preparation.observer.energy_terms,
-            settings,
-        ),
+        curves=curves(drawn, torsions, kinetics, correlation, subframe, observer.energy_terms, settings),
     )
 
 

@@ -4,7 +4,7 @@ Every baseline is frames of the reference or of its replicate put in another ord
 same metrics by the same path. A score that the shuffled row also reaches says nothing of kinetics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +14,19 @@ from mdgen.evaluation.observables import Observables
 
 @dataclass(frozen=True)
 class Row:
-    """Trajectories to be judged.
+    """Trajectories to be judged, made when their turn comes: a million frames of each row at once would fill memory.
 
     Args:
         name: key in the result.
         label: what tables call it.
         meaning: one line on where its frames come from.
-        data: its frames.
+        make: gives its frames; called once, rows in their order, for the random ones draw as they go.
     """
 
     name: str
     label: str
     meaning: str
-    data: Observables
+    make: Callable[[], Observables]
 
 
 def split(data: Observables) -> tuple[Observables, Observables]:
