@@ -10,18 +10,16 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.force_field import ForceField
-from mdgen.md.integrators import VelocityVerlet
-from mdgen.md.minimize import minimize
 from mdgen.md.systems import build_system
 from mdgen.md.trust import conservation, parity, stops
 from mdgen.md.trust.conservation import _slope, check_order
 from mdgen.md.trust.ensemble import kinetic_deviations, two_temperature_deviation
+from mdgen.md.trust.files import check_files
+from mdgen.md.trust.full_disk import check_full_disk
 from mdgen.md.trust.parity import check_parity, parity_errors, slope_error
 from mdgen.md.trust.replicas import check_constraints, check_independence, check_restart
 from mdgen.md.trust.stops import check_blow_up
 from mdgen.md.trust.suite import TrustSettings, run_trust
-from mdgen.md.velocities import maxwell_boltzmann
 from mdgen.results import Acceptance
 from mdgen.units import BOLTZMANN
 
@@ -93,18 +91,39 @@ def test_a_drift_is_found_in_noise() -> None:
     assert slope > 5 * error
 
 
-def test_the_shadow_energy_wanders_far_less_than_the_energy() -> None:
-    parameters, cell, x = conservation._water()
-    field, masses = ForceField(parameters), parameters.masses
+def shadow_wandering(timestep_ps: float) -> float:
+    """Relative wandering of the shadow energy of atoms in a well of fourth order, moved by leapfrog."""
+    potential, masses = Quartic(), torch.tensor([1.0, 16.0], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
-    x = minimize(field, x, force_tolerance=2000.0, max_iterations=15, cell=cell).positions
-    state = State(x, maxwell_boltzmann(x, masses, 300.0, generator), cell=cell)
-    true, shadow = [], []
-    for _ in range(30):
-        state = VelocityVerlet(1.0).step(state, masses, field, generator)
-        true.append(float(conservation._total_energy(field, masses, state)))
-        shadow.append(float(conservation._shadow_energy(field, masses, state, 1e-3)))
-    assert np.std(shadow) < 0.25 * np.std(true)
+    x, v = (torch.randn(1, 2, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    states = []
+    for _ in range(400):
+        v = v - timestep_ps * 4 * Quartic.k * x**3 / masses[:, None]
+        x = x + timestep_ps * v
+        states.append(State(x, v))
+    # the velocities of a state are those of half a step before its positions
+    found = [conservation.shadow_energy(potential, masses, states[i : i + 9], timestep_ps) for i in range(0, 390, 10)]
+    return float(np.std(found) / np.mean(found))
+
+
+class Quartic:
+    k = 5.0
+
+    def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
+        return self.k * positions.pow(4).sum((1, 2))
+
+
+def test_the_shadow_energy_is_kept_to_the_eighth_order() -> None:
+    coarse, fine = shadow_wandering(0.01), shadow_wandering(0.005)
+    assert fine < 1e-9
+    assert 2**7 < coarse / fine < 2**9
+
+
+def test_a_short_drift_is_found_in_the_box() -> None:
+    metrics, (row,) = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
+    assert metrics["nve_energy_spread_K_per_dof"] < 0.1
+    assert row.low is not None
+    assert row.low < row.value < row.high
 
 
 def test_a_run_in_peace_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +136,19 @@ def test_a_run_in_peace_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_kills_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     assert_all_hold(stops.check_kills(n_kills=3)[1])
+
+
+@pytest.mark.slow
+def test_full_disks_lose_nothing() -> None:
+    assert_all_hold(check_full_disk()[1])
+
+
+def test_files_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    assert check_files(None)[1] == []
+    (tmp_path / "empty").mkdir()
+    figures, rows = check_files(str(tmp_path))
+    assert figures["files"] == {"empty": "neither prmtop nor psf"}
+    assert not rows[0].holds  # nothing was compared
 
 
 def test_the_suite_runs_what_it_is_asked() -> None:

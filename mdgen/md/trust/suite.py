@@ -10,6 +10,8 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.md.trust.conservation import check_drift, check_order
 from mdgen.md.trust.ensemble import check_ensemble
+from mdgen.md.trust.files import check_files
+from mdgen.md.trust.full_disk import check_full_disk
 from mdgen.md.trust.parity import check_parity
 from mdgen.md.trust.replicas import check_constraints, check_independence, check_restart
 from mdgen.md.trust.stops import check_blow_up, check_kills
@@ -25,7 +27,8 @@ class TrustSettings:
 
     Args:
         checks: which to run; None for all.
-        drift_ps: NVE run of the water box; 1000 resolves the spec's bound and takes hours.
+        drift_ps: NVE run of the water box.
+        systems: folder of systems as files, for `files`; None, or one that is missing, leaves that check out.
         ensemble_replicas: replicas of the ensemble's checks.
         ensemble_samples: samples a replica.
         kills: moments at which to kill a simulation.
@@ -33,7 +36,8 @@ class TrustSettings:
     """
 
     checks: tuple[str, ...] | list[str] | None = None
-    drift_ps: float = 10.0
+    drift_ps: float = 1000.0
+    systems: str | None = None
     ensemble_replicas: int = 64
     ensemble_samples: int = 64
     kills: int = 20
@@ -48,6 +52,7 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
     """
     checks: dict[str, Check] = {
         "parity": check_parity,
+        "files": lambda: check_files(settings.systems),
         "order": check_order,
         "drift": lambda: _on_one_thread(lambda: check_drift(settings.drift_ps)),
         "ensemble": lambda: check_ensemble(n_replicas=settings.ensemble_replicas, n_samples=settings.ensemble_samples),
@@ -56,6 +61,7 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
         "restart": check_restart,
         "blow_up": check_blow_up,
         "kills": lambda: check_kills(settings.kills),
+        "full_disk": check_full_disk,
     }
     wanted = list(checks) if settings.checks is None else list(settings.checks)
     for name in wanted:
