@@ -51,7 +51,8 @@ def check_drift(
     Beyond the cutoff lies a conductor, which makes forces continuous there.
 
     The bound is 1.1e-5 K over 1 ns, the figure of Doerr et al. (2021). The interval is three standard errors of a line
-    through the means of ten blocks, and the row holds where that interval reaches the bound.
+    through the means of ten blocks. It is far wider than the bound: where pairs cross the cutoff the forces' slope
+    jumps, and the energy takes a small random step. The row holds only where the drift itself lies within the bound.
     """
     parameters, cell, x = _water()
     field, masses = ForceField(parameters), parameters.masses
@@ -72,9 +73,8 @@ def check_drift(
     kelvin = np.array(energies) / (0.5 * BOLTZMANN * 3 * len(masses))
     slope, error = _slope(kelvin, every * 1e-6)
     bound = 1.1e-5
-    holds = abs(slope) - 3 * error <= bound
     estimate = Estimate(slope, slope - 3 * error, slope + 3 * error)
-    row = Acceptance.judged("nve_drift_K_per_dof_per_ns", estimate, f"+- {bound:g}, or its interval reaches it", holds)
+    row = Acceptance.judged("nve_drift_K_per_dof_per_ns", estimate, f"+- {bound:g}", abs(slope) <= bound)
     return {"nve_drift_length_ps": length_ps, "nve_energy_spread_K_per_dof": float(kelvin.std())}, [row]
 
 
