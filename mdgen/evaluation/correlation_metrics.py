@@ -51,9 +51,8 @@ class CorrelationMetrics:
             for i, torsion in enumerate(self.torsions)
             if np.isfinite(times[0, i])
         }
-        differences = self._differences(
-            self._at_target_lags(lags_ps, correlation), self.target, times, self.target_times
-        )
+        error = time_error(times, longest(correlation, lags_ps), self.target_times, longest(self.target, self.lags_ps))
+        differences = self._differences(self._at_target_lags(lags_ps, correlation), self.target, error)
         return {
             **result,
             **{n: centred_interval(float(v[0]), v[1:]) for n, v in differences.items() if np.isfinite(v[0])},
@@ -66,19 +65,20 @@ class CorrelationMetrics:
         lags = np.round(self.lags_ps / deals.pool.frame_spacing_ps).astype(np.int64)
         columns = range(len(self.torsions))
         hands = [weighted_autocorrelation(deals.pool, columns, lags, weights) for weights in (deals.row, deals.target)]
-        found = self._differences(*hands, *(self._times(self.lags_ps, hand) for hand in hands))
+        (mine, end), (others, other_end) = (
+            (self._times(self.lags_ps, hand), longest(hand, self.lags_ps)) for hand in hands
+        )
+        found = self._differences(hands[0], hands[1], time_error(mine, end, others, other_end))
         return {name: spread(values) for name, values in found.items() if np.isfinite(values).any()}
 
     def _differences(
-        self, here: np.ndarray, there: np.ndarray, times: np.ndarray, others: np.ndarray
+        self, here: np.ndarray, there: np.ndarray, error: Float[np.ndarray, "resample torsion"]
     ) -> dict[str, Float[np.ndarray, "resample"]]:
-        """Distances of two sets of autocorrelations at the target's lags, and of their decorrelation times."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.abs(np.log10(times / others))[:, self.counted]
+        """Distances of two sets of autocorrelations at the target's lags, beside the error of decorrelation times."""
         here, there = here[:, self.counted], there[:, self.counted]
         lost, expected = (dynamical_content(x[..., ::2], self.lags_ps[::2]) for x in (here, there))
         return {
-            "decorrelation_log10_error/all": _mean(error),
+            "decorrelation_log10_error/all": _mean(error[:, self.counted]),
             "autocorrelation_rmse/all": root_mean_square(here - there),
             "dynamical_content_rmse/all": root_mean_square(lost - expected),
         }
@@ -107,6 +107,37 @@ class CorrelationMetrics:
         drawn = bootstrap_weights(n_units, self.settings.resamples if resamples is None else resamples, rng)
         weights = np.concatenate([np.ones((1, n_units)), drawn])
         return lags * row.frame_spacing_ps, weighted_autocorrelation(row, range(len(self.torsions)), lags, weights)
+
+
+def time_error(
+    times: Float[np.ndarray, "resample torsion"],
+    longest_ps: Float[np.ndarray, "resample torsion"],
+    others: Float[np.ndarray, "resample torsion"],
+    others_longest_ps: Float[np.ndarray, "resample torsion"],
+) -> Float[np.ndarray, "resample torsion"]:
+    """`|log10(time / other)|`; a time beyond the lags, NaN, counts as the longest lag, which is the least it can be.
+
+    Were such a torsion left out, one that the generated trajectories never turn would cost them nothing. NaN where the
+    lags of the one end before the time of the other, or neither is known: nothing then tells them apart.
+
+    >>> known, beyond = [(np.array([[time]]), np.array([[200.0]])) for time in (2.0, np.nan)]
+    >>> print(time_error(*known, *beyond), time_error(*beyond, *known), time_error(*beyond, *beyond))
+    [[2.]] [[2.]] [[nan]]
+    """
+    lost, others_lost = np.isnan(times), np.isnan(others)
+    here, there = np.where(lost, longest_ps, times), np.where(others_lost, others_longest_ps, others)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.log10(here / there)
+    unknown = (lost & (others_lost | (error < 0))) | (others_lost & (error > 0))
+    return np.where(unknown, np.nan, np.abs(error))
+
+
+def longest(
+    correlation: Float[np.ndarray, "resample torsion lag"], lags_ps: Float[np.ndarray, "lag"]
+) -> Float[np.ndarray, "resample torsion"]:
+    """The longest lag at which each correlation is known; the longest of all for a torsion that never moves."""
+    known = np.isfinite(correlation)
+    return lags_ps[len(lags_ps) - 1 - known[..., ::-1].argmax(-1)]
 
 
 def weighted_autocorrelation(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Int
 
 from mdgen.evaluation.observables import Observables
 from mdgen.evaluation.result import RowResult
@@ -57,23 +56,16 @@ def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[
         dynamics: the reference and its replicate, by what to call them.
         generated: what is judged.
     """
-    marks = _marks(generated)[:: max(1, generated.n_frames // COPY_SAMPLE)]
+    marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
     doubts = []
     for name, data in dynamics.items():
-        share = float(np.isin(marks, _marks(data)).mean())
+        share = float(np.isin(marks, data["mark"]).mean())
         if share >= COPIED:
             doubts.append(
                 f"generated: {share:.0%} of its frames are frames of {name}, bit for bit; a comparison with what was "
                 "copied from it says nothing, so give dynamics that the model has not seen."
             )
     return doubts
-
-
-def _marks(data: Observables) -> Int[np.ndarray, "frame"]:
-    """A number that two frames share only if they are the same: the bits of two of their measured values."""
-    torsions = data["torsions"]
-    values = torsions[:, :2] if torsions.shape[1] > 1 else data["structure"][:, -2:]
-    return np.ascontiguousarray(values, dtype=np.float32).view(np.int64)[:, 0]
 
 
 def rounded_lags(asked: Settings, used: Settings) -> list[str]:

@@ -45,7 +45,8 @@ METRICS = {
     ),
     "decorrelation_log10_error": (
         "Decorrelation error",
-        "mean absolute difference of log10 decorrelation times over torsions: 0.3 is a factor of two.",
+        "mean absolute difference of log10 decorrelation times over torsions: 0.3 is a factor of two. A time beyond "
+        "the lags counts as the longest of them.",
     ),
     "autocorrelation_rmse": (
         "Autocorrelation RMSE",

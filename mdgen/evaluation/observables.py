@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.data.trajectories import TrajectorySet
@@ -28,6 +28,9 @@ Projection = Callable[[Tensor], Tensor]
 BLOCK_VALUES = 300_000
 """Coordinates read at a time: 1.2 MB, which the caches of a core hold; twice as fast as ten times as many."""
 
+LARGEST_ENERGY = 1e30
+"""In kJ/mol; what no float holds, such as of two atoms at one place, counts as so much."""
+
 
 @dataclass(frozen=True)
 class Observables:
@@ -36,7 +39,8 @@ class Observables:
     Args:
         lengths: frames of each trajectory.
         frame_spacing_ps: time between frames.
-        columns: arrays whose first axis is the frame: `torsions`, `structure`, `psi`, later `tica` and `states`.
+        columns: arrays whose first axis is the frame: `torsions`, `structure`, `mark`, which tells frames apart, `psi`,
+            later `tica` and `states`.
         grouping: the unit of each frame where it is not what `unit_ids` makes of the lengths.
     """
 
@@ -145,6 +149,7 @@ class Observer:
     @torch.no_grad()
     def _measure(self, positions: Tensor, first: int, every: dict[str, int]) -> dict[str, np.ndarray]:
         columns = {"torsions": dihedral_angles(positions, torsion_atoms(self.torsions)).numpy()}
+        columns["mark"] = _marks(positions.numpy())
         columns["structure"] = _sparse(self.checks.measure, positions, first, every["structure"], len(CHECKS))
         if self.projection is not None:
             columns["psi"] = self.projection(positions).reshape(len(positions), -1).float().numpy()
@@ -155,7 +160,16 @@ class Observer:
     def _energy(self, positions: Tensor) -> Tensor:
         assert self.potential is not None
         found = energies(self.potential, positions)
-        return torch.stack([found[term] for term in self.energy_terms], dim=-1)
+        table = torch.stack([found[term] for term in self.energy_terms], dim=-1)
+        # NaN in the column means that a frame was not sampled; atoms on top of each other must not look like that.
+        return torch.nan_to_num(table, nan=LARGEST_ENERGY).clamp(-LARGEST_ENERGY, LARGEST_ENERGY)
+
+
+def _marks(positions: Float[np.ndarray, "frame atom 3"]) -> Int[np.ndarray, "frame"]:
+    """A number that two frames share only if all their coordinates are the same, bit for bit, or by a rare chance."""
+    bits = np.ascontiguousarray(positions, dtype=np.float32).reshape(len(positions), -1).view(np.int32)
+    factors = np.random.default_rng(0).integers(-(2**62), 2**62, size=bits.shape[1]) | 1
+    return (bits * factors).sum(1)  # the products wrap around, as a hash may
 
 
 def _sparse(measure: Callable[[Tensor], Tensor], positions: Tensor, first: int, every: int, width: int) -> np.ndarray:

@@ -53,7 +53,7 @@ class StructureChecks:
     """What is compared, and the ideal values, in the units of `mdgen`; made by `fit_checks`.
 
     Args:
-        masses: in amu.
+        masses: in amu; ones where all are zero, as of beads that are no element.
         bonds: bonded pairs, with their ideal `lengths` in nm.
         lengths: of the bonds.
         angle_atoms: bonded triples, with their ideal `angles` in radians.
@@ -106,7 +106,7 @@ def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> 
     pairs = nonbonded_heavy_pairs(molecule)
     radii = np.array([VAN_DER_WAALS_NM.get(symbol, VAN_DER_WAALS_NM["C"]) for symbol in molecule.elements])
     return StructureChecks(
-        masses=molecule.masses,
+        masses=molecule.masses if molecule.masses.sum() > 0 else np.ones(molecule.n_atoms),
         bonds=molecule.bonds,
         lengths=bond_lengths(reference, molecule.bonds).double().mean(0).numpy(),
         angle_atoms=angle_atoms,

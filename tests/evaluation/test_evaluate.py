@@ -240,6 +240,64 @@ def test_frames_copied_from_the_reference_are_told(reference: TrajectorySet, oth
     assert not any("bit for bit" in note for note in evaluate(reference, other, settings=settings).notes)
 
 
+def test_frames_of_beads_without_torsions_bonds_or_mass_are_no_copies() -> None:
+    for element in (mdtraj.element.virtual, mdtraj.element.carbon):
+        topology = mdtraj.Topology()
+        chain = topology.add_chain()
+        for _ in range(12):
+            topology.add_atom("CA", element, topology.add_residue("ALA", chain))
+        rng = np.random.default_rng(0)
+        beads = [
+            TrajectorySet.from_arrays(Molecule(topology), 1.0, list(rng.normal(size=(3, 300, 12, 3)).astype("f4")))
+            for _ in range(2)
+        ]
+        result = evaluate(*beads, settings=Settings(resamples=10, structure_work=5000.0))  # every k-th frame is checked
+        assert not any("bit for bit" in note for note in result.notes)
+        assert value(result, "generated", "radius_of_gyration_nm") > 0
+
+
+def test_memory_that_is_gone_costs_though_the_reference_keeps_it_beyond_every_lag() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.broadcast_to(positions(), (600, 22, 3))
+
+    def turning(slow_frames: int) -> TrajectorySet:
+        arrays = []
+        for index in range(2):
+            wells = (np.arange(600) // slow_frames + index) % 2
+            jitter = np.radians(5) * rng.normal(size=600)
+            arrays.append(rotated(frames, PSI, np.radians(120.0) * wells + jitter).astype(np.float32))
+        return TrajectorySet.from_arrays(molecule(), 1.0, arrays)
+
+    settings = Settings(lag_ps=2.0, tica_lag_ps=2.0, n_states=5, resamples=10)
+    result = evaluate(turning(300), turning(2), replicate=turning(300), settings=settings)
+    assert not any(name.startswith("decorrelation_ps/psi") for name in result.rows["reference"].metrics)
+    assert value(result, "generated", "decorrelation_log10_error/all") > 1.0
+
+
+def test_torsions_that_never_turn_count_as_those_that_remember_longest(result: Evaluation) -> None:
+    error = value(result, "frozen", "decorrelation_log10_error/all")
+    assert error > 1.0 > 5 * value(result, "replicate", "decorrelation_log10_error/all")
+
+
+class Overlapping(Spring):
+    """A potential without bound where its first two atoms meet."""
+
+    def energy_terms(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        length = torch.linalg.vector_norm(positions[:, 0] - positions[:, 1], dim=-1)
+        return {"repulsion": (0.1 / length) ** 12, "attraction": -((0.1 / length) ** 6)}
+
+
+def test_energies_that_no_float_holds_are_not_left_out(reference: TrajectorySet, other: TrajectorySet) -> None:
+    def collapsed(frames: np.ndarray) -> np.ndarray:
+        result = frames.copy()
+        result[::10, 1] = result[::10, 0]
+        return result
+
+    result = evaluate(reference, with_fault(other, collapsed), potential=Overlapping(), settings=SETTINGS)
+    assert value(result, "generated", "energy_kJ_mol/total") > 1e28
+    assert value(result, "generated", "energy_jsd/total") > 0.1
+
+
 def test_lags_that_fall_between_frames_are_told(reference: TrajectorySet, other: TrajectorySet) -> None:
     result = evaluate(reference, other, settings=Settings(lag_ps=2.4, n_states=10, resamples=10))
     assert result.settings["lag_ps"] == 2.0
