@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from mdgen.apps.instantiation import required
-from mdgen.evaluation import compare, comparison_table, read_metrics
+from mdgen.evaluation import compare, comparison_table, read_metrics, unlike
 
 logger = logging.getLogger("mdgen")
 
@@ -15,3 +15,5 @@ def run(config: dict[str, Any]) -> None:
     first, second = read_metrics(config["first"]), read_metrics(config["second"])
     differences = compare(first, second, config["row"])
     logger.info("%s", comparison_table(differences, first.name, second.name))
+    for sentence in unlike(first, second, config["row"]):
+        logger.warning("%s", sentence)

@@ -4,7 +4,7 @@
 """
 
 from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
-from mdgen.evaluation.compare import Difference, compare, comparison_table
+from mdgen.evaluation.compare import Difference, compare, comparison_table, unlike
 from mdgen.evaluation.evaluate import evaluate
 from mdgen.evaluation.many import ManyEvaluations, evaluate_many
 from mdgen.evaluation.report import write_report
@@ -29,5 +29,6 @@ __all__ = [
     "evaluate_many",
     "read_metrics",
     "save_aggregate",
+    "unlike",
     "write_report",
 ]

@@ -47,7 +47,7 @@ def compare(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -
             f"{first.name} is of {first.molecule.get('residues')} and {second.name} of "
             f"{second.molecule.get('residues')}; compare two evaluations of one molecule"
         )
-    row = row or ("seeds" if "seeds" in first.rows and "seeds" in second.rows else "generated")
+    row = row or row_compared(first, second)
     for run in (first, second):
         if row not in run.rows:
             raise MdgenError(f"{run.name} has no row {row!r}; it has {', '.join(run.rows)}")
@@ -60,6 +60,37 @@ def compare(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -
     return sorted(found, key=lambda difference: (difference.exceeds is not True, difference.exceeds is None))
 
 
+def row_compared(first: SavedMetrics, second: SavedMetrics) -> str:
+    """The row that is compared where none is named."""
+    return "seeds" if "seeds" in first.rows and "seeds" in second.rows else "generated"
+
+
+NO_MATTER = ("seed", "resamples", "player_frames", "bounds")
+"""Settings that change no metric but by chance."""
+
+
+def unlike(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -> list[str]:
+    """Sentences on what else than the trajectories of the row may make two evaluations differ."""
+    row, told = row or row_compared(first, second), []
+    mine, theirs = first.settings, second.settings
+    names = [name for name in mine if name in theirs and name not in NO_MATTER and mine[name] != theirs[name]]
+    if names:
+        shown = ", ".join(f"{name} {mine[name]} and {theirs[name]}" for name in names)
+        told.append(f"{first.name} and {second.name} were made with other settings: {shown}.")
+    elif _dynamics(first) != _dynamics(second):
+        told.append(f"{first.name} and {second.name} judge against other dynamics; name one reference and replicate.")
+    counts = [run.frames.get(row) for run in (first, second)]
+    if None not in counts and counts[0] != counts[1]:
+        told.append(
+            f"the row {row!r} has {counts[0]:,} and {counts[1]:,} frames; distances fall with the number of frames."
+        )
+    for run, other in ((first, second), (second, first)):
+        missing = [label(name) for name in run.rows.get(row, {}) if name not in other.rows.get(row, {})]
+        if missing:
+            told.append(f"only {run.name} has {', '.join(missing)}.")
+    return told
+
+
 def comparison_table(differences: list[Difference], first: str, second: str) -> str:
     """The differences as an aligned plain-text table."""
     cells = [("", "metric", first, second)]
@@ -68,6 +99,12 @@ def comparison_table(differences: list[Difference], first: str, second: str) -> 
         cells.append((mark, label(line.metric), with_interval(line.first), with_interval(line.second)))
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _dynamics(run: SavedMetrics) -> tuple[int | None, float | None]:
+    """What tells one reference from another: its frames, and a mean over all of them."""
+    size = run.rows.get("reference", {}).get("radius_of_gyration_nm")
+    return run.frames.get("reference"), None if size is None else size.value
 
 
 def _exceeds(first: Estimate, second: Estimate) -> bool | None:

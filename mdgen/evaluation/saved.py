@@ -1,7 +1,7 @@
 """Results read back from `metrics.json`, so that runs can be compared and gathered without measuring again."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ class SavedMetrics:
         molecule: as in the file.
         rows: metrics by row and name.
         labels: of the rows.
+        frames: of the rows.
+        settings: as in the file.
     """
 
     name: str
     molecule: dict[str, Any]
     rows: dict[str, dict[str, Estimate]]
     labels: dict[str, str]
+    frames: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def read_metrics(path: Path | str) -> SavedMetrics:
@@ -49,7 +53,9 @@ def read_metrics(path: Path | str) -> SavedMetrics:
             for key, row in document["rows"].items()
         }
         labels = {key: str(row["label"]) for key, row in document["rows"].items()}
-        return SavedMetrics(file.parent.name, dict(document["molecule"]), rows, labels)
+        frames = {key: int(row["frames"]) for key, row in document["rows"].items()}
+        settings = dict(document["settings"])
+        return SavedMetrics(file.parent.name, dict(document["molecule"]), rows, labels, frames, settings)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise MdgenError(f"{file} is no result of an evaluation ({error!r}); evaluate again") from error
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation import SavedMetrics, aggregate, aggregate_table, compare, comparison_table, read_metrics
+from mdgen.evaluation import SavedMetrics, aggregate, aggregate_table, compare, comparison_table, read_metrics, unlike
 from mdgen.evaluation import save_aggregate as save
 from mdgen.evaluation.result import Evaluation, RowResult, save_metrics
 from mdgen.evaluation.tables import latex, markdown
@@ -73,6 +73,24 @@ def test_independent_runs_of_the_same_law_seldom_differ() -> None:
         first, second = (saved("x", m=Estimate(v, v - 1.96, v + 1.96)) for v in (a, b))
         differ += bool(compare(first, second)[0].exceeds)
     assert 20 < differ < 90  # 5 % of 1000
+
+
+def test_what_else_than_the_trajectories_may_make_runs_differ_is_told() -> None:
+    size = {"generated": {"m": Estimate(1.0)}, "reference": {"radius_of_gyration_nm": Estimate(0.3)}}
+    run = dataclasses.replace(
+        saved("a"), rows=size, frames={"generated": 1000, "reference": 50}, settings={"lag_ps": 5.0, "seed": 0}
+    )
+    assert unlike(run, dataclasses.replace(run, name="b", settings={"lag_ps": 5.0, "seed": 1})) == []
+    (other_lag,) = unlike(run, dataclasses.replace(run, name="b", settings={"lag_ps": 10.0, "seed": 0}))
+    assert "lag_ps 5.0 and 10.0" in other_lag
+    (fewer,) = unlike(run, dataclasses.replace(run, name="b", frames={"generated": 500, "reference": 50}))
+    assert "1,000 and 500 frames" in fewer
+    (dynamics,) = unlike(
+        run, dataclasses.replace(run, name="b", rows={**size, "reference": {"radius_of_gyration_nm": Estimate(0.4)}})
+    )
+    assert "other dynamics" in dynamics
+    (missing,) = unlike(run, dataclasses.replace(run, name="b", rows={**size, "generated": {}}))
+    assert missing == "only a has m."
 
 
 def test_other_molecules_and_rows_are_refused() -> None:
