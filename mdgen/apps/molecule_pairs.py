@@ -13,13 +13,16 @@ logger = logging.getLogger("mdgen")
 
 ROLES = ("reference", "generated", "replicate")
 TOPOLOGIES = (".pdb", ".prmtop", ".psf", ".h5", ".gro")
+STRUCTURES = (".pdb", ".prmtop", ".psf", ".gro", ".top")
+"""Files that are no trajectory where one lies beside them."""
 
 
 def configs_of_pairs(config: dict[str, Any]) -> list[dict[str, Any]]:
     """One evaluation config for each folder in `config["pairs"]`.
 
     Such a folder holds `reference*` and `generated*` (stores or files), `replicate*` where there is one, and
-    `topology.*` where the files need one.
+    `topology.*` where the files need one. A structure beside trajectories of that name, such as `reference.pdb` beside
+    `reference.dcd`, is not read as one of them.
 
     Raises:
         MdgenError: if there is no such folder, or one lacks a side.
@@ -35,7 +38,8 @@ def _config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     topologies = [path for path in sorted(folder.glob("topology.*")) if path.suffix in TOPOLOGIES]
     filled = {**config, "pairs": None, "output": str(Path(config["output"]) / folder.name)}
     for role in ROLES:
-        found = [str(path) for path in sorted(folder.glob(f"{role}*"))]
+        named = sorted(folder.glob(f"{role}*"))
+        found = [str(path) for path in [path for path in named if path.suffix not in STRUCTURES] or named]
         if not found and role != "replicate":
             raise MdgenError(f"{folder} holds no {role}*; expected trajectories of both sides, reference and generated")
         topology = str(topologies[0]) if topologies else config[role]["topology"]

@@ -43,6 +43,25 @@ def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list
     ]
 
 
+LEAST_PORTION = 0.1
+"""Rows of less than this share of the reference's frames are spoken of."""
+
+
+def few_frames(target: Observables, oracle: Observables, generated: Observables) -> list[str]:
+    """A sentence where the rows, which hold as many frames as the shorter of the last two, hold few."""
+    frames = min(oracle.n_frames, generated.n_frames)
+    if frames >= LEAST_PORTION * target.n_frames:
+        return []
+    if generated.n_frames == frames:
+        whose, cure = "the generated trajectories", "give more of them"
+    else:
+        whose, cure = "the replicate", "name a replicate, or reference trajectories of like lengths"
+    return [
+        f"Rows hold {frames:,} frames for {target.n_frames:,} of the reference, as many as {whose}; distances are as "
+        f"noisy as the floors say: {cure}."
+    ]
+
+
 COPIED = 0.01
 """From this share of copied frames on the reader is told."""
 

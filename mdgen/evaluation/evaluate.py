@@ -15,7 +15,7 @@ from mdgen.evaluation.baselines import table_rows
 from mdgen.evaluation.coordinate_metrics import CoordinateMetrics
 from mdgen.evaluation.correlation_metrics import CorrelationMetrics
 from mdgen.evaluation.curves import DRAWN, curves
-from mdgen.evaluation.doubts import copies, few_transitions, rounded_lags, short_blocks
+from mdgen.evaluation.doubts import copies, few_frames, few_transitions, rounded_lags, short_blocks
 from mdgen.evaluation.energy_metrics import EnergyMetrics
 from mdgen.evaluation.film import film
 from mdgen.evaluation.finer import finer
@@ -108,6 +108,7 @@ def _evaluated(
     target, oracle = (first, observed.pop("replicate")) if "replicate" in observed else rows_of.split(first)
     asked, settings = settings, _resolved(settings, target, preparation.frame_spacing_ps)
     doubts = rounded_lags(asked, settings)
+    doubts += few_frames(target, oracle, observed["generated"])
     doubts += copies({"the reference": target, "the replicate": oracle}, observed["generated"])
     # Methyl rotors are slow here and there, but no motion that anyone asks after; they stay out of slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]

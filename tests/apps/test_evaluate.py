@@ -173,3 +173,15 @@ def test_a_folder_of_molecules_is_judged_though_one_of_them_is_broken(
     assert main(command) == 0
     assert (tmp_path / "out/DONE").is_file()
     assert len(json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"]) == 3
+
+
+def test_a_structure_beside_trajectories_of_its_name_is_not_read_as_one(folder: Path, tmp_path: Path) -> None:
+    pair = tmp_path / "pairs/one"
+    pair.mkdir(parents=True)
+    for name in ("topology", "reference"):
+        (pair / f"{name}.pdb").write_bytes((folder / "top.pdb").read_bytes())
+    for side, files in (("reference", "md"), ("generated", "generated")):
+        np.save(pair / f"{side}.npy", np.load(folder / f"{files}-0.npy"))
+    spacing = ["reference.frame_spacing_ps=1", "generated.frame_spacing_ps=1"]
+    assert main(["evaluate", f"pairs={tmp_path}/pairs", f"output={tmp_path}/out", *spacing, *FEW]) == 0
+    assert json.loads((tmp_path / "out/one/metrics.json").read_text())["rows"]["reference"]["frames"] == 200

@@ -298,6 +298,18 @@ def test_energies_that_no_float_holds_are_not_left_out(reference: TrajectorySet,
     assert value(result, "generated", "energy_jsd/total") > 0.1
 
 
+def test_few_frames_to_a_row_are_told_and_why(reference: TrajectorySet, other: TrajectorySet) -> None:
+    settings = Settings(lag_ps=2.0, n_states=10, resamples=10)
+    uneven = TrajectorySet.from_arrays(
+        molecule(), 1.0, [np.array(reference.positions(0)), np.array(reference.positions(1))[:30]]
+    )
+    notes = evaluate(uneven, other, settings=settings).notes
+    assert any("Rows hold 30 frames for 1,500" in note and "as the replicate" in note for note in notes)
+    few = with_fault(other.select([0]), lambda frames: frames[:40])
+    assert any("as the generated" in note for note in evaluate(reference, few, settings=settings).notes)
+    assert not any("Rows hold" in note for note in evaluate(reference, other, settings=settings).notes)
+
+
 def test_lags_that_fall_between_frames_are_told(reference: TrajectorySet, other: TrajectorySet) -> None:
     result = evaluate(reference, other, settings=Settings(lag_ps=2.4, n_states=10, resamples=10))
     assert result.settings["lag_ps"] == 2.0
