@@ -147,7 +147,8 @@ def _moved(
         moved = engine.advance(n * schedule.steps_per_frame).positions[:, None].cpu().numpy()
         between = n * schedule.steps_per_frame
     first_step, label = frame * schedule.steps_per_frame, system.molecule.atom_label
-    segments, stops = sound_segments(moved, engine.potential_energy(), alive, first_step, between, label)
+    energy, molecules = engine.potential_energy(), system.molecule.molecule_of_atom
+    segments, stops = sound_segments(moved, energy, alive, first_step, between, label, molecules)
     return (segments if storing else []), stops
 
 

@@ -92,6 +92,22 @@ class Molecule:
         return tuple(tuple(sorted(atoms)) for atoms in bonded)
 
     @cached_property
+    def molecule_of_atom(self) -> Int[np.ndarray, "atom"]:
+        """For each atom the number, from 0, of the part that bonds hold together: a box has one for every water."""
+        found = np.full(self.n_atoms, -1, dtype=np.int64)
+        count = 0
+        for first in range(self.n_atoms):
+            if found[first] >= 0:
+                continue
+            edge = [first]
+            while edge:
+                atom = edge.pop()
+                found[atom] = count
+                edge += [near for near in self.neighbours[atom] if found[near] < 0]
+            count += 1
+        return found
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over atom names, elements, residues and bonds; residue numbers and chain letters do not enter."""
         atoms = [[a.name, a.element.symbol, a.residue.name, a.residue.index] for a in self.topology.atoms]

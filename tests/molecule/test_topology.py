@@ -109,3 +109,15 @@ def test_water_has_two_bonds_whatever_the_file_says() -> None:
     with_strut = peptide(("HOH", "O H1 H2", "O-H1 O-H2 H1-H2"))
     assert with_strut.bonds.tolist() == [[0, 1], [0, 2]]
     assert peptide(("H2", "H1 H2", "H1-H2")).bonds.tolist() == [[0, 1]]
+
+
+def test_atoms_that_bonds_hold_together_are_one_molecule() -> None:
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for name, elements in (("NA", ["Na"]), ("HOH", ["O", "H", "H"]), ("HOH", ["O", "H", "H"])):
+        residue = topology.add_residue(name, chain)
+        atoms = [topology.add_atom(e, mdtraj.element.get_by_symbol(e), residue) for e in elements]
+        for hydrogen in atoms[1:]:
+            topology.add_bond(atoms[0], hydrogen)
+    assert Molecule.from_mdtraj(topology).molecule_of_atom.tolist() == [0, 1, 1, 1, 2, 2, 2]
+    assert set(peptide(CAP_BEFORE, ALANINE).molecule_of_atom.tolist()) == {0}
