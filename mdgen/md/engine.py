@@ -159,7 +159,8 @@ def _chosen(
         )
     missing = {"kernel": beyond_the_kernel, "openmm": beyond}.get(kind)
     if missing is not None:
-        raise MdgenError(f"engine={kind} does not have {missing}; use engine=torch, or auto to let mdgen choose")
+        other = "openmm" if ewald else "torch"
+        raise MdgenError(f"engine={kind} does not have {missing}; use engine={other}, or auto to let mdgen choose")
     return kind
 
 

@@ -79,6 +79,8 @@ def test_pme_runs_on_openmm_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     with pytest.raises(MdgenError, match=r"no Ewald sums.*engine=openmm"):
         make_engine(system.parameters, Langevin(2.0, 300.0), 1, generator, kind="torch")
+    with pytest.raises(MdgenError, match=r"kernel does not have Ewald sums.*use engine=openmm"):
+        make_engine(system.parameters, Langevin(2.0, 300.0), 1, generator, kind="kernel")
     with pytest.raises(MdgenError, match="constant volume; use engine=openmm"):
         make_engine(system.parameters, Langevin(2.0, 300.0), 1, generator, kind="torch", pressure_bar=1.0)
     engine = make_engine(
