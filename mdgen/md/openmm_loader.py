@@ -130,8 +130,8 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
     )
     if np.abs(vectors - np.diag(np.diag(vectors))).max() > 1e-9:
         raise MdgenError(
-            "the system's box is triclinic, but this engine knows orthorhombic boxes only; use engine=openmm, "
-            "or build a rectangular box"
+            "the system's box is triclinic, but mdgen knows orthorhombic boxes only, whatever the engine; build a "
+            "rectangular box"
         )
     return _real(np.diag(vectors).tolist())
 

@@ -147,8 +147,10 @@ def build_system(
         source = from_pdb(pdb, repair)
     else:
         source = _from_sequence(sequence or "", capped, force_field)
+    name = next(str(path) for path in sources.values() if path is not None)
+    if solvent in IMPLICIT_SOLVENTS:
+        _require_no_bath(source, name, solvent)
     if source.create is not None:
-        name = next(str(path) for path in sources.values() if path is not None)
         system = _created(source, name, solvent, settings)
     else:
         source, system = assigned(source, force_field, solvent, settings, padding_nm, ion_molar)
@@ -159,6 +161,16 @@ def _from_sequence(sequence: str, capped: bool, force_field: str) -> Source:
     if capped and force_field == "charmm36":
         raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
     return Source(*extended_peptide(sequence, capped))
+
+
+def _require_no_bath(source: Source, name: str, solvent: str) -> None:
+    """Raise where generalised Born would be put around a periodic box that is water for the most part."""
+    water = sum(3 for r in source.topology.residues() if sorted(a.name[:1] for a in r.atoms()) == ["H", "H", "O"])
+    if source.topology.getPeriodicBoxVectors() is not None and 2 * water > source.topology.getNumAtoms():
+        raise MdgenError(
+            f"solvent is {solvent!r}, but {name} is a box with {water // 3} waters, which need no implicit solvent; "
+            "take solvent=vacuum with cutoff_nm=0.9, or take the water out"
+        )
 
 
 def _settings(

@@ -160,3 +160,13 @@ def test_a_file_that_is_no_pdb_is_named(tmp_path: Path) -> None:
     path.write_text("these are notes\n")
     with pytest.raises(MdgenError, match=r"notes\.pdb"):
         build_system(pdb=str(path))
+
+
+def test_a_box_of_water_is_not_put_into_implicit_solvent(tmp_path: Path) -> None:
+    """The default solvent of a file is implicit; around a box that would be slow and wrong without a word."""
+    box = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, relax=False)
+    path = tmp_path / "box.pdb"
+    with path.open("w") as file:
+        openmm.app.PDBFile.writeFile(box.openmm_topology, box.positions.numpy() * unit.nanometer, file)
+    with pytest.raises(MdgenError, match=r"obc2.*is a box with \d+ waters.*solvent=vacuum"):
+        build_system(pdb=str(path), solvent="obc2")
