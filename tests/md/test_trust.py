@@ -158,3 +158,11 @@ def test_the_suite_runs_what_it_is_asked() -> None:
     with pytest.raises(MdgenError, match="check 'luck' is unknown; known are parity"):
         run_trust(TrustSettings(checks=["luck"]))
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("name", ["drift_ps", "ensemble_replicas", "ensemble_samples", "kills", "constraint_steps"])
+def test_sizes_that_show_nothing_are_refused(name: str) -> None:
+    with pytest.raises(MdgenError, match=f"{name} is 0, but must be"):
+        TrustSettings(**{name: 0})
+    with pytest.raises(MdgenError, match="checks is empty"):
+        TrustSettings(checks=[])

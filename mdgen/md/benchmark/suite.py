@@ -62,6 +62,9 @@ class SpeedSettings:
             if name not in SYSTEMS:
                 raise MdgenError(f"system {name!r} is unknown; known are {', '.join(SYSTEMS)}")
         require_engines(self.engines or ())
+        for key in ("systems", "engines"):
+            if getattr(self, key) is not None and not getattr(self, key):
+                raise MdgenError(f"{key} is empty, so that nothing would be timed; name some, or null for all")
         if self.torchmd_python is not None and shutil.which(self.torchmd_python) is None:
             raise MdgenError(
                 f"torchmd_python is {self.torchmd_python}, but must be a Python interpreter that has TorchMD, or null"

@@ -43,6 +43,15 @@ class TrustSettings:
     kills: int = 20
     constraint_steps: int = 10_000
 
+    def __post_init__(self) -> None:
+        # Standard errors come from replicas, blocks of the drift from a hundred steps and more.
+        least = {"drift_ps": 1.0, "ensemble_replicas": 2, "ensemble_samples": 2, "kills": 1, "constraint_steps": 1}
+        for name, bound in least.items():
+            if not bound <= getattr(self, name) < float("inf"):
+                raise MdgenError(f"{name} is {getattr(self, name)}, but must be {bound:g} or more")
+        if self.checks is not None and not self.checks:
+            raise MdgenError("checks is empty, so that nothing would be shown; name some, or null for all")
+
 
 def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]]:
     """Figures of every check, seconds that each took, and the acceptance rows.

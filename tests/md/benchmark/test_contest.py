@@ -153,6 +153,7 @@ SPEEDS = {"mdgen_kernel": 1.0, "openmm_reference": 20.0, "openmm_cpu": 30.0}
     [
         ({"systems": ["ipgd"]}, "system 'ipgd' is unknown; known are alanine_dipeptide_obc2"),
         ({"engines": ["gromacs"]}, "engine 'gromacs' is unknown; known are mdgen_kernel"),
+        ({"engines": []}, "engines is empty"),
         ({"replicas": [0]}, r"replicas is \[0\], but must list numbers of 1 or more"),
         ({"replicas": []}, r"replicas is \[\]"),
         ({"repeats": 0}, "repeats is 0, but must be 1 or more"),
