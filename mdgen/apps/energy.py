@@ -35,6 +35,8 @@ def run(config: dict[str, Any]) -> None:
     output = Path(config["output"])
     if output.suffix != ".json" or output.is_dir():
         raise MdgenError(f"output={output}: expected a file that ends in .json")
+    if config["check"] and int(config["check_frames"]) < 1:
+        raise MdgenError(f"check_frames is {config['check_frames']}, but must be 1 or more; check=false compares none")
     use_threads(config["threads"])
     system: MolecularSystem = instantiate({**config["system"], "relax": False})
     if system.potentials:
@@ -64,10 +66,11 @@ def _require_elements(of_system: Molecule, of_frames: Molecule) -> None:
     """Raise unless the elements agree atom by atom; names may differ, as between AMBER and PDB."""
     if list(of_system.elements) == list(of_frames.elements):
         return
-    raise MdgenError(
-        f"the trajectories hold {of_frames!r}, but the system is {of_system!r}, of other atoms or in another order; "
-        "build the system from the trajectories' own topology"
-    )
+    told = f"the trajectories hold {of_frames!r}, but the system is {of_system!r}"
+    if of_frames.n_atoms == of_system.n_atoms:
+        index = [a == b for a, b in zip(of_system.elements, of_frames.elements, strict=True)].index(False)
+        told = f"the trajectories have {of_frames.atom_label(index)} where the system has {of_system.atom_label(index)}"
+    raise MdgenError(f"{told}; build the system from the trajectories' own topology")
 
 
 class _Frames:
@@ -118,8 +121,6 @@ def _evaluated(
 
 def _checked(system: MolecularSystem, frames: _Frames, at_most: int) -> list[Acceptance]:
     """Largest differences from OpenMM's Reference platform over some frames."""
-    if at_most < 1:
-        raise MdgenError(f"check_frames is {at_most}, but must be 1 or more; check=false compares none")
     n_frames = sum(len(x) for x in frames)
     wanted = set(np.linspace(0, n_frames - 1, min(at_most, n_frames)).round().astype(int).tolist())
     energy: dict[str, float] = {}

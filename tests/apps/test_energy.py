@@ -77,3 +77,21 @@ def test_springs_and_impropers_are_told_from_bonds_and_torsions() -> None:
 def test_other_molecules_and_files_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["energy", "system.sequence=A", f"output={tmp_path}"]) == 2
     assert "expected a file that ends in .json" in capfd.readouterr().err
+
+
+def test_atoms_in_another_order_are_named_and_no_frames_to_check_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    system, file = build_system("A"), tmp_path / "swapped.pdb"
+    mdtraj.Trajectory(system.positions[None].numpy(), system.molecule.topology).save_pdb(str(file))
+    lines = file.read_text().splitlines(keepends=True)
+    first = next(index for index, line in enumerate(lines) if line.startswith("ATOM"))
+    lines[first], lines[first + 1] = lines[first + 1], lines[first]  # a hydrogen and a carbon
+    file.write_text("".join(line for line in lines if not line.startswith("CONECT")))
+    command = ["energy", "system.sequence=A", "threads=1", f"output={tmp_path}/e.json"]
+    data = [f"data.trajectories={file}", "data.frame_spacing_ps=1"]
+    assert main([*command, *data]) == 2
+    assert "the trajectories have ACE1-H1 (atom 0) where the system has ACE1-CH3" in capfd.readouterr().err
+    assert main([*command, "check=true", "check_frames=0"]) == 2
+    assert "check_frames is 0" in capfd.readouterr().err
+    assert not (tmp_path / "e.json").exists()
