@@ -17,6 +17,9 @@ TEXT = frozenset({"topology", "encoder_run", "propagator_run", "decoder_run", "s
 NULLABLE = frozenset({"hydrogen_mass_amu"})
 """Keys whose default is a value and that null switches off."""
 
+ONE_EACH = frozenset({"temperature_K"})
+"""Keys that take one number for all replicas, or a list of one each."""
+
 MISSING = "???"
 
 
@@ -41,6 +44,8 @@ def checked_value(key: str, value: Any, default: Any) -> Any:
     if expected:
         raise MdgenError(f"{key}={_shown(value)}: expected {expected}")
     takes_any = name in NUMBER if unset else isinstance(default, float)
+    if takes_any and isinstance(value, list):
+        return [float(each) for each in value]
     return float(value) if takes_any else value
 
 
@@ -65,6 +70,8 @@ def _for_default(name: str, value: Any, default: Any) -> str | None:
         return None if isinstance(value, bool) else "true or false"
     if isinstance(default, int):
         return None if _is_whole(value) else f"a whole number such as {default}"
+    if isinstance(default, float) and name in ONE_EACH and isinstance(value, list):
+        return None if value and all(map(_is_number, value)) else "a number, or a list of one a replica"
     if isinstance(default, float):
         return None if _is_number(value) else f"a number such as {default}"
     if isinstance(default, str):

@@ -27,13 +27,17 @@ OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.js
 INCIDENTAL_KEYS = ("output", "threads", "logger")
 """Keys that do not change a run's result: a folder may be resumed with others."""
 
+GROWING_KEYS = {"simulate": "length_ns"}
+"""By verb, the key whose value may grow: a run that is done then goes on."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run, locked while it is open.
 
-    A run that was stopped is resumed by the same command. A run that is done is left as it is. A folder that holds a
-    run with other settings is refused, so that no result is ever mixed from two.
+    A run that was stopped is resumed by the same command. A run that is done is left as it is, or continued where it is
+    asked to be longer. A folder that holds a run with other settings is refused, so that no result is ever mixed from
+    two.
     """
 
     path: Path
@@ -88,8 +92,10 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run)
     try:
         _lock(lock, path)
-        _compare(path, verb, config)
+        longer = _compare(path, verb, config)
         with writable(path):
+            if longer:
+                (path / "DONE").unlink(missing_ok=True)
             if not (path / "DONE").is_file():
                 write_aside(path / "config.yaml", OmegaConf.to_yaml({"verb": verb, **config}).encode())
                 _add_provenance(path, provenance(int(config.get("seed", 0))))
@@ -135,23 +141,28 @@ def _lock(lock: Any, path: Path) -> None:
     lock.flush()
 
 
-def _compare(path: Path, verb: str, config: dict[str, Any]) -> None:
+def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
+    """Refuse a folder of another run; whether it holds a shorter one of the same."""
     earlier = path / "config.yaml"
     if not earlier.is_file():
-        return
+        return False
     try:
         stored = OmegaConf.to_container(OmegaConf.load(earlier))
     except (YAMLError, OSError) as error:
         raise MdgenError(f"{earlier} cannot be read ({type(error).__name__}); choose another output") from error
     if not isinstance(stored, dict) or stored.get("verb") != verb:
         raise MdgenError(f"output={path} holds another kind of run than {verb!r}; choose another output")
-    difference = first_difference(_essential(stored), _essential({"verb": verb, **config}))
+    growing = GROWING_KEYS.get(verb, "")
+    longer = growing in stored and float(config[growing]) > float(stored[growing])
+    given = {**config, growing: stored[growing]} if longer else config
+    difference = first_difference(_essential(stored), _essential({"verb": verb, **given}))
     if difference is not None:
         key, before, now = difference
         raise MdgenError(
             f"output={path} holds a run with other settings ({key} was {before!r}, now {now!r}); "
             "choose another output, or delete that folder"
         )
+    return longer
 
 
 def _essential(config: Any) -> Any:

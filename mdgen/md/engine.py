@@ -112,10 +112,16 @@ def make_engine(
         compile: whether the torch engine compiles its whole step; `auto` then takes that engine.
 
     Raises:
-        MdgenError: if an engine is asked for that does not have a part of the force field, or is not known.
+        MdgenError: if an engine is asked for that does not have a part of the force field, or is not known, or there
+            are neither one nor as many temperatures as replicas.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise MdgenError(f"device={device} was asked for, but torch finds no CUDA device here; use device=cpu")
+    given = integrator.temperatures
+    if isinstance(given, list) and len(given) not in (1, n_replicas):
+        raise MdgenError(
+            f"temperature_K lists {len(given)} temperatures for {n_replicas} replicas; give one, or one a replica"
+        )
     if compile and kind not in ("auto", "torch"):
         raise MdgenError(f"compile=true is for engine=torch, but engine is {kind}; choose one of the two")
     kind = "torch" if compile else kind

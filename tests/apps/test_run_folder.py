@@ -102,3 +102,20 @@ def test_threads_may_change_at_any_depth(tmp_path: Path) -> None:
 def test_first_difference_names_a_key_only_one_side_has() -> None:
     assert first_difference({"a": 1}, {"a": 1, "b": {"c": 2}}) == ("b", None, {"c": 2})
     assert first_difference({"a": [1]}, {"a": [1]}) is None
+
+
+def test_a_finished_simulation_may_be_asked_to_be_longer_but_nothing_else(tmp_path: Path) -> None:
+    config = {"seed": 0, "length_ns": 1.0, "save_ps": 1.0}
+    with open_run(tmp_path / "run", "simulate", config) as run:
+        run.finish({})
+    with open_run(tmp_path / "run", "simulate", config) as run:
+        assert run.done
+    with open_run(tmp_path / "run", "simulate", {**config, "length_ns": 2.0}) as run:
+        assert not run.done
+        run.finish({})
+    assert "length_ns: 2.0" in (tmp_path / "run/config.yaml").read_text()
+    for other in ({"length_ns": 1.5}, {"length_ns": 3.0, "save_ps": 2.0}):
+        with pytest.raises(MdgenError, match="other settings"), open_run(tmp_path / "run", "simulate", config | other):
+            pass
+    with open_run(tmp_path / "run", "simulate", {**config, "length_ns": 2.0}) as run:
+        assert run.done

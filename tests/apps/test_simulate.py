@@ -1,0 +1,33 @@
+"""Simulations on the command line: lengthened afterwards, and at one temperature a replica."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdgen.apps.main import main
+from mdgen.data.store import TrajectoryStore
+
+SMALL = ["system.sequence=A", "n_replicas=2", "equilibration_ns=0.001", "save_ps=1", "threads=1"]
+
+
+def frames(folder: Path) -> np.ndarray:
+    return np.array(TrajectoryStore.open(folder / "trajectories").positions(1))
+
+
+def test_a_run_made_longer_is_the_run_made_long_at_once(tmp_path: Path) -> None:
+    for output, length in (("steps", 0.003), ("steps", 0.006), ("once", 0.006)):
+        assert main(["simulate", *SMALL, f"length_ns={length}", f"output={tmp_path / output}"]) == 0
+    assert frames(tmp_path / "once").shape[0] == 6
+    np.testing.assert_array_equal(frames(tmp_path / "steps"), frames(tmp_path / "once"))
+    assert main(["simulate", *SMALL, "length_ns=0.003", f"output={tmp_path / 'steps'}"]) == 2
+    assert len(frames(tmp_path / "steps")) == 6
+
+
+def test_a_temperature_for_each_replica(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["simulate", *SMALL, "length_ns=0.003", f"output={tmp_path / 'run'}"]
+    assert main([*run, "integrator.temperature_K=[300,300,300]"]) == 2
+    assert "temperature" in capsys.readouterr().err
+    assert main([*run, "integrator.temperature_K=[300,a]"]) == 2
+    assert main([*run, "integrator.temperature_K=[300,400]"]) == 0
+    assert TrajectoryStore.open(tmp_path / "run/trajectories").metadata["temperature_K"] == [300.0, 400.0]
