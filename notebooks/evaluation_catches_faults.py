@@ -8,12 +8,14 @@ and Markdown tables of the same name.
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mdgen.apps.provenance import provenance
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.evaluation import Settings, evaluate
 from mdgen.evaluation.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
@@ -195,7 +197,8 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    made = {**provenance(0), "command": " ".join(["python", *sys.argv])}
     found, lines = run(arguments.trajectories)
-    write_result(arguments.output / "evaluation_catches_faults.json", found, lines)
+    write_result(arguments.output / "evaluation_catches_faults.json", {"provenance": made, **found}, lines)
     write_aside(arguments.output / "evaluation_catches_faults.md", table(found).encode())
     logging.getLogger("mdgen").info("\n%s", acceptance_table(lines))

@@ -5,7 +5,7 @@ from typing import Any
 
 from mdgen.errors import MdgenError
 
-WHOLE = frozenset({"threads", "seed", "n_states"})
+WHOLE = frozenset({"threads", "seed", "n_states", "n_macrostates"})
 NUMBER = frozenset(
     {"frame_spacing_ps", "anneal_temperature_K", "pressure_bar", "lag_ps", "cutoff_nm", "hydrogen_mass_amu"}
 )
