@@ -17,8 +17,8 @@ METRICS = {
     "free_energy_rmse_kT": (
         "F RMSE (kT)",
         "root-mean-square difference of free energies where the reference's is below 5 kT, after alignment: over the "
-        "slowest coordinate `psi_1`, or over phi and psi in cells of 10 degrees. An empty bin counts as half a frame, so "
-        "that rows of few frames cannot score as badly as they deserve.",
+        "slowest coordinate `psi_1`, or over phi and psi in cells of 10 degrees. An empty bin counts as half a frame, "
+        "so that rows of few frames cannot score as badly as they deserve.",
     ),
     "outside_share": ("Outside", "share of frames beyond the reference's range of the coordinate."),
     "timescale_ps": ("Timescale (ps)", "implied timescales of the Markov state model, slowest first."),
