@@ -1,5 +1,6 @@
 """Where the configs lie and what options they offer."""
 
+import re
 from pathlib import Path
 
 import mdgen
@@ -17,3 +18,9 @@ def config_folder() -> Path:
 def option_names(group: str) -> list[str]:
     """The options of a config group, by name."""
     return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def experiment_verbs(name: str) -> list[str]:
+    """The verbs that an experiment is for: those of the commands in the comments of its file."""
+    text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
+    return sorted(set(re.findall(r"^# +mdgen (\w+) ", text, flags=re.MULTILINE)))

@@ -10,12 +10,12 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mdgen.apps.config_folder import config_folder, option_names
+from mdgen.apps.config_folder import config_folder, experiment_verbs, option_names
 from mdgen.apps.config_values import checked_value
 from mdgen.apps.help import included
 from mdgen.errors import MdgenError
@@ -45,7 +45,7 @@ def compose(verb: str, overrides: list[str]) -> DictConfig:
     except MissingConfigException as error:
         raise MdgenError(f"there is no {error.missing_cfg_file}; `mdgen {verb} --help` lists the options") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise MdgenError(_explain(verb, error)) from error
+        raise MdgenError(_explain(verb, groups, error)) from error
     OmegaConf.set_struct(config, True)
     return config
 
@@ -79,6 +79,8 @@ def parsed_override(text: str, verb: str = "VERB") -> Override:
             f"cannot read {text!r}: a value with blanks, brackets or signs such as = and ~ is put in quotes, "
             f"and once more in quotes for the shell: \"{key}='{quoted}'\""
         ) from error
+    if parsed.value_type == ValueType.ELEMENT and isinstance(parsed.value(), float) and value.strip().isalpha():
+        return parsed_override(f"{key}='{value.strip()}'", verb)  # the peptide NAN is no number
     return parsed
 
 
@@ -114,6 +116,8 @@ def _choice(verb: str, override: Override) -> list[str]:
         meant = f"did you mean {key}={close[0]}? " if close else ""
         given = text.partition("=")[2]
         raise MdgenError(f"there is no {key}={given}; {meant}the options are {', '.join(names) or 'none'}")
+    if group == "experiment" and verb not in experiment_verbs(value):
+        raise MdgenError(f"experiment={value} is for mdgen {', '.join(experiment_verbs(value))}, not for mdgen {verb}")
     return [text]
 
 
@@ -133,19 +137,25 @@ def _refuse_form(verb: str, override: Override, known: list[str]) -> None:
     raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
 
 
-def _explain(verb: str, error: Exception) -> str:
+def _explain(verb: str, groups: list[str], error: Exception) -> str:
     text = str(error)
     found = re.search(r"Could not (?:override|delete) '([^']+)'", text) or re.search(
         r"Key '([^']+)' is not in struct", text
     )
     if found is None:
         return " ".join(text.split())
-    return _no_key(verb, found.group(1), [name for name, _ in leaves(_compose(verb, []))])
+    try:
+        composed = _compose(verb, groups)
+    except HydraException:  # it is a group that is wrong
+        composed = _compose(verb, [])
+    return _no_key(verb, found.group(1), [name for name, _ in leaves(composed)])
 
 
 def _no_key(verb: str, key: str, known: list[str]) -> str:
-    groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
-    close = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.0)
+    groups = [each.key for each in included(verb)]
+    candidates = [name for name in [*known, *groups] if name != key]
+    namesakes = [name for name in candidates if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    close = namesakes or difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)
     return f"there is no key {key!r}; the nearest is {close[0]!r}; `mdgen {verb} --help` lists them all"
 
 

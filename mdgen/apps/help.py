@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from mdgen.apps.config_folder import config_folder, option_names
+from mdgen.apps.config_folder import config_folder, experiment_verbs, option_names
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
 
 
@@ -53,7 +53,7 @@ def verb_help(name: str) -> str:
     parts = [f"mdgen {name}: {verb.summary}\n\n{verb.explanation}\n"]
     parts.append("Examples\n" + "".join(f"  {example}\n" for example in verb.examples))
     parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(folder / f"{name}.yaml"))
-    parts.extend(_section(each) for each in included(name))
+    parts.extend(_section(each, name) for each in included(name))
     if name in RUN_FOLDER_VERBS:
         parts.append(_MANY)
     return "\n".join(parts)
@@ -68,12 +68,16 @@ _MANY = """--multirun (-m)  many runs by one command, each in a folder of its ow
 """
 
 
-def _section(part: Included) -> str:
+def _section(part: Included, verb: str) -> str:
     """The options of a group with their keys, or a word on which verb's keys these are."""
     folder = config_folder() / part.name
     if not folder.is_dir():
         return f"{part.key}.KEY=...  any key of `mdgen {part.name} --help`\n"
     options = option_names(part.name)
+    if part.name == "experiment":
+        options = [name for name in options if verb in experiment_verbs(name)]
+    if not options:
+        return ""
     if len(options) == 1 and part.default is not None:
         return f"{part.key}.KEY=...\n" + _body(folder / f"{options[0]}.yaml")
     group = part.key if part.key == part.name else f"{part.name}@{part.key}"

@@ -39,6 +39,8 @@ def run(config: dict[str, Any]) -> None:
     """Build the system, draw starts if asked to, simulate, write the metrics."""
     threads = use_threads(config["threads"])
     _require_thermostat(config)
+    if int(config["n_replicas"]) < 1:
+        raise MdgenError(f"n_replicas={config['n_replicas']}: expected at least 1")
     with open_run(config["output"], "simulate", config) as folder:
         if folder.done:
             logger.info("simulate      done already: %s", folder.path)

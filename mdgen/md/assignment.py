@@ -1,9 +1,6 @@
 """Assigning a force field: hydrogens, water around, parameters from OpenMM's XML files."""
 
-import random
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +9,8 @@ import openmm.app
 from openmm import unit
 
 from mdgen.errors import MdgenError
-from mdgen.md.sources import Source, first_line, in_nm
+from mdgen.md.peptides import ONE_LETTER
+from mdgen.md.sources import Source, first_line, fixed_python_random, in_nm
 
 FORCE_FIELDS = {
     "amber14": "amber14-all.xml",
@@ -37,6 +35,10 @@ WATERS = {
 """OpenMM's file of each explicit water, by force field; waters of three sites, which need no virtual ones."""
 
 
+_PEPTIDES = {*ONE_LETTER.values(), "ACE", "NME"}
+_WATER_NAMES = ("HOH", "WAT", "TIP3", "SOL", "H2O")
+
+
 def assigned(
     source: Source, force_field: str, solvent: str, settings: dict[str, Any], padding_nm: float, ion_molar: float
 ) -> tuple[Source, openmm.System]:
@@ -51,7 +53,8 @@ def assigned(
         ion_molar: Na+ and Cl- beyond those that neutralise.
 
     Raises:
-        MdgenError: for a residue, an atom or a pair of force field and water that is not known.
+        MdgenError: for a residue, an atom or a pair of force field and water that is not known, or a cutoff without a
+            box.
     """
     water = WATERS.get(solvent, {})
     if solvent in WATERS and force_field not in water:
@@ -59,9 +62,14 @@ def assigned(
     files = [FORCE_FIELDS[force_field], IMPLICIT_SOLVENTS.get(solvent), water.get(force_field)]
     numbers = openmm.app.ForceField(*[name for name in files if name])
     topology = source.topology
+    periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff
+    if periodic and solvent not in WATERS and topology.getPeriodicBoxVectors() is None:
+        raise MdgenError(
+            "cutoff_nm needs a periodic box, but this molecule has none; leave cutoff_nm null, or take solvent=tip3p"
+        )
     try:
         modeller = openmm.app.Modeller(topology, source.positions * unit.nanometer)
-        with _fixed_python_random():
+        with fixed_python_random():
             if not any(atom.element is openmm.app.element.hydrogen for atom in topology.atoms()):
                 modeller.addHydrogens(numbers, pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
             if solvent in WATERS:
@@ -80,24 +88,24 @@ def _no_template(
 ) -> MdgenError:
     """OpenMM's complaint in one sentence: an unknown residue, or a known one whose atoms are not all there."""
     known = [*sorted(residue for residue in force_field._templates if len(residue) == 3), "HIS"]
-    found = re.match(r"No template found for residue (\d+)", str(error))
+    found = re.match(r"No template found for residue (\d+) \(\w+\)\.\s*", str(error))
     residues = list(topology.residues())
     residue = residues[int(found[1])] if found and int(found[1]) < len(residues) else None
+    if residue is not None and residue.name in _WATER_NAMES and "HOH" not in known:
+        return MdgenError(
+            f"residue {residue.name} {residue.id} is water, which {name} has no parameters for; take all water out of "
+            "the file, or take solvent=tip3p"
+        )
     if residue is not None and residue.name not in known:
-        return MdgenError(f"residue {residue.name} {residue.id} is unknown to {name}; known are {', '.join(known)}")
+        peptides = ", ".join(sorted(_PEPTIDES & {*known}))
+        return MdgenError(
+            f"residue {residue.name} {residue.id} is unknown to {name}; known are {peptides}, and nucleic acids and "
+            "ions; take it out of the file, or give a prmtop that holds its parameters"
+        )
     reason = first_line(error).split("  For more information")[0].split("  You may be able")[0].rstrip(".")
+    if residue is not None and found is not None:
+        reason = f"residue {residue.name} {residue.id} does not match: {reason[found.end() :] or 'other atoms'}"
     return MdgenError(
-        f"{name} cannot be assigned ({reason}); complete the residue (repair=true adds missing heavy atoms) or name "
-        "its atoms as in the PDB"
+        f"{name} cannot be assigned ({' '.join(reason.split())}); complete the residue (repair=true adds atoms that "
+        "are missing; a file without any hydrogens gets them) or name its atoms as in the PDB"
     )
-
-
-@contextmanager
-def _fixed_python_random() -> Iterator[None]:
-    """OpenMM drops hydrogens and ions at random before placing them; the same molecule shall come out every time."""
-    state = random.getstate()
-    random.seed(0)
-    try:
-        yield
-    finally:
-        random.setstate(state)

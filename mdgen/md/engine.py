@@ -115,6 +115,8 @@ def make_engine(
         MdgenError: if an engine is asked for that does not have a part of the force field, or is not known, or there
             are neither one nor as many temperatures as replicas.
     """
+    if device != "cpu" and not device.startswith("cuda"):
+        raise MdgenError(f"device is {device!r}, but must be cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise MdgenError(f"device={device} was asked for, but torch finds no CUDA device here; use device=cpu")
     given = integrator.temperatures

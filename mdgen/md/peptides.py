@@ -74,6 +74,8 @@ def residue_names(sequence: str) -> list[str]:
     """
     for position, letter in enumerate(sequence, 1):
         if letter not in ONE_LETTER:
+            if letter.upper() in ONE_LETTER:
+                raise MdgenError(f"sequence {sequence!r} has small letters; did you mean {sequence.upper()!r}?")
             raise MdgenError(
                 f"residue {letter!r} at position {position} of sequence {sequence!r} is unknown; "
                 f"known one-letter codes are {''.join(sorted(ONE_LETTER))}"

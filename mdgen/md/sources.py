@@ -3,7 +3,10 @@
 OpenMM reads them all; what it complains about is said in one sentence.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,11 @@ from jaxtyping import Float
 from openmm import unit
 
 from mdgen.errors import MdgenError
+
+logger = logging.getLogger("mdgen")
+
+_GAP_NM = 0.3
+"""No bond between residues is as long, disulphides included."""
 
 GENERALISED_BORN = {
     "hct": openmm.app.HCT,
@@ -42,16 +50,27 @@ class Source:
 
 
 def from_pdb(path: str, repair: bool = False) -> Source:
-    """A PDB file; where it is to be repaired, PDBFixer adds heavy atoms that are missing.
+    """A PDB file; where it is to be repaired, PDBFixer adds atoms that are missing, hydrogens as at pH 7.
+
+    Of several models the first is taken, of alternate locations the first of each atom, with a word.
 
     Raises:
-        MdgenError: if the file is missing or broken, or PDBFixer is asked for and not installed.
+        MdgenError: if the file is missing or broken, holds a chain with a gap, or PDBFixer is asked for and not
+            installed.
     """
     _require_file(path, "pdb")
+    lines = Path(path).read_bytes().splitlines()
+    atoms = [line for line in lines if line.startswith((b"ATOM  ", b"HETATM"))]
+    if not atoms:
+        raise MdgenError(f"{path} holds no atoms (no ATOM or HETATM lines); give a whole PDB file")
+    if any(line[16:17].strip() for line in atoms):
+        logger.warning("%s holds atoms at alternate locations; the first of each is taken", path)
     if repair:
         return _repaired(path)
     file = _read(openmm.app.PDBFile, "a PDB file", path)
-    return _sound(path, Source(file.topology, in_nm(file.positions)))
+    source = _sound(path, Source(file.topology, in_nm(file.positions)))
+    _require_no_gap(path, source)
+    return source
 
 
 def from_prmtop(path: str, coordinates: str | None, solvent: str, box_nm: Sequence[float] | None) -> Source:
@@ -127,6 +146,17 @@ def in_nm(positions: Any) -> Float[np.ndarray, "atom 3"]:
     return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)
 
 
+@contextmanager
+def fixed_python_random() -> Iterator[None]:
+    """OpenMM drops hydrogens and ions at random before placing them; the same molecule shall come out every time."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error, without its full stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -137,14 +167,31 @@ def _repaired(path: str) -> Source:
         import pdbfixer
     except ImportError as error:
         raise MdgenError(
-            f"repair=true needs PDBFixer to mend {path}, which is not installed; install it (conda install -c "
-            "conda-forge pdbfixer), or give a whole file"
+            f"repair=true needs PDBFixer to mend {path}, which is not installed; install it (pip install "
+            "pdbfixer), or give a whole file"
         ) from error
     fixer = _read(pdbfixer.PDBFixer, "a PDB file", path)
+    _require_no_gap(path, Source(fixer.topology, in_nm(fixer.positions)))
     fixer.missingResidues = {}  # whole residues are not invented
     fixer.findMissingAtoms()
     fixer.addMissingAtoms(seed=0)
+    with fixed_python_random():
+        fixer.addMissingHydrogens(7.0)
     return _sound(path, Source(fixer.topology, in_nm(fixer.positions)))
+
+
+def _require_no_gap(path: str, source: Source) -> None:
+    """Raise where neighbours in a chain would be bonded across residues that are not there."""
+    if source.topology.getPeriodicBoxVectors() is not None:
+        return  # molecules may be cut by the box
+    for first, second in source.topology.bonds():
+        length = float(np.linalg.norm(source.positions[first.index] - source.positions[second.index]))
+        if first.residue is not second.residue and length > _GAP_NM:
+            raise MdgenError(
+                f"{path} has a gap: {first.residue.name} {first.residue.id} and {second.residue.name} "
+                f"{second.residue.id} follow each other, but {first.name} and {second.name} are {length:.2f} nm apart; "
+                "complete the chain, or part it with a TER line"
+            )
 
 
 def _implicit(solvent: str) -> dict[str, Any]:

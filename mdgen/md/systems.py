@@ -135,8 +135,6 @@ def build_system(
     _require_known("surface", surface, _SURFACE)
     settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm, surface)
     settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range)
-    if top is not None and solvent in IMPLICIT_SOLVENTS:
-        raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")
     if prmtop is not None:
         source = from_prmtop(prmtop, coordinates, solvent, box_nm)
     elif psf is not None:
@@ -147,6 +145,8 @@ def build_system(
         source = from_pdb(pdb, repair)
     else:
         source = _from_sequence(sequence or "", capped, force_field)
+    if top is not None and solvent in IMPLICIT_SOLVENTS:
+        raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")
     name = next(str(path) for path in sources.values() if path is not None)
     if solvent in IMPLICIT_SOLVENTS:
         _require_no_bath(source, name, solvent)

@@ -104,3 +104,16 @@ def test_each_example_of_the_help_composes(
 def test_the_wheel_carries_the_configs() -> None:
     project = Path(__file__).parents[2] / "pyproject.toml"
     assert '"conf" = "mdgen/conf"' in project.read_text()
+
+
+def test_experiments_belong_to_their_verbs() -> None:
+    with pytest.raises(MdgenError, match="experiment=charge_recovery is for mdgen benchmark, not for mdgen simulate"):
+        compose("simulate", ["experiment=charge_recovery"])
+    assert "experiment=charge_recovery" not in verb_help("simulate")
+    assert "experiment=mdgen_tetrapeptide" in verb_help("simulate")
+    assert "experiment=charge_recovery" in verb_help("benchmark")
+
+
+def test_a_key_of_a_group_is_named_whole() -> None:
+    with pytest.raises(MdgenError, match=r"no key 'repeats'; the nearest is 'suite.repeats'"):
+        compose("benchmark", ["suite=md", "repeats=3"])

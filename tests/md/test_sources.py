@@ -118,7 +118,7 @@ def test_repair_needs_pdbfixer(tmp_path: Path) -> None:
         import pdbfixer  # noqa: F401
     except ImportError:
         path = tmp_path / "any.pdb"
-        path.write_text("END\n")
+        path.write_text("ATOM      1  N   ALA A   1       0.000   0.000   0.000\nEND\n")
         with pytest.raises(MdgenError, match=r"PDBFixer.*not installed"):
             build_system(pdb=str(path), repair=True)
 

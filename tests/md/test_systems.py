@@ -126,7 +126,7 @@ END
         ({"sequence": "A", "pdb": "a.pdb"}, "exactly one of"),
         ({"pdb": "missing.pdb"}, "missing.pdb does not exist"),
         ({"prmtop": "missing.prmtop"}, "missing.prmtop does not exist"),
-        ({"sequence": "A", "solvent": "hct"}, "'hct'.*vacuum, obc1, obc2, gbn, gbn2"),
+        ({"sequence": "A", "solvent": "gbx"}, "'gbx'.*vacuum, hct, obc1, obc2, gbn, gbn2"),
         ({"sequence": "A", "force_field": "amber2"}, "'amber2'.*amber14, amber19, amber99sbildn"),
         ({"sequence": "A", "constraints": "all"}, "'all'.*none, hbonds"),
         ({"sequence": "A", "hydrogen_mass_amu": 40.0}, "hydrogen_mass_amu is 40"),
