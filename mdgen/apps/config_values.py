@@ -7,11 +7,19 @@ from mdgen.errors import MdgenError
 
 WHOLE = frozenset({"threads", "seed", "n_states", "n_macrostates"})
 NUMBER = frozenset(
-    {"frame_spacing_ps", "anneal_temperature_K", "pressure_bar", "lag_ps", "cutoff_nm", "hydrogen_mass_amu"}
+    {
+        "frame_spacing_ps",
+        "anneal_temperature_K",
+        "pressure_bar",
+        "lag_ps",
+        "cutoff_nm",
+        "switch_nm",
+        "hydrogen_mass_amu",
+    }
 )
 NUMBERS = frozenset({"box_nm"})
 PATHS = frozenset({"trajectories", "charmm_files"})
-TEXT = frozenset({"topology", "encoder_run", "propagator_run", "decoder_run", "start", "export", "pairs"})
+TEXT = frozenset({"topology", "encoder_run", "propagator_run", "decoder_run", "start", "export", "pairs", "psf"})
 """Kinds of keys whose default is null or missing, by the last part of their name."""
 
 NULLABLE = frozenset({"hydrogen_mass_amu"})

@@ -20,6 +20,7 @@ ALLOWED_TARGETS = frozenset(
         "mdgen.md.replica_exchange.Tempering",
         "mdgen.md.systems.build_system",
         "mdgen.md.trust.suite.TrustSettings",
+        "mdgen.md.yaml_system.build_yaml_system",
         "mdgen.models.decoders.cwgan.CWGAN",
         "mdgen.models.decoders.nearest_frame.NearestFrame",
         "mdgen.models.encoders.srv.SRV",

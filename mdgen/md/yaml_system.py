@@ -30,6 +30,7 @@ def build_yaml_system(
     cutoff_nm: float | None = None,
     switch_nm: float | None = None,
     box_nm: Sequence[float] | None = None,
+    constraints: str = "none",
     relax: bool = True,
 ) -> MolecularSystem:
     """Build a molecule or box from coordinates and a force field in TorchMD's YAML format.
@@ -43,12 +44,15 @@ def build_yaml_system(
         cutoff_nm: makes the system periodic; None for no cutoff.
         switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
         box_nm: edges of the box; None for the pdb's.
+        constraints: `none`, which is all that the format knows.
         relax: minimise the start.
 
     Raises:
         MdgenError: for a file that is missing or broken, a type that is not in the force field, a cutoff without a box
             or beyond half of it, or when not exactly one of psf and atom_types is given.
     """
+    if constraints != "none":
+        raise MdgenError(f"constraints is {constraints!r}, but a YAML force field knows none; take constraints=none")
     source = from_pdb(pdb)
     topology = source.topology
     if (psf is None) == (atom_types is None):
