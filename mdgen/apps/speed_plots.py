@@ -68,7 +68,7 @@ def cost_against_atoms(result: dict[str, Any]) -> Figure:
     axes.set_xticks(list(places.values()), [names[system] for system in places])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(0.8 * min(places.values()), 1.4 * max(places.values()))
-    _finish(axes, f"Best of each engine, {result['cores']} cores of {result['processor']}")
+    _finish(axes, f"Best of each engine, {_cores(result)} of {result['processor']}")
     figure.legend(loc="outside upper left", ncols=6, handletextpad=0.2, columnspacing=0.8)
     return figure
 
@@ -102,7 +102,7 @@ def cost_against_replicas(result: dict[str, Any]) -> Figure:
         shown.keys(),
         loc="outside upper left",
         ncols=len(shown),
-        title=f"open: one thread; filled: {result['cores']} cores; dotted: OpenMM's best, for any number of replicas",
+        title=f"open: one thread; filled: {_cores(result)}; dotted: OpenMM's best, for any number of replicas",
         title_fontsize=9,
         alignment="left",
     )
@@ -181,6 +181,10 @@ def _points(
         elinewidth=1,
         label=label,
     )
+
+
+def _cores(result: dict[str, Any]) -> str:
+    return "1 core" if result["cores"] == 1 else f"{result['cores']} cores"
 
 
 def _finish(axes: Axes, title: str) -> None:

@@ -52,7 +52,11 @@ class Engine(Protocol):
         ...
 
     def prepare(self, state: State) -> None:
-        """Go on from `state`."""
+        """Go on from `state`.
+
+        Without a thermostat, kernels and OpenMM move by leapfrog and take the velocities for those of half a step
+        before; the torch engine takes them for those of the positions' time.
+        """
         ...
 
     def set_temperature(self, temperature_K: float | list[float]) -> None:

@@ -208,7 +208,6 @@ def _boxes(space: Any) -> Any:
         for axis in range(3):
             first, low, high = space.grid[block, axis, 0], 0.0, 0.0
             for lane in range(1, LANES):
-                # Stored back as the type of the grid, the difference wraps round.
                 apart = _wrapped(space.grid[block, axis, lane] - first, turn)
                 low, high = min(low, apart), max(high, apart)
             middle[block, axis] = first / turn + 0.5 * (low + high)
