@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import openmm
 import openmm.app
 import pytest
+import torch
 from openmm import unit
 
 from mdgen.apps.main import main
+from mdgen.data.store import TrajectoryStore
+from mdgen.data.trajectories import open_trajectories
 from mdgen.errors import MdgenError
+from mdgen.interfaces import State
+from mdgen.md.engine import make_engine
+from mdgen.md.integrators import Langevin
 from mdgen.md.openmm_loader import load_openmm_system
 from mdgen.md.peptides import extended_peptide
+from mdgen.md.systems import build_system
 from tests.md.test_sources import GRO, TOP
 
 SMALL = ["n_replicas=2", "engine=torch", "length_ns=1e-5", "equilibration_ns=0", "save_ps=0.002"]
@@ -64,7 +72,7 @@ def test_a_sequence_that_spells_a_number_is_a_sequence(said) -> None:
         ("length_ns=0", "length_ns is 0"),
         ("pressure_bar=1", "pressure_bar"),
         ("engine=openmm pressure_bar=1", "no box to hold it"),
-        ("device=tpu", "device"),
+        ("device=tpu", "device=tpu: expected cpu, or cuda"),
     ],
 )
 def test_settings(said, change: str, complaint: str) -> None:
@@ -163,11 +171,18 @@ def test_forces_that_the_engine_lacks_are_named() -> None:
         load_openmm_system(system)
 
 
-def test_mixed_topologies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, sequence in (("one", "A"), ("two", "G")):
-        arguments = [f"system.sequence={sequence}", "system.solvent=vacuum", "integrator.timestep_fs=2"]
-        assert main(["simulate", f"output={tmp_path}/{name}", *SMALL, *arguments]) == 0
-    data = f"data.trajectories=[{tmp_path}/one,{tmp_path}/two]"
-    assert main(["train", "encoder=tica", data, f"output={tmp_path}/encoder"]) == 2
-    assert "mdgen: " in capsys.readouterr().err
-    assert not (tmp_path / "encoder").exists()
+def test_replicas_of_different_molecules_are_refused() -> None:
+    one, two = (build_system(sequence=letter, solvent="vacuum", relax=False) for letter in "AG")
+    engine = make_engine(one.parameters, Langevin(2.0, 300.0), 2, torch.Generator(), kind="torch")
+    state = State(two.positions.repeat(2, 1, 1), torch.zeros(2, 19, 3))
+    with pytest.raises(MdgenError, match=r"\(2, 19, 3\) does not fit an engine of \(replica, atom, 3\) = \(2, 22, 3\)"):
+        engine.prepare(state)
+
+
+def test_trajectories_of_different_molecules_are_refused(tmp_path: Path) -> None:
+    for letter in "AG":
+        molecule = build_system(sequence=letter, solvent="vacuum", relax=False).molecule
+        with TrajectoryStore.create(tmp_path / letter, molecule, 1.0, 1) as store:
+            store.append(np.zeros((1, 3, molecule.n_atoms, 3)))
+    with pytest.raises(MdgenError, match="atoms"):
+        open_trajectories([tmp_path / "A", tmp_path / "G"])
