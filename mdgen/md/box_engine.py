@@ -1,98 +1,31 @@
 """The engine on compiled kernels for boxes: cutoffs, explicit water, processors."""
 
-from typing import Literal
+from dataclasses import replace
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from mdgen.interfaces import State
-from mdgen.md.integrators import Langevin, VelocityVerlet
+from mdgen.md.kernel_engine import KernelEngine
 from mdgen.md.kernels.box.box_kernel import BoxKernel
-from mdgen.md.parameters import ForceFieldParameters
 
 
-class BoxEngine:
-    """Langevin dynamics on `kernels.box.BoxKernel`; an `engine.Engine`.
+class BoxEngine(KernelEngine):
+    """Langevin dynamics, or leapfrog without friction, on `kernels.box.BoxKernel`; an `engine.Engine`.
 
-    Positions are never wrapped into the box: molecules stay whole, and diffusion can be read off a trajectory.
-
-    Args:
-        parameters: the force field, with a cutoff; constraints included.
-        integrator: time step, temperature and friction.
-        n_replicas: how many copies; each runs on one thread.
-        generator: seeds sixteen random streams a replica.
-        precision: of forces, `single` or `double`; positions and velocities are in double either way.
-        threads: processor threads; None for torch's number.
+    Positions are never wrapped into the box: molecules stay whole, and diffusion can be read off a trajectory. The
+    force field must have a cutoff. Each replica runs on one thread and draws from sixteen random streams. `precision`
+    is that of forces; positions and velocities are in double either way.
     """
 
-    def __init__(
-        self,
-        parameters: ForceFieldParameters,
-        integrator: Langevin | VelocityVerlet,
-        n_replicas: int,
-        generator: torch.Generator,
-        precision: Literal["single", "double"] = "single",
-        threads: int | None = None,
-    ) -> None:
-        self.n_replicas, self.precision = n_replicas, precision
-        self.integrator = integrator
-        self._kernel = BoxKernel(
-            parameters,
-            n_replicas,
-            integrator.timestep_ps,
-            torch.as_tensor(integrator.temperature_K, dtype=torch.float64),
-            integrator.friction_per_ps,
-            generator,
-            precision,
-            threads,
-        )
-
-    @property
-    def timestep_ps(self) -> float:
-        """Length of a step."""
-        return self.integrator.timestep_ps
-
-    @property
-    def temperature_K(self) -> float | list[float]:
-        """One for all, or one a replica."""
-        return self.integrator.temperatures
-
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """Engine, precision and integrator."""
-        return {"engine": "box_kernel", "precision": self.precision, **self.integrator.settings}
+    name = "box_kernel"
+    kernel_class = BoxKernel
 
     def prepare(self, state: State) -> None:
         """Go on from `state`, whose cell must be there if the force field is periodic."""
         self._kernel.set_state(state.positions, state.velocities, state.cell)
         self._kernel.steps_done = state.step
 
-    def set_temperature(self, temperature_K: float | list[float]) -> None:
-        """Change the thermostat's temperature from here on."""
-        self._kernel.set_temperature(torch.as_tensor(temperature_K, dtype=torch.float64))
-
     def advance(self, n_steps: int) -> State:
         """Move on by `n_steps`."""
-        kernel = self._kernel
-        kernel.advance(n_steps)
-        positions, velocities = torch.from_numpy(kernel.positions()), torch.from_numpy(kernel.velocities())
-        cell = None if kernel.cells is None else torch.from_numpy(kernel.cells.copy())
-        return State(positions, velocities, kernel.steps_done, cell)
-
-    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Move on by `n_frames * steps_per_frame` steps and return the frames."""
-        return self._kernel.record(n_frames, steps_per_frame)
-
-    def potential_energy(self) -> Float[np.ndarray, "replica"]:
-        """Potential energy in kJ/mol now."""
-        return self._kernel.potential_energy()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Positions, velocities, cells, random streams, temperatures, the step, and where the lists were found."""
-        return self._kernel.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` gave."""
-        self._kernel.load_state_dict(state)
+        cells, state = self._kernel.cells, super().advance(n_steps)
+        return replace(state, cell=None if cells is None else torch.from_numpy(cells.copy()))

@@ -1,6 +1,6 @@
 """The engine on compiled kernels: small molecules, many replicas, processors."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,10 @@ class KernelEngine:
         threads: processor threads; None for torch's number.
     """
 
+    name: ClassVar[str] = "kernel"
+    # A kernel's class, of the same constructor; engines of other kernels inherit from this one.
+    kernel_class: ClassVar[Any] = ReplicaKernel
+
     def __init__(
         self,
         parameters: ForceFieldParameters,
@@ -36,7 +40,7 @@ class KernelEngine:
     ) -> None:
         self.n_replicas, self.precision = n_replicas, precision
         self.integrator = integrator
-        self._kernel = ReplicaKernel(
+        self._kernel = self.kernel_class(
             parameters,
             n_replicas,
             integrator.timestep_ps,
@@ -60,7 +64,7 @@ class KernelEngine:
     @property
     def settings(self) -> dict[str, str | float | list[float]]:
         """Engine, precision and integrator."""
-        return {"engine": "kernel", "precision": self.precision, **self.integrator.settings}
+        return {"engine": self.name, "precision": self.precision, **self.integrator.settings}
 
     def prepare(self, state: State) -> None:
         """Go on from `state`, its centre moved to the origin."""
