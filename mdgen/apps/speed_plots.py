@@ -1,6 +1,7 @@
 """Drawings of the benchmark of speed: what a step costs against atoms, and against replicas."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from mdgen.evaluation.canvas import STYLE
+from mdgen.files import write_aside
 
 LOOKS = {
     "mdgen_kernel": ("mdgen, compiled kernel", "#e2572b", "o"),
@@ -42,7 +44,9 @@ def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
     with matplotlib.rc_context(STYLE | {"figure.facecolor": "white"}):
         for name, draw in (("atoms", cost_against_atoms), ("replicas", cost_against_replicas)):
             path = output.with_name(f"{output.stem}_{name}.png")
-            draw(result).savefig(path, dpi=160, facecolor="white")
+            content = BytesIO()
+            draw(result).savefig(content, dpi=160, facecolor="white", format="png")
+            write_aside(path, content.getvalue())
             paths.append(path)
     return paths
 
