@@ -18,9 +18,9 @@ import numpy as np
 from mdgen.apps.provenance import provenance
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.evaluation import Settings, evaluate
-from mdgen.evaluation.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
+from mdgen.evaluation.baselines.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
 from mdgen.evaluation.names import label
-from mdgen.evaluation.tables import with_interval
+from mdgen.evaluation.report.tables import with_interval
 from mdgen.files import write_aside
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.torsions import torsions

@@ -9,15 +9,15 @@ from typing import Any
 from mdgen.apps import charge_recovery
 from mdgen.apps.instantiation import instantiate
 from mdgen.apps.provenance import provenance
-from mdgen.apps.speed_plots import write_speed_plots
 from mdgen.apps.threads import use_threads
+from mdgen.benchmarks.charge_recovery import ChargeRecoverySettings
+from mdgen.benchmarks.four_wells import FourWellsSettings, run_four_wells
+from mdgen.benchmarks.speed.speed_plots import write_speed_plots
+from mdgen.benchmarks.speed.speed_suite import SpeedSettings, run_speed
+from mdgen.benchmarks.validation.validation_suite import TrustSettings, run_trust
 from mdgen.errors import MdgenError
-from mdgen.md.benchmark.suite import SpeedSettings, run_speed
-from mdgen.md.trust.suite import TrustSettings, run_trust
 from mdgen.progress import duration
 from mdgen.results import Acceptance, acceptance_table, write_result
-from mdgen.training.charge_recovery import ChargeRecoverySettings
-from mdgen.training.four_wells import FourWellsSettings, run_four_wells
 
 logger = logging.getLogger("mdgen")
 

@@ -9,10 +9,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mdgen.evaluation.canvas import STYLE
+from mdgen.benchmarks.charge_recovery import ChargeRecoverySettings, run_charge_recovery
+from mdgen.evaluation.report.canvas import STYLE
 from mdgen.files import write_aside
 from mdgen.results import Acceptance
-from mdgen.training.charge_recovery import ChargeRecoverySettings, run_charge_recovery
 
 _KEPT_POINTS = 200
 """About how many iterations of the course go into the result."""

@@ -15,9 +15,9 @@ from mdgen.apps.threads import use_threads
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
-from mdgen.md.energies import EnergyTerms
-from mdgen.md.reference import reference_errors, relative_error
-from mdgen.md.systems import MolecularSystem
+from mdgen.md.force_field.energy_decomposition import EnergyTerms
+from mdgen.md.systems.build import MolecularSystem
+from mdgen.md.systems.openmm_reference import reference_errors, relative_error
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate, acceptance_table, write_result

@@ -17,11 +17,11 @@ from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
-from mdgen.evaluation.losses import loss_curves
+from mdgen.evaluation.report.losses import loss_curves
 from mdgen.interfaces import Encoder, Potential
-from mdgen.md.force_field import ForceField
-from mdgen.md.forces import SumOfPotentials
-from mdgen.md.systems import MolecularSystem
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import SumOfPotentials
+from mdgen.md.systems.build import MolecularSystem
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration
 

@@ -8,9 +8,9 @@ from typing import Any
 from mdgen.apps.instantiation import instantiate
 from mdgen.apps.run_folder import open_run
 from mdgen.apps.threads import use_threads
+from mdgen.benchmarks.four_wells import run_four_wells
 from mdgen.progress import duration
 from mdgen.results import Acceptance
-from mdgen.training.four_wells import run_four_wells
 
 logger = logging.getLogger("mdgen")
 

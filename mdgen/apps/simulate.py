@@ -19,14 +19,14 @@ from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
 from mdgen.interfaces import State
-from mdgen.md.checkpoint import stops_of
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.engine import Engine, make_engine
-from mdgen.md.integrators import VelocityVerlet
-from mdgen.md.replica_exchange import Tempering, parallel_tempering
-from mdgen.md.simulation import simulate
-from mdgen.md.systems import MolecularSystem
-from mdgen.md.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.checkpoint import stops_of
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.integrators import VelocityVerlet
+from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
+from mdgen.md.dynamics.simulation import simulate
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.engine import Engine, make_engine
+from mdgen.md.systems.build import MolecularSystem
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")

@@ -6,7 +6,7 @@ from typing import Any
 
 from mdgen.apps.trajectories import STORE
 from mdgen.errors import MdgenError
-from mdgen.evaluation.losses import LOG
+from mdgen.evaluation.report.losses import LOG
 
 SIMULATOR = "simulator.json"
 """In the folder of a generation: the file of each part it was composed of."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mdgen.data.portion import portion
+from mdgen.data.fraction import portion
 from mdgen.data.store import is_store
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.errors import MdgenError

@@ -4,10 +4,10 @@
 """
 
 from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
+from mdgen.evaluation.batch_evaluation import ManyEvaluations, evaluate_many
 from mdgen.evaluation.compare import Difference, compare, comparison_table, unlike
 from mdgen.evaluation.evaluate import evaluate
-from mdgen.evaluation.many import ManyEvaluations, evaluate_many
-from mdgen.evaluation.report import write_report
+from mdgen.evaluation.report.html_report import write_report
 from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.saved import SavedMetrics, read_metrics
 from mdgen.evaluation.settings import Bounds, Settings

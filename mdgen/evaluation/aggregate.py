@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation.intervals import bootstrap_weights, percentile_interval
 from mdgen.evaluation.names import METRICS, label, says_something
+from mdgen.evaluation.report.tables import HEADLINES, with_interval
 from mdgen.evaluation.saved import SavedMetrics
-from mdgen.evaluation.tables import HEADLINES, with_interval
+from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval
 from mdgen.results import Estimate, write_result
 
 RESAMPLES = 1000

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation.names import label
+from mdgen.evaluation.report.tables import with_interval
 from mdgen.evaluation.saved import SavedMetrics
-from mdgen.evaluation.tables import with_interval
 from mdgen.results import Estimate
 
 

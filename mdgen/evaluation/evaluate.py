@@ -10,28 +10,28 @@ from threadpoolctl import threadpool_limits
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.evaluation import rows as rows_of
-from mdgen.evaluation.baselines import table_rows
-from mdgen.evaluation.coordinate_metrics import CoordinateMetrics
-from mdgen.evaluation.correlation_metrics import CorrelationMetrics
-from mdgen.evaluation.curves import DRAWN, curves
-from mdgen.evaluation.doubts import copies, few_frames, few_transitions, rounded_lags, short_blocks
-from mdgen.evaluation.energy_metrics import EnergyMetrics
-from mdgen.evaluation.film import film
-from mdgen.evaluation.finer import finer
-from mdgen.evaluation.floors import floors
-from mdgen.evaluation.kinetic_metrics import KineticMetrics
-from mdgen.evaluation.observables import Observables, Projection
-from mdgen.evaluation.path_metrics import PathMetrics
+from mdgen.evaluation.baselines import rows as rows_of
+from mdgen.evaluation.baselines.floors import floors
+from mdgen.evaluation.baselines.table_rows import table_rows
+from mdgen.evaluation.metrics.autocorrelation_metrics import CorrelationMetrics
+from mdgen.evaluation.metrics.energy_metrics import EnergyMetrics
+from mdgen.evaluation.metrics.finer_frames import finer
+from mdgen.evaluation.metrics.kinetic_metrics import KineticMetrics
+from mdgen.evaluation.metrics.observables import Observables, Projection
+from mdgen.evaluation.metrics.path_metrics import PathMetrics
+from mdgen.evaluation.metrics.slow_mode_metrics import CoordinateMetrics
+from mdgen.evaluation.metrics.step_metrics import StepMetrics
+from mdgen.evaluation.metrics.structure_metrics import StructureMetrics
+from mdgen.evaluation.metrics.subframe_metrics import LEAST_LAGS, SubframeMetrics
+from mdgen.evaluation.metrics.torsion_metrics import TorsionMetrics
 from mdgen.evaluation.preparation import Preparation, prepare
+from mdgen.evaluation.report.animation import film
+from mdgen.evaluation.report.caveats import copies, few_frames, few_transitions, rounded_lags, short_blocks
+from mdgen.evaluation.report.curves import DRAWN, curves
 from mdgen.evaluation.result import Evaluation, RowResult, judge
 from mdgen.evaluation.seeds import few_seeds, with_seeds
 from mdgen.evaluation.settings import Bounds, Settings
-from mdgen.evaluation.slow_coordinates import SlowCoordinates, add_slow_coordinates
-from mdgen.evaluation.step_metrics import StepMetrics
-from mdgen.evaluation.structure_metrics import StructureMetrics
-from mdgen.evaluation.subframe_metrics import LEAST_LAGS, SubframeMetrics
-from mdgen.evaluation.torsion_metrics import TorsionMetrics
+from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.torsions import Torsion

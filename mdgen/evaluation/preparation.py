@@ -5,10 +5,10 @@ from fractions import Fraction
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.evaluation.energies import energies
-from mdgen.evaluation.observables import Observer, Projection, sample_positions
+from mdgen.evaluation.metrics.energies import energies
+from mdgen.evaluation.metrics.observables import Observer, Projection, sample_positions
+from mdgen.evaluation.metrics.structure import fit_checks
 from mdgen.evaluation.settings import Settings
-from mdgen.evaluation.structure import fit_checks
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.torsions import KINDS, Torsion, torsions

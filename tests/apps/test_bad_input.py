@@ -13,11 +13,11 @@ from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.engine import make_engine
-from mdgen.md.integrators import Langevin
-from mdgen.md.openmm_loader import load_openmm_system
-from mdgen.md.peptides import extended_peptide
-from mdgen.md.systems import build_system
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.engines.engine import make_engine
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.peptides import extended_peptide
 from tests.md.test_sources import GRO, TOP
 
 SMALL = ["n_replicas=2", "engine=torch", "length_ns=1e-5", "equilibration_ns=0", "save_ps=0.002"]

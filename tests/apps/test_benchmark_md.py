@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mdgen.apps.main import main
-from mdgen.apps.speed_plots import write_speed_plots
+from mdgen.benchmarks.speed.speed_plots import write_speed_plots
 
 TINY = [
     "suite.systems=[alanine_dipeptide_obc2]",

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mdgen.apps.main import main
-from mdgen.md.energies import EnergyTerms
-from mdgen.md.force_field import ForceField
-from mdgen.md.reference import reference_energies_and_forces
-from mdgen.md.systems import build_system
+from mdgen.md.force_field.energy_decomposition import EnergyTerms
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_reference import reference_energies_and_forces
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM, KCAL
 from tests.md.reference import shaken
 

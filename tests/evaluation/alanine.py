@@ -4,7 +4,7 @@ import mdtraj
 import numpy as np
 
 from mdgen.data.trajectories import TrajectorySet
-from mdgen.evaluation.faults import turned
+from mdgen.evaluation.baselines.faults import turned
 from mdgen.molecule.topology import Molecule
 
 ATOMS = """ACE CH3 0.014 0.339 0.1474

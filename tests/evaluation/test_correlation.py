@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.correlation import (
+from mdgen.evaluation.statistics.autocorrelation import (
     autocorrelation,
     decorrelation_time,
     dynamical_content,

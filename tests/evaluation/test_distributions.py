@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from mdgen.evaluation.distributions import JSD_MAXIMUM, angle_bins, histograms, jensen_shannon, sampling_floor
+from mdgen.evaluation.statistics.distributions import (
+    JSD_MAXIMUM,
+    angle_bins,
+    histograms,
+    jensen_shannon,
+    sampling_floor,
+)
 
 
 def test_the_distance_is_scipys_and_a_distance() -> None:

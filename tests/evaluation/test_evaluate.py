@@ -6,7 +6,7 @@ import torch
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
-from mdgen.evaluation.faults import in_random_order, mirrored, stretched, with_fault
+from mdgen.evaluation.baselines.faults import in_random_order, mirrored, stretched, with_fault
 from mdgen.evaluation.result import RowResult, judge
 from mdgen.molecule.topology import Molecule
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set

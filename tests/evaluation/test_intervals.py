@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.intervals import (
+from mdgen.evaluation.statistics.intervals import (
     MAXIMUM_UNITS,
     bootstrap_weights,
     centred_interval,

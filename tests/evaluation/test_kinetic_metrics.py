@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.kinetic_metrics import KineticMetrics, flux_correlation, passage_error
-from mdgen.evaluation.markov import mean_first_passage, stationary_distribution, symmetrised
-from mdgen.evaluation.observables import Observables
-from mdgen.evaluation.path_metrics import STEPS, PathMetrics
-from mdgen.evaluation.rows import frozen, shuffled
+from mdgen.evaluation.baselines.rows import frozen, shuffled
+from mdgen.evaluation.baselines.surrogates import markov_paths, walk
+from mdgen.evaluation.metrics.kinetic_metrics import KineticMetrics, flux_correlation, passage_error
+from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.metrics.path_metrics import STEPS, PathMetrics
 from mdgen.evaluation.settings import Settings
-from mdgen.evaluation.states import States
-from mdgen.evaluation.surrogates import markov_paths, walk
-from mdgen.evaluation.transition_paths import bridge_occupancy, path_log_probability, sample_bridges
+from mdgen.evaluation.statistics.markov import mean_first_passage, stationary_distribution, symmetrised
+from mdgen.evaluation.statistics.states import States
+from mdgen.evaluation.statistics.transition_paths import bridge_occupancy, path_log_probability, sample_bridges
 
 # Two metastable pairs of states: 0, 1 and 2, 3
 CHAIN = np.array([[0.70, 0.28, 0.02, 0.0], [0.28, 0.70, 0.0, 0.02], [0.04, 0.0, 0.66, 0.3], [0.0, 0.04, 0.3, 0.66]])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.markov import (
+from mdgen.evaluation.statistics.markov import (
     chapman_kolmogorov,
     connected_set,
     count_matrices,

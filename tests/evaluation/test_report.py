@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mdgen.evaluation import Evaluation, Settings, evaluate, write_report
+from mdgen.evaluation.metrics.structure import CHECKS, fit_checks
 from mdgen.evaluation.names import METRICS
-from mdgen.evaluation.structure import CHECKS, fit_checks
 from tests.evaluation.alanine import molecule, toy_set, trajectory
 
 

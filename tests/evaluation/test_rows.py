@@ -1,7 +1,7 @@
 import numpy as np
 
-from mdgen.evaluation import rows
-from mdgen.evaluation.observables import Observables
+from mdgen.evaluation.baselines import rows
+from mdgen.evaluation.metrics.observables import Observables
 
 
 def numbered(*lengths: int) -> Observables:

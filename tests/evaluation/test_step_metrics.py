@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.observables import Observables
+from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.metrics.step_metrics import StepMetrics
 from mdgen.evaluation.settings import Settings
-from mdgen.evaluation.step_metrics import StepMetrics
 from mdgen.molecule.torsions import Torsion
 
 TORSION = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)

@@ -4,10 +4,10 @@ from scipy.signal import lfilter
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Settings, evaluate
-from mdgen.evaluation.correlation import dynamical_content
-from mdgen.evaluation.faults import with_fault
-from mdgen.evaluation.observables import Observables
-from mdgen.evaluation.subframe_metrics import SubframeMetrics
+from mdgen.evaluation.baselines.faults import with_fault
+from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.metrics.subframe_metrics import SubframeMetrics
+from mdgen.evaluation.statistics.autocorrelation import dynamical_content
 from mdgen.molecule.torsions import Torsion
 from tests.evaluation.alanine import toy_set
 

@@ -8,8 +8,8 @@ import pytest
 from mdgen.errors import MdgenError
 from mdgen.evaluation import SavedMetrics, aggregate, aggregate_table, compare, comparison_table, read_metrics, unlike
 from mdgen.evaluation import save_aggregate as save
+from mdgen.evaluation.report.tables import latex, markdown
 from mdgen.evaluation.result import Evaluation, RowResult, save_metrics
-from mdgen.evaluation.tables import latex, markdown
 from mdgen.results import Estimate
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.tica import fit_tica, torsion_features
+from mdgen.evaluation.statistics.tica import fit_tica, torsion_features
 
 
 def ornstein_uhlenbeck(timescales: list[float], n: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from mdgen.evaluation.transition_paths import (
+from mdgen.evaluation.statistics.transition_paths import (
     bridge_occupancy,
     first_transition,
     path_log_probability,

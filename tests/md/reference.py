@@ -8,7 +8,7 @@ import openmm.app
 import torch
 from openmm import unit
 
-from mdgen.md.systems import MolecularSystem, build_system
+from mdgen.md.systems.build import MolecularSystem, build_system
 
 
 @cache

@@ -13,11 +13,11 @@ import torch
 from openmm import unit
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field import ForceField
-from mdgen.md.openmm_loader import box_edges, load_openmm_system
-from mdgen.md.parameters import ForceFieldParameters
-from mdgen.md.peptides import extended_peptide
-from mdgen.md.terms.cmap import cmap_energy
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.force_field.terms.cmap import cmap_energy
+from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.peptides import extended_peptide
 from tests.md.reference import openmm_energies_and_forces
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"

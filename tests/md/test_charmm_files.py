@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mdgen.md.reference import reference_errors, relative_error
-from mdgen.md.systems import build_system
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_reference import reference_errors, relative_error
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"
 

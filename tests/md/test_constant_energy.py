@@ -7,12 +7,12 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.engine import make_engine
-from mdgen.md.force_field import ForceField
-from mdgen.md.forces import energy_and_forces
-from mdgen.md.integrators import VelocityVerlet
-from mdgen.md.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.integrators import VelocityVerlet
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.engine import make_engine
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import energy_and_forces
 from tests.md.reference import alanine_dipeptide
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.constraints import DistanceConstraints, distance_constraints
-from mdgen.md.velocities import kinetic_temperature, maxwell_boltzmann
+from mdgen.md.dynamics.constraints import DistanceConstraints, distance_constraints
+from mdgen.md.dynamics.velocities import kinetic_temperature, maxwell_boltzmann
 from tests.md.reference import alanine_dipeptide
 
 

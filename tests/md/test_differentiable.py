@@ -14,15 +14,15 @@ from torch.utils._pytree import tree_leaves
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.differentiable import rollout
-from mdgen.md.external import ModulePotential
-from mdgen.md.force_field import ForceField
-from mdgen.md.forces import SumOfPotentials
-from mdgen.md.integrators import Langevin, VelocityVerlet
-from mdgen.md.parameters import ForceFieldParameters
-from mdgen.md.salt_water import salt_water_box
-from mdgen.md.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.differentiable import rollout
+from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import SumOfPotentials
+from mdgen.md.force_field.module_potential import ModulePotential
+from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.systems.salt_water import salt_water_box
 from tests.md.reference import shaken, strained
 
 STEPS = 3

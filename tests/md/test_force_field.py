@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field import ForceField
-from mdgen.md.forces import SumOfPotentials, energy_and_forces
-from mdgen.md.openmm_loader import load_openmm_system
-from mdgen.md.parameters import ForceFieldParameters
-from mdgen.md.systems import build_system
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import SumOfPotentials, energy_and_forces
+from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_loader import load_openmm_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM, KCAL
 from tests.md.reference import openmm_energies_and_forces, shaken, strained
 

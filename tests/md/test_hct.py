@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.engine import beyond_kernel
-from mdgen.md.force_field import ForceField
-from mdgen.md.kernels.tables import force_tables
-from mdgen.md.systems import build_system
+from mdgen.md.engines.engine import beyond_kernel
+from mdgen.md.engines.lanes.tables import force_tables
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.systems.build import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 from tests.md.reference import openmm_energies_and_forces, shaken
 

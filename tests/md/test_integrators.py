@@ -7,10 +7,10 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.force_field import ForceField
-from mdgen.md.integrators import Langevin, VelocityVerlet
-from mdgen.md.velocities import kinetic_temperature, maxwell_boltzmann
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.velocities import kinetic_temperature, maxwell_boltzmann
+from mdgen.md.force_field.force_field import ForceField
 from mdgen.units import BOLTZMANN
 from tests.md.reference import alanine_dipeptide
 

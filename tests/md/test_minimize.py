@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field import ForceField
-from mdgen.md.minimize import minimize
+from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.force_field.force_field import ForceField
 from tests.md.reference import alanine_dipeptide, shaken, strained
 
 

@@ -8,11 +8,11 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.engine import Engine, make_engine
-from mdgen.md.integrators import Langevin
-from mdgen.md.openmm_engine import OpenMMEngine
-from mdgen.md.systems import MolecularSystem, build_system
-from mdgen.md.velocities import kinetic_temperature, maxwell_boltzmann
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.velocities import kinetic_temperature, maxwell_boltzmann
+from mdgen.md.engines.engine import Engine, make_engine
+from mdgen.md.engines.openmm_engine import OpenMMEngine
+from mdgen.md.systems.build import MolecularSystem, build_system
 from tests.md.reference import alanine_dipeptide
 
 

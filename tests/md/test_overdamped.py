@@ -5,9 +5,9 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.engine import make_engine
-from mdgen.md.overdamped import OverdampedLangevin
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.overdamped import OverdampedLangevin
+from mdgen.md.engines.engine import make_engine
 from mdgen.units import BOLTZMANN
 from tests.md.reference import alanine_dipeptide
 

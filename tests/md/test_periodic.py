@@ -9,16 +9,16 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.force_field import ForceField
-from mdgen.md.forces import differentiated
-from mdgen.md.integrators import Langevin
-from mdgen.md.minimize import minimize
-from mdgen.md.neighbours import verlet_list
-from mdgen.md.openmm_loader import box_edges, load_openmm_system
-from mdgen.md.parameters import ForceFieldParameters
-from mdgen.md.torch_engine import TorchEngine
-from mdgen.md.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.torch_engine import TorchEngine
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import differentiated
+from mdgen.md.force_field.neighbour_list import verlet_list
+from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
 from tests.md.reference import openmm_energies_and_forces
 from tests.md.water import water_box
 

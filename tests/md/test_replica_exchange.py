@@ -9,11 +9,11 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.constraints import distance_constraints
-from mdgen.md.engine import make_engine
-from mdgen.md.integrators import Langevin
-from mdgen.md.replica_exchange import TemperedEnsemble, Tempering, parallel_tempering, swapped
-from mdgen.md.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.replica_exchange import TemperedEnsemble, Tempering, parallel_tempering, swapped
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.engine import make_engine
 from mdgen.units import BOLTZMANN
 from tests.md.reference import alanine_dipeptide
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field import ForceField
-from mdgen.md.salt_water import salt_water_box
-from mdgen.md.terms.pairs import separations
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.terms.pairs import separations
+from mdgen.md.systems.salt_water import salt_water_box
 from tests.md.reference import openmm_energies_and_forces
 
 

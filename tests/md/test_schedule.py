@@ -3,7 +3,7 @@
 import pytest
 
 from mdgen.errors import MdgenError
-from mdgen.md.schedule import plan
+from mdgen.md.dynamics.schedule import plan
 
 USUAL = {"length_ns": 1.0, "equilibration_ns": 0.1, "save_ps": 1.0, "timestep_ps": 0.002, "temperature_K": 300.0}
 

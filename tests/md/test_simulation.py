@@ -17,13 +17,13 @@ import torch
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories
 from mdgen.errors import MdgenError
-from mdgen.md import simulation
-from mdgen.md.checkpoint import checkpoints, stops_of
-from mdgen.md.engine import Engine, make_engine
-from mdgen.md.integrators import Langevin
-from mdgen.md.simulation import simulate
-from mdgen.md.systems import MolecularSystem
-from mdgen.md.torch_engine import TorchEngine
+from mdgen.md.dynamics import simulation
+from mdgen.md.dynamics.checkpoint import checkpoints, stops_of
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.simulation import simulate
+from mdgen.md.engines.engine import Engine, make_engine
+from mdgen.md.engines.torch_engine import TorchEngine
+from mdgen.md.systems.build import MolecularSystem
 from tests.md.reference import alanine_dipeptide
 
 RUN = {"length_ns": 2e-4, "equilibration_ns": 8e-5, "save_ps": 0.01, "anneal_temperature_K": 500.0}

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field import ForceField
-from mdgen.md.systems import build_system
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.systems.build import build_system
 from tests.md.reference import openmm_energies_and_forces
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"

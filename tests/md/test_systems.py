@@ -11,9 +11,9 @@ from openmm import unit
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
-from mdgen.md.force_field import ForceField
-from mdgen.md.peptides import ONE_LETTER, extended_peptide
-from mdgen.md.systems import MolecularSystem, build_system
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.peptides import ONE_LETTER, extended_peptide
 from tests.md.reference import alanine_dipeptide, shaken, strained
 
 

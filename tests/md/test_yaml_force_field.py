@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.bond_graph import BondGraph
-from mdgen.md.engine import make_engine
-from mdgen.md.external import ModulePotential
-from mdgen.md.force_field import ForceField
-from mdgen.md.forces import energy_and_forces
-from mdgen.md.integrators import Langevin
-from mdgen.md.openmm_export import to_openmm_system
-from mdgen.md.openmm_loader import load_openmm_system
-from mdgen.md.parameters import Cutoff
-from mdgen.md.repulsion import PowerRepulsion
-from mdgen.md.yaml_force_field import load_yaml_force_field
-from mdgen.md.yaml_system import build_yaml_system
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.engines.engine import make_engine
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.md.force_field.module_potential import ModulePotential
+from mdgen.md.force_field.parameters import Cutoff
+from mdgen.md.force_field.repulsion import PowerRepulsion
+from mdgen.md.systems.bond_graph import BondGraph
+from mdgen.md.systems.openmm_export import to_openmm_system
+from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.yaml_force_field import load_yaml_force_field
+from mdgen.md.systems.yaml_system import build_yaml_system
 from mdgen.molecule.topology import Molecule
 from mdgen.units import COULOMB_OPENMM, KCAL
 from tests.md.reference import openmm_energies_and_forces

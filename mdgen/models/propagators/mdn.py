@@ -16,11 +16,11 @@ from torch.nn import functional
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch
+from mdgen.models.blocks.density_equalising import Stretch
 from mdgen.models.blocks.perceptron import initialise, perceptron
-from mdgen.models.blocks.stretch import Stretch
 from mdgen.models.propagators.first_frame import first_frame
-from mdgen.models.propagators.gate import Gate
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
+from mdgen.models.propagators.rejection_filter import Gate
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn anew before it is taken as it is."""

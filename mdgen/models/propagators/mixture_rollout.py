@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt64
 
-from mdgen.models.propagators.gate import GateTables
+from mdgen.models.propagators.rejection_filter import GateTables
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

@@ -1,0 +1,1 @@
+"""What the project measures of itself: speed, validation of the engine, systems with a known answer."""

@@ -1,0 +1,31 @@
+"""OpenMM, timed: one context, stepped as OpenMM's users step it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import openmm.version
+
+from mdgen.benchmarks.speed.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS, Start
+
+_PLATFORMS = {"openmm_reference": "Reference", "openmm_cpu": "CPU"}
+
+
+def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
+    """A context on the platform and with the threads that `variant` names; settings are OpenMM's defaults."""
+    start = Start.read(folder)
+    name = _PLATFORMS[variant["engine"]]
+    properties = {"Threads": str(variant["threads"])} if name == "CPU" else {}
+    integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE_K, FRICTION_PER_PS, 1e-3 * TIMESTEP_FS)
+    integrator.setRandomNumberSeed(variant["seed"])
+    context = openmm.Context(start.system, integrator, openmm.Platform.getPlatformByName(name), properties)
+    context.setPositions(start.positions)
+    context.setVelocities(start.velocities)
+
+    def is_sound() -> bool:
+        positions = context.getState(getPositions=True).getPositions(asNumpy=True)._value
+        return bool(np.isfinite(positions).all())
+
+    return integrator.step, is_sound, f"OpenMM {openmm.version.version}"

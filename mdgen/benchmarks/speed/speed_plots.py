@@ -1,0 +1,201 @@
+"""Drawings of the benchmark of speed: what a step costs against atoms, and against replicas."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+from mdgen.evaluation.report.canvas import STYLE
+from mdgen.files import write_aside
+
+LOOKS = {
+    "mdgen_kernel": ("mdgen, compiled kernel", "#e2572b", "o"),
+    "mdgen_torch_compiled": ("mdgen, torch.compile", "#d9a441", "D"),
+    "mdgen_torch": ("mdgen, torch", "#8e6bb0", "s"),
+    "openmm_reference": ("OpenMM Reference", "#16181d", "^"),
+    "openmm_cpu": ("OpenMM CPU", "#3f7cac", "v"),
+    "torchmd": ("TorchMD", "#5a9367", "P"),
+}
+"""Name, colour and mark of every engine."""
+
+SHORT = {
+    "alanine_dipeptide_obc2": "alanine dipeptide\nOBC2",
+    "ipgd_obc2": "IPGD\nOBC2",
+    "ipgd_gbn2": "IPGD\nGBn2",
+    "chignolin_obc2": "chignolin\nOBC2",
+    "water_688_reaction_field": "water box\nreaction field",
+}
+"""Names of the systems in a drawing."""
+
+_BESIDE = 1.5
+"""Factor between the places of two systems of the same number of atoms."""
+
+
+def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
+    """Draw a result beside its JSON file; returns the drawings' paths, none if nothing was measured."""
+    paths: list[Path] = []
+    if not result["rows"]:
+        return paths
+    with matplotlib.rc_context(STYLE | {"figure.facecolor": "white"}):
+        for name, draw in (("atoms", cost_against_atoms), ("replicas", cost_against_replicas)):
+            path = output.with_name(f"{output.stem}_{name}.png")
+            content = BytesIO()
+            draw(result).savefig(content, dpi=160, facecolor="white", format="png")
+            write_aside(path, content.getvalue())
+            paths.append(path)
+    return paths
+
+
+def cost_against_atoms(result: dict[str, Any]) -> Figure:
+    """Every engine's best on every system; the systems with OBC2 are joined by a line."""
+    figure = Figure(figsize=(9.4, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    places = _places(result["rows"])
+    for engine, (label, colour, mark) in LOOKS.items():
+        found = [_best(result["rows"], system, [engine]) for system in places]
+        drawn = [row for row in found if row is not None]
+        _points(axes, [places[row["system"]] for row in drawn], drawn, colour, mark, label=label, line=None)
+        joined = [row for row in drawn if row["system"].endswith("_obc2")]
+        costs = [row["us_per_step_per_replica"] for row in joined]
+        axes.plot([places[row["system"]] for row in joined], costs, color=colour, lw=1.0, alpha=0.5)
+    for system, place in places.items():
+        _say_ratio(axes, result, system, place)
+    names = {
+        row["system"]: f"{SHORT.get(row['system'], row['system'])}\n{row['atoms']} atoms" for row in result["rows"]
+    }
+    axes.set_xscale("log")
+    axes.set_xticks(list(places.values()), [names[system] for system in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0.8 * min(places.values()), 1.4 * max(places.values()))
+    _finish(axes, f"Best of each engine, {_cores(result)} of {result['processor']}")
+    figure.legend(loc="outside upper left", ncols=6, handletextpad=0.2, columnspacing=0.8)
+    return figure
+
+
+def cost_against_replicas(result: dict[str, Any]) -> Figure:
+    """A panel a system: mdgen at every number of replicas, the others at what they ran."""
+    names = list(dict.fromkeys(row["system"] for row in result["rows"]))
+    figure = Figure(figsize=(max(2.7 * len(names), 9.0), 4.1), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        for engine, (label, colour, mark) in LOOKS.items():
+            mine = [row for row in result["rows"] if (row["system"], row["engine"]) == (name, engine)]
+            for threads in sorted({row["threads"] for row in mine}):
+                rows = sorted((r for r in mine if r["threads"] == threads), key=lambda r: r["replicas"])
+                many, line = threads > 1, "-" if engine.startswith("mdgen") else None
+                replicas = [row["replicas"] for row in rows]
+                _points(axes, replicas, rows, colour, mark, None if many else label, line, many)
+        theirs = _best(result["rows"], name, ["openmm_reference", "openmm_cpu"])
+        if theirs is not None:
+            cost, colour = theirs["us_per_step_per_replica"], LOOKS[theirs["engine"]][1]
+            axes.axhline(cost, color=colour, lw=1, ls=":", zorder=0)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel("replicas")
+        _finish(axes, SHORT.get(name, name).replace("\n", ", "))
+    for axes in panels[1:]:
+        axes.set_ylabel("")
+    shown = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        shown.values(),
+        shown.keys(),
+        loc="outside upper left",
+        ncols=len(shown),
+        title=f"open: one thread; filled: {_cores(result)}; dotted: OpenMM's best, for any number of replicas",
+        title_fontsize=9,
+        alignment="left",
+    )
+    return figure
+
+
+def _places(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Where a system is drawn: at its atoms, or beside it where two systems have the same number."""
+    atoms = dict(sorted({row["system"]: row["atoms"] for row in rows}.items(), key=lambda each: each[1]))
+    places = {}
+    for system, count in atoms.items():
+        same = [other for other, its in atoms.items() if its == count]
+        places[system] = count * _BESIDE ** (same.index(system) - 0.5 * (len(same) - 1))
+    return places
+
+
+def _say_ratio(axes: Axes, result: dict[str, Any], system: str, place: float) -> None:
+    """How far mdgen's best is from OpenMM's, as a bar between the two."""
+    ours = _best(result["rows"], system, [engine for engine in LOOKS if engine.startswith("mdgen")])
+    theirs = _best(result["rows"], system, [engine for engine in LOOKS if engine.startswith("openmm")])
+    if ours is None or theirs is None or system not in result["ratios"]:
+        return
+    low, high = ours["us_per_step_per_replica"], theirs["us_per_step_per_replica"]
+    axes.plot([place, place], [low, high], color="#b9bec7", lw=1, zorder=0)
+    ratio = result["ratios"][system]
+    _say(axes, place, (low * high) ** 0.5, f"{ratio:.1f}×" if ratio < 10 else f"{ratio:.0f}×", bold=True)
+    for cost in (low, high):
+        _say(axes, place, cost, f"{cost:.2g} µs" if cost < 10 else f"{cost:.0f} µs")
+
+
+def _say(axes: Axes, x: float, y: float, text: str, bold: bool = False) -> None:
+    """Words to the right of a point, over whatever line runs there."""
+    axes.annotate(
+        text,
+        (x, y),
+        (8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=10.5 if bold else 9,
+        weight="bold" if bold else "normal",
+        bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.4},
+    )
+
+
+def _best(rows: list[dict[str, Any]], system: str, engines: list[str]) -> dict[str, Any] | None:
+    mine = [row for row in rows if row["system"] == system and row["engine"] in engines]
+    return min(mine, key=lambda row: row["us_per_step_per_replica"], default=None)
+
+
+def _points(
+    axes: Axes,
+    x: Sequence[float],
+    rows: list[dict[str, Any]],
+    colour: str,
+    mark: str,
+    label: str | None,
+    line: str | None,
+    filled: bool = True,
+) -> None:
+    """Medians, with bars from the fastest to the slowest repeat."""
+    if not rows:
+        return
+    y = [row["us_per_step_per_replica"] for row in rows]
+    bars = [[row["us_per_step_per_replica"] - row["us_low"] for row in rows]]
+    bars.append([row["us_high"] - row["us_per_step_per_replica"] for row in rows])
+    axes.errorbar(
+        x,
+        y,
+        yerr=bars,
+        color=colour,
+        marker=mark,
+        ms=6,
+        mfc=colour if filled else "white",
+        lw=1.2,
+        ls=line or "none",
+        elinewidth=1,
+        label=label,
+    )
+
+
+def _cores(result: dict[str, Any]) -> str:
+    return "1 core" if result["cores"] == 1 else f"{result['cores']} cores"
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("µs a step a replica")
+    axes.grid(axis="y", color="#e4e6ea", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.set_title(title)

@@ -1,0 +1,162 @@
+"""The systems that are timed, as every engine gets them."""
+
+from dataclasses import dataclass
+from math import pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import torch
+
+from mdgen.benchmarks.speed.start import Start, thermalised
+from mdgen.benchmarks.speed.torchmd_parameters import torchmd_numbers
+from mdgen.files import write_aside
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.parameters import BornParameters, ForceFieldParameters
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.units import KCAL
+
+_BOX = "prod_alanine_dipeptide_amber"
+_BOX_NM = (1.983881, 1.96193, 1.96342)
+_SOLVATED = {"sequence": "A", "solvent": "tip3p", "padding_nm": 0.9875}
+"""Alanine dipeptide in a box of 222 waters: 688 atoms, as in TorchMD's test set."""
+
+
+@dataclass(frozen=True)
+class SpeedSystem:
+    """One of the systems.
+
+    Args:
+        words: what it is; every one has its bonds to hydrogen constrained and its masses left alone.
+        settings: of `build_system`.
+        most_replicas: beyond which nothing more is to be learnt.
+    """
+
+    words: str
+    settings: dict[str, Any]
+    most_replicas: int = 1024
+
+
+SYSTEMS = {
+    "alanine_dipeptide_obc2": SpeedSystem(
+        "ACE-ALA-NME, ff14SB, OBC2 with the surface term, all pairs", {"sequence": "A"}
+    ),
+    "ipgd_obc2": SpeedSystem(
+        "IPGD with charged ends, ff14SB, OBC2 with the surface term, all pairs", {"sequence": "IPGD", "capped": False}
+    ),
+    "ipgd_gbn2": SpeedSystem(
+        "IPGD with charged ends, ff14SB, GBn2 with the surface term, all pairs",
+        {"sequence": "IPGD", "capped": False, "solvent": "gbn2"},
+    ),
+    "chignolin_obc2": SpeedSystem(
+        "chignolin (GYDPETGTWG) with charged ends, ff14SB, OBC2 with the surface term, all pairs",
+        {"sequence": "GYDPETGTWG", "capped": False},
+        most_replicas=256,
+    ),
+    "water_688_reaction_field": SpeedSystem(
+        "alanine dipeptide in 222 rigid TIP3P waters, periodic, Lennard-Jones and reaction field to 0.9 nm",
+        {"cutoff_nm": 0.9},
+        most_replicas=16,
+    ),
+}
+"""Every system by its name."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A system in its folder.
+
+    Args:
+        name: its name.
+        n_atoms: how many.
+        facts: what a reader of figures should know of it.
+        parameters: its force field.
+        start: where it starts.
+    """
+
+    name: str
+    n_atoms: int
+    facts: dict[str, Any]
+    parameters: ForceFieldParameters
+    start: Start
+
+
+def prepare_system(name: str, folder: Path, box_folder: str | None) -> Prepared:
+    """Build a system, warm it up and write it where processes of any engine can read it.
+
+    Args:
+        name: a key of `SYSTEMS`.
+        folder: where to write.
+        box_folder: TorchMD's test systems; without them a box like theirs is built.
+    """
+    wanted = SYSTEMS[name]
+    sources, origin = _sources(wanted, box_folder)
+    built = build_system(**sources)
+    system = with_gbsa_force(built.openmm_system, built.parameters)
+    start = thermalised(system, built.positions.numpy())
+    start.write(folder)
+    if built.cell is not None:
+        flexible = build_system(**sources, constraints="none", relax=False).parameters
+        arrays = torchmd_numbers(flexible, start.positions, start.velocities, start.cell)
+        write_aside(folder / "torchmd.npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    parameters = load_openmm_system(system)
+    energy, forces = disagreement(parameters, start)
+    facts = {
+        "system": wanted.words,
+        "origin": origin,
+        "atoms": parameters.n_atoms,
+        "openmm_forces": [type(force).__name__ for force in system.getForces()],
+        "energy_against_openmm_kcal_per_mol": energy,
+        "forces_against_openmm_relative": forces,
+    }
+    return Prepared(name, parameters.n_atoms, facts, parameters, start)
+
+
+def _sources(wanted: SpeedSystem, box_folder: str | None) -> tuple[dict[str, Any], str]:
+    """Settings of `build_system`, and where its atoms come from."""
+    if "sequence" in wanted.settings:
+        return wanted.settings, "built from its sequence"
+    folder = None if box_folder is None else Path(box_folder) / _BOX
+    if folder is None or not (folder / "structure.prmtop").is_file():
+        return wanted.settings | _SOLVATED, "solvated by OpenMM, since TorchMD's test system is not at hand"
+    files = {"prmtop": str(folder / "structure.prmtop"), "coordinates": str(folder / "structure.pdb")}
+    return wanted.settings | files | {"solvent": "vacuum", "box_nm": _BOX_NM}, f"TorchMD's test system {_BOX}"
+
+
+def with_gbsa_force(system: openmm.System, parameters: ForceFieldParameters) -> openmm.System:
+    """A system with OpenMM's own force for OBC2 in the place of the custom one, which is many times slower there."""
+    born = parameters.born
+    if born is None or born.kind != "OBC2" or born.kappa_per_nm:
+        return system
+    copy = openmm.XmlSerializer.clone(system)
+    custom = [i for i, force in enumerate(copy.getForces()) if isinstance(force, openmm.CustomGBForce)]
+    for index in custom:
+        copy.removeForce(index)
+        copy.addForce(_gbsa_force(parameters, born))
+    return copy
+
+
+def _gbsa_force(parameters: ForceFieldParameters, born: BornParameters) -> openmm.GBSAOBCForce:
+    force = openmm.GBSAOBCForce()
+    force.setSoluteDielectric(born.solute_dielectric)
+    force.setSolventDielectric(born.solvent_dielectric)
+    force.setSurfaceAreaEnergy(born.surface_energy / (4 * pi))
+    for row in zip(parameters.charges.tolist(), born.radius.tolist(), born.scale.tolist(), strict=True):
+        force.addParticle(*row)
+    return force
+
+
+def disagreement(parameters: ForceFieldParameters, start: Start) -> tuple[float, float]:
+    """Energy in kcal/mol, and forces relative, by which mdgen differs from OpenMM's Reference platform at the start."""
+    context = openmm.Context(
+        start.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
+    context.setPositions(start.positions)
+    state = context.getState(getEnergy=True, getForces=True)
+    theirs = np.array(state.getForces(asNumpy=True)._value)
+    cell = torch.from_numpy(start.cell)[None] if len(start.cell) else None
+    energy, forces = ForceField(parameters).energy_and_forces(torch.from_numpy(start.positions)[None], cell)
+    apart = np.linalg.norm(forces[0].numpy() - theirs) / np.linalg.norm(theirs)
+    return abs(float(energy[0]) - state.getPotentialEnergy()._value) / KCAL, float(apart)

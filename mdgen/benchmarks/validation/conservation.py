@@ -1,0 +1,166 @@
+"""Integrator error: energy in NVE, its order in the time step and its drift over time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import factorial
+from typing import Any
+
+import numpy as np
+import openmm
+import openmm.app
+import torch
+from jaxtyping import Float
+from openmm import unit
+from torch import Tensor
+
+from mdgen.interfaces import Potential, State
+from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.engine import make_engine
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.progress import Progress
+from mdgen.results import Acceptance, Estimate
+from mdgen.units import BOLTZMANN
+
+_BURSTS = 200
+"""Times at which the energy is looked at."""
+_BURST = 9
+"""Successive states of each, for derivatives to the eighth order."""
+_CONDUCTOR = 1e9
+
+
+def check_order(timestep_fs: float = 0.5, length_fs: float = 100.0) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Alanine dipeptide without constraints: the energy's error falls by four where the time step is halved."""
+    errors = {step: _energy_error(step, length_fs) for step in (timestep_fs, timestep_fs / 2)}
+    ratio = errors[timestep_fs] / errors[timestep_fs / 2]
+    row = Acceptance.judged("nve_order_ratio", Estimate(ratio), "4 +- 0.5", abs(ratio - 4) <= 0.5)
+    return {"nve_error_kJ_per_mol": {f"{step:g} fs": error for step, error in errors.items()}}, [row]
+
+
+def check_drift(
+    length_ps: float = 1000.0, settle_ps: float = 5.0, threads: int | None = 1
+) -> tuple[dict[str, Any], list[Acceptance]]:
+    """97 flexible waters, reaction field and switching, 1 fs: drift of the energy in K per degree of freedom.
+
+    The compiled box engine in double precision moves them. What is followed is the energy that the integrator itself
+    conserves, `shadow_energy`: the true one wanders with the share of the fast vibrations, which drowns a slow drift.
+    Beyond the cutoff lies a conductor, which makes forces continuous there.
+
+    The bound is 1.1e-5 K over 1 ns, the figure of Doerr et al. (2021). The interval is three standard errors of a line
+    through the means of ten blocks. It is far wider than the bound: where pairs cross the cutoff the forces' slope
+    jumps, and the energy takes a small random step. The row holds only where the drift itself lies within the bound.
+    """
+    parameters, cell, x = _water()
+    field, masses = ForceField(parameters), parameters.masses
+    generator = torch.Generator().manual_seed(0)
+    x = minimize(field, x, force_tolerance=100.0, max_iterations=200, cell=cell).positions
+    warm = make_engine(parameters, Langevin(1.0, 300.0, 10.0), 1, generator, "kernel", "double", threads)
+    warm.prepare(State(x, maxwell_boltzmann(x, masses, 300.0, generator), cell=cell))
+    state = warm.advance(round(settle_ps * 1000))
+    free = make_engine(parameters, VelocityVerlet(1.0), 1, generator, "kernel", "double", threads)
+    free.prepare(replace(state, step=0))
+    n_steps, energies = round(length_ps * 1000), []
+    every = max(n_steps // _BURSTS, _BURST)
+    progress = Progress("trust drift", n_steps)
+    for burst in range(n_steps // every):
+        energies.append(shadow_energy(field, masses, [free.advance(1) for _ in range(_BURST)], free.timestep_ps))
+        free.advance(every - _BURST)
+        progress.update((burst + 1) * every)
+    kelvin = np.array(energies) / (0.5 * BOLTZMANN * 3 * len(masses))
+    slope, error = _slope(kelvin, every * 1e-6)
+    bound = 1.1e-5
+    estimate = Estimate(slope, slope - 3 * error, slope + 3 * error)
+    row = Acceptance.judged("nve_drift_K_per_dof_per_ns", estimate, f"+- {bound:g}", abs(slope) <= bound)
+    return {"nve_drift_length_ps": length_ps, "nve_energy_spread_K_per_dof": float(kelvin.std())}, [row]
+
+
+def _energy_error(timestep_fs: float, length_fs: float) -> float:
+    system = build_system(sequence="A", solvent="obc2", constraints="none")
+    field, masses = ForceField(system.parameters), system.parameters.masses
+    x = system.positions.repeat(4, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    state = State(x, maxwell_boltzmann(x, masses, 300.0, generator))
+    integrator, first, errors = VelocityVerlet(timestep_fs), _total_energy(field, masses, state), []
+    for _ in range(round(length_fs / timestep_fs)):
+        state = integrator.step(state, masses, field, generator)
+        errors.append((_total_energy(field, masses, state) - first).square())
+    return float(torch.stack(errors).mean().sqrt())
+
+
+def _total_energy(potential: Potential, masses: Tensor, state: State) -> Tensor:
+    kinetic = 0.5 * (masses[:, None] * state.velocities.square()).sum((1, 2))
+    return potential.energy(state.positions, state.cell) + kinetic
+
+
+def shadow_energy(potential: Potential, masses: Tensor, states: Sequence[State], timestep_ps: float) -> float:
+    """The energy of the first replica that leapfrog conserves, at the middle one of successive states, in kJ/mol.
+
+    A symplectic integrator follows a Hamiltonian close to the true one. Made homogeneous by a further pair of variables
+    (1, b) with `db/dt = x.U' - 2 U`, leapfrog keeps `(p.dx/dt - x.dp/dt - db/dt)/2` along its own path (Skeel and
+    Hardy, SIAM J. Sci. Comput. 2001, 23, 1172); the derivatives here are central differences over all the states.
+
+    Args:
+        potential: what the states moved in.
+        masses: amu.
+        states: an odd number, one step apart, with the velocities of half a step before.
+        timestep_ps: the step.
+    """
+    positions = torch.stack([state.positions[0] for state in states])
+    cell = None if states[0].cell is None else states[0].cell.expand(len(states), -1)
+    energy, forces = energy_and_forces(potential, positions, cell)
+    mass = masses[:, None]
+    velocities = torch.stack([state.velocities[0] for state in states])
+    momenta = mass * velocities + 0.5 * timestep_ps * forces
+    rate = -(positions * forces).sum((1, 2)) - 2 * energy
+    extra = torch.cat([rate.new_zeros(1), 0.5 * timestep_ps * torch.cumsum(rate[1:] + rate[:-1], 0)])
+    middle = len(states) // 2
+
+    def slope(values: Tensor) -> Tensor:
+        weights = _central_difference(middle)
+        ahead, behind = values[middle + 1 :], values[:middle].flip(0)
+        return torch.tensordot(weights.to(values), ahead - behind, 1) / timestep_ps
+
+    kinetic, virial = momenta[middle] * slope(positions), positions[middle] * slope(momenta)
+    return float(0.5 * ((kinetic - virial).sum() - slope(extra)))
+
+
+def _central_difference(k: int) -> Float[Tensor, "k"]:
+    """Weights of `f(+j) - f(-j)`, j from 1 to k, in the first derivative to order 2 k."""
+    weights = [(-1) ** (j + 1) * factorial(k) ** 2 / (j * factorial(k - j) * factorial(k + j)) for j in range(1, k + 1)]
+    return torch.tensor(weights, dtype=torch.float64)
+
+
+def _water() -> tuple[Any, Tensor, Tensor]:
+    modeller = openmm.app.Modeller(openmm.app.Topology(), [] * unit.nanometer)
+    force_field = openmm.app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    modeller.addSolvent(force_field, numAdded=97)
+    edge = min(modeller.topology.getUnitCellDimensions().value_in_unit(unit.nanometer))
+    cutoff = 0.48 * edge
+    system = force_field.createSystem(
+        modeller.topology,
+        nonbondedMethod=openmm.app.CutoffPeriodic,
+        nonbondedCutoff=cutoff,
+        switchDistance=0.85 * cutoff,
+        rigidWater=False,
+        removeCMMotion=False,
+    )
+    cell = box_edges(system)
+    assert cell is not None
+    positions = torch.tensor(modeller.positions.value_in_unit(unit.nanometer), dtype=torch.float64)
+    next(f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)).setReactionFieldDielectric(_CONDUCTOR)
+    return load_openmm_system(system), cell[None], positions[None]
+
+
+def _slope(values: np.ndarray, spacing: float, blocks: int = 10) -> tuple[float, float]:
+    """Slope of a straight line through the means of blocks, and its standard error."""
+    usable = len(values) // blocks * blocks
+    means = values[:usable].reshape(blocks, -1).mean(1)
+    time = (np.arange(blocks) + 0.5) * (usable // blocks) * spacing
+    centred = time - time.mean()
+    slope = float(centred @ means / (centred @ centred))
+    rest = means - means.mean() - slope * centred
+    return slope, float(np.sqrt(rest @ rest / (blocks - 2) / (centred @ centred)))

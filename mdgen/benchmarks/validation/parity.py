@@ -1,0 +1,79 @@
+"""Wrong forces: every term against OpenMM's Reference platform, kernels against torch, forces against slopes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.md.engines.engine import beyond_kernel
+from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.openmm_reference import reference_errors, relative_error
+from mdgen.results import Acceptance, Estimate
+
+_SHAKE_NM = 0.004
+
+
+def check_parity(
+    sequences: Sequence[str] = ("A", "WDHK", "CMRP"),
+    solvents: Sequence[str] = ("vacuum", "obc1", "obc2", "gbn", "gbn2"),
+) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Capped peptides in every solvent: the largest errors over all of them.
+
+    Energies of each of OpenMM's forces in kcal/mol; forces relative, as the norm over all atoms.
+    """
+    energy = forces = kernel = 0.0
+    details = {}
+    for sequence in sequences:
+        for solvent in solvents:
+            system = build_system(sequence=sequence, solvent=solvent, relax=False)  # type: ignore[arg-type]
+            x = _shaken(system.positions)
+            of_terms, of_forces = parity_errors(system, x)
+            of_kernel = kernel_error(system, x) if beyond_kernel(system.parameters) is None else 0.0
+            details[f"{sequence} {solvent}"] = {"energy": of_terms, "forces": of_forces, "kernel": of_kernel}
+            energy = max(energy, *of_terms.values())
+            forces, kernel = max(forces, of_forces), max(kernel, of_kernel)
+    slope = slope_error(build_system(sequence="A", solvent="gbn2", relax=False))
+    rows = [
+        Acceptance.below("parity_energy_kcal_per_mol_a_term", Estimate(energy), 1e-3),
+        Acceptance.below("parity_forces_relative", Estimate(forces), 1e-5),
+        Acceptance.below("kernel_against_torch_forces_relative", Estimate(kernel), 1e-5),
+        Acceptance.below("forces_against_finite_differences_relative", Estimate(slope), 1e-6),
+    ]
+    return {"parity": details}, rows
+
+
+def parity_errors(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:
+    """Error of each term's energy in kcal/mol and of the forces, relative."""
+    errors, mine, theirs = reference_errors(system, positions)
+    return errors, relative_error(mine, theirs)
+
+
+def kernel_error(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> float:
+    """Relative difference of the double-precision kernel's forces to the torch path's."""
+    generator = torch.Generator().manual_seed(0)
+    kernel = ReplicaKernel(system.parameters, 1, 0.001, 300.0, 1.0, generator, "double", 1)
+    kernel.set_state(positions, torch.zeros_like(positions))
+    _, forces = kernel.energies_and_forces()
+    expected = ForceField(system.parameters).energy_and_forces(positions)[1].numpy()
+    return float(np.linalg.norm(np.asarray(forces) - expected) / np.linalg.norm(expected))
+
+
+def slope_error(system: MolecularSystem, step_nm: float = 1e-5) -> float:
+    """Relative difference of the force along random directions to central differences of the energy."""
+    field, x = ForceField(system.parameters), _shaken(system.positions)
+    generator = torch.Generator().manual_seed(1)
+    direction = torch.randn(16, *x.shape[1:], generator=generator, dtype=x.dtype)
+    direction = direction / direction.flatten(1).norm(dim=1)[:, None, None]
+    differences = (field.energy(x - step_nm * direction) - field.energy(x + step_nm * direction)) / (2 * step_nm)
+    along = (field.energy_and_forces(x)[1] * direction).sum((1, 2))
+    return float((along - differences).norm() / along.norm())
+
+
+def _shaken(positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "1 atom 3"]:
+    noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=positions.dtype)
+    return (positions + _SHAKE_NM * noise)[None]

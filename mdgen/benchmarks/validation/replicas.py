@@ -1,0 +1,82 @@
+"""Constraints that drift, replicas that talk to each other, restarts that differ."""
+
+from typing import Any
+
+import torch
+
+from mdgen.interfaces import State
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.engine import Engine, make_engine
+from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.results import Acceptance, Estimate
+
+_ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
+
+
+def check_constraints(n_steps: int = 10_000) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Largest relative error of a constrained distance after many steps of the engine that runs by default."""
+    system = build_system(sequence="A", solvent="obc2")
+    p = system.parameters
+    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    rows = []
+    for precision in ("single", "double"):
+        engine = _started(system, "kernel", precision, 16)
+        error = float(held.largest_error(engine.advance(n_steps).positions.double()).max())
+        rows.append(Acceptance.below(f"constraint_error_after_{n_steps}_steps_{precision}", Estimate(error), 1e-5))
+    return {}, rows
+
+
+def check_independence(n_steps: int = 200) -> tuple[dict[str, Any], list[Acceptance]]:
+    """Replicas that change in any bit where another one is pushed, or lost altogether."""
+    system = build_system(sequence="A", solvent="obc2")
+    rows = []
+    for kind, precision in _ENGINES:
+        steps = n_steps if kind == "kernel" else n_steps // 10
+        plain = _started(system, kind, precision, 5).advance(steps).positions
+        for how, push in (("pushed", 0.01), ("lost", float("nan"))):
+            other = _started(system, kind, precision, 5, push).advance(steps).positions
+            rest = [0, 1, 3, 4]
+            changed = sum(not torch.equal(plain[i], other[i]) for i in rest)
+            holds = changed == 0 and not torch.equal(plain[2], other[2])
+            name = f"replicas_changed_when_one_is_{how}_{kind}_{precision}"
+            rows.append(Acceptance.judged(name, Estimate(changed), "== 0", holds))
+    return {}, rows
+
+
+def check_restart() -> tuple[dict[str, Any], list[Acceptance]]:
+    """Coordinates that differ in any bit between 100 steps and 50 + 50 with everything saved and loaded between."""
+    system = build_system(sequence="A", solvent="obc2")
+    rows = []
+    for kind, precision in _ENGINES:
+        whole = _started(system, kind, precision, 3).advance(100)
+        half = _started(system, kind, precision, 3)
+        half.advance(50)
+        resumed = _started(system, kind, precision, 3, seed=99)
+        resumed.load_state_dict(half.state_dict())
+        after = resumed.advance(50)
+        differ = sum(int((getattr(whole, part) != getattr(after, part)).sum()) for part in ("positions", "velocities"))
+        rows.append(
+            Acceptance.judged(
+                f"coordinates_changed_by_a_restart_{kind}_{precision}", Estimate(differ), "== 0", differ == 0
+            )
+        )
+    return {}, rows
+
+
+def _started(
+    system: MolecularSystem, kind: str, precision: str, n_replicas: int, push: float = 0.0, seed: int = 7
+) -> Engine:
+    """An engine at its start, atom 0 of the third replica moved by `push` nm."""
+    p = system.parameters
+    generator = torch.Generator().manual_seed(seed)
+    integrator = Langevin(2.0, 300.0, 1.0)
+    engine = make_engine(p, integrator, n_replicas, generator, kind=kind, precision=precision)  # type: ignore[arg-type]
+    x = system.positions.repeat(n_replicas, 1, 1)
+    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    velocities = maxwell_boltzmann(x, p.masses, 300.0, torch.Generator().manual_seed(1), held)
+    if push:
+        x[2, 0] += push
+    engine.prepare(State(x, velocities))
+    return engine

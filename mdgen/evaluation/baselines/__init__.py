@@ -1,0 +1,1 @@
+"""The rows beside the generated trajectories: replicates, surrogates and floors."""

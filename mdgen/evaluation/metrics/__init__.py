@@ -1,0 +1,1 @@
+"""What is measured of trajectories, one subject a file."""

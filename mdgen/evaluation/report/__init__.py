@@ -1,0 +1,1 @@
+"""Plots, tables, caveats and the HTML page."""

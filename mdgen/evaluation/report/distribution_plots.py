@@ -1,0 +1,114 @@
+"""Plots of distributions and free energies."""
+
+import numpy as np
+
+from mdgen.evaluation.report.canvas import (
+    COLOURS,
+    MOST_RESIDUES,
+    MOST_TORSIONS,
+    Plot,
+    angle_axis,
+    compared,
+    draw_line,
+    file_name,
+    free_energy_map,
+    legend_above,
+    new_figure,
+    to_svg,
+)
+from mdgen.evaluation.result import Evaluation
+
+
+def distance_plots(result: Evaluation) -> list[Plot]:
+    """Distances of each torsion with their intervals, the rows side by side."""
+    names = [str(name) for name in result.curves["torsion_names"]][:MOST_TORSIONS]
+    if not names:
+        return []
+    names = ["all", *names]
+    figure, axes = new_figure(6.0, 1.3 + 0.3 * len(names))
+    rows = [name for name in ("floor", "md_floor", "shuffled", "replicate", "generated") if name in result.rows]
+    for offset, row in enumerate(rows):
+        found = [result.rows[row].metrics[f"torsion_jsd/{name}"] for name in names]
+        y = np.arange(len(names)) + (offset - (len(rows) - 1) / 2) * 0.15
+        values = np.array([estimate.value for estimate in found])
+        low = np.array([e.value if e.low is None else e.low for e in found])
+        high = np.array([e.value if e.high is None else e.high for e in found])
+        axes.errorbar(
+            values, y, xerr=[(values - low).clip(0), (high - values).clip(0)], fmt="o", ms=4.5, lw=1.2,
+            color=COLOURS[row], label=result.rows[row].label,
+        )  # fmt: skip
+    axes.set_yticks(np.arange(len(names)), ["mean of all", *names[1:]])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Jensen-Shannon distance from MD (0 to 0.83)")
+    axes.grid(axis="y", color="#eceef1", lw=0.8)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper left", ncols=len(rows), handletextpad=0.2, columnspacing=1.2)
+    caption = "How far each torsion's distribution lies from that of MD, at equal frames; bars are 95 % intervals."
+    return [Plot("torsion_distances", "Distributions", caption, to_svg(figure), wide=True)]
+
+
+def torsion_plots(result: Evaluation) -> list[Plot]:
+    """The distribution of each torsion."""
+    drawn = []
+    for index, name in enumerate(result.curves["torsion_names"][:MOST_TORSIONS]):
+        figure, axes = new_figure()
+        for row in compared(result):
+            density = result.curves[f"torsion_density/{row}"][index]
+            centres = (np.arange(len(density)) + 0.5) * 2 * np.pi / len(density) - np.pi
+            draw_line(axes, result, row, centres, density)
+        axes.set_xlim(-np.pi, np.pi)
+        axes.set_ylim(bottom=0)
+        angle_axis(axes.xaxis)
+        axes.set_xlabel(str(name))
+        axes.set_ylabel("density (1/rad)")
+        legend_above(figure, axes)
+        drawn.append(Plot(f"torsion_{file_name(str(name))}", "Distributions", f"Torsion {name}.", to_svg(figure)))
+    return drawn
+
+
+def landscapes(result: Evaluation) -> list[Plot]:
+    """Free energies over phi and psi of each residue and over the first two TICA components."""
+    drawn = []
+    residues = [key.split("/", 2)[2] for key in result.curves if key.startswith("ramachandran_kT/reference/")]
+    for residue in residues[:MOST_RESIDUES]:
+        for row in compared(result):
+            figure, axes = new_figure(3.9, 3.3)
+            energy = result.curves[f"ramachandran_kT/{row}/{residue}"]
+            free_energy_map(figure, axes, energy, (-np.pi, np.pi, -np.pi, np.pi))
+            for axis in (axes.xaxis, axes.yaxis):
+                angle_axis(axis)
+            axes.set(xlabel=f"phi {residue}", ylabel=f"psi {residue}", title=result.rows[row].label)
+            caption = f"Free energy of {residue}: {result.rows[row].label}."
+            drawn.append(Plot(f"ramachandran_{file_name(residue)}_{row}", "Free energies", caption, to_svg(figure)))
+    for row in compared(result):
+        if f"tica_kT/{row}" in result.curves:
+            figure, axes = new_figure(3.9, 3.3)
+            (x0, y0), (x1, y1) = result.curves["tica_axis"].tolist()
+            free_energy_map(figure, axes, result.curves[f"tica_kT/{row}"], (x0, x1, y0, y1))
+            axes.set(xlabel="TICA 0", ylabel="TICA 1", title=result.rows[row].label)
+            caption = f"Free energy over the two slowest linear coordinates: {result.rows[row].label}."
+            drawn.append(Plot(f"tica_{row}", "Free energies", caption, to_svg(figure)))
+    return drawn
+
+
+def free_energy_plots(result: Evaluation) -> list[Plot]:
+    """The free energy over the slowest coordinate."""
+    if "psi_1_axis" not in result.curves:
+        return []
+    figure, axes = new_figure(6.0, 3.4)
+    x, top = result.curves["psi_1_axis"], 0.0
+    for row in compared(result):
+        energy, (low, high) = result.curves[f"psi_1_kT/{row}"], result.curves[f"psi_1_interval_kT/{row}"]
+        axes.fill_between(x, low, np.where(np.isfinite(high), high, 99), color=COLOURS[row], alpha=0.15, lw=0)
+        draw_line(axes, result, row, x, energy)
+        top = max(top, float(energy[np.isfinite(energy)].max(initial=0)))
+    depth = float(result.settings["free_energy_below_kT"])
+    axes.axhline(depth, color="#5b606b", lw=0.8, ls=":")
+    axes.set_ylim(-0.5, top + 1.2)
+    axes.set(xlabel="slowest coordinate psi_1", ylabel="F (kT)")
+    legend_above(figure, axes)
+    caption = (
+        f"Free energy over the slowest coordinate with 95 % bands; compared below the dotted line at {depth:g} kT."
+    )
+    return [Plot("free_energy_psi_1", "Free energies", caption, to_svg(figure), wide=True)]

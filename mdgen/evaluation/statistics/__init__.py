@@ -1,0 +1,1 @@
+"""Estimators: histograms, intervals, Markov models, slow coordinates."""

@@ -1,0 +1,99 @@
+"""The coordinates in which slow motion is judged, all fitted to the target alone, and the states made of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.markov import count_matrices
+from mdgen.evaluation.statistics.states import States
+from mdgen.evaluation.statistics.tica import TICA, fit_tica, torsion_features
+
+MODES = 4
+"""TICA modes in which the states are placed."""
+
+
+@dataclass(frozen=True)
+class SlowCoordinates:
+    """Observables with the columns `tica`, `psi` and `states` added, where they could be had.
+
+    Args:
+        data: the target first.
+        states: their states, or None.
+        modes: of the target's frames, at the lag of the Markov model; empty without torsions.
+        eigenvalues: of the modes.
+        notes: what could not be had, and why.
+    """
+
+    data: tuple[Observables, ...]
+    states: States | None
+    modes: Float[np.ndarray, "frame mode"] | None
+    eigenvalues: Float[np.ndarray, "mode"] | None
+    notes: tuple[str, ...]
+
+
+def add_slow_coordinates(data: list[Observables], torsions: list[int], settings: Settings) -> SlowCoordinates:
+    """Fit TICA to the target, `data[0]`, twice: at the lag of the protocol, and for the states at theirs.
+
+    Args:
+        data: the target, then whatever is to be judged in its coordinates.
+        torsions: columns that enter TICA.
+        settings: resolved, with lags and numbers of states.
+    """
+    if not torsions:
+        return _from_projection(data, settings)
+    lag_ps = settings.lag_ps or data[0].frame_spacing_ps
+    slow, short = _fit(data[0], torsions, settings.tica_lag_ps), _fit(data[0], torsions, lag_ps)
+    notes = tuple(
+        f"No {what}: no reference trajectory is longer than the lag of {lag:g} ps; give trajectories of at least "
+        f"{int(lag / data[0].frame_spacing_ps) + 2} frames or a shorter lag."
+        for fit, lag, what in ((slow, settings.tica_lag_ps, "TICA distances"), (short, lag_ps, "kinetics"))
+        if fit is None
+    )
+    if slow is not None:
+        data = [d.with_columns(tica=_project(slow, torsions, d)[:, :2]) for d in data]
+    if short is None:
+        return SlowCoordinates(tuple(data), None, None, None, notes)
+    # Scaled by their eigenvalues, distances between frames become kinetic distances (Noe and Clementi, 2015).
+    modes, weights = [_project(short, torsions, d) for d in data], np.clip(short.eigenvalues, 0.0, 1.0)
+    states = States(modes[0] * weights, settings.n_states or 100, settings.seed)
+    data = [d.with_columns(states=states.assign(m * weights)) for d, m in zip(data, modes, strict=True)]
+    if "psi" not in data[0]:
+        data = [d.with_columns(psi=m) for d, m in zip(data, modes, strict=True)]
+    _lump(states, data[0], settings)
+    return SlowCoordinates(tuple(data), states, modes[0], short.eigenvalues, notes)
+
+
+def _from_projection(data: list[Observables], settings: Settings) -> SlowCoordinates:
+    """Without torsions the projection, if there is one, places the states."""
+    if "psi" not in data[0]:
+        return SlowCoordinates(tuple(data), None, None, None, ())
+    states = States(data[0]["psi"], settings.n_states or 100, settings.seed)
+    data = [d.with_columns(states=states.assign(d["psi"])) for d in data]
+    _lump(states, data[0], settings)
+    return SlowCoordinates(tuple(data), states, None, None, ())
+
+
+def _lump(states: States, target: Observables, settings: Settings) -> None:
+    lag = max(1, round((settings.lag_ps or 0.0) / target.frame_spacing_ps))
+    if max(target.lengths) > lag:
+        counts = count_matrices(target["states"], target.trajectory, target.units, lag, states.number).sum(0)
+        states.lump(counts, settings.n_macrostates or 10)
+
+
+def _fit(data: Observables, torsions: list[int], lag_ps: float) -> TICA | None:
+    lag = round(lag_ps / data.frame_spacing_ps)
+    return fit_tica(
+        lambda: (torsion_features(data["torsions"][piece][:, torsions]) for piece in data.slices()), lag, MODES
+    )
+
+
+def _project(fit: TICA, torsions: list[int], data: Observables) -> Float[np.ndarray, "frame mode"]:
+    return np.concatenate(
+        [
+            fit.project(torsion_features(data["torsions"][piece][:, torsions])).astype(np.float32)
+            for piece in data.slices()
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Integrators, constraints, minimisation, replica exchange, checkpoints and the one loop."""

@@ -1,0 +1,251 @@
+"""Rollouts that can be differentiated: from the state they end in back to where they began and to every parameter.
+
+Reverse-mode differentiation needs what a step computed, and that is mostly pairs of atoms. Two things bound the memory:
+
+- Forces keep no graph. They are found by the quickest way there is, only the positions are kept, and the way back
+  computes the energy again with the graph it needs. A step so keeps a handful of arrays of the size of the positions.
+- Steps are checkpointed in segments (Chen et al., arXiv:1604.06174): of a segment only its first state is kept, and the
+  way back walks it again. Segments of about the square root of the number of steps need least. They pay in long
+  rollouts, and soonest with constraints, whose iterations keep most of what a step has left to keep.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.graph import Node, get_gradient_edge, saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Integrator, Potential, State
+from mdgen.md.force_field.forces import energy_and_forces
+
+_Edge = tuple[Node, int]
+
+
+def rollout(
+    state: State,
+    masses: Float[Tensor, "atom"],
+    potential: Potential,
+    integrator: Integrator,
+    n_steps: int,
+    generator: torch.Generator,
+    checkpoint_every: int | None = None,
+) -> State:
+    """Walk `n_steps` steps; the state at the end can be differentiated once in all that went in.
+
+    Gradients reach the positions and velocities of `state`, every tensor that `potential` holds and that requires a
+    gradient (charges, Lennard-Jones, bonds, angles, torsions, Born radii, weights of a network), `masses`, and the
+    lengths of the integrator's constraints. Through constraints they are as good as the constraints' tolerance lets
+    them: ask for 1e-12 in double precision. Hooks on tensors that `potential` holds run at every step of the way back.
+
+    Args:
+        state: where to start; its cell is taken as fixed.
+        masses: amu.
+        potential: the force field, or anything that has an energy. Lists of neighbours may be found anew on the way.
+        integrator: time step, temperature, constraints.
+        n_steps: how many.
+        generator: source of randomness; it is left as after `n_steps` ordinary steps, and the way back draws the
+            same numbers again.
+        checkpoint_every: steps of a segment; None keeps all the way.
+
+    Raises:
+        MdgenError: if the energy comes from a tensor that requires a gradient and cannot be found in `potential`, so
+            that its gradient would be missed, or if `checkpoint_every` is not positive.
+    """
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise MdgenError(f"checkpoint_every is {checkpoint_every}, but must be a number of steps, or None for none")
+    inputs = differentiable_inputs(potential, state)
+    every = checkpoint_every or max(n_steps, 1)
+    for begin in range(0, n_steps, every):
+        walk = _Segment(integrator, potential, inputs, min(every, n_steps - begin), generator)
+        if checkpoint_every is None:
+            state = walk(state, masses)
+        else:
+            state = checkpoint(walk, state, masses, use_reentrant=False, preserve_rng_state=False)
+        walk.finish(generator)
+    return state
+
+
+class _Segment:
+    """Some steps, the same however often they are walked."""
+
+    def __init__(
+        self,
+        integrator: Integrator,
+        potential: Potential,
+        inputs: tuple[Tensor, ...],
+        n_steps: int,
+        generator: torch.Generator,
+    ) -> None:
+        self._integrator, self._potential, self._inputs, self._n_steps = integrator, potential, inputs, n_steps
+        self._device, self._before = generator.device, generator.get_state()
+        self._after: Tensor | None = None
+
+    def __call__(self, state: State, masses: Tensor) -> State:
+        generator = torch.Generator(device=self._device)
+        generator.set_state(self._before)
+        forces = GraphlessForces(self._potential, self._inputs)
+        for _ in range(self._n_steps):
+            state = self._integrator.step(state, masses, forces, generator)
+        self._after = generator.get_state()
+        return state
+
+    def finish(self, generator: torch.Generator) -> None:
+        """Leave `generator` as the steps left theirs."""
+        assert self._after is not None
+        generator.set_state(self._after)
+        self._after = None
+
+
+class GraphlessForces:
+    """A potential whose forces can be differentiated, yet keep only positions: the way back computes them again.
+
+    The forces of one and the same tensor of positions are not computed twice running, as an integrator asks for them at
+    the end of a step and at the beginning of the next.
+
+    Args:
+        potential: the energy.
+        inputs: its tensors that gradients shall reach, `differentiable_inputs`.
+    """
+
+    def __init__(self, potential: Potential, inputs: tuple[Tensor, ...]) -> None:
+        self._potential, self._inputs = potential, inputs
+        self._last: tuple[Tensor, int, tuple[Tensor, Tensor]] | None = None
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """The potential's energy in kJ/mol, with its graph."""
+        return self._potential.energy(positions, cell)
+
+    def attached_energy_and_forces(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+        """Energies in kJ/mol and forces in kJ/mol/nm, both differentiable once."""
+        last = self._last
+        if last is not None and last[0] is positions and last[1] == positions._version:
+            return last[2]
+        found = _Forces.apply(self._potential, cell, positions, *self._inputs)
+        self._last = (positions, positions._version, found)
+        return found
+
+
+class _Forces(torch.autograd.Function):
+    """Energy and forces; what backward needs is computed there."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, potential: Potential, cell: Tensor | None, positions: Tensor, *inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.potential, ctx.cell = potential, cell
+        ctx.save_for_backward(positions, *inputs)
+        ctx.set_materialize_grads(False)
+        with _kept_as_they_are():
+            return energy_and_forces(potential, positions.detach(), cell)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_energy: Tensor | None, of_forces: Tensor | None) -> tuple[Tensor | None, ...]:
+        positions, *inputs = ctx.saved_tensors
+        gradients: list[Tensor | None] = [None] * (1 + len(inputs))
+        if of_energy is None and of_forces is None:
+            return None, None, *gradients
+        with torch.enable_grad(), _kept_as_they_are():
+            at = positions.detach().requires_grad_()
+            energy = ctx.potential.energy(at, ctx.cell)
+            total = energy.new_zeros(())
+            if of_energy is not None:
+                total = total + (of_energy * energy).sum()
+            if of_forces is not None:
+                (slope,) = torch.autograd.grad(energy.sum(), at, create_graph=True)
+                total = total - (of_forces * slope).sum()
+            if not total.requires_grad:  # a force that is the same everywhere
+                return None, None, *gradients
+            wanted = [at, *inputs]
+            needed = [i for i, needs in enumerate(ctx.needs_input_grad[2:]) if needs]
+            found = torch.autograd.grad(total, [wanted[i] for i in needed], allow_unused=True)
+        for i, gradient in zip(needed, found, strict=True):
+            gradients[i] = gradient
+        return None, None, *gradients
+
+
+def _kept_as_they_are() -> saved_tensors_hooks:
+    # Inside a checkpoint tensors that are saved are dropped; those of a graph that is used at once must not be.
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
+
+
+def differentiable_inputs(potential: Potential, state: State) -> tuple[Tensor, ...]:
+    """The tensors held by a potential that require a gradient and that its energy comes from.
+
+    They are sought in its attributes, in theirs, and in containers and networks among them. The graph of the energy at
+    `state` then shows which of them enter, and whether any other does.
+
+    Raises:
+        MdgenError: if the energy comes from a tensor that was not found, or if it comes from one both directly and
+            through another that is held as well.
+    """
+    if not torch.is_grad_enabled():
+        return ()
+    held: dict[_Edge, Tensor] = {}
+    for tensor in _held(potential, set()):
+        made_by = get_gradient_edge(tensor)
+        held.setdefault((made_by.node, made_by.output_nr), tensor)
+    energy = potential.energy(state.positions.detach(), state.cell)
+    if energy.grad_fn is None:
+        return ()
+    reached = _reached([(energy.grad_fn, 0)], lambda edge: edge in held)
+    entering = {edge: tensor for edge, tensor in held.items() if edge in reached}
+    name = type(potential).__name__
+    for node, number in reached:
+        if (node, number) not in held and hasattr(node, "variable"):
+            raise MdgenError(
+                f"the energy of {name} comes from a tensor of shape {tuple(node.variable.shape)} that requires a "
+                "gradient and is no attribute of it, so a rollout would miss that gradient; keep it as an attribute"
+            )
+    for edge in entering:
+        below = _reached(_following(edge), lambda _: False)
+        if any(other in below for other in entering):
+            raise MdgenError(
+                f"{name} holds a tensor of shape {tuple(entering[edge].shape)} and another that it was made from, and "
+                "its energy comes from both, so a rollout would count that gradient twice; compute one inside `energy`"
+            )
+    return tuple(entering.values())
+
+
+def _reached(start: list[_Edge], ends: Callable[[_Edge], bool]) -> set[_Edge]:
+    """Every edge of a graph that is reached from `start` without passing beyond one that `ends`."""
+    reached, waiting = set(start), list(start)
+    while waiting:
+        edge = waiting.pop()
+        if ends(edge):
+            continue
+        new = [each for each in _following(edge) if each not in reached]
+        reached.update(new)
+        waiting.extend(new)
+    return reached
+
+
+def _following(edge: _Edge) -> list[_Edge]:
+    return [(node, number) for node, number in edge[0].next_functions if node is not None]
+
+
+def _held(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    """Tensors that require a gradient among the attributes and members of anything."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            yield value
+        return
+    if isinstance(value, dict):
+        members = list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        members = list(value)
+    else:
+        members = list(getattr(value, "__dict__", {}).values())
+    for member in members:
+        yield from _held(member, seen)

@@ -1,0 +1,208 @@
+"""Replica exchange in temperature: warm replicas cross barriers, cold ones keep the canonical distribution.
+
+Neighbours on a ladder of temperatures swap them with the Metropolis probability min(1, exp((b_i - b_j)(U_i - U_j))); a
+swap is a permutation of temperatures, positions never move. Source: Sugita, Okamoto, Chem. Phys. Lett. 314, 141 (1999).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import State
+from mdgen.md.dynamics.replica_exchange_state import LadderRecord, Ladders
+from mdgen.md.engines.engine import Engine
+from mdgen.progress import Progress
+from mdgen.units import BOLTZMANN, NANOSECOND
+
+
+@dataclass(frozen=True)
+class Tempering:
+    """How an ensemble is drawn by replica exchange.
+
+    Args:
+        rungs: temperatures on the ladder, spaced geometrically.
+        highest_temperature_K: of its top; its foot is the simulation's own temperature.
+        length_ns: of each replica.
+        exchange_ps: time between two rounds of swaps, and between two frames that are kept.
+        discard_share: first part of the run that is not drawn from.
+    """
+
+    rungs: int = 4
+    highest_temperature_K: float = 600.0
+    length_ns: float = 1.0
+    exchange_ps: float = 2.0
+    discard_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not (self.length_ns > 0 and self.exchange_ps > 0 and 0 <= self.discard_share < 1):
+            raise MdgenError(
+                f"tempering needs length_ns and exchange_ps above 0 and 0 <= discard_share < 1; it was given "
+                f"{self.length_ns:g}, {self.exchange_ps:g} and {self.discard_share:g}"
+            )
+        if self.length_ns * NANOSECOND < 2 * self.exchange_ps:
+            raise MdgenError(
+                f"tempering.length_ns={self.length_ns:g} holds no two rounds of exchange_ps={self.exchange_ps:g}; "
+                "temper for longer"
+            )
+
+    def temperatures(self, lowest_K: float) -> Float[np.ndarray, "rung"]:
+        """The ladder in K from `lowest_K` up."""
+        if self.rungs < 2 or not lowest_K < self.highest_temperature_K:
+            raise MdgenError(
+                f"a ladder of {self.rungs} temperatures from {lowest_K:g} to {self.highest_temperature_K:g} K makes no "
+                "sense; it needs two or more, and a top above the simulation's temperature"
+            )
+        return lowest_K * (self.highest_temperature_K / lowest_K) ** np.linspace(0, 1, self.rungs)
+
+
+@dataclass(frozen=True)
+class TemperedEnsemble:
+    """Frames at the lowest temperature, and how often each pair of neighbours on the ladder swapped."""
+
+    positions: Float[Tensor, "round ladder atom 3"]
+    swap_rates: tuple[float, ...]
+
+    def starts(self, count: int, generator: torch.Generator) -> Float[Tensor, "start atom 3"]:
+        """Frames to start from, one after the other from the first ladder to the last.
+
+        Frames of one ladder are correlated. Starts that are far apart in the list never come from the same ladder, so
+        that a list that is cut in parts, for training and for judging, gives independent parts.
+        """
+        rounds, ladders = self.positions.shape[:2]
+        ladder = torch.arange(count) * ladders // count
+        drawn = torch.randint(rounds, (count,), generator=generator)
+        return self.positions[drawn, ladder].contiguous()
+
+
+def swapped(
+    rung: Int[np.ndarray, "ladder rung"],
+    energies_kT: Float[np.ndarray, "ladder rung"],
+    inverse_temperatures: Float[np.ndarray, "rung"],
+    odd: Literal[0, 1],
+    uniform: Float[np.ndarray, "ladder rung"],
+) -> tuple[Int[np.ndarray, "ladder rung"], Float[np.ndarray, "pair"]]:
+    """One round of swaps within every ladder, between rungs (0, 1), (2, 3)... or, if `odd`, (1, 2), (3, 4)...
+
+    Args:
+        rung: of each replica of each ladder, a permutation along the last axis.
+        energies_kT: potential energies of the replicas, in the unit of 1 / `inverse_temperatures`.
+        inverse_temperatures: of each rung.
+        odd: which pairs.
+        uniform: random numbers in [0, 1).
+
+    Returns:
+        The new rungs, and for each pair the share of ladders that swapped it.
+    """
+    holder = np.argsort(rung, axis=1)
+    rows = np.arange(len(rung))
+    new, rates = rung.copy(), []
+    for low in range(odd, rung.shape[1] - 1, 2):
+        cold, warm = holder[:, low], holder[:, low + 1]
+        gain = (inverse_temperatures[low] - inverse_temperatures[low + 1]) * (
+            energies_kT[rows, cold] - energies_kT[rows, warm]
+        )
+        accepted = np.log(np.maximum(uniform[:, low], 1e-300)) < gain
+        new[rows[accepted], cold[accepted]] = low + 1
+        new[rows[accepted], warm[accepted]] = low
+        rates.append(accepted.mean())
+    return new, np.array(rates)
+
+
+def parallel_tempering(
+    engine: Engine,
+    state: State,
+    temperature_K: float,
+    settings: Tempering,
+    generator: torch.Generator,
+    folder: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> TemperedEnsemble:
+    """Run ladders of replicas side by side and collect the frames at the lowest temperature.
+
+    With a `folder` a call that was killed or interrupted is resumed by the same call, the same bit for bit.
+
+    Args:
+        engine: its replicas are dealt out to ladders; those that do not fill a ladder stay at the lowest temperature
+            and are not drawn from.
+        state: where every replica starts, velocities at `temperature_K`.
+        temperature_K: the lowest temperature.
+        settings: ladder, length and exchange.
+        generator: draws the swaps.
+        folder: where checkpoints are kept; None for none.
+        identity: what beside these settings a continuation must share, such as the force field's fingerprint.
+
+    Raises:
+        MdgenError: if there are fewer replicas than rungs, a replica blows up, or the folder holds other ladders.
+    """
+    ladder = settings.temperatures(temperature_K)
+    n_ladders = engine.n_replicas // settings.rungs
+    if n_ladders == 0:
+        raise MdgenError(f"{engine.n_replicas} replicas do not fill a ladder of {settings.rungs}; simulate more")
+    rounds = max(1, round(settings.length_ns * NANOSECOND / settings.exchange_ps))
+    record = LadderRecord(folder, _identity(engine, temperature_K, settings, identity) if folder else {})
+    now = record.found(engine, generator)
+    if now is None:
+        rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
+        none = np.zeros(settings.rungs - 1)
+        now = Ladders(0, state, np.full(engine.n_replicas, temperature_K), rung, (), none, none)
+    progress = Progress("tempering", rounds, now.rounds)
+    try:
+        while now.rounds < rounds:
+            now, rate = _round(now, engine, ladder, now.rounds >= settings.discard_share * rounds, settings, generator)
+            record.note(now, engine, generator)
+            progress.update(now.rounds, swap_rate=rate)
+    finally:
+        # After an interrupt as well: the rounds that are whole are kept.
+        record.flush()
+    engine.set_temperature(temperature_K)
+    return TemperedEnsemble(torch.stack(now.kept), tuple((now.swaps / np.maximum(now.chances, 1)).tolist()))
+
+
+def _round(
+    now: Ladders,
+    engine: Engine,
+    ladder: Float[np.ndarray, "rung"],
+    keep: bool,
+    settings: Tempering,
+    generator: torch.Generator,
+) -> tuple[Ladders, float]:
+    """Move every replica at its rung's temperature, keep the coldest frames, swap; returns the share that swapped."""
+    n_used = now.rung.size
+    temperatures = np.append(ladder[now.rung].reshape(-1), now.temperatures[n_used:])
+    # Kinetic energies swap with the temperatures, so that only potential energies decide.
+    scale = torch.as_tensor(np.sqrt(temperatures / now.temperatures), dtype=now.state.velocities.dtype)
+    engine.prepare(replace(now.state, velocities=now.state.velocities * scale[:, None, None]))
+    engine.set_temperature(temperatures.tolist())
+    state = engine.advance(max(1, round(settings.exchange_ps / engine.timestep_ps)))
+    energies = engine.potential_energy()
+    if not np.isfinite(energies).all():
+        bad = int(np.flatnonzero(~np.isfinite(energies))[0])
+        raise MdgenError(
+            f"replica {bad} blew up at {temperatures[bad]:.0f} K while tempering; use a shorter time step or a "
+            "lower highest_temperature_K"
+        )
+    # One replica of each ladder is coldest, and rows come in the order of the ladders.
+    coldest = torch.from_numpy(now.rung.reshape(-1) == 0)
+    kept = (*now.kept, state.positions[:n_used][coldest].clone()) if keep else now.kept
+    odd: Literal[0, 1] = 1 if now.rounds % 2 and settings.rungs > 2 else 0
+    uniform = torch.rand(now.rung.shape, generator=generator, dtype=torch.float64).numpy()
+    of_used = energies[:n_used].reshape(now.rung.shape)
+    rung, rates = swapped(now.rung, of_used, 1 / (BOLTZMANN * ladder), odd, uniform)
+    swaps, chances = now.swaps.copy(), now.chances.copy()
+    swaps[odd::2] += rates
+    chances[odd::2] += 1
+    return Ladders(now.rounds + 1, state, temperatures, rung, kept, swaps, chances), float(rates.mean())
+
+
+def _identity(
+    engine: Engine, temperature_K: float, settings: Tempering, more: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    own = {"n_replicas": engine.n_replicas, "lowest_temperature_K": temperature_K, **engine.settings}
+    return {**own, **asdict(settings), **(more or {})}

@@ -1,0 +1,278 @@
+"""The one loop: equilibrate, simulate, store; resumable at any moment, and the same bit for bit when resumed."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.errors import MdgenError
+from mdgen.interfaces import State
+from mdgen.md.dynamics.checkpoint import Checkpoint, Stop, checkpoints, require_same_run, save_checkpoint
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.instabilities import Segment, sound_segments
+from mdgen.md.dynamics.schedule import Schedule, plan
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.engine import Engine
+from mdgen.md.systems.build import MolecularSystem
+from mdgen.progress import Progress
+
+_REPORT_S = 1.0
+_FLUSH_S = 20.0
+_FLUSH_BYTES = 64 * 2**20
+
+logger = logging.getLogger("mdgen")
+
+
+def simulate(
+    system: MolecularSystem,
+    engine: Engine,
+    store_path: Path | str,
+    length_ns: float,
+    equilibration_ns: float,
+    save_ps: float,
+    generator: torch.Generator,
+    anneal_temperature_K: float | None = None,
+    start: Float[Tensor, "replica atom 3"] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    report_s: float | None = None,
+    flush_s: float | None = None,
+) -> TrajectoryStore:
+    """Simulate every replica of `engine` and store its frames, or go on where a former call stopped.
+
+    The store holds its checkpoint. A process that is killed, or interrupted with Ctrl-C, is resumed by the same call:
+    frames beyond the checkpoint are cut off and computed again, the same bit for bit. A finished run is left alone; one
+    asked to be longer is continued.
+
+    A replica that blows up stops there, with a warning that names it, the steps and the atom: no frame of it is stored
+    from then on, and the others go on as if it had never been. `checkpoint.stops_of` lists those that stopped.
+
+    Args:
+        system: the molecule, which gives topology and start.
+        engine: what moves it; made for the same molecule.
+        store_path: folder of the trajectory store.
+        length_ns: of each replica, after equilibration.
+        equilibration_ns: of each replica, thrown away.
+        save_ps: time between stored frames, a multiple of the time step.
+        generator: draws the first velocities.
+        anneal_temperature_K: temperature of the first quarter of the equilibration, so that replicas that start alike
+            part ways; 600 K is warm enough to cross torsional barriers and too cold to flip a peptide bond.
+        start: one start for each replica, in nm; None for the system's.
+        metadata: more to keep in the store.
+        report_s: seconds between two looks at what the engine did; None for one.
+        flush_s: seconds of work that a kill may cost; None for twenty.
+
+    Raises:
+        MdgenError: if every replica has blown up, the folder holds another run, or the disk is full; what was stored
+            before stays, and can be resumed.
+    """
+    timestep_ps, temperature_K = engine.timestep_ps, engine.temperature_K
+    schedule = plan(length_ns, equilibration_ns, save_ps, timestep_ps, temperature_K, anneal_temperature_K)
+    identity = _identity(system, engine, schedule, save_ps)
+    path = Path(store_path)
+    if is_store(path):
+        store = TrajectoryStore.open(path)
+    else:
+        details = {**(metadata or {}), "equilibration_ns": equilibration_ns, **identity}
+        store = TrajectoryStore.create(path, system.molecule, save_ps, engine.n_replicas, details)
+    with store:
+        store.start_writing()
+        checkpoint = _found(store, identity)
+        if checkpoint is None:
+            store.truncate(0)
+            engine.prepare(_first_state(system, engine, schedule, generator, start))
+            checkpoint = Checkpoint(engine.state_dict(), 0, 0, identity)
+        elif checkpoint.frames_done >= schedule.total_frames:
+            return store
+        else:
+            _refuse_if_none_is_left(engine, checkpoint.stops)
+            store.truncate(checkpoint.frames_stored)
+            engine.load_state_dict(checkpoint.engine)
+        journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s)
+        _run(system, engine, schedule, journal, save_ps, _REPORT_S if report_s is None else report_s)
+    if journal.stops:
+        said = "; ".join(map(str, journal.stops))
+        logger.warning(
+            "%d of %d replicas stopped: %s; %s", len(journal.stops), engine.n_replicas, said, _advice(engine)
+        )
+    return store
+
+
+def _run(
+    system: MolecularSystem, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float, report_s: float
+) -> None:
+    """From the journal's checkpoint to the end of the schedule, or of the last replica."""
+    frame = journal.frames_done
+    replicas_ns = engine.n_replicas * save_ps / 1000
+    progress = Progress("simulate", schedule.total_frames * replicas_ns, frame * replicas_ns)
+    begin, first, at_once = time.monotonic(), frame, 1
+    try:
+        while frame < schedule.total_frames:
+            engine.set_temperature(schedule.temperature(frame))
+            n = min(at_once, schedule.stage_end(frame) - frame)
+            asked = time.monotonic()
+            segments, stops = _moved(system, engine, schedule, frame, n, journal.alive)
+            frame += n
+            journal.note(segments, frame, engine.state_dict(), stops)
+            _refuse_if_none_is_left(engine, journal.stops)
+            for stop in stops:
+                logger.warning("%s; the others go on", stop)
+            elapsed = time.monotonic() - asked
+            at_once = max(1, min(2 * at_once, round(n * report_s / max(elapsed, 1e-6))))
+            per_day = (frame - first) * replicas_ns / (time.monotonic() - begin) * 86400
+            part = "equilibration" if frame < schedule.equilibration_frames else "production"
+            progress.update(frame * replicas_ns, part=part, ns_per_day=per_day)
+    finally:
+        # After an interrupt or a blow-up as well: whatever is whole is kept.
+        journal.flush()
+
+
+def _moved(
+    system: MolecularSystem, engine: Engine, schedule: Schedule, frame: int, n: int, alive: Sequence[int]
+) -> tuple[list[Segment], list[Stop]]:
+    """Move on by `n` frames; returns those to store, and the replicas that blew up on the way."""
+    storing = frame >= schedule.equilibration_frames
+    if storing:
+        moved = engine.record(n, schedule.steps_per_frame)
+        between = schedule.steps_per_frame
+    else:
+        moved = engine.advance(n * schedule.steps_per_frame).positions[:, None].cpu().numpy()
+        between = n * schedule.steps_per_frame
+    first_step, label = frame * schedule.steps_per_frame, system.molecule.atom_label
+    energy, molecules = engine.potential_energy(), system.molecule.molecule_of_atom
+    segments, stops = sound_segments(moved, energy, alive, first_step, between, label, molecules)
+    return (segments if storing else []), stops
+
+
+def _refuse_if_none_is_left(engine: Engine, stops: Sequence[Stop]) -> None:
+    if len(stops) == engine.n_replicas:
+        which = "the only replica" if len(stops) == 1 else f"all {len(stops)} replicas"
+        raise MdgenError(f"{which} blew up; {stops[0]}: {_advice(engine)}")
+
+
+def _advice(engine: Engine) -> str:
+    return (
+        f"the time step of {engine.timestep_ps * 1000:g} fs is too long for this molecule, or it started under strain; "
+        "use at most 2 fs with constrained bonds to hydrogen (4 fs with hydrogens of 3 amu), 0.5 fs without, in a new "
+        "folder"
+    )
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """Frames that are not on the disk yet, and the checkpoint that they lead to."""
+
+    segments: tuple[Segment, ...]
+    checkpoint: Checkpoint
+    stored: int
+
+
+class _Journal:
+    """Frames and checkpoints on their way to the disk, so that an interrupt anywhere leaves a whole run behind.
+
+    What is pending is replaced in one assignment, and a flush that was cut short can be done again.
+    """
+
+    def __init__(self, store: TrajectoryStore, checkpoint: Checkpoint, flush_s: float) -> None:
+        self._store, self._flush_s = store, flush_s
+        self._pending = _Pending((), checkpoint, store.n_frames)
+        self._flushed = time.monotonic()
+
+    @property
+    def frames_done(self) -> int:
+        """Frames of equilibration and production done."""
+        return self._pending.checkpoint.frames_done
+
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """The replicas that have blown up."""
+        return self._pending.checkpoint.stops
+
+    @property
+    def alive(self) -> list[int]:
+        """The replicas that have not."""
+        lost = {stop.replica for stop in self.stops}
+        return [replica for replica in range(self._store.n_trajectories) if replica not in lost]
+
+    def note(
+        self, segments: Sequence[Segment], frames_done: int, engine: dict[str, Tensor], stops: Sequence[Stop]
+    ) -> None:
+        """Take in what was done; flush now and then."""
+        last = self._pending
+        kept = (*last.segments, *segments)
+        stored = last.stored + sum(part.frames.shape[1] for part in kept)
+        lost = (*last.checkpoint.stops, *stops)
+        checkpoint = replace(last.checkpoint, engine=engine, frames_done=frames_done, frames_stored=stored, stops=lost)
+        self._pending = _Pending(kept, checkpoint, last.stored)
+        late = time.monotonic() - self._flushed > self._flush_s
+        if late or sum(part.frames.nbytes for part in kept) > _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put frames and then the checkpoint on the disk."""
+        now = self._pending
+        if self._store.n_frames > now.stored:
+            self._store.truncate(now.stored)
+        for replicas, parts in groupby(now.segments, key=lambda part: part.replicas):
+            self._store.append(np.concatenate([part.frames for part in parts], 1), replicas)
+        save_checkpoint(self._store.path, now.checkpoint)
+        self._pending = _Pending((), now.checkpoint, self._store.n_frames)
+        self._flushed = time.monotonic()
+
+
+def _found(store: TrajectoryStore, identity: dict[str, Any]) -> Checkpoint | None:
+    """The newest checkpoint that the store can be cut to; None for a store that nothing was written to yet."""
+    for checkpoint in checkpoints(store.path):
+        require_same_run(store.path, checkpoint.identity, identity)
+        if checkpoint.frames_stored <= store.n_frames:
+            return checkpoint
+    if store.n_frames:
+        raise MdgenError(
+            f"{store.path} holds {store.n_frames} frames but no checkpoint to continue from; name another folder"
+        )
+    require_same_run(store.path, store.metadata, identity)
+    return None
+
+
+def _identity(system: MolecularSystem, engine: Engine, schedule: Schedule, save_ps: float) -> dict[str, Any]:
+    """What a continuation must share with the run that it continues; its length is free."""
+    steps = {key: value for key, value in asdict(schedule).items() if key != "production_frames"}
+    return {
+        "molecule": system.molecule.fingerprint,
+        "force_field": system.parameters.fingerprint,
+        "n_replicas": engine.n_replicas,
+        "save_ps": save_ps,
+        **engine.settings,
+        **steps,
+    }
+
+
+def _first_state(
+    system: MolecularSystem,
+    engine: Engine,
+    schedule: Schedule,
+    generator: torch.Generator,
+    start: Float[Tensor, "replica atom 3"] | None,
+) -> State:
+    """Every replica at its start, with velocities of the first temperature."""
+    p = system.parameters
+    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    positions = system.positions.repeat(engine.n_replicas, 1, 1)
+    if start is not None:
+        if start.shape != positions.shape or not bool(start.isfinite().all()):
+            raise MdgenError(
+                f"the start has shape {tuple(start.shape)} or is not finite; it must be finite positions of "
+                f"(replica, atom, 3) = {tuple(positions.shape)}"
+            )
+        positions = held.positions(start.to(positions), start.to(positions))
+    velocities = maxwell_boltzmann(positions, p.masses, schedule.temperature(0), generator, held)
+    cell = None if system.cell is None else system.cell.expand(engine.n_replicas, 3)
+    return State(positions, velocities, cell=cell)

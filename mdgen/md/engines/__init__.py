@@ -1,0 +1,1 @@
+"""What moves replicas: torch, vector lanes on processors, OpenMM."""

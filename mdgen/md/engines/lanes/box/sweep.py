@@ -1,0 +1,171 @@
+"""Forces between two atoms and blocks of sixteen others: Lennard-Jones with a cutoff or a switch, and reaction field.
+
+Coordinates are integers, a whole turn of their type for an edge of the box: their differences wrap round to the
+nearest image by themselves, and are exact before they are rounded to the precision of the run.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdgen.md.engines.lanes.box.selection import lane_sum, load_at, number_at, select_within, store_at
+from mdgen.md.engines.lanes.lane_instructions import converted, maximum, minimum, reciprocal_root
+from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.lanes import LANES, filled
+
+
+class PairTables(NamedTuple):
+    """Normal pairs; `number` is float32 or float64.
+
+    Args:
+        charges: number (atom,): charges times the root of the Coulomb constant.
+        kinds: int64 (atom,).
+        strengths: number (kind, kind, 2): 48 epsilon sigma^12 and 24 epsilon sigma^6 of each pair of kinds.
+        acts: int64 (kind,): 0 where a kind has no Lennard-Jones with any other.
+        square: number (1,): of the cutoff.
+        field: number (2,): reaction field's k and c.
+        switch: number (2,): where the switch begins and its inverse width; None where Lennard-Jones is cut.
+    """
+
+    charges: np.ndarray
+    kinds: np.ndarray
+    strengths: np.ndarray
+    acts: np.ndarray
+    square: np.ndarray
+    field: np.ndarray
+    switch: np.ndarray | None
+
+
+@lane_function
+def _dispersion(square: Any, inverse: Any, inverse_square: Any, a: Any, b: Any, switch: Any, energies: Any) -> Any:
+    """Force over distance times the square distance, and energy, of Lennard-Jones."""
+    sixth = inverse_square * inverse_square * inverse_square
+    pull = (a * sixth - b) * sixth
+    if switch is None:
+        if energies is None:
+            return pull, pull
+        return pull, (a * sixth * (1.0 / 12.0) - b * (1.0 / 6.0)) * sixth
+    energy = (a * sixth * (1.0 / 12.0) - b * (1.0 / 6.0)) * sixth
+    t = maximum((square * inverse - switch[0]) * switch[1], 0.0)
+    t = minimum(t, 1.0)
+    s = 1.0 - t * t * t * (10.0 - t * (15.0 - 6.0 * t))
+    slope = (-30.0 * switch[1]) * (t * t) * ((1.0 - t) * (1.0 - t))
+    return pull * s - energy * slope * (square * inverse), energy * s
+
+
+@lane_function
+def _apart(here: Any, slot: Any, charges: Any, grid: Any, scale: Any) -> Any:
+    """Vectors from a block to an atom, and their squares."""
+    like = load_at(charges, slot)
+    dx = converted(here[0] - load_at(grid, 3 * slot), like) * scale[0]
+    dy = converted(here[1] - load_at(grid, 3 * slot + LANES), like) * scale[1]
+    dz = converted(here[2] - load_at(grid, 3 * slot + 2 * LANES), like) * scale[2]
+    return dx, dy, dz, dx * dx + dy * dy + dz * dz
+
+
+@lane_function
+def _pull(
+    here: Any, square: Any, others: Any, slot: Any, mask: Any, strengths: Any, numbers: Any, acts: Any, energies: Any
+) -> Any:
+    """Force over distance between an atom and a block, and the two energies.
+
+    `here` is an atom's three coordinates, its charge, twice k times that, and its row in the table of strengths.
+    """
+    charge, response, row = here[3], here[4], here[5]
+    limit, field = numbers.square[0], numbers.field
+    inverse = reciprocal_root(square)
+    inverse_square = inverse * inverse
+    pull = others * charge * inverse
+    dispersed = charged = others
+    if acts is not None:
+        a, b = load_at(strengths, row + 2 * slot), load_at(strengths, row + 2 * slot + LANES)
+        of_dispersion, energy = _dispersion(square, inverse, inverse_square, a, b, numbers.switch, energies)
+        pull = pull + of_dispersion
+        if energies is not None:
+            dispersed = select_within(square, limit, mask, energy)
+    if energies is not None:
+        energy = others * charge * (inverse + field[0] * square - field[1])
+        charged = select_within(square, limit, mask, energy)
+    return select_within(square, limit, mask, inverse_square * pull - others * response), dispersed, charged
+
+
+@lane_function
+def _visit(
+    first: Any,
+    last: Any,
+    one: Any,
+    two: Any,
+    near: Any,
+    arrays: Any,
+    scale: Any,
+    numbers: Any,
+    acts: Any,
+    energies: Any,
+) -> Any:
+    """Forces of entries `first` to `last` of the list: on two atoms as a result, on the others added in place.
+
+    Arrays are flat, and all that belongs to a block lies together: a multiple of its first slot finds it. Distances of
+    the next entry are found while the forces of this one are: a processor does not see that far ahead by itself.
+    """
+    grid, charges, strengths, forces = arrays
+    zero = filled(scale, 0.0)
+    x, y, z, p, q, r, dispersed, charged = zero, zero, zero, zero, zero, zero, zero, zero
+    slot = np.int64(number_at(near.slots, first))
+    to_one, to_two = _apart(one, slot, charges, grid, scale), _apart(two, slot, charges, grid, scale)
+    for entry in range(first, last):
+        ahead = np.int64(number_at(near.slots, entry + 1))
+        one_ahead, two_ahead = _apart(one, ahead, charges, grid, scale), _apart(two, ahead, charges, grid, scale)
+        masks, others = number_at(near.masks, entry), load_at(charges, slot)
+        pull, energy, charge = _pull(one, to_one[3], others, slot, masks, strengths, numbers, acts, energies)
+        on_x, on_y, on_z = pull * to_one[0], pull * to_one[1], pull * to_one[2]
+        x, y, z = x + on_x, y + on_y, z + on_z
+        if energies is not None:
+            charged = charged + charge
+            if acts is not None:
+                dispersed = dispersed + energy
+        pull, energy, charge = _pull(two, to_two[3], others, slot, masks >> 16, strengths, numbers, acts, energies)
+        p, q, r = p + pull * to_two[0], q + pull * to_two[1], r + pull * to_two[2]
+        if energies is not None:
+            charged = charged + charge
+            if acts is not None:
+                dispersed = dispersed + energy
+        place = 3 * slot
+        store_at(forces, place, load_at(forces, place) - (on_x + pull * to_two[0]))
+        store_at(forces, place + LANES, load_at(forces, place + LANES) - (on_y + pull * to_two[1]))
+        store_at(forces, place + 2 * LANES, load_at(forces, place + 2 * LANES) - (on_z + pull * to_two[2]))
+        slot, to_one, to_two = ahead, one_ahead, two_ahead
+    if energies is not None:
+        energies[4] += lane_sum(dispersed)
+        energies[5] += lane_sum(charged)
+    return lane_sum(x), lane_sum(y), lane_sum(z), lane_sum(p), lane_sum(q), lane_sum(r)
+
+
+@lane_function
+def _atom(slot: Any, space: Any, tables: Any) -> Any:
+    """What `_pull` has to know of an atom."""
+    block, lane = slot // LANES, slot % LANES
+    charge = space.charges[block, lane]
+    row = 2 * space.kinds.shape[0] * space.kinds[slot]
+    grid = space.grid
+    response = (tables.field[0] + tables.field[0]) * charge
+    return grid[block, 0, lane], grid[block, 1, lane], grid[block, 2, lane], charge, response, row
+
+
+@lane_function
+def pair_forces(near: Any, space: Any, tables: Any, energies: Any) -> None:
+    """Write the forces of all normal pairs to `space.forces`; with `energies`, add those to elements 4 and 5."""
+    space.forces[:] = 0.0
+    arrays = space.grid.reshape(-1), space.charges.reshape(-1), space.strengths.reshape(-1), space.forces.reshape(-1)
+    numbers, scale = tables, space.scale
+    for couple in range(near.starts.shape[0] - 1):
+        slot = 2 * couple
+        one, two = _atom(slot, space, tables), _atom(slot + 1, space, tables)
+        first, last = near.starts[couple], near.starts[couple + 1]
+        if tables.acts[space.kinds[slot]] + tables.acts[space.kinds[slot + 1]]:
+            on = _visit(first, last, one, two, near, arrays, scale, numbers, True, energies)
+        else:
+            on = _visit(first, last, one, two, near, arrays, scale, numbers, None, energies)
+        block, lane = slot // LANES, slot % LANES
+        for axis in range(3):
+            space.forces[block, axis, lane] += on[axis]
+            space.forces[block, axis, lane + 1] += on[3 + axis]

@@ -1,0 +1,140 @@
+"""What single instructions do to sixteen replicas beside arithmetic: roots, selections, conversions, bit patterns."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from mdgen.md.engines.lanes.lanes import ESTIMATE_FLAGS, FLAGS, LANES, Lanes, as_lanes, element_type, splat, vector_type
+
+_INTEGER_OF = {types.float32: types.int32, types.float64: types.int64}
+
+
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: Any, flags: tuple[str, ...] = ()) -> ir.Value:
+    element = result.element
+    suffix = {"float": "f32", "double": "f64"}.get(str(element), str(element))
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}{suffix}")
+    return builder.call(function, args, fastmath=flags)
+
+
+def _unary(name: str, flags: tuple[str, ...] = FLAGS) -> Any:
+    def declare(typingctx: Any, a: Any) -> Any:
+        def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+            return _call(builder, name, args[0].type, args, flags)
+
+        return a(a), lower
+
+    declare.__name__ = name
+    declare.__doc__ = f"LLVM's `{name}` of each lane."
+    return intrinsic(declare)
+
+
+absolute = _unary("fabs")
+round_to_even = _unary("rint")
+square_root = _unary("sqrt")
+library_exp2 = _unary("exp2")
+library_log = _unary("log")
+library_sin = _unary("sin")
+library_cos = _unary("cos")
+library_acos = _unary("acos")
+
+
+@intrinsic
+def reciprocal_root(typingctx: Any, a: Any) -> Any:
+    """`1 / sqrt(a)`: in single precision an estimate with one Newton step, good to two units of rounding."""
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        root = _call(builder, "sqrt", args[0].type, args, ESTIMATE_FLAGS)
+        one = splat(builder, ir.Constant(element_type(a.dtype), 1.0))
+        return builder.fdiv(one, root, flags=ESTIMATE_FLAGS)
+
+    return a(a), lower
+
+
+def _select(comparison: str, *kinds: types.Type) -> Any:
+    """The last but one argument in the lanes where the first two compare so, else the last."""
+    lanes = next(kind for kind in kinds if isinstance(kind, Lanes))
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        values = [as_lanes(context, builder, arg, k, lanes.dtype) for arg, k in zip(args, sig.args, strict=True)]
+        return builder.select(builder.fcmp_ordered(comparison, values[0], values[1]), values[-2], values[-1])
+
+    return lanes(*kinds), lower
+
+
+@intrinsic
+def minimum(typingctx: Any, a: Any, b: Any) -> Any:
+    """The smaller of two lane values, or of a lane value and a number; `b` where `a` is NaN."""
+    return _select("<", a, b)
+
+
+@intrinsic
+def maximum(typingctx: Any, a: Any, b: Any) -> Any:
+    """The larger of two lane values, or of a lane value and a number; `b` where `a` is NaN."""
+    return _select(">", a, b)
+
+
+@intrinsic
+def select_less(typingctx: Any, a: Any, b: Any, when_true: Any, otherwise: Any) -> Any:
+    """`when_true` in the lanes where `a < b`, else `otherwise`."""
+    return _select("<", a, b, when_true, otherwise)
+
+
+@intrinsic
+def any_less(typingctx: Any, a: Any, b: Any) -> Any:
+    """Whether `a < b` in any lane: a single truth value, to skip work that no lane needs."""
+    lanes = a if isinstance(a, Lanes) else b
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        left, right = (as_lanes(context, builder, x, k, lanes.dtype) for x, k in zip(args, sig.args, strict=True))
+        mask = builder.bitcast(builder.fcmp_ordered("<", left, right), ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", mask, mask.type(0))
+
+    return types.boolean(a, b), lower
+
+
+@intrinsic
+def bits(typingctx: Any, a: Any) -> Any:
+    """The bit pattern of floating-point lanes as signed integers of the same width."""
+    integer = _INTEGER_OF[a.dtype]
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.bitcast(args[0], vector_type(integer))
+
+    return Lanes(integer)(a), lower
+
+
+@intrinsic
+def from_bits(typingctx: Any, pattern: Any, like: Any) -> Any:
+    """Integer lanes read as the bit patterns of floating-point lanes of `like`'s type."""
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.bitcast(args[0], vector_type(like.dtype))
+
+    return like(pattern, like), lower
+
+
+@intrinsic
+def converted(typingctx: Any, a: Any, like: Any) -> Any:
+    """Lanes converted by value, toward zero, to the lane type of `like`."""
+    source, target = a.dtype, like.dtype
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        vector = vector_type(target)
+        if isinstance(source, types.Float):
+            return builder.fptosi(args[0], vector)
+        if isinstance(target, types.Float):
+            return builder.sitofp(args[0], vector) if source.signed else builder.uitofp(args[0], vector)
+        return args[0] if source.bitwidth == target.bitwidth else builder.sext(args[0], vector)
+
+    return like(a, like), lower
+
+
+@intrinsic
+def as_signed(typingctx: Any, a: Any) -> Any:
+    """Unsigned integer lanes read as signed ones."""
+    target = types.int32 if a.dtype.bitwidth == 32 else types.int64
+    return Lanes(target)(a), lambda context, builder, sig, args: args[0]

@@ -1,0 +1,1 @@
+"""The potential in torch, term by term: the reference, differentiable."""

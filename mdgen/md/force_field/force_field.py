@@ -1,0 +1,210 @@
+"""The force field of one molecule as a `Potential`: the sum of its terms, differentiable in all it is given."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.md.force_field.forces import differentiated, energy_and_forces
+from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
+from mdgen.md.force_field.pair_forces import PairForces, pair_forces
+from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
+from mdgen.md.force_field.terms.angles import angle_energy
+from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.md.force_field.terms.cmap import cmap_energy
+from mdgen.md.force_field.terms.generalized_born import born_radii, polar_energy, surface_energy
+from mdgen.md.force_field.terms.impropers import improper_energy
+from mdgen.md.force_field.terms.nonbonded import coulomb_energy, lennard_jones_energy, lorentz_berthelot
+from mdgen.md.force_field.terms.pairs import all_pairs, normal_pairs, separations
+from mdgen.md.force_field.terms.torsions import torsion_energy
+
+_SKIN_NM = 0.1
+_ALL_PAIRS = 400
+"""Atoms up to which computing every pair beats keeping lists."""
+
+
+class ForceField:
+    """Energies and forces of one molecule or box, every replica at once.
+
+    With a cutoff pairs come from a Verlet list, kept between calls and found anew when an atom has gone half its skin;
+    energies and forces do not depend on when. Up to 400 atoms a graph is made of every pair, which then costs less.
+
+    Args:
+        parameters: the numbers; their precision and device are those of the positions to come. Where they require a
+            gradient, the energies carry it.
+
+    Raises:
+        MdgenError: for Ewald sums.
+    """
+
+    def __init__(self, parameters: ForceFieldParameters) -> None:
+        if parameters.cutoff is not None and parameters.cutoff.ewald:
+            raise MdgenError(
+                "the built-in engine has no Ewald sums (PME); run this system with engine=openmm, or build it with "
+                "long_range=reaction_field"
+            )
+        self.parameters = parameters
+        device = parameters.masses.device
+        self._pairs = all_pairs(parameters.n_atoms, device) if parameters.born is not None else None
+        by_list = parameters.cutoff is not None and parameters.n_atoms > _ALL_PAIRS
+        self._normal = None if by_list else normal_pairs(parameters.n_atoms, parameters.exception_atoms)
+        self._list: VerletList | None = None
+        self._pair_forces: PairForces | None = None
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """Potential energy in kJ/mol."""
+        return torch.stack(tuple(self.energy_terms(positions, cell).values())).sum(0)
+
+    def energy_terms(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> dict[str, Float[Tensor, "replica"]]:
+        """Energy in kJ/mol of each term by its name.
+
+        The names are bonds, angles, torsions, lennard_jones, coulomb, and those of impropers, cmap,
+        dispersion_correction, born and surface that there are.
+
+        Raises:
+            MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images.
+        """
+        self.require_cell(cell)
+        return self._bonded(positions) | self._nonbonded(positions, cell) | self._solvation(positions)
+
+    def detached_energy_and_forces(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+        """Energies and forces without a graph; the pairs of a list on a processor by compiled formulas."""
+        cutoff = self.parameters.cutoff
+        if cutoff is None or positions.device.type != "cpu":
+            return differentiated(self, positions, cell)
+        self.require_cell(cell)
+        energy, forces = self._tables(cutoff)(positions.detach(), cell, self._verlet_list(positions, cell, cutoff))
+        rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
+        return energy + rest_energy, forces + rest_forces
+
+    def _bonded(self, positions: Tensor) -> dict[str, Tensor]:
+        p = self.parameters
+        terms = {
+            "bonds": bond_energy(positions, p.bond_atoms, p.bond_length, p.bond_k),
+            "angles": angle_energy(positions, p.angle_atoms, p.angle_theta0, p.angle_k),
+            "torsions": torsion_energy(positions, p.torsion_atoms, p.torsion_periodicity, p.torsion_phase, p.torsion_k),
+        }
+        if p.impropers is not None:
+            terms["impropers"] = improper_energy(positions, p.impropers.atoms, p.impropers.theta0, p.impropers.k)
+        if p.cmap is not None:
+            terms["cmap"] = cmap_energy(positions, p.cmap.atoms, p.cmap.which, p.cmap.energy)
+        return terms
+
+    def energy_and_forces(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+        """Energies in kJ/mol and forces in kJ/mol/nm, as `forces.energy_and_forces` gives them."""
+        return energy_and_forces(self, positions, cell)
+
+    def _nonbonded(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
+        p = self.parameters
+        pairs = self._normal_pairs(positions, cell)
+        normal = separations(positions, pairs, cell)
+        sigma, epsilon = self._sigma_and_epsilon(pairs)
+        charge_product = p.charges[pairs].prod(-1)
+        of_exceptions = self._exceptions(positions, cell)
+        return of_exceptions | {
+            "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff) + of_exceptions["lennard_jones"],
+            "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant, p.cutoff) + of_exceptions["coulomb"],
+        }
+
+    def _exceptions(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
+        """Pairs with numbers of their own, and what depends on the cell alone."""
+        p = self.parameters
+        distance = separations(positions, p.exception_atoms)
+        terms = {
+            "lennard_jones": lennard_jones_energy(distance, p.exception_sigma, p.exception_epsilon),
+            "coulomb": coulomb_energy(distance, p.exception_charge_product, p.coulomb_constant),
+        }
+        if cell is not None and p.cutoff is not None and p.cutoff.dispersion_kJ_nm3:
+            terms["dispersion_correction"] = p.cutoff.dispersion_kJ_nm3 / cell.prod(-1)
+        return terms
+
+    def _sigma_and_epsilon(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        table = self.parameters.pair_table
+        if table is None:
+            return lorentz_berthelot(self.parameters.sigma[pairs], self.parameters.epsilon[pairs])
+        first, second = table.kind[pairs].unbind(-1)
+        return table.sigma[first, second], table.epsilon[first, second]
+
+    def _normal_pairs(self, positions: Tensor, cell: Tensor | None) -> Tensor:
+        """Every pair of normal interaction, or those of the list, found anew where the old one has become stale."""
+        if self._normal is not None:
+            return self._normal
+        assert self.parameters.cutoff is not None
+        return self._verlet_list(positions, cell, self.parameters.cutoff).pairs
+
+    def _verlet_list(self, positions: Tensor, cell: Tensor | None, cutoff: Cutoff) -> VerletList:
+        known = self._list
+        if known is None or not bool(known.holds(positions.detach(), cell)):
+            search = (positions, cell, cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
+            found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
+            known = verlet_list(*search) if bool(found.overflow.any()) else found
+            self._list = known
+        return known
+
+    def _tables(self, cutoff: Cutoff) -> PairForces:
+        """Kept, unless a number requires a gradient and so may be changed in place."""
+        p = self.parameters
+        if self._pair_forces is None or any(t.requires_grad for t in (p.charges, p.sigma, p.epsilon)):
+            self._pair_forces = pair_forces(p, cutoff)
+        return self._pair_forces
+
+    def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
+        """Raise unless there is a cell where the force field is periodic, and room in it for the cutoff.
+
+        Raises:
+            MdgenError: if a cell is missing, too small, or given to a force field without images.
+        """
+        cutoff = self.parameters.cutoff
+        if cutoff is None or not cutoff.periodic:
+            if cell is not None:
+                raise MdgenError("a periodic cell was given, but this force field is not periodic; leave it out")
+        elif cell is None:
+            raise MdgenError("this force field is periodic, but no cell was given; give the edges of its box")
+        else:
+            require_room(cutoff, cell)
+
+    def _solvation(self, positions: Tensor) -> dict[str, Tensor]:
+        p, pairs = self.parameters, self._pairs
+        if p.born is None or pairs is None:
+            return {}
+        distance = separations(positions, pairs)
+        radii = born_radii(distance, pairs, p.born)
+        return {
+            "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant),
+            "surface": surface_energy(radii, p.born),
+        }
+
+
+class _Rest:
+    """A force field without its normal pairs."""
+
+    def __init__(self, whole: ForceField) -> None:
+        self._whole = whole
+
+    def energy(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Energy in kJ/mol of bonded terms, exceptions and solvent."""
+        whole = self._whole
+        parts = whole._bonded(positions) | whole._exceptions(positions, cell) | whole._solvation(positions)
+        return torch.stack(tuple(parts.values())).sum(0)
+
+
+def require_room(cutoff: Cutoff, cell: Float[Tensor, "*replica 3"]) -> None:
+    """Raise unless every edge of the box is at least twice the cutoff, so that no atom sees two images of another.
+
+    Raises:
+        MdgenError: naming the shortest edge.
+    """
+    shortest = float(cell.min())
+    if not 0 < 2 * cutoff.distance_nm <= shortest * (1 + 1e-6):
+        raise MdgenError(
+            f"the cutoff of {cutoff.distance_nm:g} nm is more than half of the box's shortest edge, {shortest:.4g} nm; "
+            "take a shorter cutoff or a larger box"
+        )

@@ -1,0 +1,48 @@
+"""Repulsion alone, as coarse-grained models keep beads apart: a `Potential` to add to others."""
+
+from typing import Literal
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.md.force_field.parameters import Cutoff
+from mdgen.md.force_field.terms.nonbonded import lorentz_berthelot
+from mdgen.md.force_field.terms.pairs import normal_pairs, separations
+
+
+class PowerRepulsion:
+    """Sum of `4 epsilon (sigma/r)^power` over normal pairs, cut where the force field is.
+
+    TorchMD's `RepulsionCG` has power 6, `Repulsion` power 12 (Doerr et al., J. Chem. Theory Comput. 2021, 17, 2355).
+
+    Args:
+        sigma: of each atom, nm; pairs take the arithmetic mean.
+        epsilon: of each atom, kJ/mol; pairs take the geometric mean.
+        exception_atoms: pairs to leave out.
+        power: how steep it is.
+        cutoff: where pairs end; None for no cutoff.
+    """
+
+    def __init__(
+        self,
+        sigma: Float[Tensor, "atom"],
+        epsilon: Float[Tensor, "atom"],
+        exception_atoms: Int[Tensor, "exception 2"],
+        power: Literal[6, 12] = 6,
+        cutoff: Cutoff | None = None,
+    ) -> None:
+        self.sigma, self.epsilon, self.power, self.cutoff = sigma, epsilon, power, cutoff
+        self._pairs = normal_pairs(len(sigma), exception_atoms)
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """Energy in kJ/mol."""
+        distance = separations(positions, self._pairs, cell)
+        sigma, epsilon = lorentz_berthelot(
+            self.sigma.to(positions)[self._pairs], self.epsilon.to(positions)[self._pairs]
+        )
+        energy = 4 * epsilon * (sigma / distance).pow(self.power)
+        if self.cutoff is not None:
+            energy = energy * (distance < self.cutoff.distance_nm)
+        return energy.sum(-1)

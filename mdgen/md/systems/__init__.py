@@ -1,0 +1,1 @@
+"""Molecules and boxes from files and sequences, each with its force field."""

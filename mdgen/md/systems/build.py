@@ -1,0 +1,281 @@
+"""A molecule with its force field, ready to run: from a sequence, a PDB file, or files of AMBER, CHARMM or GROMACS.
+
+OpenMM reads the files, places hydrogens and water and assigns parameters; only `engine=openmm` needs it afterwards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import mdtraj
+import numpy as np
+import openmm
+import openmm.app
+import torch
+from jaxtyping import Float
+from openmm import unit
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Potential
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.force_field.force_field import ForceField, require_room
+from mdgen.md.force_field.forces import SumOfPotentials
+from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.force_field.restraints import DistanceRestraints
+from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
+from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.overlaps import require_apart
+from mdgen.md.systems.peptides import extended_peptide
+from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
+from mdgen.molecule.topology import Molecule
+from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
+
+SOLVENTS = ["vacuum", *IMPLICIT_SOLVENTS, *WATERS]
+"""Solvents known by name."""
+
+_CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
+_LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
+_COULOMB = {"openmm": COULOMB_OPENMM, "amber": COULOMB_AMBER}
+_SURFACE = {"ace": "ACE", "none": None}
+_OPENMM_STEPS = 200
+
+
+@dataclass(frozen=True)
+class MolecularSystem:
+    """A molecule, its force field and where it starts.
+
+    Args:
+        parameters: the force field as tensors.
+        molecule: the topology.
+        positions: a relaxed start in nm, constraints met.
+        openmm_system: the same force field as OpenMM holds it, for comparison or for running there.
+        openmm_topology: the topology as OpenMM holds it.
+        cell: edges of the periodic box in nm; None without one.
+        potentials: what adds to the force field, such as repulsion between beads; for the torch engine.
+    """
+
+    parameters: ForceFieldParameters
+    molecule: Molecule
+    positions: Float[Tensor, "atom 3"]
+    openmm_system: openmm.System
+    openmm_topology: openmm.app.Topology
+    cell: Float[Tensor, "3"] | None = None
+    potentials: tuple[Potential, ...] = ()
+
+
+def build_system(
+    sequence: str | None = None,
+    capped: bool = True,
+    pdb: str | None = None,
+    prmtop: str | None = None,
+    coordinates: str | None = None,
+    force_field: Literal["amber14", "amber19", "amber99sbildn", "charmm36"] = "amber14",
+    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "hct", "vacuum", "tip3p", "tip3pfb"] = "obc2",
+    constraints: Literal["hbonds", "none"] = "hbonds",
+    hydrogen_mass_amu: float | None = None,
+    coulomb: Literal["openmm", "amber"] = "openmm",
+    surface: Literal["ace", "none"] = "ace",
+    relax: bool = True,
+    salt_kappa_per_nm: float = 0.0,
+    psf: str | None = None,
+    charmm_files: Sequence[str] = (),
+    top: str | None = None,
+    repair: bool = False,
+    cutoff_nm: float | None = None,
+    switch_nm: float | None = None,
+    long_range: Literal["reaction_field", "pme"] = "reaction_field",
+    box_nm: Sequence[float] | None = None,
+    padding_nm: float = 1.0,
+    ion_molar: float = 0.0,
+) -> MolecularSystem:
+    """Build a molecule from exactly one of `sequence`, `pdb`, `prmtop`, `psf` and `top`.
+
+    Args:
+        sequence: one-letter codes of a peptide, built in extended form with hydrogens at pH 7; `A` is alanine
+            dipeptide when capped.
+        capped: whether a sequence ends in ACE and NME rather than in charged termini.
+        pdb: a file with hydrogens, or without any, which are added then.
+        prmtop: an AMBER topology, which holds its own force field; `force_field` plays no part.
+        coordinates: where a prmtop, psf or top starts: an inpcrd, rst7, gro or pdb file.
+        force_field: `amber14` (ff14SB), `amber19` (ff19SB), `amber99sbildn` or `charmm36`.
+        solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p` or
+            `tip3pfb`, a box of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
+        constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
+        hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
+        coulomb: whose 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522, as sander and pmemd).
+        surface: the non-polar term of an implicit solvent: `ace`, or `none`, as AMBER has it unless gbsa is set.
+        relax: minimise the start; otherwise only the constraints are met.
+        salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
+        psf: a CHARMM structure, which needs `charmm_files`.
+        charmm_files: its prm, rtf and str files.
+        top: a GROMACS topology.
+        repair: let PDBFixer, where it is installed, add heavy atoms that a pdb misses.
+        cutoff_nm: makes the system periodic, pairs ending there; None for no cutoff, and 1 nm with water.
+        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.
+        box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
+        padding_nm: water between a molecule and the faces of its box.
+        ion_molar: Na+ and Cl- in that water, beyond those that neutralise.
+
+    Raises:
+        MdgenError: for an unknown residue, force field or solvent, a file that is missing or cannot be read, a cutoff
+            without a box or beyond half of it, atoms on the same spot, or when not exactly one source is named.
+    """
+    _require_known("force_field", force_field, FORCE_FIELDS)
+    _require_known("solvent", solvent, SOLVENTS)
+    _require_known("constraints", constraints, _CONSTRAINTS)
+    _require_known("long_range", long_range, _LONG_RANGE)
+    sources = {"sequence": sequence, "pdb": pdb, "prmtop": prmtop, "psf": psf, "top": top}
+    _require_one(sources)
+    if solvent in WATERS and cutoff_nm is None:
+        cutoff_nm = 1.0
+    _require_known("coulomb", coulomb, _COULOMB)
+    _require_known("surface", surface, _SURFACE)
+    settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm, surface)
+    settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range)
+    if prmtop is not None:
+        source = from_prmtop(prmtop, coordinates, solvent, box_nm)
+    elif psf is not None:
+        source = from_psf(psf, coordinates, charmm_files, solvent, box_nm)
+    elif top is not None:
+        source = from_top(top, coordinates, box_nm)
+    elif pdb is not None:
+        source = from_pdb(pdb, repair)
+    else:
+        source = _from_sequence(sequence or "", capped, force_field)
+    if top is not None and solvent in IMPLICIT_SOLVENTS:
+        raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")
+    name = next(str(path) for path in sources.values() if path is not None)
+    if solvent in IMPLICIT_SOLVENTS:
+        _require_no_bath(source, name, solvent)
+    if source.create is not None:
+        system = _created(source, name, solvent, settings)
+    else:
+        source, system = assigned(source, force_field, solvent, settings, padding_nm, ion_molar)
+    return _settled(source, system, _COULOMB[coulomb], relax)
+
+
+def _from_sequence(sequence: str, capped: bool, force_field: str) -> Source:
+    if capped and force_field == "charmm36":
+        raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
+    return Source(*extended_peptide(sequence, capped))
+
+
+def _require_no_bath(source: Source, name: str, solvent: str) -> None:
+    """Raise where generalised Born would be put around a periodic box that is water for the most part."""
+    water = sum(3 for r in source.topology.residues() if sorted(a.name[:1] for a in r.atoms()) == ["H", "H", "O"])
+    if source.topology.getPeriodicBoxVectors() is not None and 2 * water > source.topology.getNumAtoms():
+        raise MdgenError(
+            f"solvent is {solvent!r}, but {name} is a box with {water // 3} waters, which need no implicit solvent; "
+            "take solvent=vacuum with cutoff_nm=0.9, or take the water out"
+        )
+
+
+def _settings(
+    constraints: str, hydrogen_mass_amu: float | None, solvent: str, salt_kappa_per_nm: float, surface: str
+) -> dict[str, Any]:
+    """Those of `createSystem` that say what moves how, and what surrounds it."""
+    if hydrogen_mass_amu is not None and not 1.0 <= hydrogen_mass_amu <= 4.0:
+        raise MdgenError(
+            f"hydrogen_mass_amu is {hydrogen_mass_amu}, but must lie between 1 and 4, or be null to leave masses alone"
+        )
+    implicit = solvent in IMPLICIT_SOLVENTS
+    if not 0 <= salt_kappa_per_nm < float("inf") or (salt_kappa_per_nm and not implicit):
+        raise MdgenError(
+            f"salt_kappa_per_nm is {salt_kappa_per_nm} with solvent {solvent!r}, but must be positive with an "
+            "implicit solvent, or 0 for no salt"
+        )
+    return {
+        "constraints": _CONSTRAINTS[constraints],
+        "rigidWater": constraints != "none",
+        "removeCMMotion": False,
+        "hydrogenMass": None if hydrogen_mass_amu is None else hydrogen_mass_amu * unit.amu,
+    } | (
+        {"implicitSolventKappa": salt_kappa_per_nm / unit.nanometer, "sasaMethod": _SURFACE[surface]}
+        if implicit
+        else {}
+    )
+
+
+def _pairs_settings(solvent: str, cutoff_nm: float | None, switch_nm: float | None, long_range: str) -> dict[str, Any]:
+    """Those of `createSystem` that say where pairs end."""
+    if cutoff_nm is None:
+        if switch_nm is not None or long_range == "pme":
+            raise MdgenError("switch_nm and long_range=pme need a cutoff, but cutoff_nm is null; give one in nm")
+        return {"nonbondedMethod": openmm.app.NoCutoff}
+    if solvent in IMPLICIT_SOLVENTS:
+        raise MdgenError(f"solvent {solvent} knows no cutoff here, but cutoff_nm is {cutoff_nm}; leave cutoff_nm null")
+    if not 0 < (cutoff_nm if switch_nm is None else switch_nm) <= cutoff_nm < float("inf"):
+        raise MdgenError(
+            f"cutoff_nm is {cutoff_nm} and switch_nm {switch_nm}, but both must be positive, the switch being shorter"
+        )
+    settings = {"nonbondedMethod": _LONG_RANGE[long_range], "nonbondedCutoff": cutoff_nm * unit.nanometer}
+    return settings | ({} if switch_nm is None else {"switchDistance": switch_nm * unit.nanometer})
+
+
+def _created(source: Source, name: str, solvent: str, settings: dict[str, Any]) -> openmm.System:
+    """The system of files that hold their own force field."""
+    if solvent in WATERS:
+        raise MdgenError(
+            f"solvent {solvent} is put around a sequence or pdb only, but {name} holds its own force field; "
+            "put the water into that file and take solvent=vacuum"
+        )
+    periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff
+    if periodic and source.topology.getPeriodicBoxVectors() is None:
+        raise MdgenError(f"cutoff_nm needs a periodic box, but {name} and its coordinates hold none; give box_nm")
+    assert source.create is not None
+    try:
+        return source.create(**settings)
+    except Exception as error:  # each reader has its own kinds of complaints, such as an atom without parameters
+        raise MdgenError(f"{name} makes no force field ({first_line(error)}); complete its parameters") from error
+
+
+def _settled(source: Source, system: openmm.System, coulomb_constant: float, relax: bool) -> MolecularSystem:
+    """Parameters, topology and a start: relaxed if asked to, with its constraints met."""
+    topology, cell = source.topology, box_edges(system)
+    parameters = load_openmm_system(system, topology, coulomb_constant, ewald=True)
+    positions = torch.from_numpy(source.positions)
+    require_apart(positions, cell, topology)
+    if parameters.cutoff is not None and cell is not None:
+        require_room(parameters.cutoff, cell)
+    if relax and parameters.cutoff is not None:
+        positions = _relaxed_by_openmm(system, positions)
+    elif relax:
+        positions = _relaxed(parameters, positions)
+    held = distance_constraints(
+        parameters.masses, parameters.constraint_atoms, parameters.constraint_length, tolerance=1e-12
+    )
+    start = held.positions(positions[None], positions[None])[0]
+    molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
+    return MolecularSystem(parameters, molecule, start, system, topology, cell)
+
+
+def _relaxed(parameters: ForceFieldParameters, positions: Tensor) -> Tensor:
+    """Downhill; stiff springs stand in for the constraints."""
+    potential: Potential = ForceField(parameters)
+    if len(parameters.constraint_atoms):
+        springs = DistanceRestraints(parameters.constraint_atoms, parameters.constraint_length)
+        potential = SumOfPotentials([potential, springs])
+    return minimize(potential, positions[None]).positions[0]
+
+
+def _relaxed_by_openmm(system: openmm.System, positions: Tensor) -> Tensor:
+    """Downhill by OpenMM, which is quicker for boxes."""
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU"))
+    context.setPositions(positions.numpy())
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_OPENMM_STEPS)
+    found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    return torch.from_numpy(np.array(found, dtype=np.float64))
+
+
+def _require_known(what: str, name: str, known: Any) -> None:
+    if name not in known:
+        raise MdgenError(f"{what} {name!r} is unknown; known are {', '.join(known)}")
+
+
+def _require_one(sources: dict[str, str | None]) -> None:
+    if sum(source is not None for source in sources.values()) != 1:
+        given = ", ".join(f"{name}={source!r}" for name, source in sources.items())
+        raise MdgenError(f"a system needs exactly one of {', '.join(sources)}, but got {given}; name one")

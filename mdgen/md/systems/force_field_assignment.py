@@ -1,0 +1,111 @@
+"""Assigning a force field: hydrogens, water around, parameters from OpenMM's XML files."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import openmm
+import openmm.app
+from openmm import unit
+
+from mdgen.errors import MdgenError
+from mdgen.md.systems.peptides import ONE_LETTER
+from mdgen.md.systems.topology_files import Source, first_line, fixed_python_random, in_nm
+
+FORCE_FIELDS = {
+    "amber14": "amber14-all.xml",
+    "amber19": "amber19-all.xml",
+    "amber99sbildn": "amber99sbildn.xml",
+    "charmm36": "charmm36.xml",
+}
+"""OpenMM's file of each force field known by name."""
+
+IMPLICIT_SOLVENTS = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
+"""OpenMM's file of each implicit solvent; each brings its own radii."""
+
+WATERS = {
+    "tip3p": {
+        "amber14": "amber14/tip3p.xml",
+        "amber19": "amber19/tip3p.xml",
+        "amber99sbildn": "tip3p.xml",
+        "charmm36": "charmm36/water.xml",
+    },
+    "tip3pfb": {"amber14": "amber14/tip3pfb.xml", "amber19": "amber19/tip3pfb.xml", "amber99sbildn": "tip3pfb.xml"},
+}
+"""OpenMM's file of each explicit water, by force field; waters of three sites, which need no virtual ones."""
+
+
+_PEPTIDES = {*ONE_LETTER.values(), "ACE", "NME"}
+_WATER_NAMES = ("HOH", "WAT", "TIP3", "SOL", "H2O")
+
+
+def assigned(
+    source: Source, force_field: str, solvent: str, settings: dict[str, Any], padding_nm: float, ion_molar: float
+) -> tuple[Source, openmm.System]:
+    """Add hydrogens if there are none and water if asked for, then assign parameters.
+
+    Args:
+        source: a molecule without force field.
+        force_field: a key of `FORCE_FIELDS`.
+        solvent: a key of `IMPLICIT_SOLVENTS` or `WATERS`, or `vacuum`.
+        settings: of `createSystem`.
+        padding_nm: water between the molecule and the faces of a cubic box.
+        ion_molar: Na+ and Cl- beyond those that neutralise.
+
+    Raises:
+        MdgenError: for a residue, an atom or a pair of force field and water that is not known, or a cutoff without a
+            box.
+    """
+    water = WATERS.get(solvent, {})
+    if solvent in WATERS and force_field not in water:
+        raise MdgenError(f"force field {force_field} has no {solvent}; {solvent} goes with {', '.join(water)}")
+    files = [FORCE_FIELDS[force_field], IMPLICIT_SOLVENTS.get(solvent), water.get(force_field)]
+    numbers = openmm.app.ForceField(*[name for name in files if name])
+    topology = source.topology
+    periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff
+    if periodic and solvent not in WATERS and topology.getPeriodicBoxVectors() is None:
+        raise MdgenError(
+            "cutoff_nm needs a periodic box, but this molecule has none; leave cutoff_nm null, or take solvent=tip3p"
+        )
+    try:
+        modeller = openmm.app.Modeller(topology, source.positions * unit.nanometer)
+        with fixed_python_random():
+            if not any(atom.element is openmm.app.element.hydrogen for atom in topology.atoms()):
+                modeller.addHydrogens(numbers, pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
+            if solvent in WATERS:
+                salt = ion_molar * unit.molar
+                modeller.addSolvent(numbers, model="tip3p", padding=padding_nm * unit.nanometer, ionicStrength=salt)
+        made = replace(source, topology=modeller.topology, positions=in_nm(modeller.positions))
+        return made, numbers.createSystem(made.topology, **settings)
+    except MdgenError:
+        raise
+    except Exception as error:  # OpenMM raises several kinds for templates that do not match
+        raise _no_template(error, topology, numbers, force_field) from error
+
+
+def _no_template(
+    error: Exception, topology: openmm.app.Topology, force_field: openmm.app.ForceField, name: str
+) -> MdgenError:
+    """OpenMM's complaint in one sentence: an unknown residue, or a known one whose atoms are not all there."""
+    known = [*sorted(residue for residue in force_field._templates if len(residue) == 3), "HIS"]
+    found = re.match(r"No template found for residue (\d+) \(\w+\)\.\s*", str(error))
+    residues = list(topology.residues())
+    residue = residues[int(found[1])] if found and int(found[1]) < len(residues) else None
+    if residue is not None and residue.name in _WATER_NAMES and "HOH" not in known:
+        return MdgenError(
+            f"residue {residue.name} {residue.id} is water, which {name} has no parameters for; take all water out of "
+            "the file, or take solvent=tip3p"
+        )
+    if residue is not None and residue.name not in known:
+        peptides = ", ".join(sorted(_PEPTIDES & {*known}))
+        return MdgenError(
+            f"residue {residue.name} {residue.id} is unknown to {name}; known are {peptides}, and nucleic acids and "
+            "ions; take it out of the file, or give a prmtop that holds its parameters"
+        )
+    reason = first_line(error).split("  For more information")[0].split("  You may be able")[0].rstrip(".")
+    if residue is not None and found is not None:
+        reason = f"residue {residue.name} {residue.id} does not match: {reason[found.end() :] or 'other atoms'}"
+    return MdgenError(
+        f"{name} cannot be assigned ({' '.join(reason.split())}); complete the residue (repair=true adds atoms that "
+        "are missing; a file without any hydrogens gets them) or name its atoms as in the PDB"
+    )

@@ -1,0 +1,99 @@
+"""Lennard-Jones and Coulomb of an `openmm.System`, and how they end at a cutoff."""
+
+from dataclasses import replace
+from typing import Any
+
+import openmm
+import torch
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.md.force_field.pair_forces import pair_kinds
+from mdgen.md.force_field.parameters import Cutoff, PairTable
+from mdgen.md.force_field.terms.nonbonded import dispersion_correction
+
+_METHODS = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
+
+
+def nonbonded_tables(force: openmm.NonbondedForce) -> dict[str, list]:
+    """Charges, sigmas, epsilons and exceptions, by the names of `ForceFieldParameters`.
+
+    Raises:
+        MdgenError: for parameter offsets.
+    """
+    if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
+        raise MdgenError(
+            "the system's NonbondedForce has parameter offsets, which this engine does not have; drop them"
+        )
+    atoms = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
+    exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
+    return {
+        "charges": [_number(charge) for charge, _, _ in atoms],
+        "sigma": [_number(sigma) for _, sigma, _ in atoms],
+        "epsilon": [_number(epsilon) for *_, epsilon in atoms],
+        "exception_atoms": [(i, j) for i, j, *_ in exceptions],
+        "exception_charge_product": [_number(row[2]) for row in exceptions],
+        "exception_sigma": [_number(row[3]) for row in exceptions],
+        "exception_epsilon": [_number(row[4]) for row in exceptions],
+    }
+
+
+def cutoff_from(
+    force: openmm.NonbondedForce,
+    custom: openmm.CustomNonbondedForce | None,
+    tensors: dict[str, Tensor],
+    table: PairTable | None,
+    ewald: bool = False,
+) -> Cutoff | None:
+    """Where pairs end, and what is beyond; None without a cutoff.
+
+    Args:
+        force: has Coulomb, and Lennard-Jones unless `custom` has it.
+        custom: Lennard-Jones by a table of types, if the system has it.
+        tensors: charges, sigmas, epsilons by their names.
+        table: the numbers of `custom`.
+        ewald: whether Ewald sums may be taken note of, for engine=openmm to compute.
+
+    Raises:
+        MdgenError: for Ewald sums, or where `custom` ends elsewhere.
+    """
+    method = _METHODS[force.getNonbondedMethod()]
+    if method not in _METHODS[: 5 if ewald else 3]:
+        raise MdgenError(
+            f"the system's NonbondedForce uses {method}, which this engine does not have; run it with engine=openmm, "
+            "or build it with a cutoff and reaction field (CutoffPeriodic) or without cutoff"
+        )
+    of_lennard_jones = custom if custom is not None else force
+    if custom is not None and _reach(custom) != _reach(force):
+        raise MdgenError(
+            "the system's CustomNonbondedForce ends elsewhere than its NonbondedForce, but this engine has one cutoff; "
+            "make the two agree"
+        )
+    if method == "NoCutoff":
+        return None
+    cutoff = Cutoff(
+        distance_nm=_number(force.getCutoffDistance()),
+        switch_nm=_number(of_lennard_jones.getSwitchingDistance())
+        if of_lennard_jones.getUseSwitchingFunction()
+        else None,
+        reaction_field_dielectric=force.getReactionFieldDielectric(),
+        periodic=method != "CutoffNonPeriodic",
+        ewald=method in ("Ewald", "PME"),
+    )
+    corrected = custom.getUseLongRangeCorrection() if custom is not None else force.getUseDispersionCorrection()
+    if not cutoff.periodic or not corrected:
+        return cutoff
+    if table is None:
+        table = pair_kinds(tensors["sigma"], tensors["epsilon"])
+    count = torch.bincount(table.kind, minlength=len(table.sigma))
+    return replace(cutoff, dispersion_kJ_nm3=float(dispersion_correction(count, table.sigma, table.epsilon, cutoff)))
+
+
+def _reach(force: Any) -> tuple[int, float]:
+    """Method and cutoff; beside Ewald sums Lennard-Jones is cut in the nearest image."""
+    method = min(force.getNonbondedMethod(), 2)
+    return method, 0.0 if method == force.NoCutoff else _number(force.getCutoffDistance())
+
+
+def _number(quantity: Any) -> float:
+    return float(quantity.value_in_unit_system(openmm.unit.md_unit_system))

@@ -1,0 +1,244 @@
+"""Force fields in TorchMD's YAML format: tables of atom types, in kcal/mol, angstrom, degrees, amu and e.
+
+The sections are `atomtypes`, `bonds` (k0, req), `angles` (k0, theta0), `dihedrals` (terms of phi_k, phase, per; scnb
+and scee for 1-4 pairs), `impropers` (phi_k, phase, per), `lj` (sigma, epsilon; sigma14, epsilon14), `electrostatics`
+(charge) and `masses`. Keys are types in parentheses; `X` stands for any. Units are converted here and nowhere else.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+from math import radians
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Potential
+from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
+from mdgen.md.force_field.repulsion import PowerRepulsion
+from mdgen.md.systems.bond_graph import BondGraph
+from mdgen.molecule.topology import Molecule
+from mdgen.units import ANGSTROM, COULOMB_OPENMM, KCAL
+
+TERMS = ("bonds", "angles", "dihedrals", "impropers", "1-4", "lj", "electrostatics", "repulsion", "repulsioncg")
+"""Terms known by name, as TorchMD lists them in `forceterms`."""
+
+_POWERS = {"repulsion": 12, "repulsioncg": 6}
+
+
+@dataclass(frozen=True)
+class YamlForceField:
+    """What a YAML file makes of a molecule.
+
+    Args:
+        parameters: its numbers, for every engine.
+        potentials: repulsion, to add in the torch engine.
+    """
+
+    parameters: ForceFieldParameters
+    potentials: tuple[Potential, ...] = ()
+
+
+def load_yaml_force_field(
+    path: Path | str,
+    molecule: Molecule,
+    atom_types: Sequence[str],
+    terms: Sequence[str] = ("bonds", "angles", "dihedrals", "impropers", "1-4", "lj", "electrostatics"),
+    cutoff: Cutoff | None = None,
+    coulomb_constant: float = COULOMB_OPENMM,
+) -> YamlForceField:
+    """The force field of a molecule from a YAML file.
+
+    Angles, dihedrals and impropers follow from the bonds. Pairs across up to three bonds take no part in the normal
+    interaction; those across three are scaled by the file's scnb and scee, where there are any and `1-4` is asked for.
+
+    Args:
+        path: the file.
+        molecule: gives the bonds.
+        atom_types: of each atom, as the file names them.
+        terms: which to take, of `TERMS`.
+        cutoff: where pairs end, in nm; None for no cutoff.
+        coulomb_constant: 1/(4 pi eps0) in kJ nm/mol/e^2; TorchMD's is OpenMM's to seven digits.
+
+    Raises:
+        MdgenError: naming the file, term, type or number that is missing or makes no sense.
+    """
+    unknown = [term for term in terms if term.lower() not in TERMS]
+    if unknown:
+        raise MdgenError(f"term {unknown[0]!r} is unknown; known are {', '.join(TERMS)}")
+    wanted = {term.lower() for term in terms}
+    file = _File(Path(path))
+    if len(atom_types) != molecule.n_atoms:
+        raise MdgenError(f"{len(atom_types)} atom types were given for {molecule.n_atoms} atoms; give one an atom")
+    graph = BondGraph(molecule.n_atoms, molecule.bonds.tolist())
+    parameters = ForceFieldParameters(
+        masses=file.masses(atom_types),
+        **_bonds(file, graph, atom_types, wanted),
+        **_angles(file, graph, atom_types, wanted),
+        **_torsions(file, graph, atom_types, wanted),
+        **_atoms(file, atom_types, wanted),
+        **_exceptions(file, graph, atom_types, wanted),
+        constraint_atoms=torch.zeros(0, 2, dtype=torch.int64),
+        constraint_length=torch.zeros(0, dtype=torch.float64),
+        coulomb_constant=coulomb_constant,
+        cutoff=cutoff,
+    )
+    powers = [_POWERS[term] for term in _POWERS if term in wanted]
+    sigma, epsilon = file.lennard_jones(atom_types) if powers else (parameters.sigma, parameters.epsilon)
+    repulsions = (PowerRepulsion(sigma, epsilon, parameters.exception_atoms, power, cutoff) for power in powers)  # type: ignore[arg-type]
+    return YamlForceField(parameters, tuple(repulsions))
+
+
+class _File:
+    """The sections, and how types are looked up in them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise MdgenError(f"the force field {path} does not exist; check the path")
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise MdgenError(f"cannot read {path} as YAML ({str(error).splitlines()[0]}); give a whole file") from error
+        if not isinstance(content, dict) or "masses" not in content:
+            raise MdgenError(f"{path} is no force field: it has no section `masses`; give one in TorchMD's format")
+        self.sections: dict[str, Any] = content
+
+    def numbers(self, section: str, types: Sequence[str], center: int | None = None) -> dict[str, Any]:
+        """The entry of these types, the one with the fewest wildcards.
+
+        Raises:
+            MdgenError: naming the types that have none.
+        """
+        entries = self.sections.get(section) or {}
+        for variant in _variants(tuple(types), center):
+            key = variant[0] if len(variant) == 1 else f"({', '.join(variant)})"
+            if key in entries:
+                return entries[key]
+        raise MdgenError(f"{self.path} has no {section} for {', '.join(types)}; add them, or leave that term out")
+
+    def has(self, section: str, types: Sequence[str], center: int | None = None) -> bool:
+        """Whether there is such an entry."""
+        entries = self.sections.get(section) or {}
+        return any(f"({', '.join(variant)})" in entries for variant in _variants(tuple(types), center))
+
+    def masses(self, types: Sequence[str]) -> Tensor:
+        """amu."""
+        known = self.sections["masses"]
+        for index, name in enumerate(types):
+            if name not in known:
+                raise MdgenError(f"{self.path} has no mass for type {name} of atom {index}; add it to `masses`")
+            if not float(known[name]) > 0:
+                raise MdgenError(f"{self.path} gives type {name} the mass {known[name]} amu; it must be positive")
+        return _real([known[name] for name in types])
+
+    def lennard_jones(self, types: Sequence[str], suffix: str = "") -> tuple[Tensor, Tensor]:
+        """Sigma in nm and epsilon in kJ/mol; CHARMM's negative epsilons lose their sign."""
+        rows = [self.numbers("lj", [name]) for name in types]
+        for name, row in zip(types, rows, strict=True):
+            if f"sigma{suffix}" not in row or f"epsilon{suffix}" not in row:
+                raise MdgenError(f"{self.path} has no sigma{suffix} and epsilon{suffix} for {name}; add them to `lj`")
+        sigma, epsilon = (_real([row[f"{key}{suffix}"] for row in rows]) for key in ("sigma", "epsilon"))
+        return sigma * ANGSTROM, epsilon.abs() * KCAL
+
+
+def _variants(types: tuple[str, ...], center: int | None) -> Iterator[tuple[str, ...]]:
+    """The types in every order that means the same, then with more and more wildcards."""
+    if center is None:
+        orders = [types, types[::-1]]
+    else:
+        orders = [tuple(types[i] for i in order) for order in permutations(range(4)) if order[center] == center]
+    masks = sorted(product((False, True), repeat=len(types)), key=sum)
+    for mask in masks:
+        for order in orders:
+            yield tuple("X" if masked else name for masked, name in zip(mask, order, strict=True))
+
+
+def _bonds(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
+    bonds = graph.bonds if "bonds" in wanted else []
+    rows = [file.numbers("bonds", [types[i] for i in bond]) for bond in bonds]
+    return {
+        "bond_atoms": _integers(bonds, 2),
+        "bond_length": ANGSTROM * _real([row["req"] for row in rows]),
+        "bond_k": KCAL / ANGSTROM**2 * _real([row["k0"] for row in rows]),
+    }
+
+
+def _angles(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
+    angles = graph.angles if "angles" in wanted else []
+    rows = [file.numbers("angles", [types[i] for i in angle]) for angle in angles]
+    return {
+        "angle_atoms": _integers(angles, 3),
+        "angle_theta0": _real([radians(row["theta0"]) for row in rows]),
+        "angle_k": KCAL * _real([row["k0"] for row in rows]),
+    }
+
+
+def _torsions(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
+    """Dihedrals of all their terms, and impropers where the file knows them."""
+    terms = []
+    for quad in graph.dihedrals if "dihedrals" in wanted else []:
+        terms += [(quad, term) for term in file.numbers("dihedrals", [types[i] for i in quad])["terms"]]
+    for quad in graph.impropers if "impropers" in wanted else []:
+        names = [types[i] for i in quad]
+        if file.has("impropers", names, center=2):
+            terms.append((quad, file.numbers("impropers", names, center=2)))
+    return {
+        "torsion_atoms": _integers([quad for quad, _ in terms], 4),
+        "torsion_periodicity": torch.tensor([int(term["per"]) for _, term in terms], dtype=torch.int64),
+        "torsion_phase": _real([radians(term["phase"]) for _, term in terms]),
+        "torsion_k": KCAL * _real([term["phi_k"] for _, term in terms]),
+    }
+
+
+def _atoms(file: _File, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
+    zero = torch.zeros(len(types), dtype=torch.float64)
+    sigma, epsilon = file.lennard_jones(types) if "lj" in wanted else (zero + 1, zero)
+    charged = "electrostatics" in wanted
+    charges = _real([file.numbers("electrostatics", [name])["charge"] for name in types]) if charged else zero
+    return {"sigma": sigma, "epsilon": epsilon, "charges": charges}
+
+
+def _exceptions(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
+    """Pairs across one or two bonds interact no more, those across three by what the file says of them."""
+    near = graph.pairs_within_two_bonds
+    scaled: dict[tuple[int, int], tuple[float, float, float]] = {}
+    for quad in graph.dihedrals if {"1-4", "dihedrals"} & wanted else []:
+        pair = (min(quad[0], quad[3]), max(quad[0], quad[3]))
+        if pair in near or pair in scaled:
+            continue
+        scaled[pair] = (0.0, 1.0, 0.0)
+        if "1-4" in wanted:
+            row = file.numbers("dihedrals", [types[i] for i in quad])
+            if "scnb" not in row or "scee" not in row:
+                continue
+            sigma, epsilon = file.lennard_jones([types[i] for i in pair], "14") if "lj" in wanted else _NOTHING
+            product_ = _atoms(file, [types[i] for i in pair], wanted & {"electrostatics"})["charges"].prod()
+            scaled[pair] = (
+                float(product_) / row["scee"],
+                float(sigma.mean()),
+                float(epsilon.prod().sqrt()) / row["scnb"],
+            )
+    rows = [(0.0, 1.0, 0.0)] * len(near) + list(scaled.values())
+    columns = _real(rows).reshape(-1, 3).T
+    return {
+        "exception_atoms": _integers([*sorted(near), *scaled], 2),
+        "exception_charge_product": columns[0].clone(),
+        "exception_sigma": columns[1].clone(),
+        "exception_epsilon": columns[2].clone(),
+    }
+
+
+_NOTHING = (torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+
+
+def _integers(rows: Sequence[Sequence[int]], width: int) -> Tensor:
+    return torch.tensor(rows, dtype=torch.int64).reshape(-1, width)
+
+
+def _real(values: Sequence[Any]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

@@ -1,0 +1,55 @@
+"""Rigid bonds stay rigid, and nothing moves along them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.md.engines.lanes.constraints import constrain_velocities, constraint_tables
+from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.lanes import LANES
+from tests.md.engines.lanes.systems import bond_errors, kernel_at, peptide
+
+
+@lane_function
+def constrain(positions, velocities, constraints):
+    constrain_velocities(positions, velocities, constraints)
+
+
+@pytest.mark.parametrize(("hydrogen_mass_amu", "timestep_ps"), [(None, 0.002), (3.0, 0.004)])
+def test_bonds_keep_their_length_over_ten_thousand_steps(hydrogen_mass_amu, timestep_ps) -> None:
+    system = peptide("A", "obc2", hydrogen_mass_amu=hydrogen_mass_amu)
+    kernel = kernel_at(system, 16, timestep_ps=timestep_ps)
+    worst = []
+    for _ in range(5):
+        kernel.advance(2000)
+        worst.append(bond_errors(system, kernel.positions()).max())
+    assert max(worst) < 1e-5
+    assert worst[-1] < 1e-6  # no drift: what is left is the rounding of coordinates
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-8)])
+def test_velocities_along_rigid_bonds_vanish(dtype, tolerance) -> None:
+    system = peptide("A", "obc2", hydrogen_mass_amu=3.0)
+    parameters = system.parameters
+    x = np.repeat(system.positions.numpy()[:, :, None], LANES, axis=2).astype(dtype)
+    v = np.random.default_rng(0).normal(size=x.shape).astype(dtype)
+    momentum = np.einsum("a,axl->xl", parameters.masses.numpy(), v)
+    constrain(x, v, constraint_tables(parameters, dtype))
+    first, second = parameters.constraint_atoms.numpy().T
+    along = ((x[first] - x[second]) * (v[first] - v[second])).sum(1) / parameters.constraint_length.numpy()[:, None]
+    assert np.abs(along).max() < 10 * tolerance
+    np.testing.assert_allclose(np.einsum("a,axl->xl", parameters.masses.numpy(), v), momentum, atol=1e2 * tolerance)
+
+
+def test_constraints_that_sweeps_cannot_meet_are_refused() -> None:
+    parameters = peptide("A", "obc2").parameters
+    everything_rigid = replace(
+        parameters,
+        constraint_atoms=torch.cat([parameters.constraint_atoms, parameters.bond_atoms]),
+        constraint_length=torch.cat([parameters.constraint_length, parameters.bond_length]),
+    )
+    with pytest.raises(MdgenError, match="constrain bonds to hydrogen only"):
+        constraint_tables(everything_rigid, np.float32)

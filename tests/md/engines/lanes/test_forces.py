@@ -1,0 +1,154 @@
+"""Energies and forces of the kernels against OpenMM's Reference platform."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.md.engines.lanes.born_radii import RADIUS, SLOPE_I, SLOPE_J, descreening_sweep, effective_radii
+from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.tables import force_tables
+from tests.md.engines.lanes.systems import peptide
+from tests.md.reference import openmm_energies_and_forces
+
+REPLICAS = 3
+KCAL = 4.184
+TERMS = {
+    "bonds": {"HarmonicBondForce"},
+    "angles": {"HarmonicAngleForce"},
+    "torsions": {"PeriodicTorsionForce"},
+    "nonbonded": {"NonbondedForce"},
+    "generalized_born": {"CustomGBForce", "GBSAOBCForce"},
+}
+MOLECULES = pytest.mark.parametrize(
+    ("sequence", "solvent"),
+    [("A", "vacuum"), ("A", "obc1"), ("A", "obc2"), ("A", "gbn"), *(("WDMK", s) for s in ("vacuum", "obc2", "gbn2"))],
+)
+
+
+def evaluated(system, positions: np.ndarray, precision: str):
+    kernel = ReplicaKernel(
+        system.parameters, len(positions), 0.002, 300.0, 1.0, torch.Generator(), precision, threads=1
+    )
+    kernel.set_state(positions, np.zeros_like(positions))
+    return kernel.energies_and_forces()
+
+
+def shaken(system, amount_nm: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(scale=amount_nm, size=(REPLICAS, system.parameters.n_atoms, 3))
+    return system.positions.numpy() + noise
+
+
+def openmm_of(system, positions: np.ndarray):
+    results = [openmm_energies_and_forces(system.openmm_system, replica) for replica in positions]
+    return [energies for energies, _ in results], np.stack([forces for _, forces in results])
+
+
+def forces_differ_by(forces: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(forces - expected) / np.linalg.norm(expected))
+
+
+@MOLECULES
+def test_every_term_agrees_with_openmm_in_double_precision(sequence: str, solvent: str) -> None:
+    system = peptide(sequence, solvent)
+    positions = shaken(system, 0.01)
+    energies, forces = evaluated(system, positions, "double")
+    by_force, expected = openmm_of(system, positions)
+    for term, names in TERMS.items():
+        theirs = [sum(value for name, value in replica.items() if name in names) for replica in by_force]
+        np.testing.assert_allclose(energies[term], theirs, rtol=0, atol=1e-3 * KCAL, err_msg=term)
+    assert forces_differ_by(forces, expected) < 1e-5
+
+
+@MOLECULES
+def test_single_precision_stays_close(sequence: str, solvent: str) -> None:
+    # Coordinates of a nanometre are rounded by 6e-8 nm, which a bond of 3e5 kJ/mol/nm^2 turns into 0.02 kJ/mol/nm.
+    system = peptide(sequence, solvent)
+    positions = shaken(system, 0.01)
+    energies, forces = evaluated(system, positions, "single")
+    by_force, expected = openmm_of(system, positions)
+    total = sum(energies.values())
+    np.testing.assert_allclose(total, [sum(replica.values()) for replica in by_force], rtol=0, atol=0.01 * KCAL)
+    assert forces_differ_by(forces, expected) < 1e-5
+
+
+@lane_function
+def sweep(positions, tables, pairs, born):
+    descreening_sweep(positions, tables, pairs, born)
+    effective_radii(tables, born, None)
+
+
+@pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
+def test_born_radii_in_single_precision_agree_with_double(solvent: str) -> None:
+    # Single precision has its own formula for distant atoms; sulphur has the largest scaled radius, or a negative one.
+    system = peptide("WDMK", solvent)
+    n = system.parameters.n_atoms
+    positions = np.moveaxis(shaken(system, 0.01)[np.zeros(LANES, int)], 0, -1)
+    positions = np.ascontiguousarray(positions - positions.mean(0))
+    results = []
+    for dtype in (np.float32, np.float64):
+        pairs, born = np.empty((n * (n - 1) // 2, 4, LANES), dtype), np.empty((4, n, LANES), dtype)
+        sweep(positions.astype(dtype), force_tables(system.parameters, dtype), pairs, born)
+        results.append((pairs, born[RADIUS]))
+    (single_pairs, single_radii), (double_pairs, double_radii) = results
+    np.testing.assert_allclose(single_radii, double_radii, rtol=1e-6)
+    for slope in (SLOPE_I, SLOPE_J):
+        # Slopes are differences of terms as large as the largest slope: some ten roundings (6e-8) of it remain.
+        bound = 1e-6 * np.abs(double_pairs[:, slope]).max()
+        np.testing.assert_allclose(single_pairs[:, slope], double_pairs[:, slope], rtol=1e-5, atol=bound)
+
+
+@pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
+def test_the_solvent_is_right_where_spheres_swallow_atoms(solvent: str) -> None:
+    # Shrunk to a third, atoms lie inside each other's scaled spheres: the rare branches of the descreening integral.
+    system = peptide("WDMK", solvent)
+    positions = shaken(system, 0.0) * 0.33
+    energies, _ = evaluated(system, positions, "double")
+    (by_force, *_), _ = openmm_of(system, positions)
+    born = next(value for name, value in by_force.items() if name in TERMS["generalized_born"])
+    np.testing.assert_allclose(energies["generalized_born"], born, rtol=1e-6)
+
+
+def test_forces_are_minus_the_slope_of_the_energy() -> None:
+    system = peptide("A", "obc2")
+    positions = shaken(system, 0.01)
+    direction = np.random.default_rng(3).normal(size=positions.shape)
+    # Towards and away from the centre alike: the kernel moves every molecule to the origin.
+    direction -= direction.mean(1, keepdims=True)
+    _, forces = evaluated(system, positions, "double")
+    step = 1e-6
+    above, below = (sum(evaluated(system, positions + s * direction, "double")[0].values()) for s in (step, -step))
+    np.testing.assert_allclose(-(above - below) / (2 * step), (forces * direction).sum((1, 2)), rtol=1e-6)
+
+
+def test_forces_do_not_push_or_turn_the_molecule() -> None:
+    system = peptide("WDMK", "obc2")
+    positions = shaken(system, 0.01)
+    _, forces = evaluated(system, positions, "double")
+    scale = np.abs(forces).max()
+    assert np.abs(forces.sum(1)).max() < 1e-10 * scale
+    assert np.abs(np.cross(positions, forces).sum(1)).max() < 1e-10 * scale
+
+
+def test_salt_is_refused() -> None:
+    parameters = peptide("A", "obc2").parameters
+    salty = replace(parameters, born=replace(parameters.born, kappa_per_nm=1.0))
+    with pytest.raises(MdgenError, match="salt"):
+        force_tables(salty, np.float32)
+
+
+def test_terms_of_the_same_four_atoms_are_merged() -> None:
+    parameters = peptide("A", "vacuum").parameters
+    quads = {tuple(sorted((q, q[::-1]))[0]) for q in map(tuple, parameters.torsion_atoms.tolist())}
+    assert len(force_tables(parameters, np.float64).torsion_atoms) <= len(quads) < len(parameters.torsion_k)
+
+
+def test_a_torsion_of_high_periodicity_is_refused_by_name() -> None:
+    parameters = peptide("A", "vacuum").parameters
+    odd = replace(parameters, torsion_periodicity=torch.full_like(parameters.torsion_periodicity, 7))
+    with pytest.raises(MdgenError, match="periodicity 7"):
+        force_tables(odd, np.float32)
