@@ -14,15 +14,19 @@ Axis names, the same in every signature of the package:
 `channel`   of a token
 `feature`   one-way molecular features
 =========== ====================================================================================
+
+`System` and `Context` hold a `Molecule`, so this page lies above `molecule` and below `data`.
 """
 
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mdgen.molecule.topology import Molecule
 from mdgen.results import Estimate
 
 
@@ -30,11 +34,12 @@ from mdgen.results import Estimate
 class LatentSpace:
     """What a latent is; two parts that are composed must name the same one.
 
+    The time between two frames is no part of it: that belongs to a trajectory and to the propagator that makes it.
+
     Args:
-        kind: `slow_modes` or `se3_tokens`.
-        tokens: tokens a frame.
+        kind: `slow_modes`, `se3_tokens`, or a name of a plug-in's own.
+        tokens: tokens a frame; 0 where the molecule decides, as with one token a residue.
         channels: channels a token.
-        lag_ps: the time between two frames of the latent trajectory.
         origin: fingerprint of the encoder that defines the coordinates; empty where the kind alone defines them.
         molecule: fingerprint of the topology (`Molecule.fingerprint`); empty where any molecule will do.
     """
@@ -42,37 +47,73 @@ class LatentSpace:
     kind: str
     tokens: int
     channels: int
-    lag_ps: float
     origin: str = ""
     molecule: str = ""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What is fixed along a trajectory; a part reads what it needs and ignores the rest."""
+    """What is fixed along each trajectory of a batch; a part reads what it needs and ignores the rest.
 
-    temperature_K: float | None = None
-    residue_types: Tensor | None = None
-    token_mask: Tensor | None = None
-    key_frames: Tensor | None = None
+    The data fill it in training, the caller in generation. Tokens and atoms of a batch of different molecules are
+    padded at the end, and the masks say which are real.
+
+    Args:
+        molecules: one for the whole batch, or one for each of its rows.
+        temperature_K: temperature of each trajectory.
+        frame_spacing_ps: time between two frames of each trajectory.
+        residue_types: type of the residue behind each token, an index into `molecule.residues.RESIDUE_TYPES`.
+        token_mask: whether a token is real rather than padding; None where all are.
+        atom_mask: whether an atom is real rather than padding; None where all are.
+        key_frames: structures that tokens are measured against, nm.
+    """
+
+    molecules: tuple[Molecule, ...] = ()
+    temperature_K: Float[Tensor, "batch"] | None = None
+    frame_spacing_ps: Float[Tensor, "batch"] | None = None
+    residue_types: Int[Tensor, "batch token"] | None = None
+    token_mask: Bool[Tensor, "batch token"] | None = None
+    atom_mask: Bool[Tensor, "batch atom"] | None = None
+    key_frames: Float[Tensor, "batch key atom 3"] | None = None
+
+    def rows(self, chosen: Tensor) -> "Context":
+        """The context of some rows of the batch, given as their indices."""
+        picked = {name: value[chosen.to(value.device)] for name, value in self._tensors().items()}
+        several = len(self.molecules) > 1
+        molecules = tuple(self.molecules[row] for row in chosen.tolist()) if several else self.molecules
+        return replace(self, molecules=molecules, **picked)  # type: ignore[arg-type]
+
+    def to(self, device: torch.device | str) -> "Context":
+        """The same context on a device."""
+        return replace(self, **{name: value.to(device) for name, value in self._tensors().items()})  # type: ignore[arg-type]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is known of a latent trajectory: `values` where `known`.
+    """What is known of latent trajectories: `values` where `known`.
 
     Forward simulation knows the first frame, interpolation both ends, upsampling every k-th frame, inpainting chosen
-    tokens; the same object trains and generates.
+    tokens; the same object trains and generates. The frame spacing stands in the `Context` beside it.
     """
 
     values: Float[Tensor, "batch frame token channel"]
     known: Bool[Tensor, "batch frame token channel"]
-    frame_spacing_ps: float
 
 
 @runtime_checkable
 class Potential(Protocol):
-    """An energy of positions, vectorised over replicas. Potentials add; forces are minus its gradient."""
+    """An energy of positions, vectorised over replicas. Potentials add; forces are minus its gradient.
+
+    A potential that changes while the engine runs (`AdaptivePotential`) keeps what changes out of the fingerprint.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from any other potential: part of a run's identity, so that no run goes on with another."""
+        ...
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -92,18 +133,92 @@ class State:
 
 
 @runtime_checkable
+class AdaptivePotential(Potential, Protocol):
+    """A potential that learns from the run that it biases; its state is part of the run's checkpoints."""
+
+    def update(self, state: State) -> None:
+        """Take in where the replicas are; the loop calls it once a stored frame, and never within a step."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of all that `update` has changed."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> Any:
+        """Go on from what `state_dict` gave."""
+        ...
+
+
+@runtime_checkable
+class Constraints(Protocol):
+    """Distances of a molecule that may not change, and how positions and velocities are made to meet them."""
+
+    atoms: Int[Tensor, "constraint 2"]
+    lengths: Float[Tensor, "constraint"]
+
+    def positions(
+        self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
+    ) -> Float[Tensor, "replica atom 3"]:
+        """`trial` moved along the constraints' directions in `reference` until every distance is met."""
+        ...
+
+    def velocities(
+        self, positions: Float[Tensor, "replica atom 3"], velocities: Float[Tensor, "replica atom 3"]
+    ) -> Float[Tensor, "replica atom 3"]:
+        """`velocities` without their parts along the constraints."""
+        ...
+
+
+@dataclass(frozen=True)
+class System:
+    """What is simulated; nothing in it presumes a force field or OpenMM.
+
+    Args:
+        molecule: topology; particles without chemistry have one too (`Molecule.particles`).
+        masses: amu.
+        potential: energy of positions; a force field, a network, an expression, or a sum of them.
+        positions: start, nm, with its constraints met.
+        constraints: distances that may not change; None for none.
+        cell: edges of the periodic box in nm; None without one.
+    """
+
+    molecule: Molecule
+    masses: Float[Tensor, "atom"]
+    potential: Potential
+    positions: Float[Tensor, "atom 3"]
+    constraints: Constraints | None = None
+    cell: Float[Tensor, "3"] | None = None
+
+
+@runtime_checkable
 class Integrator(Protocol):
-    """Frozen physical settings; `step` advances every replica by one time step."""
+    """Frozen physical settings; `step` advances every replica by one time step. Engines need no more than this."""
 
     @property
     def timestep_ps(self) -> float:
         """Length of a step."""
         ...
 
-    def step(
-        self, state: State, masses: Float[Tensor, "atom"], potential: Potential, generator: torch.Generator
-    ) -> State:
-        """One time step of every replica; `masses` in amu."""
+    @property
+    def temperature_K(self) -> Float[Tensor, "replica"]:
+        """Temperature of each replica, or one for all of them (length 1)."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a run must keep to be the same run, as plain JSON."""
+        ...
+
+    def at_temperature(self, temperature_K: Float[Tensor, "replica"]) -> Self:
+        """The same integrator at other temperatures.
+
+        Raises:
+            MdgenError: if it holds no temperature.
+        """
+        ...
+
+    def step(self, state: State, system: System, generator: torch.Generator) -> State:
+        """One time step of every replica."""
         ...
 
 
@@ -113,7 +228,9 @@ class Encoder(Protocol):
 
     latent: LatentSpace
 
-    def encode(self, positions: Float[Tensor, "*batch atom 3"]) -> Float[Tensor, "*batch token channel"]:
+    def encode(
+        self, positions: Float[Tensor, "*batch atom 3"], context: Context
+    ) -> Float[Tensor, "*batch token channel"]:
         """The latent of each frame."""
         ...
 
@@ -134,15 +251,44 @@ class SpectralEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class StateEncoder(Encoder, Protocol):
+    """An encoder whose channels are soft memberships of states: not negative, and one in sum over the channels."""
+
+    @property
+    def n_states(self) -> int:
+        """How many states."""
+        ...
+
+
+@runtime_checkable
 class Propagator(Protocol):
     """Samples latent trajectories under a condition."""
 
     latent: LatentSpace
 
+    @property
+    def window(self) -> int:
+        """Frames made at once.
+
+        1 for a Markov propagator, which chains its own steps: its `sample` takes conditions of any length that know
+        the first frame. For all others the most frames, known ones included, that `sample` takes; generation chains
+        such windows, each beginning with the last frame of the one before.
+        """
+        ...
+
+    @property
+    def frame_spacing_ps(self) -> tuple[float, float]:
+        """The least and the largest time between frames that it was trained for; equal where it knows one only."""
+        ...
+
     def sample(
         self, condition: Condition, context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame token channel"]:
-        """A latent trajectory that agrees with `condition` where it is known."""
+        """A latent trajectory that agrees with `condition` where it is known.
+
+        Raises:
+            MdgenError: for a condition that it cannot meet, saying which it can.
+        """
         ...
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mdgen"
-FLOOR = {"interfaces", "units", "results", "files", "progress", "errors", "mdgen"}
+FLOOR = {"units", "results", "files", "progress", "errors", "registry", "mdgen"}
 LAYERS = [
     {"apps"},
+    {"benchmarks"},
     {"evaluation", "generation", "training", "enhanced_sampling"},
     {"models", "md"},
     {"data"},
+    {"interfaces"},
     {"molecule"},
     {"geometry"},
     FLOOR,
@@ -23,9 +25,9 @@ FRAMEWORKS = {
     "omegaconf": {"apps"},
     "wandb": {"apps"},
     "lightning": {"training", "apps"},
-    "openmm": {"md", "apps"},
-    "numba": {"md", "data", "models"},
-    "matplotlib": {"evaluation", "apps"},
+    "openmm": {"md", "benchmarks", "apps"},
+    "numba": {"md", "data", "models", "benchmarks"},
+    "matplotlib": {"evaluation", "benchmarks", "apps"},
 }
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "v2", "misc"}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -18,7 +18,7 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
 from mdgen.evaluation.report.losses import loss_curves
-from mdgen.interfaces import Encoder, Potential
+from mdgen.interfaces import Context, Encoder, Potential
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.systems.build import MolecularSystem
@@ -82,7 +82,7 @@ def _seeds(config: dict[str, Any]) -> list[TrajectorySet]:
 def _projection(encoder: Encoder) -> Any:
     @torch.no_grad()
     def project(positions: Tensor) -> Tensor:
-        return encoder.encode(positions).flatten(1)
+        return encoder.encode(positions, Context()).flatten(1)
 
     return project
 

@@ -149,7 +149,9 @@ def _train_propagator(config: dict[str, Any], folder: RunFolder, run_logger: Log
     latents = encode_trajectories(data, encoder)
     make = instantiate(part["model"])
     settings = _settings({**part, "seed": config["seed"]})
-    return train_propagator(latents, data.frame_spacing_ps, encoder.latent, make, settings, folder.path, run_logger)
+    return train_propagator(
+        latents, data.frame_spacing_ps, encoder.latent, encoder.lag_ps, make, settings, folder.path, run_logger
+    )
 
 
 def _train_decoder(config: dict[str, Any], folder: RunFolder, run_logger: Logger) -> tuple[torch.nn.Module, dict]:

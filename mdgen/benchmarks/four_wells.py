@@ -117,8 +117,8 @@ def _train_encoder(
 def _train_propagator(
     pairs: PairBatch, settings: FourWellsSettings, generator: torch.Generator, folder: Path | None
 ) -> MDN:
-    latent = LatentSpace("position", 1, 1, float(settings.lag))
-    propagator = MDN(latent, settings.n_components)
+    latent = LatentSpace("position", 1, 1)
+    propagator = MDN(latent, float(settings.lag), settings.n_components)
     propagator.initialise(generator)
     propagator.fit_scale(pairs.frames, generator)
     optimizer = functools.partial(torch.optim.Adam, lr=1e-2)
@@ -187,7 +187,7 @@ def _judge_propagator(
     error = _free_energy_error(stationary, wells.stationary)
     rows.append(Acceptance.below("mdn_free_energy_rmse_kT", Estimate(error), 0.15))
     start = torch.tensor(wells.centres[[int(np.argmax(wells.stationary))]], dtype=torch.float32).view(1, 1, 1)
-    condition = first_frame(start, settings.n_sampled, float(settings.lag))
+    condition = first_frame(start, settings.n_sampled)
     sampled = propagator.sample(condition, Context(), generator)[0, :, 0, 0].numpy()
     shares = np.bincount(wells.bin_of(sampled), minlength=n_bins) / settings.n_sampled
     # As many steps of the exact chain are themselves this far from its law.

@@ -54,7 +54,7 @@ class LatentSimulator:
     @property
     def frame_spacing_ps(self) -> float:
         """Time between two generated frames."""
-        return self.propagator.latent.lag_ps
+        return self.propagator.frame_spacing_ps[0]
 
     def rollout(
         self, start: Start = None, n_frames: int = 1000, n_trajectories: int = 1, seed: int = 0
@@ -135,10 +135,10 @@ class LatentSimulator:
         for block, length in plan.remaining(stream):
             random = block_generator(seed, block, "propagate")
             if stream.n_frames == 0:
-                condition = first_frame(stream.latent, length, self.frame_spacing_ps)
+                condition = first_frame(stream.latent, length)
                 latent = self.propagator.sample(condition, self.context, random)
             else:
-                condition = first_frame(stream.latent, length + 1, self.frame_spacing_ps)
+                condition = first_frame(stream.latent, length + 1)
                 latent = self.propagator.sample(condition, self.context, random)[:, 1:]
             stream = LatentStream(latent[:, -1].clone(), stream.n_frames + length, block + 1)
             positions = self.decoder.decode(latent, self.context, block_generator(seed, block, "decode"))
@@ -166,7 +166,7 @@ class LatentSimulator:
             )
         if not bool(torch.isfinite(positions).all()):
             raise MdgenError("the start structure holds a coordinate that is not finite; give another frame")
-        latents = self.encoder.encode(positions)
+        latents = self.encoder.encode(positions, self.context)
         return latents[torch.arange(n_trajectories) % len(latents)]
 
 
@@ -174,13 +174,12 @@ def require_same_latent(expected: LatentSpace, found: LatentSpace, part: str) ->
     """Raise unless a part was made for the encoder's latent.
 
     Raises:
-        MdgenError: saying what differs: kind, size, lag, encoder or molecule.
+        MdgenError: saying what differs: kind, size, encoder or molecule.
     """
     for name, words in (
         ("kind", "latents of kind"),
         ("tokens", "tokens"),
         ("channels", "channels"),
-        ("lag_ps", "a lag in ps of"),
         ("origin", "the encoder"),
         ("molecule", "the molecule"),
     ):

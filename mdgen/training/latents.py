@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Encoder
+from mdgen.interfaces import Context, Encoder
 from mdgen.progress import Progress
 
 BLOCK = 5_000
@@ -43,7 +43,7 @@ def encode_trajectories(trajectories: TrajectorySet, encoder: Encoder) -> list[F
         raise MdgenError(
             f"the encoder was trained on another molecule than {trajectories.molecule!r}; give trajectories of its own"
         )
-    return tabulate(trajectories, encoder.encode, "encode")
+    return tabulate(trajectories, lambda positions: encoder.encode(positions, Context()), "encode")
 
 
 def stack(tables: Sequence[Float[Tensor, "_ channel"]]) -> tuple[Float[Tensor, "frame channel"], list[int]]:

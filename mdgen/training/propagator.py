@@ -23,7 +23,7 @@ from mdgen.training.gradient import GradientTraining, OptimizerFactory
 from mdgen.training.latents import stack
 from mdgen.training.pair_batches import PairBatches, pairs_of, whole
 
-PropagatorFactory = Callable[[LatentSpace], MDN | MarkovStateModel]
+PropagatorFactory = Callable[[LatentSpace, float], MDN | MarkovStateModel]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def train_propagator(
     latents: list[Float[Tensor, "_ channel"]],
     frame_spacing_ps: float,
     latent: LatentSpace,
+    lag_ps: float,
     make_propagator: PropagatorFactory,
     settings: PropagatorSettings,
     folder: Path | None = None,
@@ -62,6 +63,7 @@ def train_propagator(
         latents: of every frame, one table a trajectory (`encode_trajectories`).
         frame_spacing_ps: between two frames of a table.
         latent: what the tables hold: the encoder's.
+        lag_ps: time between the two frames of a pair.
         make_propagator: such as `functools.partial(MDN, n_components=24)`.
         settings: how.
         folder: for the checkpoint to resume from.
@@ -75,12 +77,12 @@ def train_propagator(
             finite.
     """
     begin = time.monotonic()
-    lag_frames = lag_in_frames(latent.lag_ps, frame_spacing_ps)
+    lag_frames = lag_in_frames(lag_ps, frame_spacing_ps)
     generator = torch.Generator().manual_seed(settings.seed)
     frames, _ = stack(latents)
     if not bool(torch.isfinite(frames).all()):
         raise MdgenError("the latent of some frames is not finite; check the encoder and the trajectories")
-    propagator = make_propagator(latent)
+    propagator = make_propagator(latent, lag_ps)
     history: list[dict[str, float]] = []
     if isinstance(propagator, MarkovStateModel):
         propagator.fit(pairs_of(latents, lag_frames), generator)

@@ -181,7 +181,7 @@ class CWGAN(nn.Module):
         adversarial = -self.critic(self.representation.critic_values(values), conditions).mean()
         if encoder is None or consistency_weight == 0:
             return Loss(adversarial, {"adversarial": adversarial.detach()})
-        encoded = encoder.encode(self.representation.build(values)).flatten(1)
+        encoded = encoder.encode(self.representation.build(values), Context()).flatten(1)
         deviation = ((encoded - batch.latents) / self.latent_scale).square().sum(-1).mean()
         terms = {"adversarial": adversarial.detach(), "consistency": deviation.detach()}
         return Loss(adversarial + consistency_weight * deviation, terms)

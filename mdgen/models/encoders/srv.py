@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import LatentSpace, Loss
+from mdgen.interfaces import Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.blocks.spectrum import implied_timescales, reversible_covariances, slow_modes, whitened
@@ -80,9 +80,7 @@ class SRV(nn.Module):
     def latent(self) -> LatentSpace:
         """What the slow modes are; `origin` names these very weights."""
         molecule = getattr(self.features, "molecule", None)
-        return LatentSpace(
-            "slow_modes", 1, self.n_modes, self.lag_ps, fingerprint(self), molecule.fingerprint if molecule else ""
-        )
+        return LatentSpace("slow_modes", 1, self.n_modes, fingerprint(self), molecule.fingerprint if molecule else "")
 
     @property
     def eigenvalues(self) -> Float[Tensor, "channel"]:
@@ -143,6 +141,6 @@ class SRV(nn.Module):
         modes = (outputs - self.output_mean) @ self.projection
         return modes.reshape(*features.shape[:-1], self.n_modes)
 
-    def encode(self, positions: Float[Tensor, "*batch atom 3"]) -> Float[Tensor, "*batch 1 channel"]:
+    def encode(self, positions: Float[Tensor, "*batch atom 3"], context: Context) -> Float[Tensor, "*batch 1 channel"]:
         """The slow modes of each frame, as one token; differentiable."""
         return self.encode_features(self.features(positions)).unsqueeze(-2)

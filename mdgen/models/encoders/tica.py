@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import LatentSpace
+from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.spectrum import implied_timescales, slow_modes
 from mdgen.models.fingerprint import fingerprint
@@ -56,9 +56,7 @@ class TICA(nn.Module):
     def latent(self) -> LatentSpace:
         """What the modes are; `origin` names these very weights."""
         molecule = getattr(self.features, "molecule", None)
-        return LatentSpace(
-            "slow_modes", 1, self.n_modes, self.lag_ps, fingerprint(self), molecule.fingerprint if molecule else ""
-        )
+        return LatentSpace("slow_modes", 1, self.n_modes, fingerprint(self), molecule.fingerprint if molecule else "")
 
     @property
     def eigenvalues(self) -> Float[Tensor, "channel"]:
@@ -87,6 +85,6 @@ class TICA(nn.Module):
         """The modes of features that were computed before."""
         return (features - self.mean) @ self.projection
 
-    def encode(self, positions: Float[Tensor, "*batch atom 3"]) -> Float[Tensor, "*batch 1 channel"]:
+    def encode(self, positions: Float[Tensor, "*batch atom 3"], context: Context) -> Float[Tensor, "*batch 1 channel"]:
         """The modes of each frame, as one token; differentiable."""
         return self.encode_features(self.features(positions)).unsqueeze(-2)

@@ -4,19 +4,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Condition, LatentSpace
+from mdgen.interfaces import Condition, Context, LatentSpace
 
 
-def first_frame(condition: Condition, latent: LatentSpace) -> tuple[Float[Tensor, "batch token channel"], int]:
+def first_frame(
+    condition: Condition, context: Context, latent: LatentSpace, lag_ps: float
+) -> tuple[Float[Tensor, "batch token channel"], int]:
     """The known first frame and the number of frames of a condition that knows nothing else.
 
     Raises:
         MdgenError: if more or less than the first frame is known, or the frame spacing is not the propagator's lag.
     """
-    if abs(condition.frame_spacing_ps - latent.lag_ps) > 1e-6 * latent.lag_ps:
+    spacings = context.frame_spacing_ps
+    if spacings is not None and bool(((spacings - lag_ps).abs() > 1e-6 * lag_ps).any()):
         raise MdgenError(
-            f"the frames asked for are {condition.frame_spacing_ps:g} ps apart, but this propagator steps by "
-            f"{latent.lag_ps:g} ps; ask for its own spacing"
+            f"the frames asked for are {float(spacings[0]):g} ps apart, but this propagator steps by {lag_ps:g} ps; "
+            "ask for its own spacing"
         )
     if condition.values.shape[2:] != (latent.tokens, latent.channels):
         raise MdgenError(

@@ -17,7 +17,8 @@ class MarkovStateModel(nn.Module):
     """Cells of the latent with a transition matrix counted over pairs; a visit shows a frame of the data.
 
     Args:
-        latent: of the encoder; the propagator steps by its lag.
+        latent: latent space of the encoder.
+        lag_ps: time between two frames.
         n_states: number of cells (k-means).
         reversible: whether every pair is counted in both directions.
         n_members: frames of the data kept for each cell.
@@ -32,6 +33,7 @@ class MarkovStateModel(nn.Module):
     def __init__(
         self,
         latent: LatentSpace,
+        lag_ps: float,
         n_states: int = 100,
         reversible: bool = True,
         n_members: int = 100,
@@ -42,17 +44,29 @@ class MarkovStateModel(nn.Module):
             raise MdgenError(f"n_states is {n_states} and n_members {n_members}; at least 2 and 1 are needed")
         self.arguments = {
             "latent": latent,
+            "lag_ps": float(lag_ps),
             "n_states": int(n_states),
             "reversible": bool(reversible),
             "n_members": int(n_members),
             "n_starts": int(n_starts),
         }
-        self.latent, self.n_states, self.reversible = latent, n_states, reversible
+        self.latent, self.lag_ps = latent, float(lag_ps)
+        self.n_states, self.reversible = n_states, reversible
         values = latent.tokens * latent.channels
         self.register_buffer("centres", torch.zeros(n_states, values))
         self.register_buffer("transition_matrix", torch.eye(n_states, dtype=torch.float64))
         self.register_buffer("members", torch.zeros(n_states, n_members, values))
         self.register_buffer("starts", torch.zeros(n_starts, latent.tokens, latent.channels))
+
+    @property
+    def window(self) -> int:
+        """One frame at a time."""
+        return 1
+
+    @property
+    def frame_spacing_ps(self) -> tuple[float, float]:
+        """The lag, and nothing else."""
+        return self.lag_ps, self.lag_ps
 
     @torch.no_grad()
     def fit(self, batch: PairBatch, generator: torch.Generator, iterations: int = 20) -> None:
@@ -122,7 +136,7 @@ class MarkovStateModel(nn.Module):
         self, condition: Condition, context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame token channel"]:
         """Latent trajectories that begin at the known first frame."""
-        start, n_frames = first_frame(condition, self.latent)
+        start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
         frames, states = [start], self.states(start.flatten(1))
         for _ in range(n_frames - 1):
             states = self._next(states, generator)

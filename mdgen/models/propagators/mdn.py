@@ -51,7 +51,8 @@ class MDN(nn.Module):
     three (three modes) and follow the thin bent sheets on which slow modes lie.
 
     Args:
-        latent: of the encoder; the propagator steps by its lag.
+        latent: latent space of the encoder.
+        lag_ps: time between two frames.
         n_components: number of Gaussians.
         hidden: widths of the hidden layers (ReLU).
         padding: margin of the scaled range at both sides, so that samples do not pile up at the edge.
@@ -70,6 +71,7 @@ class MDN(nn.Module):
     def __init__(
         self,
         latent: LatentSpace,
+        lag_ps: float,
         n_components: int = 48,
         hidden: Sequence[int] = (100, 100),
         padding: float = 0.05,
@@ -91,6 +93,7 @@ class MDN(nn.Module):
             )
         self.arguments = {
             "latent": latent,
+            "lag_ps": float(lag_ps),
             "n_components": int(n_components),
             "hidden": [int(width) for width in hidden],
             "padding": float(padding),
@@ -100,7 +103,7 @@ class MDN(nn.Module):
             "n_starts": int(n_starts),
             "stretch": bool(stretch),
         }
-        self.latent = latent
+        self.latent, self.lag_ps = latent, float(lag_ps)
         self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
         self.reversible, self.reject_outside = reversible, reject_outside
         channels = latent.channels
@@ -115,6 +118,16 @@ class MDN(nn.Module):
         self.gate = Gate(channels)
         self.outside_share = float("nan")
         self._spread_means()
+
+    @property
+    def window(self) -> int:
+        """One frame at a time."""
+        return 1
+
+    @property
+    def frame_spacing_ps(self) -> tuple[float, float]:
+        """The lag, and nothing else."""
+        return self.lag_ps, self.lag_ps
 
     @torch.no_grad()
     def _spread_means(self) -> None:
@@ -277,7 +290,7 @@ class MDN(nn.Module):
 
         `outside_share` afterwards holds the share of samples that left the range of the data (before any redraw).
         """
-        start, n_frames = first_frame(condition, self.latent)
+        start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
         if start.device.type != "cpu":
             return self._sample_on_device(start, n_frames, generator)
         scaled = self.scaled(start[:, 0]).numpy().astype(np.float32)
@@ -351,7 +364,7 @@ def _from(start: Float[Tensor, "batch channel"], frames: int, latent: LatentSpac
     values = start[:, None, None].expand(-1, frames, -1, -1)
     known = torch.zeros(values.shape, dtype=torch.bool)
     known[:, 0] = True
-    return Condition(values, known, latent.lag_ps)
+    return Condition(values, known)
 
 
 def _array(values: Tensor) -> np.ndarray:
