@@ -94,7 +94,7 @@ def _for_list(name: str, value: Any, default: list[Any]) -> str | None:
     numbers = bool(default) and all(map(_is_number, default))
     whole = numbers and all(map(_is_whole, default))
     fits = isinstance(value, list) and (not numbers or all(map(_is_whole if whole else _is_number, value)))
-    if name.endswith("portion"):
+    if name.endswith("fraction"):
         return None if fits and len(value) == 2 else f"two numbers such as {_shown(default)}"
     return None if fits else f"a list{' of numbers' if numbers else ''} such as {_shown(default)}"
 

@@ -54,7 +54,7 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         data["trajectories"] = config["simulate"]["output"]
 
     def part(name: str) -> dict[str, Any]:
-        return {**data, "portion": config[f"{name}_portion"]}
+        return {**data, "fraction": config[f"{name}_fraction"]}
 
     filled = {**config, "data": data}
     for name in ("train_encoder", "train_propagator", "train_decoder"):
@@ -65,6 +65,6 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         "reference": part("reference"),
         "replicate": part("replicate"),
         "generated": {**data, "trajectories": config["generate"]["output"], "topology": None, "frame_spacing_ps": None}
-        | {"portion": [0.0, 1.0]},
+        | {"fraction": [0.0, 1.0]},
     }
     return filled

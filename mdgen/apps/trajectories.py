@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mdgen.data.fraction import portion
+from mdgen.data.fraction import take_fraction
 from mdgen.data.store import is_store
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.errors import MdgenError
@@ -13,10 +13,10 @@ STORE = "trajectories"
 
 
 def open_data(config: dict[str, Any], what: str = "data") -> TrajectorySet:
-    """The trajectories of a `data` config: files or stores, and the portion of them.
+    """The trajectories of a `data` config: files or stores, and the fraction of their frames.
 
     Args:
-        config: `trajectories`, `topology`, `frame_spacing_ps`, `portion`.
+        config: `trajectories`, `topology`, `frame_spacing_ps`, `fraction`.
         what: the config's name, for messages.
 
     Raises:
@@ -28,10 +28,10 @@ def open_data(config: dict[str, Any], what: str = "data") -> TrajectorySet:
     paths = [_resolved(Path(path)) for path in (named if isinstance(named, list) else [named])]
     spacing = config["frame_spacing_ps"]
     opened = open_trajectories(paths, config["topology"], None if spacing is None else float(spacing))
-    shares = config["portion"]
+    shares = config["fraction"]
     if not isinstance(shares, list) or len(shares) != 2:
-        raise MdgenError(f"{what}.portion is {shares}; expected two shares, such as [0.0, 0.5]")
-    return portion(opened, float(shares[0]), float(shares[1]))
+        raise MdgenError(f"{what}.fraction is {shares}; expected two shares, such as [0.0, 0.5]")
+    return take_fraction(opened, float(shares[0]), float(shares[1]))
 
 
 def _resolved(path: Path) -> Path:

@@ -29,7 +29,7 @@ VERBS = {
         "Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent"
         " space\nand name its run.",
         (
-            "mdgen train encoder=srv data.trajectories=runs/ala_md data.portion=[0,0.5] output=runs/ala_encoder",
+            "mdgen train encoder=srv data.trajectories=runs/ala_md data.fraction=[0,0.5] output=runs/ala_encoder",
             "mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator",
             "mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder",
         ),
@@ -49,7 +49,7 @@ VERBS = {
         "self-contained report.html. system=... names a force field for energies, seeds=[...] further training seeds.\n"
         "Every key, row and metric of metrics.json is explained in mdgen/evaluation/metrics.md.",
         (
-            "mdgen evaluate reference.trajectories=runs/ala_md reference.portion=[0.5,1] "
+            "mdgen evaluate reference.trajectories=runs/ala_md reference.fraction=[0.5,1] "
             "generated.trajectories=runs/ala_generated output=runs/ala_report   # the half that was not trained on",
             "mdgen evaluate reference.trajectories='md/*.xtc' reference.topology=my.pdb "
             "generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report",

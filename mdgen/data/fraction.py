@@ -1,4 +1,4 @@
-"""A portion of a set of trajectories, so that training, reference and replicate never share a frame."""
+"""A fraction of a set of trajectories, so that training, reference and replicate never share a frame."""
 
 from collections.abc import Sequence
 
@@ -28,22 +28,22 @@ class SliceSource:
         self._whole.close()
 
 
-def portion(trajectories: TrajectorySet, start: float | int, stop: float | int) -> TrajectorySet:
+def take_fraction(trajectories: TrajectorySet, start: float | int, stop: float | int) -> TrajectorySet:
     """The frames between two shares of all frames, in the order of the trajectories.
 
-    Trajectories that lie across a boundary are cut there, so portions that do not overlap share no frame. With many
+    Trajectories that lie across a boundary are cut there, so fractions that do not overlap share no frame. With many
     trajectories of one length, boundaries fall between whole trajectories.
 
     Args:
         trajectories: all of them.
-        start: share of the frames at which the portion begins, from 0.
+        start: share of the frames at which the fraction begins, from 0.
         stop: share at which it ends, up to 1.
 
     Raises:
         MdgenError: if the shares are out of order, or hold no frame.
     """
     if not 0 <= start < stop <= 1:
-        raise MdgenError(f"a portion from {start:g} to {stop:g} makes no sense; expected 0 <= start < stop <= 1")
+        raise MdgenError(f"a fraction from {start:g} to {stop:g} makes no sense; expected 0 <= start < stop <= 1")
     if (start, stop) == (0, 1):
         return trajectories
     first, last = (_boundary(trajectories.lengths, share) for share in (start, stop))
@@ -57,7 +57,7 @@ def portion(trajectories: TrajectorySet, start: float | int, stop: float | int) 
         begin += length
     if not sources:
         raise MdgenError(
-            f"the portion from {start:g} to {stop:g} of {trajectories.n_frames} frames is empty; give longer ones"
+            f"the fraction from {start:g} to {stop:g} of {trajectories.n_frames} frames is empty; give longer ones"
         )
     return TrajectorySet(trajectories.molecule, trajectories.frame_spacing_ps, sources)
 

@@ -1,20 +1,11 @@
-"""Where one trajectory comes from: a file, a store or an array, read in slices."""
+"""Where one trajectory is read from: the seam of all file formats, stores and arrays in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import mdtraj
 import numpy as np
-import tables
 from jaxtyping import Float
 
-from mdgen.data.dcd import DcdSource
-from mdgen.data.spacing import spacing_of
 from mdgen.data.store import TrajectoryStore
-from mdgen.data.xtc import XtcSource
-from mdgen.errors import MdgenError
 
 
 @runtime_checkable
@@ -68,82 +59,3 @@ class StoreSource:
 
     def close(self) -> None:
         """The store keeps its few mapped files."""
-
-
-class H5Source:
-    """The frames of an mdtraj HDF5 file.
-
-    Raises:
-        MdgenError: if the file is damaged or holds no coordinates.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, str(path)
-        with self._opened() as root:
-            shape = root.coordinates.shape
-            times = np.asarray(root.time[:], dtype=np.float64) if "time" in root else np.zeros(0)
-        if len(shape) != 3 or shape[2] != 3:
-            raise MdgenError(f"{path} holds coordinates of shape {shape}; (frame, atom, 3) is needed")
-        self.n_frames, self.n_atoms = int(shape[0]), int(shape[1])
-        self.frame_spacing_ps = spacing_of(times, path)
-
-    def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm."""
-        with self._opened() as root:
-            return np.asarray(root.coordinates[start:stop:stride], dtype=np.float32)
-
-    def close(self) -> None:
-        """Nothing stays open: unlike an xtc file, this one is opened in no time."""
-
-    @contextmanager
-    def _opened(self) -> Iterator[tables.Group]:
-        try:
-            with tables.open_file(self.name) as file:
-                yield file.root
-        except (tables.HDF5ExtError, tables.NoSuchNodeError, OSError) as error:
-            raise MdgenError(f"{self.path} is truncated, or no h5 trajectory of mdtraj's; copy it again") from error
-
-
-def file_sources(path: Path) -> list[Source]:
-    """The trajectories of a file: one, but for a npy array of several.
-
-    Raises:
-        MdgenError: if the file is damaged or of a kind that is not read.
-    """
-    kind = path.suffix.lower()
-    if kind == ".xtc":
-        return [XtcSource(path)]
-    if kind == ".dcd":
-        return [DcdSource(path)]
-    if kind in (".h5", ".hdf5"):
-        return [H5Source(path)]
-    if kind == ".pdb":
-        return [ArraySource(str(path), _pdb_positions(path))]
-    if kind == ".npy":
-        return _npy_sources(path)
-    raise MdgenError(
-        f"{path} is of a kind that is not read; convert it to xtc, dcd, h5, pdb or npy (mdconvert does so)"
-    )
-
-
-def _pdb_positions(path: Path) -> Float[np.ndarray, "frame atom 3"]:
-    try:
-        return mdtraj.load_pdb(str(path)).xyz
-    except Exception as error:  # mdtraj's parser raises whatever the broken line happens to cause
-        reason = " ".join(str(error).split())[:200]
-        raise MdgenError(f"cannot read frames from {path} ({reason}); give a whole pdb file") from error
-
-
-def _npy_sources(path: Path) -> list[Source]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MdgenError(f"{path} is truncated, or no npy file of numbers ({error}); write it again") from error
-    if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.dtype.kind != "f":
-        raise MdgenError(
-            f"{path} holds an array of {array.dtype} of shape {array.shape}; (frame, atom, 3) or (trajectory, frame, "
-            "atom, 3) in nm is needed"
-        )
-    if array.ndim == 3:
-        return [ArraySource(str(path), array)]
-    return [ArraySource(f"{path}[{i}]", trajectory) for i, trajectory in enumerate(array)]

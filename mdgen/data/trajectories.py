@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from mdgen.data.finite import require_finite
-from mdgen.data.sources import ArraySource, Source, StoreSource, file_sources
+from mdgen.data.formats.reading import file_sources
+from mdgen.data.formats.writing import write_trajectory
+from mdgen.data.sources import ArraySource, Source, StoreSource
 from mdgen.data.spacing import common_spacing
 from mdgen.data.store import TrajectoryStore, is_store
-from mdgen.data.writing import write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule
 

@@ -14,6 +14,10 @@ from jaxtyping import Float, Int
 from mdtraj.formats import PDBTrajectoryFile
 
 from mdgen.errors import MdgenError
+from mdgen.molecule import hdf5
+
+_SUFFIXES = (".pdb", ".cif", ".mmcif", ".pdbx", ".gro", ".prmtop", ".parm7", ".prm7", ".psf", ".mol2", *hdf5.SUFFIXES)
+_KINDS = "pdb, cif, gro, prmtop, psf or h5"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +53,20 @@ class Molecule:
         """
         path = Path(path)
         if not path.is_file():
-            raise MdgenError(f"topology file {path} does not exist; name a pdb, cif, gro, prmtop, psf or h5 file")
+            raise MdgenError(f"topology file {path} does not exist; name a {_KINDS} file")
+        suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+        if suffix not in _SUFFIXES:
+            raise MdgenError(f"topology file {path} is of a kind that is not read; give a {_KINDS} file")
         try:
-            topology = mdtraj.load_topology(str(path))
+            # mdtraj opens h5 files through PyTables, which runs the code in a malicious one
+            topology = hdf5.read_topology(path) if suffix in hdf5.SUFFIXES else mdtraj.load_topology(str(path))
+        except MdgenError:
+            raise
         except Exception as error:  # mdtraj's parsers raise whatever the broken line happens to cause
             reason = " ".join(str(error).split())[:200]
-            raise MdgenError(
-                f"cannot read a topology from {path} ({reason}); give a whole pdb, cif, gro, prmtop, psf or h5 file"
-            ) from error
+            raise MdgenError(f"cannot read a topology from {path} ({reason}); give a whole {_KINDS} file") from error
         if topology is None or topology.n_atoms == 0:
-            raise MdgenError(f"topology file {path} holds no atoms; give a whole pdb, cif, gro, prmtop, psf or h5 file")
+            raise MdgenError(f"topology file {path} holds no atoms; give a whole {_KINDS} file")
         return cls.from_mdtraj(topology)
 
     @property

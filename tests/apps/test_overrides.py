@@ -39,13 +39,13 @@ MISTAKES = [
     ("train", "seed=null", "seed=null: expected a whole number such as 0"),
     ("train", "data.frame_spacing_ps=often", "data.frame_spacing_ps=often: expected a number, or null"),
     ("train", "data.trajectories=3", "data.trajectories=3: expected a path or a list of paths"),
-    ("train", "data.portion=0.5", "data.portion=0.5: expected two numbers such as [0.0,1.0]"),
-    ("train", "data.portion=[0.5]", "data.portion=[0.5]: expected two numbers"),
-    ("train", "data.portion=[a,b]", "data.portion=[a,b]: expected two numbers"),
-    ("train", "data.portion=null", "data.portion=null: expected two numbers"),
+    ("train", "data.fraction=0.5", "data.fraction=0.5: expected two numbers such as [0.0,1.0]"),
+    ("train", "data.fraction=[0.5]", "data.fraction=[0.5]: expected two numbers"),
+    ("train", "data.fraction=[a,b]", "data.fraction=[a,b]: expected two numbers"),
+    ("train", "data.fraction=null", "data.fraction=null: expected two numbers"),
     ("evaluate", "metrics.settings.lag_ps=long", "metrics.settings.lag_ps=long: expected a number, or null"),
     ("demo", "lag_ps=null", "lag_ps=null: expected a number such as 5.0"),
-    ("demo", "training_portion=[0.5]", "training_portion=[0.5]: expected two numbers"),
+    ("demo", "training_fraction=[0.5]", "training_fraction=[0.5]: expected two numbers"),
     ("generate", "encoder_run=3", "encoder_run=3: expected text"),
 ]
 

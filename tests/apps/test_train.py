@@ -10,7 +10,7 @@ from mdgen.apps.configuration import compose, plain
 from mdgen.apps.train import with_data_of_encoder
 from mdgen.errors import MdgenError
 
-DATA = {"trajectories": "md/*.xtc", "topology": "md/top.pdb", "frame_spacing_ps": 1.0, "portion": [0.0, 0.5]}
+DATA = {"trajectories": "md/*.xtc", "topology": "md/top.pdb", "frame_spacing_ps": 1.0, "fraction": [0.0, 0.5]}
 
 
 def config(run: Path, *overrides: str) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def encoder_run(tmp_path: Path) -> Path:
 
 def test_the_data_of_the_encoder_are_taken_unless_others_are_named(encoder_run: Path) -> None:
     assert with_data_of_encoder(config(encoder_run))["data"] == DATA
-    own = with_data_of_encoder(config(encoder_run, "data.trajectories=mine.npy", "data.portion=[0,0.3]"))["data"]
-    assert own == {"trajectories": "mine.npy", "topology": None, "frame_spacing_ps": None, "portion": [0, 0.3]}
+    own = with_data_of_encoder(config(encoder_run, "data.trajectories=mine.npy", "data.fraction=[0,0.3]"))["data"]
+    assert own == {"trajectories": "mine.npy", "topology": None, "frame_spacing_ps": None, "fraction": [0, 0.3]}
 
 
 def test_the_file_of_an_encoder_stands_for_its_run(encoder_run: Path) -> None:
@@ -40,7 +40,7 @@ def test_the_file_of_an_encoder_stands_for_its_run(encoder_run: Path) -> None:
     assert with_data_of_encoder(config(encoder_run / "encoder.safetensors"))["data"] == DATA
 
 
-@pytest.mark.parametrize("given", ["data.portion=[0,0.3]", "data.topology=other.pdb", "data.frame_spacing_ps=2"])
+@pytest.mark.parametrize("given", ["data.fraction=[0,0.3]", "data.topology=other.pdb", "data.frame_spacing_ps=2"])
 def test_what_is_said_of_data_that_are_not_named_is_refused(encoder_run: Path, given: str) -> None:
     with pytest.raises(MdgenError, match=rf"{given.split('=')[0]}=.* was given without data.trajectories"):
         with_data_of_encoder(config(encoder_run, given))

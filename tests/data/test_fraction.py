@@ -1,4 +1,4 @@
-"""Portions share no frame and miss none."""
+"""Fractions share no frame and miss none."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from mdgen.data.fraction import portion
+from mdgen.data.fraction import take_fraction
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule
@@ -24,27 +24,27 @@ def frames(trajectories: TrajectorySet) -> list[int]:
     return [int(x) for i in range(len(trajectories)) for x in trajectories.positions(i)[:, 0, 0]]
 
 
-def test_portions_side_by_side_make_the_whole() -> None:
+def test_fractions_side_by_side_make_the_whole() -> None:
     whole = numbered([7, 1, 20, 3])
-    parts = [frames(portion(whole, a, b)) for a, b in ((0, 0.3), (0.3, 0.65), (0.65, 1))]
+    parts = [frames(take_fraction(whole, a, b)) for a, b in ((0, 0.3), (0.3, 0.65), (0.65, 1))]
     assert list(itertools.chain(*parts)) == list(range(31))
     assert [len(part) for part in parts] == [9, 11, 11]
 
 
 def test_equal_trajectories_are_not_cut() -> None:
     whole = numbered([5] * 8)
-    assert portion(whole, 0.25, 0.75).lengths == (5, 5, 5, 5)
-    assert portion(whole, 0, 1) is whole
+    assert take_fraction(whole, 0.25, 0.75).lengths == (5, 5, 5, 5)
+    assert take_fraction(whole, 0, 1) is whole
 
 
 def test_a_boundary_near_the_end_of_a_trajectory_leaves_no_sliver() -> None:
     whole = numbered([999, 1000, 1000, 1000])
-    assert portion(whole, 0, 0.5).lengths == (999, 1000)
-    assert portion(whole, 0.5, 1).lengths == (1000, 1000)
+    assert take_fraction(whole, 0, 0.5).lengths == (999, 1000)
+    assert take_fraction(whole, 0.5, 1).lengths == (1000, 1000)
 
 
 def test_a_slice_is_read_with_its_stride() -> None:
-    part = portion(numbered([100]), 0.1, 0.5)
+    part = take_fraction(numbered([100]), 0.1, 0.5)
     assert part.positions(0, 1, 9, 3)[:, 0, 0].tolist() == [11, 14, 17]
     assert [len(block) for block in part.blocks(0, 15)] == [15, 15, 10]
     assert "frames 10 to 50" in part.names[0]
@@ -53,9 +53,9 @@ def test_a_slice_is_read_with_its_stride() -> None:
 @pytest.mark.parametrize(("start", "stop"), [(0.5, 0.5), (0.6, 0.5), (-0.1, 1), (0, 1.5)])
 def test_shares_that_make_no_sense_are_refused(start: float, stop: float) -> None:
     with pytest.raises(MdgenError, match="makes no sense"):
-        portion(numbered([10]), start, stop)
+        take_fraction(numbered([10]), start, stop)
 
 
-def test_an_empty_portion_is_refused() -> None:
+def test_an_empty_fraction_is_refused() -> None:
     with pytest.raises(MdgenError, match="is empty"):
-        portion(numbered([3]), 0.0, 0.1)
+        take_fraction(numbered([3]), 0.0, 0.1)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mdgen.data import trajectories as module
-from mdgen.data import writing
+from mdgen.data.formats import writing
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import TrajectorySet, open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
@@ -256,7 +256,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, molecule: Molecule, monk
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mdgen.data.writing.os.fsync", full)
+    monkeypatch.setattr("mdgen.data.formats.writing.os.fsync", full)
     with pytest.raises(MdgenError, match="the disk is full"):
         write_trajectory(path, walk(9), molecule, 0.2)
     assert os.listdir(tmp_path) == ["out.xtc"]

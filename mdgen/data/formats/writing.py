@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from mdtraj.formats import DCDTrajectoryFile, HDF5TrajectoryFile, PDBTrajectoryFile, XTCTrajectoryFile
+from mdtraj.formats import DCDTrajectoryFile, PDBTrajectoryFile, XTCTrajectoryFile
 
 from mdgen.data.finite import require_finite
-from mdgen.data.sources import file_sources
+from mdgen.data.formats.h5 import write_h5
+from mdgen.data.formats.reading import file_sources
 from mdgen.errors import MdgenError
 from mdgen.files import writable
 from mdgen.molecule.topology import Molecule
@@ -68,7 +69,7 @@ def _write_blocks(
             require_finite(block, lambda index, start=start: f"frame {start + index[0]}", f"{path} was not written")  # type: ignore[misc]
             try:
                 write(np.ascontiguousarray(block, dtype=np.float32), spacing * (first + np.arange(len(block))), first)
-            except (RuntimeError, TypeError) as error:  # what mdtraj's C writers make of an error of the disk
+            except (RuntimeError, TypeError) as error:  # what the C writers make of an error of the disk
                 raise MdgenError(f"cannot write {path} ({error}); is the disk full?") from error
             first += len(block)
     if first == 0:
@@ -107,13 +108,6 @@ def _dcd(path: Path, molecule: Molecule) -> Iterator[_Write]:
 
 
 @contextmanager
-def _h5(path: Path, molecule: Molecule) -> Iterator[_Write]:
-    with HDF5TrajectoryFile(str(path), "w") as file:
-        file.topology = molecule.topology
-        yield lambda block, time, first: file.write(block, time=time)
-
-
-@contextmanager
 def _pdb(path: Path, molecule: Molecule) -> Iterator[_Write]:
     with PDBTrajectoryFile(str(path), "w") as file:
 
@@ -124,4 +118,4 @@ def _pdb(path: Path, molecule: Molecule) -> Iterator[_Write]:
         yield write
 
 
-_FORMATS: dict[str, Any] = {".xtc": _xtc, ".dcd": _dcd, ".h5": _h5, ".pdb": _pdb}
+_FORMATS: dict[str, Any] = {".xtc": _xtc, ".dcd": _dcd, ".h5": write_h5, ".pdb": _pdb}

@@ -1,0 +1,1 @@
+"""The file formats of other programs, read in slices and written whole."""
