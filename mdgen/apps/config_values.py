@@ -10,6 +10,7 @@ NUMBER = frozenset(
     {
         "frame_spacing_ps",
         "anneal_temperature_K",
+        "temperature_K",
         "pressure_bar",
         "lag_ps",
         "cutoff_nm",

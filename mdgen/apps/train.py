@@ -30,7 +30,13 @@ from mdgen.training.propagator import train_propagator
 logger = logging.getLogger("mdgen")
 
 PARTS = ("encoder", "propagator", "decoder")
-_DATA = {"trajectories": None, "topology": None, "frame_spacing_ps": None, "fraction": [0.0, 1.0]}
+_DATA = {
+    "trajectories": None,
+    "topology": None,
+    "frame_spacing_ps": None,
+    "temperature_K": None,
+    "fraction": [0.0, 1.0],
+}
 """The keys of a `data` config with their defaults."""
 REPRESENTATIONS = {"internal": InternalRepresentation.fitted, "cartesian": CartesianRepresentation.fitted}
 

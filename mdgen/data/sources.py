@@ -27,7 +27,7 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """A trajectory in memory, or memory-mapped."""
+    """A trajectory in memory."""
 
     def __init__(
         self, name: str, positions: Float[np.ndarray, "frame atom 3"], frame_spacing_ps: float | None = None
@@ -59,3 +59,21 @@ class StoreSource:
 
     def close(self) -> None:
         """The store keeps its few mapped files."""
+
+
+class SliceSource:
+    """Frames `start` to `stop` (not included) of another source."""
+
+    def __init__(self, whole: Source, start: int, stop: int) -> None:
+        self.name = f"{whole.name} frames {start} to {stop}"
+        self.n_frames, self.n_atoms = stop - start, whole.n_atoms
+        self.frame_spacing_ps = whole.frame_spacing_ps
+        self._whole, self._start = whole, start
+
+    def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
+        """Frames `start:stop:stride` of the slice."""
+        return self._whole.read(self._start + start, self._start + stop, stride)
+
+    def close(self) -> None:
+        """Close what the other source has open."""
+        self._whole.close()

@@ -63,7 +63,8 @@ class TrajectoryStore:
             molecule: whose atoms every frame holds.
             frame_spacing_ps: time between two frames.
             n_trajectories: trajectories that grow side by side.
-            metadata: anything else worth keeping, as plain JSON with units in the keys.
+            metadata: anything else worth keeping, as plain JSON with units in the keys; `temperature_K` is a number
+                or a list of one a trajectory.
 
         Raises:
             MdgenError: if there is a store already, or the disk is full.
@@ -137,6 +138,23 @@ class TrajectoryStore:
     def frame_spacing_ps(self) -> float:
         """Time between two frames in ps."""
         return float(self._manifest["frame_spacing_ps"])
+
+    @property
+    def temperatures_K(self) -> tuple[float | None, ...]:
+        """Temperature of each trajectory, from `temperature_K` of the metadata; None where it is not known.
+
+        Raises:
+            MdgenError: if it is neither a positive number nor a list of one a trajectory.
+        """
+        given = self._manifest["metadata"].get("temperature_K")
+        each = given if isinstance(given, list) else [given] * self.n_trajectories
+        numbers = [value is None or (isinstance(value, (int, float)) and 0 < value < np.inf) for value in each]
+        if len(each) != self.n_trajectories or not all(numbers):
+            raise MdgenError(
+                f"{self.path} says temperature_K is {given}; expected a number, or one for each of its "
+                f"{self.n_trajectories} trajectories"
+            )
+        return tuple(None if value is None else float(value) for value in each)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -242,6 +260,10 @@ class TrajectoryStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process maps the files itself, and does not write
+        return {**self.__dict__, "_lock": FolderLock(self.path), "_maps": OrderedDict()}
 
     def __repr__(self) -> str:
         return (

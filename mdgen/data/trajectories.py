@@ -19,11 +19,15 @@ from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule
 
-__all__ = ["TrajectorySet", "open_trajectories", "write_trajectory"]
+__all__ = ["STORE", "TrajectorySet", "open_trajectories", "write_trajectory"]
+
+STORE = "trajectories"
+"""The store within the run folder of a simulation or a generation."""
 
 _SELF_DESCRIBED = (".h5", ".hdf5", ".pdb")
 _OPEN_FILES = 32
 _LONG_BOND_NM = 0.3
+_SAME_TEMPERATURE_K = 1e-3
 
 logger = logging.getLogger("mdgen")
 
@@ -35,9 +39,16 @@ class TrajectorySet:
         molecule: whose atoms every frame holds.
         frame_spacing_ps: time between two frames of every trajectory.
         sources: one for each trajectory.
+        temperatures_K: temperature of each trajectory, None where it is not known; None for none at all.
     """
 
-    def __init__(self, molecule: Molecule, frame_spacing_ps: float, sources: Sequence[Source]) -> None:
+    def __init__(
+        self,
+        molecule: Molecule,
+        frame_spacing_ps: float,
+        sources: Sequence[Source],
+        temperatures_K: Sequence[float | None] | None = None,
+    ) -> None:
         for source in sources:
             if source.n_atoms != molecule.n_atoms:
                 raise MdgenError(
@@ -48,6 +59,7 @@ class TrajectorySet:
                 raise MdgenError(f"{source.name} holds no frames; leave it out")
         self.molecule = molecule
         self.frame_spacing_ps = frame_spacing_ps
+        self.temperatures_K = tuple(temperatures_K or [None] * len(sources))
         self._sources = tuple(sources)
         self._open: OrderedDict[int, Source] = OrderedDict()
 
@@ -58,10 +70,12 @@ class TrajectorySet:
         frame_spacing_ps: float,
         arrays: Sequence[Float[np.ndarray, "_frame atom 3"]],
         names: Sequence[str] | None = None,
+        temperature_K: float | None = None,
     ) -> "TrajectorySet":
         """Trajectories that are in memory already, in nm."""
         labels = names or [f"array {index}" for index in range(len(arrays))]
-        return cls(molecule, frame_spacing_ps, [ArraySource(n, a) for n, a in zip(labels, arrays, strict=True)])
+        sources = [ArraySource(name, array) for name, array in zip(labels, arrays, strict=True)]
+        return cls(molecule, frame_spacing_ps, sources, [temperature_K] * len(sources))
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -72,6 +86,22 @@ class TrajectorySet:
     def n_frames(self) -> int:
         """Frames of all trajectories together."""
         return sum(self.lengths)
+
+    @property
+    def temperature_K(self) -> float | None:
+        """The one temperature of all trajectories; None where it is not known of each.
+
+        Raises:
+            MdgenError: if they were made at different temperatures.
+        """
+        known = [(t, name) for t, name in zip(self.temperatures_K, self.names, strict=True) if t is not None]
+        for temperature, name in known:
+            if abs(temperature - known[0][0]) > _SAME_TEMPERATURE_K:
+                raise MdgenError(
+                    f"{known[0][1]} is at {known[0][0]:g} K and {name} at {temperature:g} K, where one temperature is "
+                    "needed; name trajectories of one temperature"
+                )
+        return known[0][0] if known and len(known) == len(self) else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,7 +142,9 @@ class TrajectorySet:
 
     def select(self, indices: Sequence[int]) -> "TrajectorySet":
         """Some of the trajectories, in the order given."""
-        return TrajectorySet(self.molecule, self.frame_spacing_ps, [self._sources[index] for index in indices])
+        temperatures = [self.temperatures_K[index] for index in indices]
+        sources = [self._sources[index] for index in indices]
+        return TrajectorySet(self.molecule, self.frame_spacing_ps, sources, temperatures)
 
     def trajectory(self, index: int, start: int = 0, stop: int | None = None, stride: int = 1) -> mdtraj.Trajectory:
         """One trajectory, or a slice of it, as mdtraj has it."""
@@ -141,13 +173,16 @@ def open_trajectories(
     paths: str | Path | Sequence[str | Path],
     topology: str | Path | Molecule | mdtraj.Topology | None = None,
     frame_spacing_ps: float | None = None,
+    temperature_K: float | None = None,
 ) -> TrajectorySet:
-    """Open trajectories from files and stores, together.
+    """Open trajectories from files, stores and finished runs, together.
 
     Args:
-        paths: a path, a glob such as `run-*.xtc`, or a list of them: store folders, xtc, dcd, h5, pdb, npy (nm).
+        paths: a path, a glob such as `run-*.xtc`, or a list of them: folders of stores or runs, xtc, dcd, h5, pdb, npy
+            (nm).
         topology: the molecule, or a file that holds it; needed unless a store, h5 or pdb file is among `paths`.
         frame_spacing_ps: time between frames; needed where no file says so (dcd, pdb, npy).
+        temperature_K: temperature of the trajectories that do not say theirs, which only stores do.
 
     Raises:
         MdgenError: if something is missing, damaged, or does not fit together.
@@ -155,15 +190,19 @@ def open_trajectories(
     found = _expanded([paths] if isinstance(paths, (str, Path)) else paths)
     molecule = _given_molecule(topology)
     sources: list[Source] = []
+    temperatures: list[float | None] = []
     for path in found:
         if is_store(path):
             store = TrajectoryStore.open(path)
             molecule = _agreed(molecule, store.molecule, path)
-            sources += _store_sources(store)
+            kept = _begun(store)
+            sources += [StoreSource(store, index) for index in kept]
+            temperatures += [store.temperatures_K[index] for index in kept]
         else:
             if path.suffix.lower() in _SELF_DESCRIBED:
                 molecule = _agreed(molecule, Molecule.from_file(path), path)
             sources += file_sources(path)
+        temperatures += [None] * (len(sources) - len(temperatures))
     if molecule is None:
         raise MdgenError(f"{found[0]} does not say which molecule it holds; name its topology (a pdb, prmtop, psf ...)")
     known = {source.name: source.frame_spacing_ps for source in sources if source.frame_spacing_ps is not None}
@@ -174,19 +213,34 @@ def open_trajectories(
         raise MdgenError(
             f"{sources[0].name} does not say how far apart its frames are; give frame_spacing_ps{suggestion}"
         )
-    opened = TrajectorySet(molecule, spacing, sources)
+    opened = TrajectorySet(molecule, spacing, sources, _agreed_temperatures(sources, temperatures, temperature_K))
     _warn_of_long_bonds(opened)
     return opened
 
 
-def _store_sources(store: TrajectoryStore) -> list[StoreSource]:
-    """The trajectories of a store; those that ended before their first frame are left out, with a word."""
+def _begun(store: TrajectoryStore) -> list[int]:
+    """The trajectories of a store without those that ended before their first frame, which are warned of."""
     empty = [index for index, length in enumerate(store.lengths) if length == 0]
     if 0 < len(empty) < store.n_trajectories:
         shown = ", ".join(map(str, empty))
         logger.warning("%s: trajectories %s ended before their first frame and are left out", store.path, shown)
     kept = [index for index in range(store.n_trajectories) if index not in empty]
-    return [StoreSource(store, index) for index in kept or range(store.n_trajectories)]
+    return kept or list(range(store.n_trajectories))
+
+
+def _agreed_temperatures(
+    sources: Sequence[Source], found: Sequence[float | None], given_K: float | None
+) -> list[float | None]:
+    if given_K is None:
+        return list(found)
+    if not 0 < given_K < np.inf:
+        raise MdgenError(f"temperature_K is {given_K}; it must be positive")
+    for source, temperature in zip(sources, found, strict=True):
+        if temperature is not None and abs(temperature - given_K) > _SAME_TEMPERATURE_K:
+            raise MdgenError(
+                f"temperature_K is {given_K:g}, but {source.name} was made at {temperature:g} K; leave it out"
+            )
+    return [given_K] * len(sources)
 
 
 def _warn_of_long_bonds(opened: TrajectorySet) -> None:
@@ -220,13 +274,22 @@ def _expanded(paths: Sequence[str | Path]) -> list[Path]:
                 raise MdgenError(f"no file matches {path}; check the pattern and the folder you run in")
         else:
             raise MdgenError(f"trajectory {path} does not exist; check the name and the folder you run in")
-        for match in matches:
-            if match.is_dir() and not is_store(match):
-                raise MdgenError(f"folder {match} holds no trajectory store; name the files in it, as {match}/*.xtc")
-        found += matches
+        found += [_resolved(match) for match in matches]
     if not found:
         raise MdgenError("no trajectory was named; name at least one file or store")
     return found
+
+
+def _resolved(path: Path) -> Path:
+    """The path itself, or the store within the folder of a finished run."""
+    store = path / STORE
+    if not path.is_dir() or is_store(path):
+        return path
+    if not is_store(store):
+        raise MdgenError(f"folder {path} holds no trajectory store; name the files in it, as {path}/*.xtc")
+    if not (path / "DONE").is_file():
+        raise MdgenError(f"the run in {path} is not finished; finish it by running its command again")
+    return store
 
 
 def _given_molecule(topology: str | Path | Molecule | mdtraj.Topology | None) -> Molecule | None:

@@ -11,6 +11,7 @@ from mdgen.apps.train import with_data_of_encoder
 from mdgen.errors import MdgenError
 
 DATA = {"trajectories": "md/*.xtc", "topology": "md/top.pdb", "frame_spacing_ps": 1.0, "fraction": [0.0, 0.5]}
+DATA["temperature_K"] = 300.0
 
 
 def config(run: Path, *overrides: str) -> dict[str, Any]:
@@ -32,7 +33,9 @@ def encoder_run(tmp_path: Path) -> Path:
 def test_the_data_of_the_encoder_are_taken_unless_others_are_named(encoder_run: Path) -> None:
     assert with_data_of_encoder(config(encoder_run))["data"] == DATA
     own = with_data_of_encoder(config(encoder_run, "data.trajectories=mine.npy", "data.fraction=[0,0.3]"))["data"]
-    assert own == {"trajectories": "mine.npy", "topology": None, "frame_spacing_ps": None, "fraction": [0, 0.3]}
+    assert own == {"trajectories": "mine.npy", "topology": None, "frame_spacing_ps": None, "fraction": [0, 0.3]} | {
+        "temperature_K": None
+    }
 
 
 def test_the_file_of_an_encoder_stands_for_its_run(encoder_run: Path) -> None:

@@ -1,6 +1,7 @@
 """Whatever is written is read back, in slices or whole; every bad input is refused in one sentence."""
 
 import errno
+import multiprocessing
 import os
 import pickle
 import struct
@@ -14,6 +15,7 @@ import pytest
 
 from mdgen.data import trajectories as module
 from mdgen.data.formats import writing
+from mdgen.data.fraction import take_fraction
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import TrajectorySet, open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
@@ -101,8 +103,73 @@ def test_more_files_than_may_be_open(tmp_path: Path, molecule: Molecule, monkeyp
     found = open_trajectories(tmp_path / "run-*.xtc", molecule)
     for index in (0, 5, 2, 0, 3, 1, 4, 0):
         np.testing.assert_allclose(found.positions(index), walk(4, index), atol=6e-4)
-    again = pickle.loads(pickle.dumps(found))
-    np.testing.assert_array_equal(again.positions(3), found.positions(3))
+
+
+def test_what_is_open_stays_behind_when_pickled(tmp_path: Path, molecule: Molecule) -> None:
+    """A worker process maps and opens the files itself: neither frames nor handles travel."""
+    for suffix in ROUNDING:
+        write_trajectory(tmp_path / f"walk.{suffix}", walk(2000), molecule, 0.2)
+    np.save(tmp_path / "walk.npy", np.stack([walk(2000)] * 2))
+    with TrajectoryStore.create(tmp_path / "store", molecule, 0.2, 1) as store:
+        store.append(walk(2000)[None])
+        for name in ("walk.xtc", "walk.dcd", "walk.h5", "walk.npy", "store"):
+            found = open_trajectories(tmp_path / name, molecule, frame_spacing_ps=0.2)
+            expected = found.positions(0, 3, 1000, 7)
+            sent = pickle.dumps(found)
+            assert len(sent) < 60_000 < expected.nbytes * 7
+            np.testing.assert_array_equal(pickle.loads(sent).positions(0, 3, 1000, 7), expected)
+        pickle.loads(pickle.dumps(store)).close()
+        store.append(walk(1)[None])  # the copy neither holds nor gives back the lock
+
+
+def test_a_forked_reader_does_not_move_its_parents_file(tmp_path: Path, molecule: Molecule) -> None:
+    write_trajectory(tmp_path / "walk.xtc", walk(50), molecule, 0.2)
+    found = open_trajectories(tmp_path / "walk.xtc", molecule)
+    whole = found.positions(0)
+    found.positions(0, 0, 10)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        child = pool.apply_async(found.positions, (0, 40, 50))
+        for start in range(0, 40, 5):
+            np.testing.assert_array_equal(found.positions(0, start, start + 5), whole[start : start + 5])
+        np.testing.assert_array_equal(child.get(60), whole[40:])
+
+
+def test_temperatures_travel(tmp_path: Path, molecule: Molecule) -> None:
+    for name, temperature in (("one", 300), ("each", [300.0, 310.0]), ("none", None)):
+        metadata = {} if temperature is None else {"temperature_K": temperature}
+        with TrajectoryStore.create(tmp_path / name, molecule, 0.2, 2, metadata) as store:
+            store.append(np.stack([walk(6, 1), walk(6, 2)]))
+    assert open_trajectories(tmp_path / "one").temperature_K == 300.0
+    mixed = open_trajectories([tmp_path / "one", tmp_path / "each", tmp_path / "none"])
+    assert mixed.temperatures_K == (300.0, 300.0, 300.0, 310.0, None, None)
+    with pytest.raises(MdgenError, match=r"one\[0\] is at 300 K and .*each\[1\] at 310 K, where one"):
+        mixed.temperature_K  # noqa: B018
+    assert mixed.select([3, 0]).temperatures_K == (310.0, 300.0)
+    assert mixed.select([3]).temperature_K == 310.0
+    assert mixed.select([0, 4]).temperature_K is None
+    assert take_fraction(mixed, 0.4, 0.75).temperatures_K == (300.0, 310.0, None)
+    assert open_trajectories(tmp_path / "none", temperature_K=280.0).temperatures_K == (280.0, 280.0)
+    with pytest.raises(MdgenError, match=r"temperature_K is 280, but .*one\[0\] was made at 300 K"):
+        open_trajectories([tmp_path / "none", tmp_path / "one"], temperature_K=280.0)
+    with pytest.raises(MdgenError, match="must be positive"):
+        open_trajectories(tmp_path / "none", temperature_K=0.0)
+
+
+@pytest.mark.parametrize("temperature", ["hot", -1, [300], [300, "hot"], {}])
+def test_a_temperature_that_is_none_is_refused(tmp_path: Path, molecule: Molecule, temperature: object) -> None:
+    with TrajectoryStore.create(tmp_path / "store", molecule, 0.2, 2, {"temperature_K": temperature}) as store:
+        store.append(np.stack([walk(6, 1), walk(6, 2)]))
+    with pytest.raises(MdgenError, match="expected a number, or one for each of its 2 trajectories"):
+        open_trajectories(tmp_path / "store")
+
+
+def test_a_finished_run_stands_for_its_store(tmp_path: Path, molecule: Molecule) -> None:
+    with TrajectoryStore.create(tmp_path / "run" / "trajectories", molecule, 0.2, 1) as store:
+        store.append(walk(6)[None])
+    with pytest.raises(MdgenError, match="is not finished"):
+        open_trajectories(tmp_path / "run")
+    (tmp_path / "run" / "DONE").touch()
+    assert open_trajectories(tmp_path / "r*n").lengths == (6,)
 
 
 @pytest.mark.parametrize("suffix", ["xtc", "dcd"])

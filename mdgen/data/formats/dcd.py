@@ -6,6 +6,7 @@ number of atoms; then for each frame an optional unit cell and the x, y and z of
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -30,19 +31,18 @@ class DcdSource:
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
         try:
-            first, dtype, self.n_atoms, self._hint = _layout(path)
+            self._first, self._dtype, self.n_atoms, self._hint = _layout(path)
         except (struct.error, ValueError) as error:
             if isinstance(error, MdgenError):
                 raise
             raise MdgenError(f"{path} is no dcd file, or its header is damaged; give a whole file") from error
-        size = path.stat().st_size - first
-        self.n_frames, rest = divmod(size, dtype.itemsize)
+        self.n_frames, rest = divmod(path.stat().st_size - self._first, self._dtype.itemsize)
         if rest:
             raise MdgenError(
                 f"{path} is truncated: it ends inside a frame, after {self.n_frames} whole frames; copy it again, or "
                 "cut it to whole frames"
             )
-        self._records = np.memmap(path, dtype, mode="r", offset=first, shape=(self.n_frames,)) if size else None
+        self._records: np.ndarray | None = None
 
     @property
     def spacing_hint_ps(self) -> float | None:
@@ -55,8 +55,10 @@ class DcdSource:
         Raises:
             MdgenError: if the records of a frame do not have the length that the header says.
         """
-        if self._records is None:
+        if not self.n_frames:
             return np.empty((0, self.n_atoms, 3), np.float32)
+        if self._records is None:
+            self._records = np.memmap(self.path, self._dtype, "r", self._first, (self.n_frames,))
         chosen = self._records[start:stop:stride]
         read = np.empty((len(chosen), self.n_atoms, 3), np.float32)
         for number, axis in enumerate("xyz"):
@@ -69,6 +71,9 @@ class DcdSource:
 
     def close(self) -> None:
         """Nothing stays open: the file is mapped."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_records": None}  # mapped again by the process that reads it
 
 
 def _layout(path: Path) -> tuple[int, np.dtype, int, float | None]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from mdgen.data.formats.dcd import DcdSource
 from mdgen.data.formats.h5 import H5Source
+from mdgen.data.formats.npy import npy_sources
 from mdgen.data.formats.xtc import XtcSource
 from mdgen.data.sources import ArraySource, Source
 from mdgen.errors import MdgenError
@@ -29,7 +30,7 @@ def file_sources(path: Path) -> list[Source]:
     if kind == ".pdb":
         return [ArraySource(str(path), _pdb_positions(path))]
     if kind == ".npy":
-        return _npy_sources(path)
+        return list(npy_sources(path))
     raise MdgenError(
         f"{path} is of a kind that is not read; convert it to xtc, dcd, h5, pdb or npy (mdconvert does so)"
     )
@@ -41,18 +42,3 @@ def _pdb_positions(path: Path) -> Float[np.ndarray, "frame atom 3"]:
     except Exception as error:  # mdtraj's parser raises whatever the broken line happens to cause
         reason = " ".join(str(error).split())[:200]
         raise MdgenError(f"cannot read frames from {path} ({reason}); give a whole pdb file") from error
-
-
-def _npy_sources(path: Path) -> list[Source]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MdgenError(f"{path} is truncated, or no npy file of numbers ({error}); write it again") from error
-    if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.dtype.kind != "f":
-        raise MdgenError(
-            f"{path} holds an array of {array.dtype} of shape {array.shape}; (frame, atom, 3) or (trajectory, frame, "
-            "atom, 3) in nm is needed"
-        )
-    if array.ndim == 3:
-        return [ArraySource(str(path), array)]
-    return [ArraySource(f"{path}[{i}]", trajectory) for i, trajectory in enumerate(array)]

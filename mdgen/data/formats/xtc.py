@@ -5,10 +5,10 @@ the time of every frame; mdtraj does the decompression.
 """
 
 import mmap
+import os
 import struct
 from pathlib import Path
 
-import mdtraj
 import numpy as np
 from jaxtyping import Float
 from mdtraj.formats import XTCTrajectoryFile
@@ -33,6 +33,7 @@ class XtcSource:
         self.n_frames = len(times)
         self.frame_spacing_ps = spacing_of(times, path)
         self._file: XTCTrajectoryFile | None = None
+        self._opened_by = 0
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
         """Frames `start:stop:stride` in nm.
@@ -43,8 +44,9 @@ class XtcSource:
         wanted = len(range(start, stop, stride))
         if not wanted:
             return np.empty((0, self.n_atoms, 3), np.float32)
-        if self._file is None:
-            self._file = mdtraj.open(self.name)
+        if self._file is None or self._opened_by != os.getpid():
+            # a forked worker shares the file's position with its parent, so it opens the file again
+            self._file, self._opened_by = XTCTrajectoryFile(self.name), os.getpid()
         try:
             self._file.seek(start)
             read = self._file.read(n_frames=wanted, stride=stride if stride > 1 else None)[0]
