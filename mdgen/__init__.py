@@ -1,16 +1,22 @@
 """Learn from molecular dynamics trajectories and generate new ones."""
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load"]
+_LAZY = {
+    "load": "mdgen.generation.load",
+    "Rollout": "mdgen.generation.tasks",
+    "Interpolation": "mdgen.generation.tasks",
+    "Upsampling": "mdgen.generation.tasks",
+    "Inpainting": "mdgen.generation.tasks",
+}
+__all__ = ["Inpainting", "Interpolation", "Rollout", "Upsampling", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     # Looked up when first asked for: importing mdgen alone stays quick.
-    if name == "load":
-        from mdgen.generation.load import load
-
-        return load
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'mdgen' has no attribute {name!r}")

@@ -1,4 +1,7 @@
-"""The conditions of the four tasks: what of a latent trajectory is known when it is sampled."""
+"""The conditions of the four tasks: what of a latent trajectory is known when it is sampled.
+
+`values` count only where `known`; both may be views in which frames share memory, so they are not to be written into.
+"""
 
 from collections.abc import Sequence
 
@@ -13,11 +16,8 @@ from mdgen.interfaces import Condition
 def first_frame(start: Float[Tensor, "batch token channel"], n_frames: int) -> Condition:
     """Forward simulation: the first of `n_frames` frames is known."""
     _require_frames(n_frames, 1)
-    values = start.new_zeros(len(start), n_frames, *start.shape[1:])
-    values[:, 0] = start
-    known = torch.zeros_like(values, dtype=torch.bool)
-    known[:, 0] = True
-    return Condition(values, known)
+    # A view of the one frame: the condition of a million frames takes no room.
+    return _known_frames(start[:, None].expand(-1, n_frames, -1, -1), torch.arange(n_frames) == 0)
 
 
 def both_ends(
@@ -27,10 +27,9 @@ def both_ends(
 ) -> Condition:
     """Interpolation: the first and the last of `n_frames` frames are known."""
     _require_frames(n_frames, 2)
-    condition = first_frame(first, n_frames)
-    condition.values[:, -1] = last
-    condition.known[:, -1] = True
-    return condition
+    values = first.new_zeros(len(first), n_frames, *first.shape[1:])
+    values[:, 0], values[:, -1] = first, last
+    return _known_frames(values, torch.arange(n_frames) % (n_frames - 1) == 0)
 
 
 def every_kth(latent: Float[Tensor, "batch coarse_frame token channel"], k: int) -> Condition:
@@ -46,9 +45,7 @@ def every_kth(latent: Float[Tensor, "batch coarse_frame token channel"], k: int)
     batch, coarse, *rest = latent.shape
     values = latent.new_zeros(batch, (coarse - 1) * k + 1, *rest)
     values[:, ::k] = latent
-    known = torch.zeros_like(values, dtype=torch.bool)
-    known[:, ::k] = True
-    return Condition(values, known)
+    return _known_frames(values, torch.arange(values.shape[1]) % k == 0)
 
 
 def tokens(
@@ -57,6 +54,7 @@ def tokens(
 ) -> Condition:
     """Inpainting: the chosen tokens are known in every frame, the others in none."""
     n_tokens = latent.shape[2]
+    _require_frames(latent.shape[1], 1)
     if isinstance(known_tokens, Tensor):
         chosen = known_tokens.to(latent.device)
     else:
@@ -65,10 +63,14 @@ def tokens(
             raise MdgenError(f"there are tokens 0 to {n_tokens - 1}; there is no {outside[0]}")
         chosen = torch.zeros(n_tokens, dtype=torch.bool, device=latent.device)
         chosen[list(known_tokens)] = True
-    known = chosen[:, None].expand(latent.shape).clone()
+    known = chosen[:, None].expand(latent.shape)
     return Condition(torch.where(known, latent, 0), known)
+
+
+def _known_frames(values: Float[Tensor, "batch frame token channel"], known: Bool[Tensor, "frame"]) -> Condition:
+    return Condition(values, known.to(values.device)[None, :, None, None].expand(values.shape))
 
 
 def _require_frames(n_frames: int, least: int) -> None:
     if n_frames < least:
-        raise MdgenError(f"a trajectory of {n_frames} frames cannot hold this condition; it needs at least {least}")
+        raise MdgenError(f"a trajectory of {n_frames} frames cannot hold this condition; it must be at least {least}")

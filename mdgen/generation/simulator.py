@@ -1,8 +1,9 @@
 """Encoder, propagator and decoder composed into a simulator of molecules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import mdtraj
 import numpy as np
@@ -10,29 +11,66 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mdgen.data.conditions import first_frame
+from mdgen.data.context import context_of
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
-from mdgen.generation.stream import BlockPlan, LatentStream, RolloutRecord
-from mdgen.interfaces import Context, Decoder, Encoder, LatentSpace, Propagator
+from mdgen.generation.composition import (
+    chosen_spacing_ps,
+    chosen_temperature_K,
+    require_same_latent,
+    trained_temperature_K,
+)
+from mdgen.generation.stream import BlockPlan, GenerationRecord, LatentStream
+from mdgen.generation.tasks import (
+    Frames,
+    Inpainting,
+    Interpolation,
+    Rollout,
+    Task,
+    Trajectories,
+    Upsampling,
+    fingerprint_of,
+)
+from mdgen.generation.windows import Windows, part_of, sample_windows
+from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator
 from mdgen.models.fingerprint import fingerprint
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
-Start = mdtraj.Trajectory | Float[Tensor, "*frame atom 3"] | Float[np.ndarray, "*frame atom 3"] | None
+
+class Settings(TypedDict, total=False):
+    """What every task takes, as `LatentSimulator.generate` explains it."""
+
+    n_trajectories: int | None
+    seed: int
+    temperature_K: float | None
+    frame_spacing_ps: float | None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A task made ready: its condition and context, the blocks it is made in, and what tells it from others."""
+
+    condition: Condition
+    context: Context
+    plan: BlockPlan
+    seed: int
+    identity: dict[str, Any]
+    frame_spacing_ps: float
+    temperature_K: float | None
 
 
 class LatentSimulator:
-    """A composition: encode a start, propagate its latent, decode every frame.
+    """A composition: encode what is known, sample a latent trajectory that agrees with it, decode every frame.
 
-    Frames are one lag of the propagator apart. The first frame of a trajectory is a structure decoded from the latent
-    of the start, as all others are, so that every frame comes from one distribution.
+    Known structures enter by their latents alone: their frames are decoded as all others are, so that every frame comes
+    from one distribution.
 
     Args:
         encoder: positions to a latent.
         propagator: latent trajectories.
         decoder: a latent trajectory to positions.
-        molecule: whose atoms the decoder places; the decoder's own where None.
+        molecule: molecule that the decoder places; the decoder's own where None.
 
     Raises:
         MdgenError: if the parts do not belong together, saying what differs.
@@ -49,151 +87,228 @@ class LatentSimulator:
         if encoder.latent.molecule and encoder.latent.molecule != found.fingerprint:
             raise MdgenError(f"the encoder was trained on another molecule than {found!r}; give parts of one run")
         self.encoder, self.propagator, self.decoder, self.molecule = encoder, propagator, decoder, found
-        self.context = Context()
+        self.device = torch.device("cpu")
+        self._trained_K = trained_temperature_K(self._parts())
 
     @property
     def frame_spacing_ps(self) -> float:
-        """Time between two generated frames."""
+        """Time between two generated frames; where the propagator knows several, the least."""
         return self.propagator.frame_spacing_ps[0]
 
-    def rollout(
-        self, start: Start = None, n_frames: int = 1000, n_trajectories: int = 1, seed: int = 0
+    @property
+    def temperature_K(self) -> float | None:
+        """Temperature at which the parts were trained; None where they do not say, or know several."""
+        least, largest = self._trained_K or (None, None)
+        return least if least == largest else None
+
+    def to(self, device: torch.device | str) -> "LatentSimulator":
+        """Move the parts to a device, on which everything is drawn and computed from then on.
+
+        The same seed draws other numbers on another kind of device.
+        """
+        for part in self._parts().values():
+            if isinstance(part, nn.Module):
+                part.to(device)
+        self.device = torch.device(device)
+        return self
+
+    def __repr__(self) -> str:
+        latent, window = self.encoder.latent, self.propagator.window
+        size = f"{latent.tokens or 'any number of'} tokens of {latent.channels} channels"
+        makes = "one frame" if window == 1 else f"at most {window} frames"
+        spacing = " to ".join(f"{each:g}" for each in sorted(set(self.propagator.frame_spacing_ps)))
+        kelvin = " to ".join(f"{each:g}" for each in sorted(set(self._trained_K or ())))
+        return (
+            f"LatentSimulator of {self.molecule!r}\n"
+            f"  encoder      {type(self.encoder).__name__} to {latent.kind}, {size}\n"
+            f"  propagator   {type(self.propagator).__name__}, {makes} at once, {spacing} ps apart\n"
+            f"  decoder      {type(self.decoder).__name__}\n"
+            f"  temperature  {kelvin + ' K' if kelvin else 'not known'}"
+        )
+
+    @torch.no_grad()
+    def sample(
+        self,
+        condition: Condition,
+        generator: torch.Generator,
+        temperature_K: float | None = None,
+        frame_spacing_ps: float | None = None,
+    ) -> Float[Tensor, "batch frame token channel"]:
+        """Latent trajectories under any condition, chained from the windows that the propagator makes at once.
+
+        Args:
+            condition: what is known; it is met exactly.
+            generator: source of all that is random.
+            temperature_K: temperature; that of the training where None.
+            frame_spacing_ps: time between two frames; the propagator's own where None.
+
+        Raises:
+            MdgenError: for a condition that the propagator cannot meet, or a temperature or spacing that the parts were
+                not trained for.
+        """
+        context = self._context(len(condition.values), temperature_K, frame_spacing_ps)
+        return sample_windows(self.propagator, condition, context, generator)
+
+    def generate(
+        self,
+        task: Task,
+        n_trajectories: int | None = None,
+        seed: int = 0,
+        temperature_K: float | None = None,
+        frame_spacing_ps: float | None = None,
     ) -> list[mdtraj.Trajectory]:
         """Generate trajectories in memory.
 
         Args:
-            start: an mdtraj trajectory or positions in nm `(frame, atom, 3)` whose frames the trajectories begin at in
-                turn; drawn from the training data where None.
-            n_frames: frames of each trajectory, the first included.
-            n_trajectories: how many.
-            seed: of everything random; the same seed gives the same frames, here and in `rollout_to_store`.
+            task: what is known and what is asked for.
+            n_trajectories: how many; what is known is taken in turn. One for each that is known where None.
+            seed: seed of everything random; the same seed gives the same frames, here and in `generate_to_store`.
+            temperature_K: temperature; that of the training where None.
+            frame_spacing_ps: time between two frames; that of the task or the propagator's own where None.
 
         Raises:
-            MdgenError: for a start of another molecule, or numbers that make no trajectory.
+            MdgenError: for structures of another molecule, numbers that make no trajectory, a task that the propagator
+                cannot do, or a temperature or spacing that the parts were not trained for.
         """
-        plan = BlockPlan.sized(n_frames, n_trajectories, self.molecule.n_atoms)
-        latents = self._starts(start, n_trajectories, seed)
-        blocks = [
-            positions for positions, _ in self._blocks(plan, LatentStream(latents), seed, Progress("generate", 1))
-        ]
-        time = np.arange(n_frames) * self.frame_spacing_ps
-        whole = np.concatenate(blocks, axis=1)
-        return [mdtraj.Trajectory(xyz, self.molecule.topology, time=time) for xyz in whole]
+        request = self._request(task, n_trajectories, seed, temperature_K, frame_spacing_ps)
+        first = LatentStream(request.condition.values[:, 0])
+        blocks = [positions for positions, _ in self._blocks(request, first, Progress("generate", 1))]
+        time = np.arange(request.plan.n_frames) * request.frame_spacing_ps
+        return [mdtraj.Trajectory(xyz, self.molecule.topology, time=time) for xyz in np.concatenate(blocks, axis=1)]
 
-    def rollout_to_store(
-        self,
-        path: Path | str,
-        start: Start = None,
-        n_frames: int = 1000,
-        n_trajectories: int = 1,
-        seed: int = 0,
-        metadata: dict[str, Any] | None = None,
+    def generate_to_store(
+        self, path: Path | str, task: Task, metadata: dict[str, Any] | None = None, **settings: Unpack[Settings]
     ) -> TrajectoryStore:
         """Generate trajectories block by block to disk, so that any number of frames fits; resumes what is there.
 
-        An interrupted rollout that is called again with the same arguments continues, and its frames are those of one
-        that was never interrupted.
+        What was interrupted and is called again with the same arguments continues, and its frames are those of a call
+        that was never interrupted. A rollout of more frames than at the first call extends what is there, with frames
+        other than one longer call would have made.
 
         Args:
             path: folder of the store.
-            start: as for `rollout`; looked at only at the very beginning.
-            n_frames: frames of each trajectory. More than at the first call extends what is there, with frames other
-                than one longer call would have made.
-            n_trajectories: how many.
-            seed: of everything random.
-            metadata: kept with a new store.
+            task: what is known and what is asked for.
+            metadata: kept with a new store, and with it the temperature.
+            settings: as for `generate`.
 
         Raises:
-            MdgenError: for a folder that holds something else, a start of another molecule, or a full disk.
+            MdgenError: as `generate`, and for a folder that holds something else, or a full disk.
         """
-        plan = BlockPlan.sized(n_frames, n_trajectories, self.molecule.n_atoms)
-        record = RolloutRecord(Path(path), seed, self._fingerprints(), plan)
-        with record.open_store(self.molecule, self.frame_spacing_ps, metadata) as store:
+        request = self._request(task, **settings)
+        record = GenerationRecord(Path(path), request.identity, request.plan)
+        kelvin = {} if request.temperature_K is None else {"temperature_K": request.temperature_K}
+        with record.open_store(self.molecule, request.frame_spacing_ps, {**(metadata or {}), **kelvin}) as store:
             stream = record.resume(store)
             if stream is None:
-                stream = LatentStream(self._starts(start, n_trajectories, seed))
+                stream = LatentStream(request.condition.values[:, 0])
                 record.save(stream)
-            done = stream.n_frames * n_trajectories
-            progress = Progress("generate", n_frames * n_trajectories, done)
-            for positions, following in self._blocks(plan, stream, seed, progress):
+            n = request.plan.n_trajectories
+            progress = Progress("generate", request.plan.n_frames * n, stream.n_frames * n)
+            for positions, following in self._blocks(request, stream, progress):
                 store.append(positions)
                 record.save(following)
         return store
 
+    def rollout(
+        self, start: Frames | None = None, n_frames: int = 1000, n_trajectories: int = 1, **settings: Unpack[Settings]
+    ) -> list[mdtraj.Trajectory]:
+        """Simulate forward from `start`, or from frames of the training data: `generate` of a `Rollout`."""
+        return self.generate(Rollout(start, n_frames), n_trajectories, **settings)
+
+    def interpolate(
+        self, start: Frames, end: Frames, n_frames: int, **settings: Unpack[Settings]
+    ) -> list[mdtraj.Trajectory]:
+        """Find paths from `start` to `end`: `generate` of an `Interpolation`."""
+        return self.generate(Interpolation(start, end, n_frames), **settings)
+
+    def upsample(self, coarse: Trajectories, factor: int, **settings: Unpack[Settings]) -> list[mdtraj.Trajectory]:
+        """Fill in the frames between coarse ones: `generate` of an `Upsampling`."""
+        return self.generate(Upsampling(coarse, factor), **settings)
+
+    def inpaint(
+        self, known: Trajectories, tokens: Sequence[int], **settings: Unpack[Settings]
+    ) -> list[mdtraj.Trajectory]:
+        """Generate the tokens that are not among `tokens`: `generate` of an `Inpainting`."""
+        return self.generate(Inpainting(known, tokens), **settings)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"encoder": self.encoder, "propagator": self.propagator, "decoder": self.decoder}
+
+    def _context(self, n: int, temperature_K: float | None, frame_spacing_ps: float | None) -> Context:
+        """The context of `n` rows; refuses what the parts were not trained for."""
+        kelvin = chosen_temperature_K(temperature_K, self._trained_K)
+        spacing = chosen_spacing_ps(frame_spacing_ps, self.propagator.frame_spacing_ps)
+        return context_of(self.molecule, n, kelvin, spacing).to(self.device)
+
+    def _request(
+        self,
+        task: Task,
+        n_trajectories: int | None = None,
+        seed: int = 0,
+        temperature_K: float | None = None,
+        frame_spacing_ps: float | None = None,
+    ) -> _Request:
+        if n_trajectories is not None and n_trajectories < 1:
+            raise MdgenError(f"{n_trajectories} trajectories were asked for; it must be at least 1")
+        kelvin = chosen_temperature_K(temperature_K, self._trained_K)
+        asked_ps = task.frame_spacing_ps if frame_spacing_ps is None else frame_spacing_ps
+        spacing = chosen_spacing_ps(asked_ps, self.propagator.frame_spacing_ps)
+        structures = task.structures(self.molecule)
+        latents = [self._encoded(each.to(self.device), kelvin, spacing) for each in structures]
+        condition = task.condition(latents or [self._drawn(n_trajectories or 1, seed)], n_trajectories)
+        Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
+        n, n_frames = condition.values.shape[:2]
+        conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
+        identity = {"seed": seed, "n_trajectories": n, **self._fingerprints(), **task.settings, **conditions}
+        plan = BlockPlan.sized(n_frames, n, self.molecule.n_atoms)
+        return _Request(condition, self._context(n, kelvin, spacing), plan, seed, identity, spacing, kelvin)
+
     def _fingerprints(self) -> dict[str, str]:
-        parts = {"encoder": self.encoder, "propagator": self.propagator, "decoder": self.decoder}
         # A part that is no module has no weights to tell it by: its class must do.
         return {
             name: fingerprint(part) if isinstance(part, nn.Module) else type(part).__name__
-            for name, part in parts.items()
+            for name, part in self._parts().items()
         }
 
+    @torch.no_grad()
     def _blocks(
-        self, plan: BlockPlan, stream: LatentStream, seed: int, progress: Progress
+        self, request: _Request, stream: LatentStream, progress: Progress
     ) -> Iterator[tuple[Float[np.ndarray, "trajectory frame atom 3"], LatentStream]]:
         # Each block has random streams of its own, so it comes out the same whoever computed the blocks before it.
-        for block, length in plan.remaining(stream):
-            random = block_generator(seed, block, "propagate")
-            if stream.n_frames == 0:
-                condition = first_frame(stream.latent, length)
-                latent = self.propagator.sample(condition, self.context, random)
-            else:
-                condition = first_frame(stream.latent, length + 1)
-                latent = self.propagator.sample(condition, self.context, random)[:, 1:]
-            stream = LatentStream(latent[:, -1].clone(), stream.n_frames + length, block + 1)
-            positions = self.decoder.decode(latent, self.context, block_generator(seed, block, "decode"))
+        windows = Windows.of(request.condition, self.propagator)
+        while stream.n_frames < request.plan.n_frames:
+            block, done = stream.n_blocks, stream.n_frames
+            stop = windows.block_stop(done, request.plan.block_frames)
+            part = part_of(request.condition, done, stop, stream.latent.to(self.device))
+            random = block_generator(request.seed, block, "propagate", self.device)
+            latent = sample_windows(self.propagator, part, request.context, random)[:, bool(done) :]
+            stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
+            random = block_generator(request.seed, block, "decode", self.device)
+            positions = self.decoder.decode(latent, request.context, random)
             yield positions.cpu().numpy().astype(np.float32), stream
-            progress.update(stream.n_frames * len(latent))
+            progress.update(stop * len(latent))
+
+    def _drawn(self, n: int, seed: int) -> Float[Tensor, "known 1 token channel"]:
+        pool = getattr(self.propagator, "starts", None)
+        if pool is None:
+            raise MdgenError("this propagator keeps no frames to start from; give a start structure")
+        chosen = torch.randint(len(pool), (n,), generator=block_generator(seed, 0, "start"))
+        return pool[chosen.to(pool.device)][:, None]
 
     @torch.no_grad()
-    def _starts(self, start: Start, n_trajectories: int, seed: int) -> Float[Tensor, "trajectory token channel"]:
-        if start is None:
-            pool = getattr(self.propagator, "starts", None)
-            if pool is None:
-                raise MdgenError("this propagator keeps no frames to start from; give a start structure")
-            generator = block_generator(seed, 0, "start")
-            return pool[torch.randint(len(pool), (n_trajectories,), generator=generator)]
-        if isinstance(start, mdtraj.Trajectory):
-            self.molecule.require_same(Molecule.from_mdtraj(start.topology), "the start structure")
-            start = start.xyz
-        positions = torch.as_tensor(start, dtype=torch.float32)
-        if positions.ndim == 2:
-            positions = positions[None]
-        if positions.ndim != 3 or positions.shape[1:] != (self.molecule.n_atoms, 3):
-            raise MdgenError(
-                f"the start has shape {tuple(positions.shape)}; "
-                f"give positions (frame, {self.molecule.n_atoms}, 3) in nm"
-            )
-        if not bool(torch.isfinite(positions).all()):
-            raise MdgenError("the start structure holds a coordinate that is not finite; give another frame")
-        latents = self.encoder.encode(positions, self.context)
-        return latents[torch.arange(n_trajectories) % len(latents)]
+    def _encoded(
+        self, positions: Float[Tensor, "known frame atom 3"], temperature_K: float | None, frame_spacing_ps: float
+    ) -> Float[Tensor, "known frame token channel"]:
+        # Single frames are encoded together, and the frames of a trajectory together.
+        single = positions.shape[1] == 1
+        batches = [positions[:, 0]] if single else list(positions)
+        rows = self._context(len(batches[0]), temperature_K, frame_spacing_ps)
+        latents = torch.stack([self.encoder.encode(each, rows) for each in batches])
+        return latents.transpose(0, 1) if single else latents
 
 
-def require_same_latent(expected: LatentSpace, found: LatentSpace, part: str) -> None:
-    """Raise unless a part was made for the encoder's latent.
-
-    Raises:
-        MdgenError: saying what differs: kind, size, encoder or molecule.
-    """
-    for name, words in (
-        ("kind", "latents of kind"),
-        ("tokens", "tokens"),
-        ("channels", "channels"),
-        ("origin", "the encoder"),
-        ("molecule", "the molecule"),
-    ):
-        wanted, given = getattr(expected, name), getattr(found, name)
-        optional = name in ("origin", "molecule") and not (wanted and given)
-        if wanted != given and not optional:
-            raise MdgenError(
-                f"the {part} was made for {words} {given}, but the encoder has {wanted}; "
-                "compose parts of one training run"
-            )
-
-
-def block_generator(seed: int, block: int, purpose: str) -> torch.Generator:
+def block_generator(seed: int, block: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A random stream for one purpose in one block, independent of all others of the same seed."""
     purposes = ("start", "propagate", "decode")
     state = np.random.SeedSequence([seed, block, purposes.index(purpose)]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)
+    return torch.Generator(device).manual_seed(int(state) >> 1)

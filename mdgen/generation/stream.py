@@ -1,7 +1,6 @@
-"""How a long rollout is cut into blocks, and the record from which an interrupted one goes on."""
+"""How long trajectories are cut into blocks, and the record from which an interrupted generation resumes."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ BLOCK_BYTES = 32_000_000
 
 @dataclass(frozen=True)
 class LatentStream:
-    """Where a rollout is: the last latent of each trajectory, after `n_frames` frames in `n_blocks` blocks."""
+    """Where a generation is: the last latent of each trajectory, after `n_frames` frames in `n_blocks` blocks."""
 
     latent: Float[Tensor, "trajectory token channel"]
     n_frames: int = 0
@@ -39,57 +38,39 @@ class BlockPlan:
 
     @classmethod
     def sized(cls, n_frames: int, n_trajectories: int, n_atoms: int) -> "BlockPlan":
-        """Blocks of about `BLOCK_BYTES`.
-
-        Raises:
-            MdgenError: for less than one frame or trajectory.
-        """
-        if n_frames < 1 or n_trajectories < 1:
-            raise MdgenError(
-                f"{n_trajectories} trajectories of {n_frames} frames were asked for; both must be at least 1"
-            )
+        """Blocks of about `BLOCK_BYTES`."""
         return cls(n_frames, n_trajectories, max(1, BLOCK_BYTES // (12 * n_atoms * n_trajectories)))
-
-    def remaining(self, stream: LatentStream) -> Iterator[tuple[int, int]]:
-        """Number and length of each block that is still to come."""
-        block, done = stream.n_blocks, stream.n_frames
-        while done < self.n_frames:
-            length = min(self.block_frames, self.n_frames - done)
-            yield block, length
-            block, done = block + 1, done + length
 
 
 @dataclass(frozen=True)
-class RolloutRecord:
-    """The state of a rollout beside its frames, `rollout.safetensors` in the folder of the store.
+class GenerationRecord:
+    """The state of a generation beside its frames, `generation.safetensors` in the folder of the store.
 
     It is replaced after each block's frames are on disk. If the frames of a block are there but the record is not, the
     block is cut off and made again, the same.
 
     Args:
         path: folder of the store.
-        seed: of everything random.
-        parts: fingerprint of the weights of each part, by `encoder`, `propagator` and `decoder`.
+        identity: what the frames follow from, as plain JSON: seed, parts, task, temperature and so on.
         plan: frames and blocks.
     """
 
     path: Path
-    seed: int
-    parts: dict[str, str]
+    identity: dict[str, Any]
     plan: BlockPlan
 
     @property
     def file(self) -> Path:
         """The record itself."""
-        return self.path / "rollout.safetensors"
+        return self.path / "generation.safetensors"
 
     def open_store(
         self, molecule: Molecule, frame_spacing_ps: float, metadata: dict[str, Any] | None
     ) -> TrajectoryStore:
-        """The store to go on with, or a new one.
+        """The store to append to, or a new one.
 
         Raises:
-            MdgenError: if the folder holds trajectories that no rollout wrote, or of another molecule.
+            MdgenError: if the folder holds trajectories that were not generated, or of another molecule.
         """
         if not is_store(self.path):
             return TrajectoryStore.create(
@@ -104,30 +85,31 @@ class RolloutRecord:
 
     def save(self, stream: LatentStream) -> None:
         """Replace the record."""
-        note = {**self._settings(), "n_frames": stream.n_frames, "n_blocks": stream.n_blocks}
-        content = save({"latent": stream.latent.contiguous()}, metadata={"rollout": json.dumps(note)})
+        note = {"identity": self.identity, "n_frames": stream.n_frames, "n_blocks": stream.n_blocks}
+        content = save({"latent": stream.latent.cpu().contiguous()}, metadata={"generation": json.dumps(note)})
         write_aside(self.file, content)
 
     def resume(self, store: TrajectoryStore) -> LatentStream | None:
-        """Where the rollout in the store is, cut back to the last whole block; None if it has not begun.
+        """Where the generation in the store is, cut back to the last whole block; None if it has not begun.
 
         Raises:
-            MdgenError: if the folder holds a rollout with other settings, or more than was asked for.
+            MdgenError: if the folder holds one with other settings, or more than was asked for.
         """
         if not self.file.is_file():
             return None
         try:
             with safe_open(self.file, "pt") as content:
-                note = json.loads(content.metadata()["rollout"])
+                note = json.loads(content.metadata()["generation"])
                 latent = content.get_tensor("latent")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
-        if not isinstance(note, dict) or not {"n_frames", "n_blocks"} <= note.keys():
+        if not isinstance(note, dict) or not {"identity", "n_frames", "n_blocks"} <= note.keys():
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again")
-        for name, value in self._settings().items():
-            if note.get(name) != value:
+        before, now = note["identity"], self.identity
+        for name in [*now, *(name for name in before if name not in now)]:
+            if before.get(name) != now.get(name):
                 raise MdgenError(
-                    f"{self.path} holds a rollout with {name} {note.get(name)}, not {value}; "
+                    f"{self.path} was generated with {name} {before.get(name)}, not {now.get(name)}; "
                     "choose another folder, or the same settings to resume"
                 )
         if note["n_frames"] > self.plan.n_frames:
@@ -137,6 +119,3 @@ class RolloutRecord:
             )
         store.truncate(note["n_frames"])
         return LatentStream(latent, note["n_frames"], note["n_blocks"])
-
-    def _settings(self) -> dict[str, Any]:
-        return {"seed": self.seed, "n_trajectories": self.plan.n_trajectories, **self.parts}

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 
 import mdtraj
@@ -7,10 +8,13 @@ import pytest
 import torch
 
 import mdgen
+from mdgen.data.conditions import first_frame
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator, block_generator
+from mdgen.generation.tasks import Rollout
+from mdgen.interfaces import Context
 from mdgen.models.checkpoint import save_model
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.internal import InternalRepresentation
@@ -19,6 +23,7 @@ from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
 from mdgen.training.pair_batches import pairs_of
+from tests.generation.toys import Atoms, RandomWalk
 from tests.models.structures import alanine_dipeptide, frames
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 
@@ -34,13 +39,13 @@ def parts(propagator=MDN):
     features = encoder.features(POSITIONS)
     encoder.fit_standardisation(features)
     encoder.fit_spectrum(pairs_of([features], 1))
-    latents = encoder.encode(POSITIONS).flatten(1).detach()
+    latents = encoder.encode(POSITIONS, Context()).flatten(1).detach()
     if propagator is MDN:
-        made = MDN(encoder.latent, n_components=3, hidden=[8])
+        made = MDN(encoder.latent, 2.0, n_components=3, hidden=[8])
         made.initialise(generator)
         made.fit_scale(latents, generator)
     else:
-        made = MarkovStateModel(encoder.latent, n_states=5)
+        made = MarkovStateModel(encoder.latent, 2.0, n_states=5)
         made.fit(pairs_of([latents], 1), generator)
     decoder = CWGAN(encoder.latent, InternalRepresentation.fitted(MOLECULE, POSITIONS), noise_channels=3, hidden=[8, 8])
     decoder.initialise(generator)
@@ -78,7 +83,7 @@ def mdgen_molecule(trajectory):
 
 
 def test_store_and_memory_hold_the_same_frames(simulator, tmp_path, small_blocks):
-    store = simulator.rollout_to_store(tmp_path / "run", n_frames=20, n_trajectories=3, seed=5)
+    store = simulator.generate_to_store(tmp_path / "run", Rollout(n_frames=20), n_trajectories=3, seed=5)
     in_memory = simulator.rollout(n_frames=20, n_trajectories=3, seed=5)
     assert store.n_frames == 20
     assert store.frame_spacing_ps == 2.0
@@ -91,9 +96,9 @@ def test_store_and_memory_hold_the_same_frames(simulator, tmp_path, small_blocks
 def test_an_interrupted_rollout_resumes_as_if_it_had_never_stopped(
     simulator, tmp_path, small_blocks, monkeypatch, when
 ):
-    whole = simulator.rollout_to_store(tmp_path / "whole", n_frames=40, n_trajectories=3, seed=2)
+    whole = simulator.generate_to_store(tmp_path / "whole", Rollout(n_frames=40), n_trajectories=3, seed=2)
     calls = []
-    target = (simulator.decoder, "decode") if when == "between blocks" else (stream.RolloutRecord, "save")
+    target = (simulator.decoder, "decode") if when == "between blocks" else (stream.GenerationRecord, "save")
     original = getattr(*target)
 
     def stops(*arguments):
@@ -105,34 +110,34 @@ def test_an_interrupted_rollout_resumes_as_if_it_had_never_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(*target, stops)
         with pytest.raises(KeyboardInterrupt):
-            simulator.rollout_to_store(tmp_path / "cut", n_frames=40, n_trajectories=3, seed=2)
+            simulator.generate_to_store(tmp_path / "cut", Rollout(n_frames=40), n_trajectories=3, seed=2)
     assert 0 < TrajectoryStore.open(tmp_path / "cut").n_frames < 40
-    resumed = simulator.rollout_to_store(tmp_path / "cut", n_frames=40, n_trajectories=3, seed=2)
+    resumed = simulator.generate_to_store(tmp_path / "cut", Rollout(n_frames=40), n_trajectories=3, seed=2)
     assert np.array_equal(read(resumed), read(whole))
-    again = simulator.rollout_to_store(tmp_path / "cut", n_frames=40, n_trajectories=3, seed=2)
+    again = simulator.generate_to_store(tmp_path / "cut", Rollout(n_frames=40), n_trajectories=3, seed=2)
     assert again.n_frames == 40
 
 
 def test_a_rollout_is_extended_but_never_mixed_with_another(simulator, tmp_path):
-    simulator.rollout_to_store(tmp_path / "run", n_frames=5, n_trajectories=2, seed=2)
+    simulator.generate_to_store(tmp_path / "run", Rollout(n_frames=5), n_trajectories=2, seed=2)
     before = read(TrajectoryStore.open(tmp_path / "run"))
-    longer = simulator.rollout_to_store(tmp_path / "run", n_frames=9, n_trajectories=2, seed=2)
+    longer = simulator.generate_to_store(tmp_path / "run", Rollout(n_frames=9), n_trajectories=2, seed=2)
     assert longer.n_frames == 9
     assert np.array_equal(read(longer)[:, :5], before)
     with pytest.raises(MdgenError, match="seed 2, not 3"):
-        simulator.rollout_to_store(tmp_path / "run", n_frames=12, n_trajectories=2, seed=3)
+        simulator.generate_to_store(tmp_path / "run", Rollout(n_frames=12), n_trajectories=2, seed=3)
     with pytest.raises(MdgenError, match="already holds 9 frames"):
-        simulator.rollout_to_store(tmp_path / "run", n_frames=4, n_trajectories=2, seed=2)
+        simulator.generate_to_store(tmp_path / "run", Rollout(n_frames=4), n_trajectories=2, seed=2)
     with TrajectoryStore.create(tmp_path / "md", MOLECULE, 2.0, 1) as store:
         store.append(POSITIONS[None, :3].numpy())
     with pytest.raises(MdgenError, match="not generated"):
-        simulator.rollout_to_store(tmp_path / "md", n_frames=4, seed=2)
+        simulator.generate_to_store(tmp_path / "md", Rollout(n_frames=4), seed=2)
 
 
 @pytest.mark.parametrize("changed", ["encoder", "propagator", "decoder"])
 def test_a_rollout_goes_on_with_the_same_parts_only(changed, tmp_path):
     first = parts()
-    LatentSimulator(*first).rollout_to_store(tmp_path / "run", n_frames=5, n_trajectories=2, seed=2)
+    LatentSimulator(*first).generate_to_store(tmp_path / "run", Rollout(n_frames=5), n_trajectories=2, seed=2)
     before = read(TrajectoryStore.open(tmp_path / "run"))
     other = dict(zip(("encoder", "propagator", "decoder"), parts(), strict=True))
     with torch.no_grad():
@@ -140,9 +145,38 @@ def test_a_rollout_goes_on_with_the_same_parts_only(changed, tmp_path):
     if changed == "encoder":  # its latent's origin then differs too, as it does not where an encoder has none
         for name in ("propagator", "decoder"):
             other[name].latent = dataclasses.replace(other[name].latent, origin="")
-    with pytest.raises(MdgenError, match=f"holds a rollout with {changed} "):
-        LatentSimulator(*other.values()).rollout_to_store(tmp_path / "run", n_frames=9, n_trajectories=2, seed=2)
+    with pytest.raises(MdgenError, match=f"was generated with {changed} "):
+        LatentSimulator(*other.values()).generate_to_store(tmp_path / "run", Rollout(n_frames=9), n_trajectories=2, seed=2)
     assert np.array_equal(read(TrajectoryStore.open(tmp_path / "run")), before)
+
+
+@pytest.mark.parametrize("kind", [MDN, MarkovStateModel])
+def test_blocks_of_a_markov_propagator_are_its_own_rollouts_bit_for_bit(kind, small_blocks):
+    encoder, propagator, decoder = parts(kind)
+    made = LatentSimulator(encoder, propagator, decoder).rollout(POSITIONS[:2], n_frames=17, n_trajectories=3, seed=5)
+    now = encoder.encode(POSITIONS[:2], Context()).detach()[[0, 1, 0]]
+    expected = []
+    for block, length in enumerate((7, 8, 4)):  # all but the first block begin with a frame of the one before
+        latent = propagator.sample(first_frame(now, length), Context(), block_generator(5, block, "propagate"))
+        now = latent[:, -1]
+        latent = latent[:, block > 0 :]
+        expected.append(decoder.decode(latent, Context(), block_generator(5, block, "decode")))
+    assert np.array_equal(np.stack([each.xyz for each in made]), torch.cat(expected, 1).numpy())
+
+
+def test_random_streams_and_blocks_are_those_of_the_first_release(monkeypatch):
+    # Whole numbers, so that the digests, taken before the windows came, hold on every machine.
+    streams = [
+        torch.randint(2**31, (1,), generator=block_generator(seed, block, purpose)).item()
+        for seed in (0, 5)
+        for block in (0, 3)
+        for purpose in ("start", "propagate", "decode")
+    ]
+    assert hashlib.sha256(str(streams).encode()).hexdigest()[:16] == "69f4a8960c45772b"
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 7 * 3 * 2 * 12)
+    made = LatentSimulator(Atoms(), RandomWalk(), Atoms()).rollout(n_frames=30, n_trajectories=3, seed=5)
+    xyz = np.stack([trajectory.xyz for trajectory in made])
+    assert hashlib.sha256(xyz.tobytes()).hexdigest()[:16] == "308eb57e9ac52275"
 
 
 def test_trajectories_begin_at_the_latents_of_the_start(simulator, monkeypatch):
@@ -154,7 +188,7 @@ def test_trajectories_begin_at_the_latents_of_the_start(simulator, monkeypatch):
         return original(condition, context, generator)
 
     monkeypatch.setattr(simulator.propagator, "sample", spy)
-    expected = simulator.encoder.encode(POSITIONS[:2]).detach()[[0, 1, 0]]
+    expected = simulator.encoder.encode(POSITIONS[:2], Context()).detach()[[0, 1, 0]]
     for start in (POSITIONS[:2], POSITIONS[:2].numpy(), mdtraj.Trajectory(POSITIONS[:2].numpy(), MOLECULE.topology)):
         simulator.rollout(start, n_frames=2, n_trajectories=3)
         torch.testing.assert_close(seen["start"], expected)
@@ -165,14 +199,16 @@ def test_trajectories_begin_at_the_latents_of_the_start(simulator, monkeypatch):
 def test_parts_that_do_not_belong_together_are_refused():
     encoder, propagator, decoder = parts()
     for change, words in (
-        ({"lag_ps": 3.0}, "propagator was made for a lag in ps of 3.0, but the encoder has 2.0"),
-        ({"kind": "se3_tokens"}, "latents of kind se3_tokens"),
+        ({"kind": "se3_tokens"}, "propagator was made for latents of kind se3_tokens, but the encoder has slow_modes"),
+        ({"channels": 3}, "the propagator was made for channels 3, but the encoder has 2"),
         ({"origin": "another"}, "the encoder another"),
         ({"molecule": "another"}, "the molecule another"),
     ):
-        wrong = MDN(dataclasses.replace(encoder.latent, **change), n_components=2, hidden=[4])
+        wrong = MDN(dataclasses.replace(encoder.latent, **change), 2.0, n_components=2, hidden=[4])
         with pytest.raises(MdgenError, match=words):
             LatentSimulator(encoder, wrong, decoder)
+    longer = MDN(encoder.latent, 6.0, n_components=2, hidden=[4])
+    assert LatentSimulator(encoder, longer, decoder).frame_spacing_ps == 6.0  # the propagator's, not the encoder's lag
     with pytest.raises(MdgenError, match="another molecule"):
         LatentSimulator(encoder, propagator, decoder, peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER))
 

@@ -1,0 +1,102 @@
+"""Whether parts that were trained apart belong together, and under which conditions they generate."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import LatentSpace
+
+_SAME = 1e-4
+"""Relative difference below which two temperatures or spacings are one: files keep them in single precision."""
+
+
+def require_same_latent(expected: LatentSpace, found: LatentSpace, part: str) -> None:
+    """Raise unless a part was made for the encoder's latent.
+
+    Raises:
+        MdgenError: saying what differs: kind, size, encoder or molecule.
+    """
+    for name, words in (
+        ("kind", "latents of kind"),
+        ("tokens", "tokens"),
+        ("channels", "channels"),
+        ("origin", "the encoder"),
+        ("molecule", "the molecule"),
+    ):
+        wanted, given = getattr(expected, name), getattr(found, name)
+        # What a part leaves open, it takes as it is.
+        optional = name in ("tokens", "origin", "molecule") and not (wanted and given)
+        if wanted != given and not optional:
+            raise MdgenError(
+                f"the {part} was made for {words} {given}, but the encoder has {wanted}; "
+                "compose parts of one training run"
+            )
+
+
+def trained_temperature_K(parts: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The least and the largest temperature at which all parts were trained; None where no part says.
+
+    Args:
+        parts: each part by its role; its `metadata`, if it has any, holds a temperature, or the least and the largest.
+
+    Raises:
+        MdgenError: if there is no temperature at which all of them were trained.
+    """
+    ranges = {}
+    for role, part in parts.items():
+        given = (getattr(part, "metadata", None) or {}).get("temperature_K")
+        if given is not None:
+            several = given if isinstance(given, (list, tuple)) else (given,)
+            ranges[role] = float(min(several)), float(max(several))
+    if not ranges:
+        return None
+    warm, cold = max(ranges, key=lambda role: ranges[role][0]), min(ranges, key=lambda role: ranges[role][1])
+    least, largest = ranges[warm][0], ranges[cold][1]
+    if least > largest * (1 + _SAME):
+        raise MdgenError(
+            f"the {warm} was trained at {_shown(*ranges[warm])} K and the {cold} at {_shown(*ranges[cold])} K; "
+            "compose parts that were trained at one temperature"
+        )
+    return least, max(least, largest)
+
+
+def chosen_temperature_K(asked: float | None, trained: tuple[float, float] | None) -> float | None:
+    """The temperature of what is generated.
+
+    Raises:
+        MdgenError: if the parts were not trained at the one asked for, or at several where none is asked for.
+    """
+    if trained is None:
+        if asked is not None:
+            raise MdgenError(
+                f"temperature_K={asked:g} was asked for, but the parts do not say at which temperature they were "
+                "trained; leave temperature_K out"
+            )
+        return None
+    if asked is None and trained[0] != trained[1]:
+        raise MdgenError(f"the parts were trained at {_shown(*trained)} K; say at which temperature_K to generate")
+    return _within("temperature_K", "K", asked if asked is not None else trained[0], trained, "the parts were")
+
+
+def chosen_spacing_ps(asked: float | None, trained: tuple[float, float]) -> float:
+    """The time between generated frames; the least that the propagator was trained for where none is asked for.
+
+    Raises:
+        MdgenError: if the propagator was not trained for the one asked for.
+    """
+    return _within("frame_spacing_ps", "ps", trained[0] if asked is None else asked, trained, "the propagator was")
+
+
+def _within(key: str, unit: str, asked: float, trained: tuple[float, float], who: str) -> float:
+    least, largest = trained
+    if not least * (1 - _SAME) <= asked <= largest * (1 + _SAME):
+        raise MdgenError(
+            f"{key}={asked:g} was asked for, but {who} trained at {_shown(least, largest)} {unit}; ask for that, or "
+            "train on such trajectories"
+        )
+    return min(max(float(asked), least), largest)
+
+
+def _shown(least: float, largest: float) -> str:
+    return f"{least:g}" if math.isclose(least, largest, rel_tol=_SAME) else f"{least:g} to {largest:g}"

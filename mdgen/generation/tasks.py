@@ -1,0 +1,236 @@
+"""The four tasks of a simulator: each says which structures are known, and makes a condition of their latents."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import mdtraj
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.data.conditions import both_ends, every_kth, first_frame, tokens
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Condition
+from mdgen.molecule.topology import Molecule
+
+Frames = mdtraj.Trajectory | Tensor | np.ndarray
+"""Structures of which each stands for itself: an mdtraj trajectory, or positions in nm `(frame, atom, 3)`."""
+
+Trajectories = Frames | Sequence[Frames]
+"""One trajectory, a list of some, or positions in nm `(trajectory, frame, atom, 3)`; all of one length."""
+
+Latents = Float[Tensor, "_known frame token channel"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is to be generated; the frames that it knows are taken in turn where more trajectories are asked for."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells it from another task with the same structures, as plain JSON."""
+        ...
+
+    @property
+    def frame_spacing_ps(self) -> float | None:
+        """Time between generated frames that follows from the known ones; None where nothing does."""
+        ...
+
+    def structures(self, molecule: Molecule) -> tuple[Float[Tensor, "_known _frame atom 3"], ...]:
+        """Positions that are known, in nm; none where the propagator is to draw its start."""
+        ...
+
+    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+        """The condition, from the latents of the known structures.
+
+        Args:
+            latents: latents of `structures`.
+            n_trajectories: trajectories to generate; None for one for each that is known.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Forward simulation from a first frame.
+
+    Args:
+        start: structures at which the trajectories begin, in turn; drawn from the training data where None.
+        n_frames: frames of each trajectory, the first included.
+    """
+
+    start: Frames | None = None
+    n_frames: int = 1000
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The task alone: a rollout may be extended."""
+        return {"task": "rollout"}
+
+    @property
+    def frame_spacing_ps(self) -> None:
+        """Not said: start structures lie in no time."""
+
+    def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
+        """The start."""
+        return () if self.start is None else (_frames(self.start, molecule, "start"),)
+
+    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+        """The first frame."""
+        return first_frame(_in_turn(latents[0][:, 0], n_trajectories or len(latents[0])), self.n_frames)
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Paths from one structure to another in a given time.
+
+    Args:
+        start: structures at which the trajectories begin, in turn.
+        end: structures at which they end, in turn.
+        n_frames: frames of each trajectory, both ends included.
+    """
+
+    start: Frames
+    end: Frames
+    n_frames: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The task and its length."""
+        return {"task": "interpolate", "n_frames": self.n_frames}
+
+    @property
+    def frame_spacing_ps(self) -> None:
+        """Not said: the ends lie in no time."""
+
+    def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
+        """Both ends."""
+        return _frames(self.start, molecule, "start"), _frames(self.end, molecule, "end")
+
+    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+        """Both ends."""
+        n = n_trajectories or max(map(len, latents))
+        first, last = (_in_turn(each[:, 0], n) for each in latents)
+        return both_ends(first, last, self.n_frames)
+
+
+@dataclass(frozen=True)
+class Upsampling:
+    """The frames between those of coarse trajectories.
+
+    Args:
+        coarse: trajectories of equal length.
+        factor: generated frames from one coarse frame to the next.
+    """
+
+    coarse: Trajectories
+    factor: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The task and its factor."""
+        return {"task": "upsample", "factor": self.factor}
+
+    @property
+    def frame_spacing_ps(self) -> float | None:
+        """The coarse spacing over the factor, where the coarse trajectories tell their times."""
+        spacing = _spacing_ps(self.coarse)
+        return None if spacing is None else spacing / max(self.factor, 1)
+
+    def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
+        """The coarse trajectories."""
+        return (_trajectories(self.coarse, molecule, "coarse trajectory"),)
+
+    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+        """Every `factor`-th frame."""
+        return every_kth(_in_turn(latents[0], n_trajectories or len(latents[0])), self.factor)
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """Trajectories of which some tokens are known, such as some residues.
+
+    Where a trajectory is longer than a propagator's window, each window sees the known tokens of its own frames.
+
+    Args:
+        known: trajectories of equal length; only their chosen tokens are used.
+        tokens: tokens that are known in every frame, counted from 0.
+    """
+
+    known: Trajectories
+    tokens: Sequence[int]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The task and its tokens."""
+        return {"task": "inpaint", "tokens": list(self.tokens)}
+
+    @property
+    def frame_spacing_ps(self) -> float | None:
+        """That of the known trajectories, where they tell their times."""
+        return _spacing_ps(self.known)
+
+    def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
+        """The known trajectories."""
+        return (_trajectories(self.known, molecule, "known trajectory"),)
+
+    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+        """The chosen tokens."""
+        return tokens(_in_turn(latents[0], n_trajectories or len(latents[0])), self.tokens)
+
+
+def fingerprint_of(structures: Sequence[Float[Tensor, "_known _frame atom 3"]]) -> str:
+    """First 16 hex digits of the SHA-256 over positions."""
+    digest = hashlib.sha256()
+    for positions in structures:
+        digest.update(repr(tuple(positions.shape)).encode() + positions.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _in_turn(latents: Tensor, n: int) -> Tensor:
+    return latents[torch.arange(n) % len(latents)]
+
+
+def _spacing_ps(given: Trajectories) -> float | None:
+    first = given[0] if isinstance(given, Sequence) and len(given) else given
+    return float(first.timestep) if isinstance(first, mdtraj.Trajectory) and len(first) > 1 else None
+
+
+def _frames(given: Frames, molecule: Molecule, what: str) -> Float[Tensor, "known 1 atom 3"]:
+    positions = _positions(given, molecule, what)
+    positions = positions[None] if positions.ndim == 2 else positions
+    return _checked(positions, 3, molecule, what)[:, None]
+
+
+def _trajectories(given: Trajectories, molecule: Molecule, what: str) -> Float[Tensor, "known frame atom 3"]:
+    if isinstance(given, Sequence):
+        each = [_positions(one, molecule, what) for one in given]
+        lengths = sorted({len(one) for one in each})
+        if len(lengths) != 1:
+            raise MdgenError(f"the {what} is given with {lengths} frames; give at least one, all of one length")
+        positions = torch.stack(each)
+    else:
+        positions = _positions(given, molecule, what)
+        positions = positions[None] if positions.ndim == 3 else positions
+    return _checked(positions, 4, molecule, what)
+
+
+def _positions(given: Frames, molecule: Molecule, what: str) -> Tensor:
+    if isinstance(given, mdtraj.Trajectory):
+        molecule.require_same(Molecule.from_mdtraj(given.topology), f"the {what}")
+        given = given.xyz
+    return torch.as_tensor(given, dtype=torch.float32)
+
+
+def _checked(positions: Tensor, axes: int, molecule: Molecule, what: str) -> Tensor:
+    expected = "trajectory, frame, " if axes == 4 else "frame, "
+    if positions.ndim != axes or positions.shape[-2:] != (molecule.n_atoms, 3) or 0 in positions.shape:
+        raise MdgenError(
+            f"the {what} has shape {tuple(positions.shape)}; give positions ({expected}{molecule.n_atoms}, 3) in nm"
+        )
+    if not bool(torch.isfinite(positions).all()):
+        raise MdgenError(f"the {what} holds a coordinate that is not finite; give other frames")
+    return positions
