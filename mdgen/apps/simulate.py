@@ -98,7 +98,6 @@ def _engine(config: dict[str, Any], system: MolecularSystem, threads: int, gener
         system.openmm_system,
         config["pressure_bar"],
         system.potentials,
-        config["compile"],
     )
 
 

@@ -63,7 +63,5 @@ def test_what_needs_a_thermostat_is_refused() -> None:
     system = alanine_dipeptide("none")
     with pytest.raises(MdgenError, match="barostat needs a thermostat"):
         make_engine(system.parameters, VelocityVerlet(1.0), 1, torch.Generator(), "openmm", pressure_bar=1.0)
-    with pytest.raises(MdgenError, match="compile=true has no velocity Verlet"):
-        make_engine(system.parameters, VelocityVerlet(1.0), 1, torch.Generator(), compile=True)
     with pytest.raises(MdgenError, match="temperature_K is -1"):
         replace(VelocityVerlet(1.0), temperature_K=-1.0)

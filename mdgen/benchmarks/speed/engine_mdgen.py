@@ -37,7 +37,6 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
         precision=variant["precision"],
         threads=variant["threads"],
         device=variant["device"],
-        compile=variant["engine"] == "mdgen_torch_compiled",
     )
     engine.prepare(State(positions, velocities, 0, cell))
 

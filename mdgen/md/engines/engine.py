@@ -96,7 +96,6 @@ def make_engine(
     openmm_system: openmm.System | None = None,
     pressure_bar: float | None = None,
     extra: Sequence[Potential] = (),
-    compile: bool = False,
 ) -> Engine:
     """The engine for a molecule.
 
@@ -113,7 +112,6 @@ def make_engine(
         openmm_system: the force field as OpenMM holds it, for `openmm`.
         pressure_bar: for `openmm`: of its barostat; None for constant volume.
         extra: potentials to add, for `torch`.
-        compile: whether the torch engine compiles its whole step; `auto` then takes that engine.
 
     Raises:
         MdgenError: if an engine is asked for that does not have a part of the force field, or is not known, or there
@@ -128,14 +126,11 @@ def make_engine(
         raise MdgenError(
             f"temperature_K lists {len(given)} temperatures for {n_replicas} replicas; give one, or one a replica"
         )
-    if compile and kind not in ("auto", "torch"):
-        raise MdgenError(f"compile=true is for engine=torch, but engine is {kind}; choose one of the two")
-    kind = "torch" if compile else kind
     if isinstance(integrator, VelocityVerlet):
         _require_no_pressure(pressure_bar)
     chosen = _chosen(kind, parameters, integrator, device, openmm_system, pressure_bar, extra)
     if chosen == "torch" or isinstance(integrator, OverdampedLangevin):
-        return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra, compile)
+        return TorchEngine(parameters, integrator, n_replicas, generator, precision, device, extra)
     if chosen == "kernel" and parameters.cutoff is not None:
         return BoxEngine(parameters, integrator, n_replicas, generator, precision, threads)
     if chosen == "kernel":

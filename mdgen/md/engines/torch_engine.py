@@ -14,12 +14,9 @@ from mdgen.interfaces import Potential, State
 from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.overdamped import OverdampedLangevin
-from mdgen.md.dynamics.velocities import replica_temperatures
-from mdgen.md.engines.compiled.steps import CompiledSteps
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.units import BOLTZMANN
 
 _DTYPES = {"single": torch.float32, "double": torch.float64}
 _RECENTRE_EVERY = 1000
@@ -39,11 +36,9 @@ class TorchEngine:
         precision: `single` or `double`.
         device: where to compute.
         extra: potentials to add, such as a bias; they may depend on where the molecule is.
-        compile: whether to compile the whole step, see `compiled.steps`; every pair is then computed, also with a
-            cutoff. On CUDA its noise comes from a generator of that device, seeded from the one given.
 
     Raises:
-        MdgenError: if the precision is not known, or `compile` is asked for with what it cannot hold.
+        MdgenError: if the precision is not known.
     """
 
     def __init__(
@@ -55,12 +50,11 @@ class TorchEngine:
         precision: Literal["single", "double"] = "double",
         device: str = "cpu",
         extra: Sequence[Potential] = (),
-        compile: bool = False,
     ) -> None:
         if precision not in _DTYPES:
             raise MdgenError(f"precision is {precision!r}, but must be one of {', '.join(_DTYPES)}")
         self.n_replicas, self.precision = n_replicas, precision
-        self.generator = _on(device, generator) if compile else generator
+        self.generator = generator
         self.parameters = parameters.to(device, _DTYPES[precision])
         p = self.parameters
         held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
@@ -68,7 +62,6 @@ class TorchEngine:
         self._integrator = replace(integrator, constraints=held)
         self._force_field = ForceField(p)
         self._potential = SumOfPotentials([self._force_field, *extra])
-        self._compiled = _compiled(p, integrator, extra) if compile else None
         self._recentres = not extra
         zeros = p.masses.new_zeros(n_replicas, p.n_atoms, 3)
         self._state = State(zeros, zeros)
@@ -86,8 +79,7 @@ class TorchEngine:
     @property
     def settings(self) -> dict[str, str | float | list[float]]:
         """Engine, precision and integrator."""
-        engine = "torch" if self._compiled is None else "torch, compiled"
-        return {"engine": engine, "precision": self.precision, **self._made_for.settings}
+        return {"engine": "torch", "precision": self.precision, **self._made_for.settings}
 
     def prepare(self, state: State) -> None:
         """Go on from `state`."""
@@ -98,8 +90,6 @@ class TorchEngine:
                 f"{expected}; make the engine for that molecule and number of replicas"
             )
         like = self.parameters.masses
-        if self._compiled is not None:
-            self._force_field.require_cell(state.cell)
         self._state = replace(
             state,
             positions=state.positions.to(like),
@@ -125,9 +115,6 @@ class TorchEngine:
         return state
 
     def _advanced(self, state: State, n_steps: int) -> State:
-        if self._compiled is not None:
-            kT = BOLTZMANN * replica_temperatures(self._integrator.temperature_K, state.positions)
-            return self._compiled.advance(state, n_steps, kT, self.generator)
         for _ in range(n_steps):
             state = self._integrator.step(state, self.parameters.masses, self._potential, self.generator)
         return state
@@ -160,21 +147,3 @@ class TorchEngine:
         temperatures = state["temperature_K"].tolist()
         self.set_temperature(temperatures[0] if len(temperatures) == 1 else temperatures)
         self.generator.set_state(state["random"])
-
-
-def _compiled(
-    parameters: ForceFieldParameters,
-    integrator: Langevin | OverdampedLangevin | VelocityVerlet,
-    extra: Sequence[Potential],
-) -> CompiledSteps:
-    if isinstance(integrator, VelocityVerlet):
-        raise MdgenError("compile=true has no velocity Verlet; use compile=false, or integrator=langevin")
-    return CompiledSteps(parameters, integrator, extra)
-
-
-def _on(device: str, generator: torch.Generator) -> torch.Generator:
-    """The generator, or one of that device seeded from it, so that no step waits for numbers from elsewhere."""
-    if torch.device(device).type == generator.device.type:
-        return generator
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    return torch.Generator(device).manual_seed(seed)
