@@ -31,8 +31,8 @@ def spacing_of(times: Float[np.ndarray, "frame"], path: Path) -> float | None:
     return float(f"{spacing:.5g}")
 
 
-def lag_in_frames(lag_ps: float, frame_spacing_ps: float) -> int:
-    """A lag as a whole number of frames.
+def lag_in_frames(lag_ps: float, frame_spacing_ps: float, what: str = "lag") -> int:
+    """A lag, called `what` in messages, as a whole number of frames.
 
     >>> lag_in_frames(20.0, 0.5)
     40
@@ -45,7 +45,7 @@ def lag_in_frames(lag_ps: float, frame_spacing_ps: float) -> int:
         below = int(lag_ps // frame_spacing_ps)
         near = [f"{number * frame_spacing_ps:g}" for number in (below, below + 1) if number > 0]
         raise MdgenError(
-            f"a lag of {lag_ps:g} ps is no multiple of the frame spacing of {frame_spacing_ps:g} ps; choose "
+            f"a {what} of {lag_ps:g} ps is no multiple of the frame spacing of {frame_spacing_ps:g} ps; choose "
             f"{' or '.join(near)} ps"
         )
     return frames
