@@ -13,7 +13,7 @@ from mdgen.interfaces import Context
 
 
 @dataclass(frozen=True)
-class WindowBatch:
+class TrajectoryBatch:
     """Windows side by side, and what is fixed along each.
 
     Args:
@@ -27,9 +27,13 @@ class WindowBatch:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def to(self, device: torch.device | str) -> "WindowBatch":
+    def rows(self, chosen: Int[Tensor, "row"]) -> "TrajectoryBatch":
+        """Some of the windows, with the padding of all."""
+        return TrajectoryBatch(self.positions[chosen], self.context.rows(chosen))
+
+    def to(self, device: torch.device | str) -> "TrajectoryBatch":
         """The same batch on a device."""
-        return WindowBatch(self.positions.to(device), self.context.to(device))
+        return TrajectoryBatch(self.positions.to(device), self.context.to(device))
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def pad_windows(windows: Sequence[Window]) -> PaddedWindows:
     return PaddedWindows(positions, torch.tensor([(window.number, window.trajectory) for window in windows]))
 
 
-def add_context(padded: PaddedWindows, dataset: WindowDataset) -> WindowBatch:
+def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatch:
     """The batch with all that its data set knows.
 
     Args:
@@ -85,9 +89,9 @@ def add_context(padded: PaddedWindows, dataset: WindowDataset) -> WindowBatch:
         atom_mask=torch.arange(padded.positions.shape[2]) < n_atoms[:, None],
         key_frames=padded.positions[:, :1],
     )
-    return WindowBatch(padded.positions, context)
+    return TrajectoryBatch(padded.positions, context)
 
 
-def collate(windows: Sequence[Window], dataset: WindowDataset) -> WindowBatch:
+def collate(windows: Sequence[Window], dataset: WindowDataset) -> TrajectoryBatch:
     """A batch of windows of a data set."""
     return add_context(pad_windows(windows), dataset)

@@ -9,7 +9,7 @@ import torch
 from torch import distributed
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
-from mdgen.data.collation import WindowBatch, add_context, pad_windows
+from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
 from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
 
@@ -205,7 +205,7 @@ class WindowLoader:
         """Batches of an epoch on this rank."""
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[WindowBatch]:
+    def __iter__(self) -> Iterator[TrajectoryBatch]:
         """An epoch, or what is left of one after `load_state_dict`; the epoch after a whole one is the next."""
         sampler = self.sampler
         if sampler.consumed >= len(sampler):

@@ -62,8 +62,13 @@ def test_a_temperature_that_is_missing_is_missing_in_every_batch() -> None:
     assert collate([dataset[0]], dataset).context.temperature_K is None
 
 
-def test_a_batch_moves_as_a_whole() -> None:
+def test_a_batch_moves_and_divides_as_a_whole() -> None:
     dataset = WindowDataset(collection(3, 5), 2)
-    moved = collate([dataset[0], dataset[len(dataset) - 1]], dataset).to("meta")
+    batch = collate([dataset[0], dataset[len(dataset) - 1]], dataset)
+    second = batch.rows(torch.tensor([1]))
+    assert second.context.molecules == (argon(5),)
+    assert torch.equal(second.positions[0], batch.positions[1])
+    assert second.context.temperature_K.tolist() == [310.0]
+    moved = batch.to("meta")
     assert moved.positions.device == moved.context.atom_mask.device == moved.context.key_frames.device
     assert moved.positions.device.type == "meta"
