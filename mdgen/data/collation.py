@@ -17,7 +17,7 @@ class TrajectoryBatch:
     """Windows side by side, and what is fixed along each.
 
     Args:
-        positions: nm; zero where an atom is padding.
+        positions: positions in nm, zero where an atom is padding.
         context: molecules, residue types, masks, temperature, frame spacing, and the first frame as key frame.
     """
 
@@ -41,7 +41,7 @@ class PaddedWindows:
     """What a worker process sends: numbers only, since molecules are slow to send.
 
     Args:
-        positions: nm, padded by zeros.
+        positions: positions in nm, padded by zeros.
         places: number of the set and of the trajectory of each window.
     """
 
@@ -63,11 +63,11 @@ def pad_windows(windows: Sequence[Window]) -> PaddedWindows:
 
 
 def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatch:
-    """The batch with all that its data set knows.
+    """The batch with the context of each of its windows.
 
     Args:
         padded: windows of the data set.
-        dataset: where the windows come from.
+        dataset: data set of the windows.
     """
     numbers = padded.places[:, 0].tolist()
     sets = [dataset.collection[number] for number in numbers]

@@ -18,8 +18,8 @@ class TrajectoryCollection(Sequence[TrajectorySet]):
     """Sets of trajectories, each of one molecule; one molecule may have several, as at different temperatures.
 
     Args:
-        sets: at least one.
-        names: what each set is called in messages; None for the names of its first trajectory.
+        sets: sets of trajectories, at least one.
+        names: name of each set in messages; None for the name of its first trajectory.
 
     Raises:
         MdgenError: if there is no set, or one trajectory stands in it twice.
@@ -93,7 +93,7 @@ def open_molecules(
     """Open the trajectories of many molecules.
 
     Args:
-        named: a list of entries with `trajectories` and, where they need it, `topology`, `frame_spacing_ps`,
+        named: list of entries with `trajectories` and, where they need it, `topology`, `frame_spacing_ps`,
             `temperature_K` and `name`; a csv table with these columns, whose paths are relative to its folder; or a
             folder with one folder a molecule, each a run, a store, or files with a structure beside them.
         frame_spacing_ps: time between frames of entries that do not say theirs.

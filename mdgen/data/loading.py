@@ -22,16 +22,16 @@ class BatchSampler(Sampler[list[int]]):
     `DistributedSampler`: where their number is no multiple of the ranks, the first are repeated.
 
     Args:
-        counts: indices in each group, which stand one after the other.
+        counts: number of indices in each group; the groups stand one after the other.
         sizes: size of each index of a group, such as its atoms.
-        batch_size: most indices of a batch; None for no limit.
-        budget: largest size of a padded batch, indices times the largest size among them; None for no limit.
-        padding: how much larger than its smallest index the largest of a batch may be, as a fraction; None for any.
+        batch_size: largest number of indices in a batch; None for no limit.
+        budget: largest size of a padded batch, its indices times the largest size among them; None for no limit.
+        padding: fraction by which the largest size in a batch may exceed the smallest; None for any.
         shuffle: whether the order is random.
-        seed: of the order.
+        seed: seed of the order.
         drop_last: whether to leave out incomplete batches, and those that do not fill all ranks.
-        rank: this process among `ranks`; None to ask torch.distributed.
-        ranks: processes that share an epoch; None to ask torch.distributed.
+        rank: number of this process among `ranks`; None to ask torch.distributed.
+        ranks: number of processes that share an epoch; None to ask torch.distributed.
 
     Raises:
         MdgenError: if neither limit is given, an index does not fit the budget, or no batch is left.
@@ -140,18 +140,18 @@ class WindowLoader:
     Lightning and plain loops both take it. The order of batches does not depend on the number of workers.
 
     Args:
-        dataset: windows.
-        batch_size: most windows of a batch; None for no limit.
-        atoms_per_batch: most atoms of a padded batch, frames counted; None for no limit.
-        tokens_per_batch: most tokens of a padded batch, frames counted, instead of atoms.
-        padding: how much larger than the smallest molecule of a batch its largest may be, as a fraction; None for any.
+        dataset: windows to load.
+        batch_size: largest number of windows in a batch; None for no limit.
+        atoms_per_batch: largest number of atoms in a padded batch, each counted in every frame; None for no limit.
+        tokens_per_batch: largest number of tokens likewise, instead of atoms.
+        padding: fraction by which the largest molecule of a batch may exceed the smallest; None for any.
         shuffle: whether the order is random.
-        seed: of the order.
+        seed: seed of the order.
         drop_last: whether to leave out incomplete batches.
-        num_workers: processes that read; 0 to read in this one.
+        num_workers: number of processes that read; 0 to read in this one.
         pin_memory: whether batches lie in page-locked memory, for a GPU.
-        rank: this process among `ranks`; None to ask torch.distributed.
-        ranks: processes that share an epoch; None to ask torch.distributed.
+        rank: number of this process among `ranks`; None to ask torch.distributed.
+        ranks: number of processes that share an epoch; None to ask torch.distributed.
 
     Raises:
         MdgenError: if no limit or more than one budget is given, a window does not fit, or no batch is left.

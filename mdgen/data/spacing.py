@@ -1,4 +1,4 @@
-"""The time between frames: read off the files, checked, and turned into lags."""
+"""The time between frames: read from files, checked, and converted to lags."""
 
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def common_spacing(known: dict[str, float], given_ps: float | None) -> float | N
     """The one spacing of several trajectories.
 
     Args:
-        known: what each file says of itself, by its name.
-        given_ps: what the user says, if anything.
+        known: spacing that each file gives, by its name.
+        given_ps: spacing that the user gives; None for none.
 
     Raises:
         MdgenError: if two files differ, or a file contradicts the user.

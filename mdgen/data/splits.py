@@ -1,7 +1,7 @@
 """Training and validation parts that share no memory: whole molecules or trajectories, or blocks with gaps between.
 
-Frames drawn at random would not do: a frame's neighbours would sit in the other part, and validation would see nothing
-that training has not.
+Frames drawn at random would not do: a frame's neighbours would sit in the other part, and validation would test nothing
+new.
 """
 
 from collections.abc import Sequence
@@ -48,9 +48,9 @@ def split(lengths: Sequence[int], validation_share: float, lag_frames: int, gene
 
     Args:
         lengths: frames of each trajectory.
-        validation_share: part of the frames to validate on, between 0 and 1.
-        lag_frames: the lag of the model, which is also the gap between two blocks.
-        generator: chooses the validation part.
+        validation_share: fraction of the frames to validate on, between 0 and 1.
+        lag_frames: lag of the model, which is also the gap between two blocks.
+        generator: random stream that chooses the validation part.
 
     Raises:
         MdgenError: if the share leaves nothing to train or to validate on.
@@ -131,11 +131,11 @@ def split_collection(
     """Random parts that share no molecule, or no trajectory.
 
     Args:
-        collection: what is split.
+        collection: trajectories to split.
         validation_share: fraction of the frames to validate on; 0 for none.
         test_share: fraction of the frames to test on; 0 for none.
-        generator: chooses the parts.
-        by: `molecule`, where all sets of a molecule stay together, or `trajectory`.
+        generator: random stream that chooses the parts.
+        by: unit that stays together: `molecule`, with all of its sets, or `trajectory`.
 
     Raises:
         MdgenError: if `by` or a share is not sensible, or a part that was asked for would stay empty.

@@ -24,10 +24,10 @@ class Window:
     """Consecutive frames of one trajectory.
 
     Args:
-        positions: nm; may be a read-only view of a file.
+        positions: positions in nm, perhaps a read-only view of a file.
         number: number of its set in the collection.
         trajectory: number of its trajectory in the set.
-        start: its first frame, counted in frames of the file.
+        start: first frame, counted in frames of the file.
     """
 
     positions: Float[np.ndarray, "frame atom 3"]

@@ -4,10 +4,13 @@ import itertools
 import json
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
+from mdgen.data.collation import TrajectoryBatch
 from mdgen.data.collection import TrajectoryCollection
 from mdgen.data.loading import BatchSampler, WindowLoader
 from mdgen.data.store import TrajectoryStore
@@ -162,3 +165,39 @@ def test_budgets_count_frames(dataset: WindowDataset) -> None:
     assert max(len(batch) for batch in WindowLoader(dataset, tokens_per_batch=40, padding=0.0)) == 40 // (4 * 3)
     with pytest.raises(MdgenError, match="one budget"):
         WindowLoader(dataset, atoms_per_batch=61, tokens_per_batch=40)
+
+
+class Recorded(lightning.LightningModule):
+    """Notes the batches that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[float] = []
+
+    def training_step(self, batch: TrajectoryBatch, index: int) -> torch.Tensor:
+        self.seen.append(float(batch.positions.double().sum()))
+        return self.weight * batch.positions.mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+@pytest.mark.parametrize("stop", [3, 11, 14])
+def test_lightning_resumes_in_the_middle_of_an_epoch(dataset: WindowDataset, tmp_path: Path, stop: int) -> None:
+    n_batches = len(WindowLoader(dataset, 5))
+    assert 3 < n_batches <= 14
+
+    def seen(resume: Path | None = None) -> list[float]:
+        off = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        kept = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=stop, save_top_k=-1)
+        trainer = lightning.Trainer(max_epochs=2, default_root_dir=tmp_path, callbacks=kept, **off)
+        module = Recorded()
+        trainer.fit(module, WindowLoader(dataset, 5, seed=7), ckpt_path=resume, weights_only=False)
+        return module.seen
+
+    whole = seen()
+    assert len(whole) == 2 * n_batches
+    assert len(set(whole[:n_batches])) == n_batches
+    assert whole[:n_batches] != whole[n_batches:]
+    assert seen(tmp_path / f"step={stop}.ckpt") == whole[stop:]
