@@ -2,11 +2,17 @@
 
 from typing import Any
 
+import torch
+
+from mdgen.data.collection import TrajectoryCollection, open_molecules
 from mdgen.data.fraction import take_fraction
+from mdgen.data.loading import WindowLoader
+from mdgen.data.splits import split_collection
 from mdgen.data.trajectories import STORE, TrajectorySet, open_trajectories
+from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
 
-__all__ = ["STORE", "open_data"]
+__all__ = ["STORE", "open_collection", "open_data", "open_windows"]
 
 
 def open_data(config: dict[str, Any], what: str = "data") -> TrajectorySet:
@@ -20,16 +26,60 @@ def open_data(config: dict[str, Any], what: str = "data") -> TrajectorySet:
         MdgenError: if none are named, or they cannot be read as asked.
     """
     named = config.get("trajectories")
+    if config.get("molecules") is not None:
+        raise MdgenError(f"{what}.molecules names many molecules where one is needed; name {what}.trajectories instead")
     if named is None or named == []:
         raise MdgenError(f"no trajectories were named: give {what}.trajectories=FILES (a run folder, files or a glob)")
-    spacing, temperature = (config.get(key) for key in ("frame_spacing_ps", "temperature_K"))
-    opened = open_trajectories(
-        named,
-        config.get("topology"),
-        None if spacing is None else float(spacing),
-        None if temperature is None else float(temperature),
-    )
+    opened = open_trajectories(named, config.get("topology"), *_known(config))
+    return take_fraction(opened, *_fraction(config, what))
+
+
+def open_collection(config: dict[str, Any], what: str = "data") -> TrajectoryCollection:
+    """The trajectories of many molecules that a `data` config names as `molecules`, or of one as `trajectories`.
+
+    Raises:
+        MdgenError: if none are named, or they cannot be read as asked.
+    """
+    if config.get("molecules") is None:
+        return TrajectoryCollection([open_data(config, what)])
+    if config.get("trajectories") is not None:
+        raise MdgenError(f"{what}.molecules and {what}.trajectories were both given; name the data once")
+    opened = open_molecules(config["molecules"], *_known(config))
+    kept = [take_fraction(each, *_fraction(config, what)) for each in opened]
+    return TrajectoryCollection(kept, opened.names)
+
+
+def open_windows(config: dict[str, Any], seed: int) -> tuple[WindowLoader, WindowLoader | None, WindowLoader | None]:
+    """Loaders of the training, validation and test windows that a config `data=molecules` describes.
+
+    Args:
+        config: what `open_collection` reads, and `frames`, `window_spacing_ps`, `hop_ps`, `split_by`,
+            `validation_share`, `test_share` and `loader`, the arguments of `WindowLoader`.
+        seed: of the split and of the order of the batches.
+
+    Raises:
+        MdgenError: if the data cannot be opened, split, cut into windows or batched as asked.
+    """
+    shares = float(config["validation_share"]), float(config["test_share"])
+    generator = torch.Generator().manual_seed(seed)
+    split = split_collection(open_collection(config), *shares, generator, config["split_by"])
+
+    def loader(part: TrajectoryCollection, shuffle: bool) -> WindowLoader:
+        windows = WindowDataset(part, int(config["frames"]), config["window_spacing_ps"], config["hop_ps"])
+        return WindowLoader(windows, **config["loader"], shuffle=shuffle, seed=seed)
+
+    kept_back = [None if part is None else loader(part, False) for part in (split.validation, split.test)]
+    return loader(split.training, True), kept_back[0], kept_back[1]
+
+
+def _known(config: dict[str, Any]) -> list[float | None]:
+    """What the config says of files that do not say it: the frame spacing and the temperature."""
+    found = [config.get(key) for key in ("frame_spacing_ps", "temperature_K")]
+    return [None if value is None else float(value) for value in found]
+
+
+def _fraction(config: dict[str, Any], what: str) -> tuple[float, float]:
     ends = config["fraction"]
     if not isinstance(ends, list) or len(ends) != 2:
         raise MdgenError(f"{what}.fraction is {ends}; expected two numbers, such as [0.0, 0.5]")
-    return take_fraction(opened, float(ends[0]), float(ends[1]))
+    return float(ends[0]), float(ends[1])

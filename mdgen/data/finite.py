@@ -1,4 +1,4 @@
-"""Coordinates that are no coordinates: NaN, infinity, and what a format turns them into."""
+"""Rejection of coordinates that are not finite: NaN, infinity, and the numbers that formats store for them."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,9 @@ def require_finite(
     """Raise unless every coordinate is a sensible number.
 
     Args:
-        positions: in nm.
-        place: names the frame from its index into the axes before `atom`, as `frame 7 of trajectory x`.
-        advice: what to do, after the semicolon.
+        positions: coordinates in nm.
+        place: function that names a frame, as `frame 7 of trajectory x`, from its index into the axes before `atom`.
+        advice: end of the message, which says what to do.
 
     Raises:
         MdgenError: naming the first bad frame and atom.

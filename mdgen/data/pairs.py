@@ -1,11 +1,11 @@
-"""Pairs of frames one lag apart, never across the end of a trajectory."""
+"""Pairs of frames one lag apart, never across the end of a trajectory, over one table of frames."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.data.spacing import lag_in_frames
@@ -18,6 +18,8 @@ logger = logging.getLogger("mdgen")
 
 class LaggedPairs:
     """All pairs (frame t, frame t + lag) of several trajectories that are held in memory.
+
+    `frames` holds all frames one after the other, `first` the row of the first frame of each pair.
 
     Args:
         arrays: features, latents or positions of each trajectory, the frame axis first.
@@ -54,34 +56,3 @@ class LaggedPairs:
 
     def __len__(self) -> int:
         return len(self.first)
-
-    def to(self, device: torch.device | str) -> "LaggedPairs":
-        """Move frames and indices to a device; returns itself."""
-        self.frames, self.first = self.frames.to(device), self.first.to(device)
-        return self
-
-    def at(self, pairs: Int[Tensor, "pair"]) -> tuple[Float[Tensor, "pair ..."], Float[Tensor, "pair ..."]]:
-        """The two frames of the chosen pairs, by their number among all pairs."""
-        first = self.first[pairs]
-        return self.frames[first], self.frames[first + self.lag_frames]
-
-    def all(self) -> tuple[Float[Tensor, "pair ..."], Float[Tensor, "pair ..."]]:
-        """Both frames of every pair."""
-        return self.frames[self.first], self.frames[self.first + self.lag_frames]
-
-    def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False
-    ) -> Iterator[tuple[Float[Tensor, "pair ..."], Float[Tensor, "pair ..."]]]:
-        """One pass over all pairs in batches: in random order given a generator, and in order without one.
-
-        Each batch is two gathers from memory; nothing is done for a single pair.
-        """
-        if batch_size < 1:
-            raise MdgenError(f"batch_size is {batch_size}; it must be at least 1")
-        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        order = order.to(self.first.device)
-        for start in range(0, len(self), batch_size):
-            chosen = order[start : start + batch_size]
-            if drop_last and len(chosen) < batch_size and start > 0:
-                return
-            yield self.at(chosen)

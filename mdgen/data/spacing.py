@@ -1,4 +1,4 @@
-"""The time between frames: read off the files, checked, and turned into lags."""
+"""The time between frames: read from files, checked, and converted to lags."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ def spacing_of(times: Float[np.ndarray, "frame"], path: Path) -> float | None:
     return float(f"{spacing:.5g}")
 
 
-def lag_in_frames(lag_ps: float, frame_spacing_ps: float) -> int:
-    """A lag as a whole number of frames.
+def lag_in_frames(lag_ps: float, frame_spacing_ps: float, what: str = "lag") -> int:
+    """A lag, called `what` in messages, as a whole number of frames.
 
     >>> lag_in_frames(20.0, 0.5)
     40
@@ -45,7 +45,7 @@ def lag_in_frames(lag_ps: float, frame_spacing_ps: float) -> int:
         below = int(lag_ps // frame_spacing_ps)
         near = [f"{number * frame_spacing_ps:g}" for number in (below, below + 1) if number > 0]
         raise MdgenError(
-            f"a lag of {lag_ps:g} ps is no multiple of the frame spacing of {frame_spacing_ps:g} ps; choose "
+            f"a {what} of {lag_ps:g} ps is no multiple of the frame spacing of {frame_spacing_ps:g} ps; choose "
             f"{' or '.join(near)} ps"
         )
     return frames
@@ -55,8 +55,8 @@ def common_spacing(known: dict[str, float], given_ps: float | None) -> float | N
     """The one spacing of several trajectories.
 
     Args:
-        known: what each file says of itself, by its name.
-        given_ps: what the user says, if anything.
+        known: spacing that each file gives, by its name.
+        given_ps: spacing that the user gives; None for none.
 
     Raises:
         MdgenError: if two files differ, or a file contradicts the user.

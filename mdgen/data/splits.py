@@ -1,17 +1,18 @@
-"""Training and validation parts that share no memory: whole trajectories, or long blocks with a gap between them.
+"""Training and validation parts that share no memory: whole molecules or trajectories, or blocks with gaps between.
 
-Frames drawn at random would not do: a frame's neighbours would sit in the other part, and validation would see nothing
-that training has not.
+Frames drawn at random would not do: a frame's neighbours would sit in the other part, and validation would test nothing
+new.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mdgen.data.collection import TrajectoryCollection
 from mdgen.errors import MdgenError
 
 Frames = TypeVar("Frames", Tensor, np.ndarray)
@@ -47,9 +48,9 @@ def split(lengths: Sequence[int], validation_share: float, lag_frames: int, gene
 
     Args:
         lengths: frames of each trajectory.
-        validation_share: part of the frames to validate on, between 0 and 1.
-        lag_frames: the lag of the model, which is also the gap between two blocks.
-        generator: chooses the validation part.
+        validation_share: fraction of the frames to validate on, between 0 and 1.
+        lag_frames: lag of the model, which is also the gap between two blocks.
+        generator: random stream that chooses the validation part.
 
     Raises:
         MdgenError: if the share leaves nothing to train or to validate on.
@@ -68,15 +69,7 @@ def split_by_trajectory(lengths: Sequence[int], validation_share: float, generat
     _require_share(validation_share)
     if len(lengths) < 2:
         raise MdgenError("one trajectory cannot be split by trajectory; split it by block, or give more trajectories")
-    order = torch.randperm(len(lengths), generator=generator).tolist()
-    wanted = validation_share * sum(lengths)
-    chosen: set[int] = set()
-    held = 0
-    for index in order[:-1]:
-        if chosen and held + lengths[index] / 2 > wanted:
-            continue
-        chosen.add(index)
-        held += lengths[index]
+    chosen = _drawn(lengths, validation_share * sum(lengths), 1, generator)
     segments = [Segment(index, 0, length) for index, length in enumerate(lengths)]
     return Split(
         tuple(segment for segment in segments if segment.trajectory not in chosen),
@@ -117,6 +110,82 @@ def split_by_block(
     training = _merged(sorted(blocks[index] for index in order[n_validation:]))
     kept = [_apart(segment, validation, lag_frames) for segment in training]
     return Split(tuple(segment for segment in kept if len(segment) > 0), tuple(validation))
+
+
+@dataclass(frozen=True)
+class CollectionSplit:
+    """The parts of a collection; None where a part was not asked for."""
+
+    training: TrajectoryCollection
+    validation: TrajectoryCollection | None
+    test: TrajectoryCollection | None
+
+
+def split_collection(
+    collection: TrajectoryCollection,
+    validation_share: float,
+    test_share: float,
+    generator: torch.Generator,
+    by: str = "molecule",
+) -> CollectionSplit:
+    """Random parts that share no molecule, or no trajectory.
+
+    Args:
+        collection: trajectories to split.
+        validation_share: fraction of the frames to validate on; 0 for none.
+        test_share: fraction of the frames to test on; 0 for none.
+        generator: random stream that chooses the parts.
+        by: unit that stays together: `molecule`, with all of its sets, or `trajectory`.
+
+    Raises:
+        MdgenError: if `by` or a share is not sensible, or a part that was asked for would stay empty.
+    """
+    if by not in ("molecule", "trajectory"):
+        raise MdgenError(f"a collection cannot be split by {by!r}; choose molecule or trajectory")
+    shares = {"validation": validation_share, "test": test_share}
+    if min(shares.values()) < 0 or sum(shares.values()) >= 1:
+        raise MdgenError(
+            f"shares of {validation_share:g} to validate and {test_share:g} to test on leave nothing to train on; "
+            "choose them from 0 on and below 1 together"
+        )
+    groups: dict[Any, list[tuple[int, int]]] = {}
+    for number, each in enumerate(collection):
+        for trajectory in range(len(each)):
+            key = each.molecule.fingerprint if by == "molecule" else (number, trajectory)
+            groups.setdefault(key, []).append((number, trajectory))
+    wanted = [part for part, share in shares.items() if share > 0]
+    if len(groups) <= len(wanted):
+        kind = "molecules" if by == "molecule" else "trajectories"
+        raise MdgenError(
+            f"{len(groups)} {kind} cannot be split into {len(wanted) + 1} parts by {by}; give more of them"
+        )
+    units = list(groups.values())
+    sizes = [sum(collection[number].lengths[trajectory] for number, trajectory in unit) for unit in units]
+    left = list(range(len(units)))
+    parts: dict[str, set[int]] = {}
+    for part in wanted:
+        reserved = len(wanted) - len(parts)  # units that the other parts and training need
+        chosen = _drawn([sizes[unit] for unit in left], shares[part] * sum(sizes), reserved, generator)
+        parts[part] = {left[index] for index in chosen}
+        left = [unit for unit in left if unit not in parts[part]]
+    made = {
+        part: collection.select([item for unit in members for item in units[unit]])
+        for part, members in {**parts, "training": left}.items()
+    }
+    return CollectionSplit(made["training"], made.get("validation"), made.get("test"))
+
+
+def _drawn(sizes: Sequence[int], wanted: float, reserved: int, generator: torch.Generator) -> set[int]:
+    """Random units of about `wanted` size together, at least one, never the last `reserved` of the random order."""
+    order = torch.randperm(len(sizes), generator=generator).tolist()
+    chosen: set[int] = set()
+    held = 0
+    for index in order[: len(order) - reserved]:
+        if chosen and held + sizes[index] / 2 > wanted:
+            continue
+        chosen.add(index)
+        held += sizes[index]
+    return chosen
 
 
 def _require_share(share: float) -> None:

@@ -59,8 +59,8 @@ class TrajectoryStore:
         """A new, empty store.
 
         Args:
-            path: its folder, which must not hold a store yet.
-            molecule: whose atoms every frame holds.
+            path: folder of the store, which must not hold one yet.
+            molecule: molecule of every frame.
             frame_spacing_ps: time between two frames.
             n_trajectories: trajectories that grow side by side.
             metadata: anything else worth keeping, as plain JSON with units in the keys; `temperature_K` is a number
@@ -97,7 +97,7 @@ class TrajectoryStore:
 
     @classmethod
     def open(cls, path: Path | str) -> "TrajectoryStore":
-        """An existing store, as its manifest says it is at this moment.
+        """An existing store, as its manifest describes it now.
 
         Raises:
             MdgenError: if the folder holds no store, or files of it are missing or damaged.
@@ -121,7 +121,7 @@ class TrajectoryStore:
 
     @property
     def n_frames(self) -> int:
-        """Frames of the longest trajectory; those that never stopped are all as long."""
+        """Frames of the longest trajectory, and of every one that has not ended."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @property
@@ -158,11 +158,11 @@ class TrajectoryStore:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What was given to `create`."""
+        """Metadata given to `create`."""
         return dict(self._manifest["metadata"])
 
     def start_writing(self) -> None:
-        """Take the folder's lock now, rather than at the first change, and see what others have written.
+        """Take the folder's lock now, rather than at the first change, and read the manifest again.
 
         Raises:
             MdgenError: if another process writes here.
@@ -181,12 +181,12 @@ class TrajectoryStore:
         Each call makes one file: append blocks of some megabytes.
 
         Args:
-            positions: one row a trajectory.
-            trajectories: the numbers of those rows, rising; None for all. One that is left out has ended.
+            positions: frames to add, one row a trajectory.
+            trajectories: numbers of the rows' trajectories, rising; None for all. One that is left out has ended.
 
         Raises:
-            MdgenError: if the shape does not fit, a trajectory that has ended would go on, a coordinate is not finite,
-                another process writes here, or the disk is full; the store is then as it was.
+            MdgenError: if the shape does not fit, a trajectory has ended before, a coordinate is not finite, another
+                process writes here, or the disk is full; the store is then as it was.
         """
         positions = np.ascontiguousarray(positions, dtype=np.float32)
         rows = list(range(self.n_trajectories)) if trajectories is None else [int(each) for each in trajectories]
@@ -246,11 +246,11 @@ class TrajectoryStore:
         return np.concatenate(parts) if parts else np.empty((0, self.molecule.n_atoms, 3), np.float32)
 
     def refresh(self) -> None:
-        """See the frames that another process has appended since this store was opened."""
+        """Read the manifest again, to see what another process has appended."""
         self._adopt(type(self).open(self.path)._manifest)
 
     def close(self) -> None:
-        """Give the lock back; reading goes on working."""
+        """Give the lock back; the store can still be read."""
         self._lock.release()
 
     def __enter__(self) -> "TrajectoryStore":

@@ -36,9 +36,9 @@ class TrajectorySet:
     """Trajectories of one molecule; nothing is read before it is asked for.
 
     Args:
-        molecule: whose atoms every frame holds.
+        molecule: molecule of every frame.
         frame_spacing_ps: time between two frames of every trajectory.
-        sources: one for each trajectory.
+        sources: source of each trajectory.
         temperatures_K: temperature of each trajectory, None where it is not known; None for none at all.
     """
 
@@ -72,7 +72,7 @@ class TrajectorySet:
         names: Sequence[str] | None = None,
         temperature_K: float | None = None,
     ) -> "TrajectorySet":
-        """Trajectories that are in memory already, in nm."""
+        """A set of trajectories held in memory, in nm."""
         labels = names or [f"array {index}" for index in range(len(arrays))]
         sources = [ArraySource(name, array) for name, array in zip(labels, arrays, strict=True)]
         return cls(molecule, frame_spacing_ps, sources, [temperature_K] * len(sources))
@@ -105,7 +105,7 @@ class TrajectorySet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each trajectory is called in messages: its file, or its store and number."""
+        """Name of each trajectory in messages: its file, or its store and number."""
         return tuple(source.name for source in self._sources)
 
     def __len__(self) -> int:
@@ -147,14 +147,14 @@ class TrajectorySet:
         return TrajectorySet(self.molecule, self.frame_spacing_ps, sources, temperatures)
 
     def trajectory(self, index: int, start: int = 0, stop: int | None = None, stride: int = 1) -> mdtraj.Trajectory:
-        """One trajectory, or a slice of it, as mdtraj has it."""
+        """One trajectory, or a slice of it, as an mdtraj object."""
         positions = np.array(self.positions(index, start, stop, stride))
         first, _, _ = slice(start, stop).indices(self.lengths[index])
         time = (first + stride * np.arange(len(positions))) * self.frame_spacing_ps
         return mdtraj.Trajectory(positions, self.molecule.topology, time=time)
 
     def source(self, trajectory: int) -> Source:
-        """Where one trajectory is read from."""
+        """The source of one trajectory."""
         return self._sources[trajectory]
 
     def _source(self, trajectory: int) -> Source:
@@ -178,9 +178,9 @@ def open_trajectories(
     """Open trajectories from files, stores and finished runs, together.
 
     Args:
-        paths: a path, a glob such as `run-*.xtc`, or a list of them: folders of stores or runs, xtc, dcd, h5, pdb, npy
+        paths: path, glob such as `run-*.xtc`, or a list of them: folders of stores or runs, xtc, dcd, h5, pdb, npy
             (nm).
-        topology: the molecule, or a file that holds it; needed unless a store, h5 or pdb file is among `paths`.
+        topology: molecule, or the file that holds it; needed unless a store, h5 or pdb file is among `paths`.
         frame_spacing_ps: time between frames; needed where no file says so (dcd, pdb, npy).
         temperature_K: temperature of the trajectories that do not say theirs, which only stores do.
 

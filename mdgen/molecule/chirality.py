@@ -15,9 +15,9 @@ class StereoCentre:
     """A carbon with four different neighbours, such as CA of most amino acids and CB of threonine and isoleucine.
 
     Args:
-        name: what a person calls it, such as `CA ALA2`.
-        centre: its atom.
-        neighbours: its neighbours, in an order that the elements and branches behind them fix.
+        name: name for reading, such as `CA ALA2`.
+        centre: index of the carbon.
+        neighbours: indices of its neighbours, in an order fixed by the elements and branches behind them.
     """
 
     name: str

@@ -26,9 +26,9 @@ class TorsionDistanceFeatures(nn.Module):
     arguments are all there is to save.
 
     Args:
-        molecule: whose positions come in.
-        distances: between all `heavy` atoms, between `alpha_carbon` atoms, or `none`.
-        torsion_kinds: kinds of `molecule.torsions`; methyl rotors are left out, they only add noise.
+        molecule: molecule of the positions.
+        distances: atoms whose distances are taken: all `heavy` atoms, `alpha_carbon` atoms, or `none`.
+        torsion_kinds: kinds of `molecule.torsions`; methyl rotors are left out by default, since they add noise.
 
     Raises:
         MdgenError: if an argument is unknown, or the molecule has no such feature.

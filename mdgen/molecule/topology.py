@@ -133,7 +133,7 @@ class Molecule:
         return f"Molecule({shown}, {self.n_atoms} atoms, {len(self.bonds)} bonds)"
 
     def atom_label(self, index: int) -> str:
-        """An atom as a person says it: its residue, its name and its index."""
+        """An atom's label in messages: its residue, its name and its index."""
         atom = self.topology.atom(index)
         return f"{atom.residue}-{atom.name} (atom {index})"
 

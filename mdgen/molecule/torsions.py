@@ -23,9 +23,9 @@ class Torsion:
     """One torsion.
 
     Args:
-        name: what a person calls it, such as `phi ALA2`; unique within the molecule.
+        name: name for reading, such as `phi ALA2`; unique within the molecule.
         residue: index of the residue it belongs to.
-        atoms: the four atoms, IUPAC order.
+        atoms: indices of the four atoms, in IUPAC order.
         kind: one of `KINDS`.
     """
 

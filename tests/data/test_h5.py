@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +12,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+import mdgen
 from mdgen.data.formats.h5 import H5Source
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
@@ -67,6 +69,19 @@ def test_the_payload_would_run_in_pytables(file: Path, tmp_path: Path) -> None:
     with tables.open_file(file) as opened:
         assert opened.root._v_attrs.title is None
     assert made.exists()
+
+
+def test_no_file_of_the_package_opens_hdf5_otherwise() -> None:
+    """PyTables, and mdtraj where it chooses the reader by the extension, would run what a file holds."""
+    package = Path(mdgen.__file__).parent
+    for path in package.rglob("*.py"):
+        found = re.search(
+            r"import tables|mdtraj\.(open|load|iterload|load_frame|load_hdf5|load_h5)\(", path.read_text()
+        )
+        assert found is None, f"{path}: {found}"
+    assert "mdtraj.load_topology(" in (package / "molecule" / "topology.py").read_text()
+    users = [path.name for path in package.rglob("*.py") if "load_topology(" in path.read_text()]
+    assert users == ["topology.py"]
 
 
 def test_pickled_data_sets_are_refused(file: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every pair is one lag apart within one trajectory, and each occurs once in a pass."""
+"""Every pair is one lag apart within one trajectory, and each stands once."""
 
 import logging
 
@@ -23,37 +23,15 @@ def test_exactly_the_pairs_of_each_trajectory(seed: int, caplog: pytest.LogCaptu
         pairs = LaggedPairs(labelled(lengths), lag)
     expected = {(k, t) for k, n in enumerate(lengths) for t in range(n - lag)}
     assert len(pairs) == len(expected)
-    seen = []
-    for now, later in pairs.batches(7, torch.Generator().manual_seed(seed)):
-        torch.testing.assert_close(later - now, torch.tensor([[0.0, lag]]).expand(len(now), 2))
-        seen += [tuple(int(x) for x in row) for row in now.tolist()]
-    assert len(seen) == len(expected)
-    assert set(seen) == expected
-
-
-def test_order_comes_from_the_generator_alone() -> None:
-    pairs = LaggedPairs(labelled([50]), 3)
-
-    def order(seed: int) -> list[float]:
-        return torch.cat([now for now, _ in pairs.batches(8, torch.Generator().manual_seed(seed))])[:, 1].tolist()
-
-    assert order(1) == order(1)
-    assert order(1) != order(2)
-    assert torch.cat([now for now, _ in pairs.batches(8)])[:, 1].tolist() == list(range(47))
-
-
-def test_drop_last_never_drops_everything() -> None:
-    pairs = LaggedPairs(labelled([10]), 2)
-    assert [len(now) for now, _ in pairs.batches(3, drop_last=True)] == [3, 3]
-    assert [len(now) for now, _ in pairs.batches(3)] == [3, 3, 2]
-    assert [len(now) for now, _ in pairs.batches(100, drop_last=True)] == [8]
+    now, later = pairs.frames[pairs.first], pairs.frames[pairs.first + lag]
+    torch.testing.assert_close(later - now, torch.tensor([[0.0, lag]]).expand(len(now), 2))
+    assert {tuple(int(x) for x in row) for row in now.tolist()} == expected
 
 
 def test_numpy_arrays_of_any_shape() -> None:
     positions = np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)
-    now, later = LaggedPairs([positions], 4).all()
-    np.testing.assert_array_equal(now, positions[:5])
-    np.testing.assert_array_equal(later, positions[4:])
+    pairs = LaggedPairs([positions], 4)
+    np.testing.assert_array_equal(pairs.frames[pairs.first + 4], positions[4:])
 
 
 def test_a_trajectory_shorter_than_the_lag() -> None:

@@ -46,7 +46,7 @@ class DcdSource:
 
     @property
     def spacing_hint_ps(self) -> float | None:
-        """What the header suggests, if that is a number at all."""
+        """Frame spacing that the header suggests; None if it holds no sensible number."""
         return self._hint
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:

@@ -78,8 +78,8 @@ def write_h5(path: Path, molecule: Molecule) -> Iterator[Callable[[np.ndarray, n
     """Write an mdtraj HDF5 file block by block, in mdtraj's convention (Pande 1.1).
 
     Args:
-        path: the file, replaced if it exists.
-        molecule: whose atoms every frame holds.
+        path: file to write, replaced if it exists.
+        molecule: molecule of every frame.
     """
     document = json.dumps(HDF5TrajectoryFile.convert_topology_to_dict(molecule.topology)).encode()
     with h5py.File(path, "w") as file:

@@ -13,9 +13,9 @@ class NpySource:
     """One trajectory of a npy file.
 
     Args:
-        path: the file.
+        path: npy file.
         trajectory: number of the trajectory in an array of several; None for an array of one.
-        positions: the mapped array of this trajectory.
+        positions: mapped array of this trajectory.
     """
 
     frame_spacing_ps: float | None = None

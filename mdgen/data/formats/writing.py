@@ -1,4 +1,4 @@
-"""Trajectories written block by block to the formats that other programs read, whole or not at all."""
+"""Writing trajectories block by block in the formats of other programs, whole or not at all."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -32,9 +32,9 @@ def write_trajectory(
     It is written aside and renamed when whole. xtc rounds to 0.001 nm; dcd and pdb hold no usable times.
 
     Args:
-        path: the file, replaced if it exists.
+        path: file to write, replaced if it exists.
         positions: all frames in nm, or blocks of them one after the other.
-        molecule: whose atoms they are.
+        molecule: molecule of every frame.
         frame_spacing_ps: time between two frames.
 
     Raises:

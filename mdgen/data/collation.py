@@ -1,0 +1,97 @@
+"""Windows of different molecules to batches: padded at the end, with a context that says what is real."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mdgen.data.windows import Window, WindowDataset
+from mdgen.interfaces import Context
+
+
+@dataclass(frozen=True)
+class TrajectoryBatch:
+    """Windows side by side, and what is fixed along each.
+
+    Args:
+        positions: positions in nm, zero where an atom is padding.
+        context: molecules, residue types, masks, temperature, frame spacing, and the first frame as key frame.
+    """
+
+    positions: Float[Tensor, "batch frame atom 3"]
+    context: Context
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def rows(self, chosen: Int[Tensor, "row"]) -> "TrajectoryBatch":
+        """Some of the windows, with the padding of all."""
+        return TrajectoryBatch(self.positions[chosen], self.context.rows(chosen))
+
+    def to(self, device: torch.device | str) -> "TrajectoryBatch":
+        """The same batch on a device."""
+        return TrajectoryBatch(self.positions.to(device), self.context.to(device))
+
+
+@dataclass(frozen=True)
+class PaddedWindows:
+    """What a worker process sends: numbers only, since molecules are slow to send.
+
+    Args:
+        positions: positions in nm, padded by zeros.
+        places: number of the set and of the trajectory of each window.
+    """
+
+    positions: Float[Tensor, "batch frame atom 3"]
+    places: Int[Tensor, "batch 2"]
+
+    def pin_memory(self) -> "PaddedWindows":
+        """The same in page-locked memory; torch's loader asks for it."""
+        return PaddedWindows(self.positions.pin_memory(), self.places)
+
+
+def pad_windows(windows: Sequence[Window]) -> PaddedWindows:
+    """Windows of different numbers of atoms as one tensor."""
+    n_frames, most = windows[0].positions.shape[0], max(window.positions.shape[1] for window in windows)
+    positions = torch.zeros(len(windows), n_frames, most, 3)
+    for row, window in enumerate(windows):
+        positions.numpy()[row, :, : window.positions.shape[1]] = window.positions
+    return PaddedWindows(positions, torch.tensor([(window.number, window.trajectory) for window in windows]))
+
+
+def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatch:
+    """The batch with the context of each of its windows.
+
+    Args:
+        padded: windows of the data set.
+        dataset: data set of the windows.
+    """
+    numbers = padded.places[:, 0].tolist()
+    sets = [dataset.collection[number] for number in numbers]
+    types = [dataset.residue_types[number] for number in numbers]
+    n_atoms = torch.tensor([dataset.n_atoms[number] for number in numbers])
+    n_tokens = torch.tensor([len(each) for each in types])
+    molecules = tuple(each.molecule for each in sets)
+    temperature = None
+    if dataset.collection.knows_temperatures:
+        trajectories = padded.places[:, 1].tolist()
+        known = [each.temperatures_K[t] for each, t in zip(sets, trajectories, strict=True)]
+        temperature = torch.tensor(known, dtype=torch.float32)
+    context = Context(
+        molecules=molecules[:1] if len(set(molecules)) == 1 else molecules,
+        temperature_K=temperature,
+        frame_spacing_ps=torch.full((len(sets),), dataset.spacing_ps),
+        residue_types=pad_sequence(types, batch_first=True),
+        token_mask=torch.arange(int(n_tokens.max())) < n_tokens[:, None],
+        atom_mask=torch.arange(padded.positions.shape[2]) < n_atoms[:, None],
+        key_frames=padded.positions[:, :1],
+    )
+    return TrajectoryBatch(padded.positions, context)
+
+
+def collate(windows: Sequence[Window], dataset: WindowDataset) -> TrajectoryBatch:
+    """A batch of windows of a data set."""
+    return add_context(pad_windows(windows), dataset)

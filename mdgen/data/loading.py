@@ -1,0 +1,270 @@
+"""Batches of windows for training: a seeded order that resumes, sharded over ranks, read by worker processes."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
+
+from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
+from mdgen.data.windows import WindowDataset
+from mdgen.errors import MdgenError
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Batches of indices whose order depends on the seed and the epoch alone; every rank takes its share of them.
+
+    Indices stand in groups of one size, as the windows of one molecule do. Groups of similar size form a bucket, and a
+    batch holds indices of one bucket, so that little is padded. Batches are dealt to the ranks by torch's
+    `DistributedSampler`: where their number is no multiple of the ranks, the first are repeated.
+
+    Args:
+        counts: number of indices in each group; the groups stand one after the other.
+        sizes: size of each index of a group, such as its atoms.
+        batch_size: largest number of indices in a batch; None for no limit.
+        budget: largest size of a padded batch, its indices times the largest size among them; None for no limit.
+        padding: fraction by which the largest size in a batch may exceed the smallest; None for any.
+        shuffle: whether the order is random.
+        seed: seed of the order.
+        drop_last: whether to leave out incomplete batches, and those that do not fill all ranks.
+        rank: number of this process among `ranks`; None to ask torch.distributed.
+        ranks: number of processes that share an epoch; None to ask torch.distributed.
+
+    Raises:
+        MdgenError: if neither limit is given, an index does not fit the budget, or no batch is left.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        sizes: Sequence[int],
+        batch_size: int | None = None,
+        budget: int | None = None,
+        padding: float | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int | None = None,
+        ranks: int | None = None,
+    ) -> None:
+        if batch_size is None and budget is None:
+            raise MdgenError("a batch needs a limit; give a batch size, or a budget of atoms or tokens")
+        if batch_size is not None and batch_size < 1:
+            raise MdgenError(f"a batch size of {batch_size} makes no batch; it must be at least 1")
+        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.epoch, self.consumed = 0, 0
+        self._rank, self._ranks = rank, ranks
+        self._buckets = _buckets(counts, sizes, padding)
+        self._lengths = [_fitting(largest, batch_size, budget) for _, largest in self._buckets]
+        self._n_batches = sum(
+            len(indices) // length if drop_last else -(-len(indices) // length)
+            for (indices, _), length in zip(self._buckets, self._lengths, strict=True)
+        )
+        if len(self) == 0:
+            raise MdgenError(
+                f"{sum(counts)} windows fill no batch for each rank; allow incomplete ones (drop_last=False)"
+            )
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share an epoch."""
+        return self._ranks or (distributed.get_world_size() if _is_distributed() else 1)
+
+    @property
+    def rank(self) -> int:
+        """This process among them."""
+        return self._rank if self._rank is not None else (distributed.get_rank() if _is_distributed() else 0)
+
+    def __len__(self) -> int:
+        """Batches of an epoch on each rank."""
+        return self._n_batches // self.ranks if self.drop_last else -(-self._n_batches // self.ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The batches of this rank and epoch that are not consumed yet."""
+        generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
+        batches: list[np.ndarray] = []
+        for (indices, _), length in zip(self._buckets, self._lengths, strict=True):
+            drawn = indices[torch.randperm(len(indices), generator=generator).numpy()] if self.shuffle else indices
+            kept = len(drawn) // length * length if self.drop_last else len(drawn)
+            batches += [drawn[start : start + length] for start in range(0, kept, length)]
+        dealt: DistributedSampler[int] = DistributedSampler(
+            batches,  # type: ignore[arg-type]
+            self.ranks,
+            self.rank,
+            self.shuffle,
+            int(torch.randint(2**62, (), generator=generator)),
+            self.drop_last,
+        )
+        return (batches[number].tolist() for number in list(dealt)[self.consumed :])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin another epoch; nothing changes if it has begun already."""
+        if epoch != self.epoch:
+            self.epoch, self.consumed = epoch, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in which epoch it is, as plain JSON."""
+        return {**self._identity(), "epoch": self.epoch, "consumed": self.consumed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken.
+
+        Raises:
+            MdgenError: if other data, another seed or another number of ranks would give another order.
+        """
+        for key, mine in self._identity().items():
+            if state.get(key) != mine:
+                raise MdgenError(
+                    f"the order of the data cannot be resumed: its {key} was {state.get(key)} and is {mine} now; "
+                    "resume with the same data and settings"
+                )
+        self.epoch, self.consumed = int(state["epoch"]), int(state["consumed"])
+
+    def _identity(self) -> dict[str, Any]:
+        pairs = zip(self._buckets, self._lengths, strict=True)
+        return {
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "ranks": self.ranks,
+            "buckets": [[len(indices), size, length] for (indices, size), length in pairs],
+        }
+
+
+class WindowLoader:
+    """Iterates over the batches of a data set, epoch after epoch; its state resumes in the middle of one.
+
+    Lightning and plain loops both take it. The order of batches does not depend on the number of workers.
+
+    Args:
+        dataset: windows to load.
+        batch_size: largest number of windows in a batch; None for no limit.
+        atoms_per_batch: largest number of atoms in a padded batch, each counted in every frame; None for no limit.
+        tokens_per_batch: largest number of tokens likewise, instead of atoms.
+        padding: fraction by which the largest molecule of a batch may exceed the smallest; None for any.
+        shuffle: whether the order is random.
+        seed: seed of the order.
+        drop_last: whether to leave out incomplete batches.
+        num_workers: number of processes that read; 0 to read in this one.
+        pin_memory: whether batches lie in page-locked memory, for a GPU.
+        rank: number of this process among `ranks`; None to ask torch.distributed.
+        ranks: number of processes that share an epoch; None to ask torch.distributed.
+
+    Raises:
+        MdgenError: if no limit or more than one budget is given, a window does not fit, or no batch is left.
+    """
+
+    def __init__(
+        self,
+        dataset: WindowDataset,
+        batch_size: int | None = None,
+        atoms_per_batch: int | None = None,
+        tokens_per_batch: int | None = None,
+        padding: float | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        rank: int | None = None,
+        ranks: int | None = None,
+    ) -> None:
+        if atoms_per_batch is not None and tokens_per_batch is not None:
+            raise MdgenError("a batch has one budget; give atoms_per_batch or tokens_per_batch")
+        by_tokens = tokens_per_batch is not None
+        sizes = [len(types) for types in dataset.residue_types] if by_tokens else dataset.n_atoms
+        budget = tokens_per_batch if by_tokens else atoms_per_batch
+        self.dataset = dataset
+        self.sampler = BatchSampler(
+            dataset.counts,
+            [size * dataset.frames for size in sizes],
+            batch_size,
+            budget,
+            padding,
+            shuffle,
+            seed,
+            drop_last,
+            rank,
+            ranks,
+        )
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=self.sampler,
+            collate_fn=pad_windows,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # or it would draw from the one of the whole process
+        )
+        self._resumed = False
+
+    def __len__(self) -> int:
+        """Batches of an epoch on this rank."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[TrajectoryBatch]:
+        """An epoch, or what is left of one after `load_state_dict`; the epoch after a whole one is the next."""
+        sampler = self.sampler
+        if sampler.consumed >= len(sampler):
+            sampler.set_epoch(sampler.epoch + 1)
+        elif not self._resumed:
+            sampler.consumed = 0
+        self._resumed = False
+        for padded in self._loader:
+            sampler.consumed += 1  # before the batch is used: a checkpoint is taken after its step
+            yield add_context(padded, self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin another epoch; nothing changes if it has begun already."""
+        self.sampler.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in which epoch it is, as plain JSON; equal on all ranks."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken.
+
+        Raises:
+            MdgenError: if other data, another seed or another number of ranks would give another order.
+        """
+        self.sampler.load_state_dict(state)
+        self._resumed = True
+
+
+def _buckets(counts: Sequence[int], sizes: Sequence[int], padding: float | None) -> list[tuple[np.ndarray, int]]:
+    """Indices of each bucket, rising, and the largest size among them."""
+    first = np.concatenate([[0], np.cumsum(counts)]).tolist()
+    groups = sorted((size, number) for number, size in enumerate(sizes) if counts[number])
+    buckets: list[list[tuple[int, int]]] = []
+    for size, number in groups:
+        if buckets and (padding is None or size <= buckets[-1][0][0] * (1 + padding)):
+            buckets[-1].append((size, number))
+        else:
+            buckets.append([(size, number)])
+    return [
+        (np.concatenate([np.arange(first[n], first[n + 1]) for n in sorted(n for _, n in bucket)]), bucket[-1][0])
+        for bucket in buckets
+    ]
+
+
+def _fitting(size: int, batch_size: int | None, budget: int | None) -> int:
+    """Indices of `size` that make a batch."""
+    if budget is not None and size > budget:
+        raise MdgenError(
+            f"a window of size {size} does not fit a batch of {budget}; raise the budget or shorten windows"
+        )
+    limits = [batch_size, None if budget is None else budget // size]
+    return min(limit for limit in limits if limit is not None)
+
+
+def _seed_of(seed: int, epoch: int) -> int:
+    """Unlike `seed + epoch`, different for every pair."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=7).digest())
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
