@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mdgen.benchmarks.charge_recovery import charge_recovery_suite
 from mdgen.benchmarks.charge_recovery.charge_recovery_suite import (
     ChargeRecoverySettings,
     all_charges,

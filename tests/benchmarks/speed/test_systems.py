@@ -7,7 +7,7 @@ import openmm
 import pytest
 import torch
 
-from mdgen.benchmarks.speed.engines import ENGINES
+from mdgen.benchmarks.speed.engines import ENGINES, engine_setups
 from mdgen.benchmarks.speed.roofline import (
     OPERATIONS_BORN,
     OPERATIONS_NEAR,
