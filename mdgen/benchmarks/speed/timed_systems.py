@@ -16,6 +16,7 @@ from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import BornParameters, ForceFieldParameters
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_reference import reference_energies_and_forces, relative_error
 from mdgen.units import KCAL
 
 _BOX = "prod_alanine_dipeptide_amber"
@@ -150,13 +151,8 @@ def _gbsa_force(parameters: ForceFieldParameters, born: BornParameters) -> openm
 
 def disagreement(parameters: ForceFieldParameters, start: Start) -> tuple[float, float]:
     """Error of mdgen's energy (kcal/mol) and forces (relative) against OpenMM's Reference platform at the start."""
-    context = openmm.Context(
-        start.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
-    )
-    context.setPositions(start.positions)
-    state = context.getState(getEnergy=True, getForces=True)
-    theirs = np.array(state.getForces(asNumpy=True)._value)
+    expected, expected_forces = reference_energies_and_forces(start.system, start.positions)
     cell = torch.from_numpy(start.cell)[None] if len(start.cell) else None
     energy, forces = ForceField(parameters).energy_and_forces(torch.from_numpy(start.positions)[None], cell)
-    apart = np.linalg.norm(forces[0].numpy() - theirs) / np.linalg.norm(theirs)
-    return abs(float(energy[0]) - state.getPotentialEnergy()._value) / KCAL, float(apart)
+    error = abs(float(energy[0]) - sum(expected.values())) / KCAL
+    return error, relative_error(forces[0].numpy(), expected_forces)

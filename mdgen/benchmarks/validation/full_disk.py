@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mdgen.benchmarks.validation.interruptions import run_simulation
+from mdgen.benchmarks.validation.interruptions import changed_coordinates, run_simulation
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.results import Acceptance, Estimate
@@ -34,9 +34,8 @@ def check_full_disk(moments: tuple[int, ...] = (5, 1, 2, 30, 77)) -> tuple[dict[
         run_simulation(disturbed)
         run_simulation(undisturbed)
         one, other = (TrajectoryStore.open(path) for path in (disturbed, undisturbed))
-        same = one.lengths == other.lengths
-        differ = sum(int((one.positions(i) != other.positions(i)).sum()) for i in range(len(one.lengths)) if same)
-    holds = same and not differ and not strays and reported == len(moments)
+        differ = changed_coordinates(one, other, range(len(other.lengths)))
+    holds = differ == 0 and not strays and reported == len(moments)
     row = Acceptance.judged(
         f"coordinates_changed_by_{len(moments)}_full_disks", Estimate(differ), "== 0, said in a sentence", holds
     )

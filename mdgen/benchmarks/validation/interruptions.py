@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,7 @@ def check_instability() -> tuple[dict[str, Any], list[Acceptance]]:
             named = [stop.replica for stop in stops] == [_TORN] and "first at" in stops[0].how
             wrong = sum(int((~np.isfinite(torn.positions(i))).sum()) for i in range(3))
             others = [i for i in range(3) if i != _TORN]
-            whole = torn.lengths[_TORN] < torn.n_frames and all(torn.lengths[i] == stable.n_frames for i in others)
-            changed = sum(int((torn.positions(i) != stable.positions(i)).sum()) for i in others) if whole else -1
+            changed = changed_coordinates(torn, stable, others) if torn.lengths[_TORN] < torn.n_frames else -1
         words = "== 0, and replica, step and atom named"
         rows.append(
             Acceptance.judged(f"wrong_numbers_stored_in_a_blow_up_{kind}", Estimate(wrong), words, named and not wrong)
@@ -79,13 +79,19 @@ def check_kills(n_kills: int = 20, seed: int = 0) -> tuple[dict[str, Any], list[
         run_simulation(killed)
         run_simulation(undisturbed)
         one, other = (TrajectoryStore.open(path) for path in (killed, undisturbed))
-        same = one.n_frames == other.n_frames == _FRAMES
-        differ = sum(int((one.positions(i) != other.positions(i)).sum()) for i in range(_REPLICAS) if same)
+        differ = changed_coordinates(one, other, range(_REPLICAS)) if other.n_frames == _FRAMES else -1
     name = f"coordinates_changed_by_{n_kills}_kills"
     # A run that had ended, or not yet begun to write, would have been killed fewer times than reported.
-    holds = same and not differ and 0 < frames[-1] < _FRAMES
+    holds = differ == 0 and 0 < frames[-1] < _FRAMES
     row = Acceptance.judged(name, Estimate(differ), "== 0, no frame missing or doubled", holds)
     return {"frames_after_each_kill": frames}, [row]
+
+
+def changed_coordinates(one: TrajectoryStore, other: TrajectoryStore, replicas: Sequence[int]) -> int:
+    """Number of coordinates of the replicas that differ in any bit between two runs; -1 if their lengths differ."""
+    if any(one.lengths[i] != other.lengths[i] for i in replicas):
+        return -1
+    return sum(int((one.positions(i) != other.positions(i)).sum()) for i in replicas)
 
 
 def _kill_one(path: Path, after_s: float) -> None:
