@@ -15,7 +15,7 @@ from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.systems.openmm_loader import load_openmm_system
 
-_KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch", "mdgen_torch_compiled": "torch"}
+_KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch"}
 
 
 def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
@@ -37,7 +37,6 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
         precision=variant["precision"],
         threads=variant["threads"],
         device=variant["device"],
-        compile=variant["engine"] == "mdgen_torch_compiled",
     )
     engine.prepare(State(positions, velocities, 0, cell))
 

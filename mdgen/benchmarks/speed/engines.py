@@ -11,7 +11,6 @@ from mdgen.md.force_field.parameters import ForceFieldParameters
 ENGINES = (
     "mdgen_kernel",
     "mdgen_torch",
-    "mdgen_torch_compiled",
     "openmm_reference",
     "openmm_cpu",
     "torchmd",
@@ -19,8 +18,7 @@ ENGINES = (
 """Every engine that can be timed."""
 
 _EAGER_REPLICAS = 64
-_COMPILED = ("alanine_dipeptide_obc2", "ipgd_obc2")
-"""Systems on which torch.compile is timed on processors; only two, since compiling takes a minute."""
+"""Most replicas of the torch engine on processors, where more take minutes."""
 
 
 @dataclass(frozen=True)
@@ -57,39 +55,34 @@ class EngineSetup:
 
 
 def engine_setups(
-    system: str,
     parameters: ForceFieldParameters,
     engines: Sequence[str],
     replicas: Sequence[int],
     cores: int,
     device: str = "cpu",
 ) -> list[EngineSetup]:
-    """Setups for a system, in the order of their turns.
+    """Setups that are timed on a system, in the order of their turns.
 
     OpenMM and TorchMD run as a single process with one thread and as one such process per core; OpenMM's CPU platform
     also as one process with all threads. TorchMD has no generalised Born. mdgen runs every number of replicas with one
     thread, and with all threads where there is work for them.
 
     Args:
-        system: name of the system.
-        parameters: its force field.
+        parameters: force field of the system.
         engines: names from `ENGINES`.
         replicas: numbers of replicas to run.
         cores: number of processor cores.
-        device: device of mdgen's torch engines.
+        device: device of mdgen's torch engine.
     """
     boxed = parameters.cutoff is not None
-    few = [n for n in sorted(replicas) if n <= _EAGER_REPLICAS] or [min(replicas)]
-    many = [n for n in replicas if n <= 4 * _EAGER_REPLICAS] or [min(replicas)]
+    few = [n for n in replicas if device != "cpu" or n <= _EAGER_REPLICAS] or [min(replicas)]
     each = [1, cores] if cores > 1 else [1]
     found = []
     for n in sorted(replicas):
         found.append(EngineSetup("mdgen_kernel", n))
         if cores > 1 and n > (1 if boxed else LANES):
             found.append(EngineSetup("mdgen_kernel", n, cores))
-    found += [EngineSetup("mdgen_torch", n, device=device) for n in sorted({few[0], few[-1]})]
-    if system in _COMPILED or device != "cpu":
-        found.append(EngineSetup("mdgen_torch_compiled", max(many), device=device))
+    found += [EngineSetup("mdgen_torch", n, device=device) for n in sorted({min(few), max(few)})]
     found += [EngineSetup("openmm_reference", processes=n, precision="double") for n in each]
     found += [EngineSetup("openmm_cpu", processes=n) for n in each]
     found += [EngineSetup("openmm_cpu", threads=cores)] if cores > 1 else []

@@ -13,7 +13,6 @@ from mdgen.benchmarks.suite import write_png
 
 LOOKS = {
     "mdgen_kernel": ("mdgen, compiled kernel", "#e2572b", "o"),
-    "mdgen_torch_compiled": ("mdgen, torch.compile", "#d9a441", "D"),
     "mdgen_torch": ("mdgen, torch", "#8e6bb0", "s"),
     "openmm_reference": ("OpenMM Reference", "#16181d", "^"),
     "openmm_cpu": ("OpenMM CPU", "#3f7cac", "v"),

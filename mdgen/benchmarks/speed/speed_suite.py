@@ -43,7 +43,7 @@ class SpeedSettings(Suite):
         turn_s: wall time of a turn.
         warm_up_s: wall time before the first turn, after compilation.
         threads: processor cores to use; None for all.
-        device: device of mdgen's torch engines, `cpu` or `cuda`.
+        device: device of mdgen's torch engine, `cpu` or `cuda`.
         box_folder: folder of TorchMD's test systems, where the periodic box is read; without it a like box is built.
         torchmd_python: interpreter that has TorchMD; None for this one.
         seed: seed of the engines' random numbers.
@@ -134,7 +134,7 @@ def _one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any
         folder = Path(scratch)
         prepared = prepare_system(name, folder, settings.box_folder)
         sensible = [n for n in settings.replicas if n <= SYSTEMS[name].most_replicas] or [min(settings.replicas)]
-        setups = engine_setups(name, prepared.parameters, engines, sensible, cores, settings.device)
+        setups = engine_setups(prepared.parameters, engines, sensible, cores, settings.device)
         logger.info("speed         %s: %d engines and settings get ready", name, len(setups))
         timings = time_engines(
             folder,

@@ -125,8 +125,8 @@ def test_torchmds_numbers_give_the_energy_of_the_flexible_box(box: Prepared, fol
 
 
 def test_engines_take_part_where_they_can(small: Prepared, box: Prepared) -> None:
-    on_small = engine_setups("alanine_dipeptide_obc2", small.parameters, ENGINES, [1, 16, 64], cores=2)
-    on_box = engine_setups(BOX, box.parameters, ENGINES, [1, 16], cores=2)
+    on_small = engine_setups(small.parameters, ENGINES, [1, 16, 64], cores=2)
+    on_box = engine_setups(box.parameters, ENGINES, [1, 16], cores=2)
     for found in (on_small, on_box):
         assert len({each.name for each in found}) == len(found)
         assert {each.processes for each in found if each.engine == "openmm_reference"} == {1, 2}
@@ -134,7 +134,12 @@ def test_engines_take_part_where_they_can(small: Prepared, box: Prepared) -> Non
     assert "torchmd" in {each.engine for each in on_box}
     assert {each.threads for each in on_small if (each.engine, each.replicas) == ("mdgen_kernel", 16)} == {1}
     assert {each.threads for each in on_small if (each.engine, each.replicas) == ("mdgen_kernel", 64)} == {1, 2}
-    alone = engine_setups("alanine_dipeptide_obc2", small.parameters, ENGINES, [1], cores=1)
+    on_gpu = engine_setups(small.parameters, ENGINES, [1, 16, 4096], cores=2, device="cuda")
+    assert [(each.replicas, each.device) for each in on_gpu if each.engine == "mdgen_torch"] == [
+        (1, "cuda"),
+        (4096, "cuda"),
+    ]
+    alone = engine_setups(small.parameters, ENGINES, [1], cores=1)
     assert {each.threads * each.processes for each in alone} == {1}
 
 
