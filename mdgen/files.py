@@ -1,4 +1,4 @@
-"""Files are written aside and renamed, so that a reader never meets half of one."""
+"""Atomic writing: a temporary file is written and renamed, so that a reader never sees a partial file."""
 
 import errno
 import os
@@ -11,14 +11,14 @@ from mdgen.errors import MdgenError
 
 
 def write_aside(path: Path | str, content: bytes | Callable[[BinaryIO], None]) -> None:
-    """Write a whole file: to a neighbour first, flushed to disk, then renamed over `path`.
+    """Write a file atomically: to a temporary file beside it, flushed to disk, then renamed to `path`.
 
     Args:
-        path: the file; its folder is made if need be.
-        content: the bytes, or a function that writes them to an open binary file.
+        path: file to write; its folder is created if missing.
+        content: content, or a function that writes it to an open binary file.
 
     Raises:
-        MdgenError: if the disk is full or the folder cannot be written; nothing is left behind then.
+        MdgenError: if the disk is full or the folder cannot be written; nothing is left behind.
     """
     path = Path(path)
     with writable(path.parent):
@@ -39,7 +39,7 @@ def write_aside(path: Path | str, content: bytes | Callable[[BinaryIO], None]) -
 
 @contextmanager
 def writable(folder: Path | str) -> Iterator[None]:
-    """Turn the failures of writing that a user can mend (full disk, no permission) into one sentence."""
+    """Report failures of writing that a user can resolve (full disk, no permission) as an `MdgenError`."""
     try:
         yield
     except OSError as error:

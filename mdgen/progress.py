@@ -1,4 +1,4 @@
-"""Progress of long work: one line at a time through `logging`, so that it reads the same on a screen and in a file."""
+"""Progress of long computations, as single lines through `logging`, for screens and files alike."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ logger = logging.getLogger("mdgen")
 
 
 class Progress:
-    """Says how far long work is, at most once every `interval_s` seconds.
+    """Logs the progress of a long computation, at most once every `interval_s` seconds.
 
     >>> from mdgen.progress import Progress
     >>> progress = Progress("simulate", total=100, interval_s=0)
@@ -20,7 +20,7 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def update(self, done: float, **figures: float | str) -> None:
-        """Say that `done` of `total` is done, with further `figures` such as a loss or a speed."""
+        """Log that `done` of `total` is done, with further `figures` such as a loss or a speed."""
         now = time.monotonic()
         if now - self._last < self.interval_s and done < self.total:
             return
@@ -36,7 +36,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+    """A duration in words.
 
     >>> duration(75), duration(4000)
     ('1 min 15 s', '1 h 06 min')

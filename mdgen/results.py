@@ -1,4 +1,4 @@
-"""What an experiment reports: estimates with intervals, and the acceptance list every result file ends in.
+"""Results of experiments: estimates with intervals, and the acceptance rows at the end of every result file.
 
 >>> row = Acceptance.below("torsion_jsd", Estimate(0.03, 0.02, 0.04), bound=0.05)
 >>> row.holds, row.bound
@@ -17,20 +17,20 @@ from mdgen.files import write_aside
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the interval that holds it (95 % unless said otherwise); `low` and `high` are None without one."""
+    """A value with its confidence interval, 95 % unless stated otherwise; `low` and `high` are None without one."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def contains(self, value: float) -> bool:
-        """Whether the interval holds `value`; an estimate without an interval holds nothing."""
+        """Whether the interval contains `value`; False without an interval."""
         return self.low is not None and self.high is not None and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """One line of a result's acceptance: a figure, its interval, the bound it is held against, and whether it holds."""
+    """One acceptance row of a result: a figure, its interval, its bound, and whether the bound holds."""
 
     name: str
     value: float | None
@@ -41,17 +41,17 @@ class Acceptance:
 
     @classmethod
     def below(cls, name: str, estimate: Estimate, bound: float) -> "Acceptance":
-        """A figure that must be at most `bound`; one that is not finite fails."""
+        """Row of a figure that must be at most `bound`; it fails if the figure is not finite."""
         return cls.judged(name, estimate, f"<= {bound:g}", estimate.value <= bound)
 
     @classmethod
     def above(cls, name: str, estimate: Estimate, bound: float) -> "Acceptance":
-        """A figure that must be at least `bound`; one that is not finite fails."""
+        """Row of a figure that must be at least `bound`; it fails if the figure is not finite."""
         return cls.judged(name, estimate, f">= {bound:g}", estimate.value >= bound)
 
     @classmethod
     def judged(cls, name: str, estimate: Estimate, bound: str, holds: bool) -> "Acceptance":
-        """A figure held against a bound that needs words."""
+        """Row of a figure whose bound is given in words; it fails if the figure is not finite."""
         value, low, high = (_finite(number) for number in (estimate.value, estimate.low, estimate.high))
         return cls(name, value, low, high, bound, bool(holds) and value is not None)
 
@@ -61,7 +61,7 @@ def _finite(number: float | None) -> float | None:
 
 
 def acceptance_table(rows: Iterable[Acceptance]) -> str:
-    """The rows as an aligned plain-text table, for the end of a run."""
+    """Acceptance rows as an aligned plain-text table."""
     cells = [("", "name", "value", "interval", "bound")]
     for row in rows:
         interval = "" if row.low is None or row.high is None else f"{row.low:.4g} .. {row.high:.4g}"
@@ -74,7 +74,7 @@ def acceptance_table(rows: Iterable[Acceptance]) -> str:
 
 
 def write_result(path: Path, result: dict[str, Any], acceptance: Iterable[Acceptance]) -> None:
-    """Write `result` as JSON with `acceptance` as its last key; numbers that are not finite become null."""
+    """Write `result` as JSON with `acceptance` as its last key; non-finite numbers become null."""
     document = {**{key: value for key, value in result.items() if key != "acceptance"}}
     document["acceptance"] = [asdict(row) for row in acceptance]
     write_aside(path, (json.dumps(_jsonable(document), indent=2, allow_nan=False) + "\n").encode())

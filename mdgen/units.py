@@ -1,6 +1,6 @@
-"""Units: nm, ps, amu, kJ/mol, e and K everywhere inside; conversions happen only where files and configs come in.
+"""Units: nm, ps, amu, kJ/mol, e and K in all rooms; conversions happen only where files and configs are read.
 
-With these, force = mass times acceleration needs no factor: 1 amu nm^2 / ps^2 = 1 kJ/mol.
+In these units force = mass times acceleration needs no factor: 1 amu nm^2 / ps^2 = 1 kJ/mol.
 
 >>> round(thermal_energy(300.0), 4)
 2.4943

@@ -81,7 +81,7 @@ VERBS = {
         "Runs a suite and writes one JSON file that ends in its acceptance.",
         (
             "mdgen benchmark suite=four_wells output=four_wells.json   # encoder and propagator on an exact chain",
-            "mdgen benchmark suite=trust output=trust.json             # the engine's checks",
+            "mdgen benchmark suite=validation output=validation.json   # the engine's checks",
             "mdgen benchmark suite=md output=speed.json                # speed beside OpenMM and TorchMD",
             "mdgen benchmark experiment=charge_recovery output=charges.json   # gradients through the dynamics",
         ),

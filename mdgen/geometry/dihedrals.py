@@ -1,6 +1,6 @@
 """Bond lengths, bond angles and dihedral angles of positions, batched and differentiable.
 
-Every function takes indices into the `atom` axis, so that a table of internal coordinates is one gather, one formula.
+Every function takes a table of indices into the `atom` axis and evaluates all of its rows at once.
 """
 
 import numpy as np
@@ -26,8 +26,8 @@ def bond_angles(
 ) -> Float[Tensor, "*batch angle"]:
     """Angle in radians, 0 to pi, at the middle atom of each triple.
 
-    Taken as atan2(|u x v|, u . v): unlike arccos it keeps full precision, and a finite gradient, where the three atoms
-    lie on a line.
+    Computed as atan2(|u x v|, u . v), which unlike arccos keeps full precision and a finite gradient for collinear
+    atoms.
     """
     first, middle, last = _gathered(positions, triples, 3)
     to_first, to_last = first - middle, last - middle
@@ -40,8 +40,8 @@ def dihedral_angles(
 ) -> Float[Tensor, "*batch dihedral"]:
     """Dihedral angle in radians, -pi to pi, of each quadruple; IUPAC sign, as in mdtraj.
 
-    With b1, b2, b3 the three bond vectors, phi = atan2(|b2| b1 . (b2 x b3), (b1 x b2) . (b2 x b3)): smooth through 0,
-    with a jump of 2 pi and no other singularity at pi. It is undefined where three neighbours lie on a line.
+    With b1, b2, b3 the three bond vectors, phi = atan2(|b2| b1 . (b2 x b3), (b1 x b2) . (b2 x b3)): smooth at 0,
+    with a jump of 2 pi at pi. It is undefined where three consecutive atoms are collinear.
     """
     a, b, c, d = _gathered(positions, quads, 4)
     axis = c - b

@@ -1,8 +1,8 @@
-"""Internal coordinates: bond lengths, bond angles and dihedrals along a tree of atoms, and the way back to positions.
+"""Internal coordinates: bond lengths, bond angles and dihedrals along a tree of atoms, and back to positions.
 
-The way back places each atom by the natural extension reference frame (NeRF; Parsons et al., J. Comput. Chem. 26, 1063
-(2005)). All atoms whose references are known are placed at once, so the number of steps is the depth of the tree, not
-its size.
+Positions are rebuilt with the natural extension reference frame (NeRF; Parsons et al., J. Comput. Chem. 26, 1063
+(2005)). All atoms whose references are known are placed at once, so that the number of steps is the depth of the
+tree, not its size.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,14 @@ class ZMatrix:
     Row n is `(a, b, c, d)`: atom d is placed at a length from c, an angle b-c-d and a dihedral a-b-c-d. The first row
     has no references, the second only c, the third b and c; these are -1.
 
-    Atoms that hang on the same bond b-c move together when it turns. One of them has the primary dihedral; the others
-    are given relative to it, `relative_to` being its row (-1 for a primary dihedral). The atoms next to the first three
-    are relative to row 2, whose dihedral counts as zero. Primary dihedrals are in [-pi, pi]. Relative ones are in
-    [0, 2 pi): near 2/3, 1 or 4/3 pi for tetrahedral and planar groups, far from the cut.
+    Atoms placed about the same bond b-c rotate together with it. One of them has the primary dihedral; the dihedrals of
+    the others are relative to it. Primary dihedrals are in [-pi, pi]. Relative ones are in [0, 2 pi): near 2/3, 1 or
+    4/3 pi for tetrahedral and planar groups, far from the cut. Collinear atoms a, b, c are not supported.
 
-    Three atoms a, b, c on one line fix no dihedral and are outside what this can describe.
+    Args:
+        rows: table of `(a, b, c, d)`.
+        relative_to: row of the primary dihedral that each dihedral is relative to; -1 for a primary dihedral, 2 for the
+            atoms next to the first three, where the dihedral of row 2 counts as zero.
     """
 
     rows: Int[np.ndarray, "atom 4"]
@@ -59,22 +61,22 @@ class ZMatrix:
 
     @property
     def bond_atoms(self) -> Int[np.ndarray, "bond 2"]:
-        """The pair of each bond length."""
+        """Atom pair of each bond length."""
         return self.rows[1:, 2:]
 
     @property
     def angle_atoms(self) -> Int[np.ndarray, "angle 3"]:
-        """The triple of each bond angle."""
+        """Atom triple of each bond angle."""
         return self.rows[2:, 1:]
 
     @property
     def dihedral_atoms(self) -> Int[np.ndarray, "dihedral 4"]:
-        """The quadruple of each dihedral."""
+        """Atom quadruple of each dihedral."""
         return self.rows[3:]
 
     @property
     def is_primary(self) -> Bool[np.ndarray, "dihedral"]:
-        """Which dihedrals are absolute; the others are offsets from one of these."""
+        """Whether each dihedral is primary; the others are offsets from a primary one."""
         return self.relative_to == -1
 
     def to_internal(
@@ -84,7 +86,7 @@ class ZMatrix:
         absolute = dihedral_angles(positions, self.dihedral_atoms)
         relative = torch.as_tensor(~self.is_primary, device=positions.device)
         offsets = torch.remainder(absolute - self._turned(absolute), _TURN)
-        # a float a hair below zero rounds to a whole turn
+        # a tiny negative float rounds to a whole turn
         offsets = torch.where(offsets >= _TURN, torch.zeros_like(offsets), offsets)
         dihedrals = torch.where(relative, offsets, absolute)
         return bond_lengths(positions, self.bond_atoms), bond_angles(positions, self.angle_atoms), dihedrals
@@ -97,8 +99,8 @@ class ZMatrix:
     ) -> Float[Tensor, "*batch atom 3"]:
         """Positions in nm, in the order of the atoms, differentiable.
 
-        The first atom lies at the origin, the second on the x axis, and the third in the xy plane. Any angle will do:
-        they need not be in the ranges of `to_internal`.
+        The first atom lies at the origin, the second on the x axis, and the third in the xy plane. Angles need
+        not be in the ranges of `to_internal`.
         """
         absolute = dihedrals + self._turned(dihedrals)
         placed = _first_three(bonds[..., :2], angles[..., 0])
@@ -110,14 +112,14 @@ class ZMatrix:
         return placed.index_select(-2, self._place_of_atom.to(placed.device))
 
     def _turned(self, dihedrals: Tensor) -> Tensor:
-        """What each dihedral is relative to: the primary one, or zero."""
+        """Reference of each dihedral: its primary dihedral, or zero."""
         filled = torch.cat([torch.zeros_like(dihedrals[..., :1]), dihedrals], dim=-1)
         place = torch.as_tensor(np.maximum(self.relative_to - 2, 0), device=dihedrals.device)
         return filled.index_select(-1, place)
 
     @cached_property
     def _depths(self) -> Int[np.ndarray, "atom"]:
-        """After how many steps each row can be placed."""
+        """Step in which each row is placed."""
         depth: dict[int, int] = {}
         for number, (*references, atom) in enumerate(self.rows.tolist()):
             depth[atom] = 0 if number < 3 else 1 + max(depth[reference] for reference in references)
@@ -134,7 +136,7 @@ class ZMatrix:
 
     @cached_property
     def _levels(self) -> list[tuple[Int[Tensor, "placed"], Int[Tensor, "placed 3"]]]:
-        """For each step: its rows, and the places of their references among the atoms placed before."""
+        """Rows of each step, and the indices of their references among the atoms placed before."""
         place = self._place_of_atom.numpy()
         levels = []
         for depth in range(1, int(self._depths.max()) + 1):
@@ -157,7 +159,7 @@ def _first_three(bonds: Tensor, angle: Tensor) -> Tensor:
 
 
 def _extend(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, dihedral: Tensor) -> Tensor:
-    """The atom d with |cd| = length, angle b-c-d and dihedral a-b-c-d."""
+    """Position of atom d with |cd| = length, angle b-c-d and dihedral a-b-c-d."""
     along = torch.nn.functional.normalize(c - b, dim=-1)
     normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, along), dim=-1)
     across = torch.linalg.cross(normal, along)

@@ -1,7 +1,7 @@
-"""Least-squares superposition by a proper rotation, and the deviation that is left.
+"""Least-squares superposition by a proper rotation, and the remaining deviation.
 
 Kabsch, Acta Cryst. A 34, 827 (1978): with H = sum_i w_i m_i r_i^T of the centred coordinates and H = U S V^T, the best
-rotation is V diag(1, 1, det(V U^T)) U^T. The sign keeps mirror images apart.
+rotation is V diag(1, 1, det(V U^T)) U^T. The determinant excludes reflections.
 """
 
 import torch
@@ -14,10 +14,10 @@ def superpose(
     reference: Float[Tensor, "atom 3"],
     weights: Float[Tensor, "atom"] | None = None,
 ) -> Float[Tensor, "*batch atom 3"]:
-    """Each frame of `mobile` moved as a rigid body onto `reference` with the least (weighted) squared deviation.
+    """Superpose each frame of `mobile` on `reference` with the least (weighted) squared deviation.
 
-    The rotation is proper (det = +1), found in double precision, and differentiable where the atoms fix it, that is
-    where they do not lie on a line.
+    The rotation is proper (det = +1), computed in double precision, and differentiable unless the atoms are
+    collinear.
     """
     shares = _shares(reference, weights)
     centre = _centre(reference, shares)

@@ -66,7 +66,8 @@ def test_the_demo_ends_in_a_report_and_an_acceptance(demo: Path) -> None:
     }
     assert all(set(row) == {"name", "value", "low", "high", "bound", "holds"} for row in metrics["acceptance"])
     assert "<svg" in (demo / "report.html").read_text()
-    for step in ("simulate", "encoder", "propagator", "decoder", "generate", "four_wells"):
+    assert json.loads((demo / "four_wells.json").read_text())["acceptance"]
+    for step in ("simulate", "encoder", "propagator", "decoder", "generate"):
         for file in ("DONE", "config.yaml", "provenance.json", "metrics.json", "run.log"):
             assert (demo / step / file).is_file(), f"{step} lacks {file}"
 

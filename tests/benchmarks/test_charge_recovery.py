@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mdgen.benchmarks import charge_recovery
-from mdgen.benchmarks.charge_recovery import ChargeRecoverySettings, all_charges, rollout_loss, run_charge_recovery
+from mdgen.benchmarks.charge_recovery import charge_recovery_suite
+from mdgen.benchmarks.charge_recovery.charge_recovery_suite import (
+    ChargeRecoverySettings,
+    all_charges,
+    rollout_loss,
+    run_charge_recovery,
+)
 from mdgen.errors import MdgenError
 
 SMALL = ChargeRecoverySettings(
@@ -41,8 +46,8 @@ def test_charges_are_found_again(tmp_path: Path) -> None:
 def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(SMALL, n_iterations=24, frames_per_iteration=2)
     _, _, expected = run_charge_recovery(settings)
-    monkeypatch.setattr(charge_recovery, "_CHECKPOINT_EVERY", 4)
-    loss, calls = charge_recovery.rollout_loss, 0
+    monkeypatch.setattr(charge_recovery_suite, "_CHECKPOINT_EVERY", 4)
+    loss, calls = charge_recovery_suite.rollout_loss, 0
 
     def stopped(*arguments: object) -> torch.Tensor:
         nonlocal calls
@@ -51,7 +56,7 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(tmp_path: Path, monkey
             raise KeyboardInterrupt
         return loss(*arguments)
 
-    monkeypatch.setattr(charge_recovery, "rollout_loss", stopped)
+    monkeypatch.setattr(charge_recovery_suite, "rollout_loss", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_charge_recovery(settings, tmp_path)
     _, _, found = run_charge_recovery(settings, tmp_path)
@@ -73,7 +78,7 @@ def test_every_molecule_stays_neutral() -> None:
 
 def test_the_loss_of_several_frames_is_their_mean() -> None:
     settings = replace(SMALL, n_frames=3, frames_per_iteration=1)
-    reference = charge_recovery._reference(settings, None)
+    reference = charge_recovery_suite._reference(settings, None)
     free = torch.tensor([-0.6, -0.7], dtype=torch.float64)
     apart = [rollout_loss(settings, reference, free, torch.tensor([frame])) for frame in range(3)]
     together = rollout_loss(settings, reference, free, torch.arange(3))
@@ -82,7 +87,7 @@ def test_the_loss_of_several_frames_is_their_mean() -> None:
 
 def test_an_epoch_sees_every_frame_once() -> None:
     settings = replace(SMALL, n_frames=6, frames_per_iteration=2)
-    epochs = [[charge_recovery._frames_of(settings, 3 * epoch + i) for i in range(3)] for epoch in range(2)]
+    epochs = [[charge_recovery_suite._frames_of(settings, 3 * epoch + i) for i in range(3)] for epoch in range(2)]
     orders = [torch.cat(epoch).tolist() for epoch in epochs]
     assert all(sorted(order) == list(range(6)) for order in orders)
     assert orders[0] != orders[1]

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mdgen.benchmarks.four_wells import FourWellsSettings, run_four_wells
+from mdgen.benchmarks.four_wells.four_wells_suite import FourWellsSettings, run_four_wells
 
 QUICK = FourWellsSettings(n_steps=1_000_000, n_repeats=8, encoder_steps=250, propagator_steps=400, n_sampled=10_000)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.benchmarks.four_wells_chain import FourWells
+from mdgen.benchmarks.four_wells.four_wells_chain import FourWells
 
 wells = FourWells()
 

@@ -1,4 +1,4 @@
-"""The checks of trust hold where they should, and fail where something is wrong."""
+"""The checks of the validation suite hold, and fail where an error is planted."""
 
 import os
 from dataclasses import replace
@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.benchmarks.validation import conservation, parity, stops
+from mdgen.benchmarks.validation import conservation, interruptions, parity
 from mdgen.benchmarks.validation.conservation import _slope, check_order
 from mdgen.benchmarks.validation.ensemble import kinetic_deviations, two_temperature_deviation
 from mdgen.benchmarks.validation.force_field_files import check_files
 from mdgen.benchmarks.validation.full_disk import check_full_disk
+from mdgen.benchmarks.validation.interruptions import check_instability
 from mdgen.benchmarks.validation.parity import check_parity, parity_errors, slope_error
 from mdgen.benchmarks.validation.replicas import check_constraints, check_independence, check_restart
-from mdgen.benchmarks.validation.stops import check_blow_up
-from mdgen.benchmarks.validation.validation_suite import TrustSettings, run_trust
+from mdgen.benchmarks.validation.validation_suite import ValidationSettings, run_validation
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.systems.build import build_system
@@ -53,13 +53,13 @@ def test_slopes_show_a_force_that_is_not_the_gradient(monkeypatch: pytest.Monkey
     assert slope_error(system) == pytest.approx(1e-3, rel=0.05)
 
 
-def test_order_constraints_independence_restart_and_blow_up_hold() -> None:
+def test_order_constraints_independence_restart_and_instability_hold() -> None:
     for check in (
         lambda: check_order(length_fs=40.0),
         lambda: check_constraints(500),
         lambda: check_independence(40),
         check_restart,
-        check_blow_up,
+        check_instability,
     ):
         assert_all_hold(check()[1])
 
@@ -126,16 +126,16 @@ def test_a_short_drift_is_found_in_the_box() -> None:
     assert row.low < row.value < row.high
 
 
-def test_a_run_in_peace_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stops, "_FRAMES", 5)
-    stops.run_victim(tmp_path / "v")
-    assert stops.TrajectoryStore.open(tmp_path / "v").n_frames == 5
+def test_an_undisturbed_run_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruptions, "_FRAMES", 5)
+    interruptions.run_simulation(tmp_path / "v")
+    assert interruptions.TrajectoryStore.open(tmp_path / "v").n_frames == 5
 
 
 @pytest.mark.slow
 def test_kills_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-    assert_all_hold(stops.check_kills(n_kills=3)[1])
+    assert_all_hold(interruptions.check_kills(n_kills=3)[1])
 
 
 @pytest.mark.slow
@@ -152,17 +152,17 @@ def test_files_that_are_not_there_are_left_out(tmp_path: Path) -> None:
 
 
 def test_the_suite_runs_what_it_is_asked() -> None:
-    metrics, rows = run_trust(TrustSettings(checks=["restart", "independence"]))
+    metrics, rows = run_validation(ValidationSettings(checks=["restart", "independence"]))
     assert list(metrics["seconds"]) == ["restart", "independence"]
     assert len(rows) == 9
     with pytest.raises(MdgenError, match="check 'luck' is unknown; known are parity"):
-        run_trust(TrustSettings(checks=["luck"]))
+        run_validation(ValidationSettings(checks=["luck"]))
     assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize("name", ["drift_ps", "ensemble_replicas", "ensemble_samples", "kills", "constraint_steps"])
 def test_sizes_that_show_nothing_are_refused(name: str) -> None:
     with pytest.raises(MdgenError, match=f"{name} is 0, but must be"):
-        TrustSettings(**{name: 0})
+        ValidationSettings(**{name: 0})
     with pytest.raises(MdgenError, match="checks is empty"):
-        TrustSettings(checks=[])
+        ValidationSettings(checks=[])

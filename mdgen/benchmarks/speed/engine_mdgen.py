@@ -1,4 +1,4 @@
-"""mdgen, timed: any of its engines, stepped as simulations step it."""
+"""mdgen as a timed engine: any of its engines, stepped as simulations step it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +15,11 @@ from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.systems.openmm_loader import load_openmm_system
 
-_KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch", "mdgen_torch_compiled": "torch"}
+_KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch"}
 
 
 def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
-    """Replicas that start at the same place with velocities of their own."""
+    """Prepare replicas that share their initial positions and have velocities of their own."""
     torch.set_num_threads(variant["threads"])
     start, n = Start.read(folder), variant["replicas"]
     parameters = load_openmm_system(start.system)
@@ -43,9 +43,9 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     def advance(steps: int) -> None:
         engine.advance(steps)
         if torch.device(variant["device"]).type == "cuda":
-            torch.cuda.synchronize()  # a graphics card has only been told what to do
+            torch.cuda.synchronize()  # calls on a GPU return before the work is done
 
-    def is_sound() -> bool:
+    def is_finite() -> bool:
         return bool(engine.advance(0).positions.isfinite().all())
 
-    return advance, is_sound, f"mdgen {mdgen.__version__}, torch {torch.__version__}"
+    return advance, is_finite, f"mdgen {mdgen.__version__}, torch {torch.__version__}"

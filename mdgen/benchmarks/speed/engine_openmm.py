@@ -1,4 +1,4 @@
-"""OpenMM, timed: one context, stepped as OpenMM's users step it."""
+"""OpenMM as a timed engine: one context with OpenMM's default settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ _PLATFORMS = {"openmm_reference": "Reference", "openmm_cpu": "CPU"}
 
 
 def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
-    """A context on the platform and with the threads that `variant` names; settings are OpenMM's defaults."""
+    """Prepare a context on the platform and with the threads of `variant`."""
     start = Start.read(folder)
     name = _PLATFORMS[variant["engine"]]
     properties = {"Threads": str(variant["threads"])} if name == "CPU" else {}
@@ -24,8 +24,8 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     context.setPositions(start.positions)
     context.setVelocities(start.velocities)
 
-    def is_sound() -> bool:
+    def is_finite() -> bool:
         positions = context.getState(getPositions=True).getPositions(asNumpy=True)._value
         return bool(np.isfinite(positions).all())
 
-    return integrator.step, is_sound, f"OpenMM {openmm.version.version}"
+    return integrator.step, is_finite, f"OpenMM {openmm.version.version}"

@@ -1,4 +1,4 @@
-"""TorchMD, timed, with the numbers of `torchmd_numbers`; its interpreter needs numpy, torch and torchmd only."""
+"""TorchMD as a timed engine, from the arrays of `torchmd_numbers`; needs numpy, torch and torchmd only."""
 
 import importlib.metadata
 from collections.abc import Callable
@@ -12,7 +12,7 @@ TERMS = ("bonds", "angles", "dihedrals", "1-4", "electrostatics", "lj")
 
 
 class Numbers:
-    """A force field as TorchMD's `Forces` and `Integrator` read it, from arrays rather than from AMBER's files."""
+    """A force field with the attributes that TorchMD's `Forces` and `Integrator` read, made from arrays."""
 
     def __init__(self, stored: Any, precision: Any) -> None:
         def real(name: str) -> Any:
@@ -32,19 +32,19 @@ class Numbers:
         self._excluded = stored["excluded"].tolist()
 
     def get_exclusions(self, types: Any = None) -> list:
-        """Pairs that are not normal pairs."""
+        """Pairs excluded from the nonbonded sum."""
         return self._excluded
 
     def get_AB(self) -> tuple[Any, Any]:
-        """Factors of r^-12 and r^-6 of every two kinds."""
+        """Factors of r^-12 and r^-6 of every pair of atom types."""
         sigma, epsilon = self.nonbonded_params["params"].T
         six = (0.5 * (sigma + sigma[:, None])) ** 6
         depth = 4 * (epsilon * epsilon[:, None]).sqrt()
         return depth * six * six, depth * six
 
 
-def made(folder: Path, variant: dict[str, Any], precision: Any) -> tuple[Any, Any, Any]:
-    """TorchMD's system, forces and the stored arrays."""
+def load_torchmd(folder: Path, variant: dict[str, Any], precision: Any) -> tuple[Any, Any, Any]:
+    """TorchMD's system and forces, and the stored arrays."""
     from torchmd.forces import Forces
     from torchmd.systems import System
 
@@ -60,15 +60,15 @@ def made(folder: Path, variant: dict[str, Any], precision: Any) -> tuple[Any, An
 
 
 def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any], Callable[[], bool], str]:
-    """TorchMD's own integrator; it has no constraints, so its bonds and its water are flexible."""
+    """Prepare TorchMD's own integrator; it has no constraints, so bonds and water are flexible."""
     from torchmd.integrator import Integrator
 
     torch.set_num_threads(variant["threads"])
     torch.manual_seed(variant["seed"])
     precision = {"single": torch.float32, "double": torch.float64}[variant["precision"]]
-    system, forces, stored = made(folder, variant, precision)
+    system, forces, stored = load_torchmd(folder, variant, precision)
     timestep_fs, temperature_K, friction_per_ps = (float(number) for number in stored["dynamics"])
     integrator = Integrator(system, forces, timestep_fs, "cpu", gamma=friction_per_ps, T=temperature_K)
     forces.compute(system.pos, system.box, system.forces)
-    words = f"TorchMD {importlib.metadata.version('torchmd')}, torch {torch.__version__}"
-    return lambda steps: integrator.step(niter=steps), lambda: bool(torch.isfinite(system.pos).all()), words
+    version = f"TorchMD {importlib.metadata.version('torchmd')}, torch {torch.__version__}"
+    return lambda steps: integrator.step(niter=steps), lambda: bool(torch.isfinite(system.pos).all()), version

@@ -1,4 +1,4 @@
-"""Who takes part: every engine in the settings in which its users might run it."""
+"""The timed engines, each in the setups in which its users might run it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,29 +11,27 @@ from mdgen.md.force_field.parameters import ForceFieldParameters
 ENGINES = (
     "mdgen_kernel",
     "mdgen_torch",
-    "mdgen_torch_compiled",
     "openmm_reference",
     "openmm_cpu",
     "torchmd",
 )
-"""Everyone that can take part."""
+"""Every engine that can be timed."""
 
 _EAGER_REPLICAS = 64
-_COMPILED = ("alanine_dipeptide_obc2", "ipgd_obc2")
-"""Where torch.compile takes part: once is enough to say how it compares, and compiling takes a minute."""
+"""Most replicas of the torch engine on processors, where more take minutes."""
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """An engine in one setting.
+class EngineSetup:
+    """An engine with the resources that it is given.
 
     Args:
         engine: one of `ENGINES`.
-        replicas: of one process.
-        threads: of one process.
-        processes: that run at the same time.
+        replicas: replicas per process.
+        threads: threads per process.
+        processes: processes that run at the same time.
         precision: `single` or `double`, as its users would run it.
-        device: where it computes.
+        device: device of the computation.
         timestep_fs: length of a step.
     """
 
@@ -47,61 +45,56 @@ class Entrant:
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """A name that is unique among the setups of a system."""
         return f"{self.engine} {self.processes}x{self.replicas} replicas {self.threads} threads {self.device}"
 
     @property
-    def maker(self) -> str:
-        """Whose it is: `mdgen`, `openmm` or `torchmd`."""
+    def package(self) -> str:
+        """Package of the engine: `mdgen`, `openmm` or `torchmd`."""
         return self.engine.split("_")[0]
 
 
-def entrants(
-    system: str,
+def engine_setups(
     parameters: ForceFieldParameters,
     engines: Sequence[str],
     replicas: Sequence[int],
     cores: int,
     device: str = "cpu",
-) -> list[Entrant]:
-    """Everyone that takes part on a system, in the order of their turns.
+) -> list[EngineSetup]:
+    """Setups that are timed on a system, in the order of their turns.
 
-    OpenMM and TorchMD run one process a core with one thread each, and OpenMM's CPU platform also one with all threads;
-    each also alone. TorchMD has no generalised Born. mdgen runs every number of replicas with one thread, and with all
-    where there is work for them.
+    OpenMM and TorchMD run as a single process with one thread and as one such process per core; OpenMM's CPU platform
+    also as one process with all threads. TorchMD has no generalised Born. mdgen runs every number of replicas with one
+    thread, and with all threads where there is work for them.
 
     Args:
-        system: its name.
-        parameters: its force field.
-        engines: of `ENGINES`.
-        replicas: numbers that are sensible for the system.
-        cores: processor cores at hand.
-        device: of the torch engines.
+        parameters: force field of the system.
+        engines: names from `ENGINES`.
+        replicas: numbers of replicas to run.
+        cores: number of processor cores.
+        device: device of mdgen's torch engine.
     """
     boxed = parameters.cutoff is not None
-    few = [n for n in sorted(replicas) if n <= _EAGER_REPLICAS] or [min(replicas)]
-    many = [n for n in replicas if n <= 4 * _EAGER_REPLICAS] or [min(replicas)]
+    few = [n for n in replicas if device != "cpu" or n <= _EAGER_REPLICAS] or [min(replicas)]
     each = [1, cores] if cores > 1 else [1]
     found = []
     for n in sorted(replicas):
-        found.append(Entrant("mdgen_kernel", n))
+        found.append(EngineSetup("mdgen_kernel", n))
         if cores > 1 and n > (1 if boxed else LANES):
-            found.append(Entrant("mdgen_kernel", n, cores))
-    found += [Entrant("mdgen_torch", n, device=device) for n in sorted({few[0], few[-1]})]
-    if system in _COMPILED or device != "cpu":
-        found.append(Entrant("mdgen_torch_compiled", max(many), device=device))
-    found += [Entrant("openmm_reference", processes=n, precision="double") for n in each]
-    found += [Entrant("openmm_cpu", processes=n) for n in each]
-    found += [Entrant("openmm_cpu", threads=cores)] if cores > 1 else []
-    found += [Entrant("torchmd", processes=n, timestep_fs=UNCONSTRAINED_FS) for n in each if boxed]
-    return [entrant for entrant in found if entrant.engine in engines]
+            found.append(EngineSetup("mdgen_kernel", n, cores))
+    found += [EngineSetup("mdgen_torch", n, device=device) for n in sorted({min(few), max(few)})]
+    found += [EngineSetup("openmm_reference", processes=n, precision="double") for n in each]
+    found += [EngineSetup("openmm_cpu", processes=n) for n in each]
+    found += [EngineSetup("openmm_cpu", threads=cores)] if cores > 1 else []
+    found += [EngineSetup("torchmd", processes=n, timestep_fs=UNCONSTRAINED_FS) for n in each if boxed]
+    return [setup for setup in found if setup.engine in engines]
 
 
 def require_engines(engines: Sequence[str]) -> None:
-    """Raise for an engine that cannot take part.
+    """Check the names of engines.
 
     Raises:
-        MdgenError: naming it and those that can.
+        MdgenError: if a name is unknown.
     """
     for engine in engines:
         if engine not in ENGINES:

@@ -1,7 +1,7 @@
-"""How near the engine is to what the processor can do: the operations of all pairs, over products and sums a second.
+"""Roofline of the engine: the operations of all pairs over the peak rate of fused multiply-adds.
 
-Only pairs are counted: bonds, constraints and random numbers come on top, and no code has nothing but fused products
-and sums, so that the floor cannot be reached.
+Only pairs are counted; bonds, constraints and random numbers come on top, and no code consists of fused multiply-adds
+alone, so that the roofline cannot be reached.
 """
 
 import time
@@ -16,20 +16,20 @@ from mdgen.md.engines.lanes.lanes import LANES, load, store
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 OPERATIONS_BORN = 140
-"""Of a pair with generalised Born: 70 for distance and descreening of either atom by its polynomial, 54 for pair forces
-and dE/dB, 16 for the chain rule; a product, sum, comparison or Newton step counts one each."""
+"""Operations of a pair with generalised Born: 70 for distance and descreening of either atom by its polynomial, 54 for
+pair forces and dE/dB, 16 for the chain rule; a product, sum, comparison or Newton step counts one each."""
 
 OPERATIONS_NECK = 50
-"""More of a pair with necks."""
+"""Further operations of a pair with the neck correction."""
 
 OPERATIONS_NEAR = 110
-"""More of a pair so near that its descreening takes the closed form with its logarithm."""
+"""Further operations of a pair so near that its descreening takes the closed form with its logarithm."""
 
 OPERATIONS_CUTOFF = 40
-"""Of a pair within the cutoff: nearest image, distance, Lennard-Jones and reaction field, forces."""
+"""Operations of a pair within the cutoff: nearest image, distance, Lennard-Jones and reaction field, forces."""
 
 OPERATIONS_VACUUM = 30
-"""Of a pair with Lennard-Jones and Coulomb alone."""
+"""Operations of a pair with Lennard-Jones and Coulomb alone."""
 
 _CHAINS = 12
 _BURST = 200_000
@@ -38,7 +38,7 @@ _BURST = 200_000
 def pair_operations(
     parameters: ForceFieldParameters, positions: Float[np.ndarray, "atom 3"], cell: Float[np.ndarray, "edge"]
 ) -> dict[str, int]:
-    """Pairs and their operations in one step of one replica at these positions (nm)."""
+    """Number of pairs and of their operations in one step of one replica at these positions (nm)."""
     upper = np.triu_indices(parameters.n_atoms, 1)
     between = positions[upper[0]] - positions[upper[1]]
     if len(cell):
@@ -58,7 +58,7 @@ def pair_operations(
 
 @njit(error_model="numpy")
 def _burst(numbers, steps):  # type: ignore[no-untyped-def]
-    """Independent chains of fused products and sums: twelve hide the latency of two units."""
+    """Twelve independent chains of fused multiply-adds, enough to hide the latency of two units."""
     a, b, c, d = load(numbers, (0,)), load(numbers, (1,)), load(numbers, (2,)), load(numbers, (3,))
     e, f, g, h = load(numbers, (4,)), load(numbers, (5,)), load(numbers, (6,)), load(numbers, (7,))
     i, j, k, m = load(numbers, (8,)), load(numbers, (9,)), load(numbers, (10,)), load(numbers, (11,))
@@ -71,7 +71,7 @@ def _burst(numbers, steps):  # type: ignore[no-untyped-def]
 
 
 def measured_peak(bursts: int = 20) -> float:
-    """Operations a second of one thread in single precision, products fused with sums: the best of some bursts."""
+    """Peak operations per second of one thread in single precision: the best of some bursts of multiply-adds."""
     numbers = np.full((_CHAINS + 2, LANES), 0.5, np.float32)
     _burst(numbers, 1)
     best = 0.0
@@ -82,14 +82,14 @@ def measured_peak(bursts: int = 20) -> float:
     return best
 
 
-def floor_row(counted: dict[str, int], peak: float, reached_us: float | None) -> dict[str, Any]:
-    """The floor of one thread beside what it reached.
+def roofline_row(counted: dict[str, int], peak: float, reached_us: float | None) -> dict[str, Any]:
+    """Least possible time of one thread beside the time that it took.
 
     Args:
-        counted: from `pair_operations`.
-        peak: from `measured_peak`.
-        reached_us: microseconds of processor time a step a replica; None if unknown.
+        counted: result of `pair_operations`.
+        peak: result of `measured_peak`.
+        reached_us: processor time in microseconds per step and replica; None if unknown.
     """
-    floor_us = 1e6 * counted["operations"] / peak
-    share = None if reached_us is None else floor_us / reached_us
-    return {**counted, "floor_us": floor_us, "reached_us": reached_us, "share_of_peak": share}
+    least_us = 1e6 * counted["operations"] / peak
+    share = None if reached_us is None else least_us / reached_us
+    return {**counted, "floor_us": least_us, "reached_us": reached_us, "share_of_peak": share}

@@ -1,7 +1,7 @@
-"""The contest on one system: processes for every entrant, then turn by turn, round by round.
+"""Times several engines on one system, interleaved: every engine has one turn in each round.
 
-A turn has the machine to itself; the processes of one entrant take theirs together. What disturbs the machine for a
-while hurts all alike.
+Each engine runs in processes of its own. During a turn only the processes of one setup run, so that a turn has the
+machine to itself, and a disturbance that lasts for a while affects all engines alike.
 """
 
 import json
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.benchmarks.speed import worker
-from mdgen.benchmarks.speed.engines import Entrant
+from mdgen.benchmarks.speed.engines import EngineSetup
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What an entrant did in one turn.
+    """Cost of a step in one turn.
 
     Args:
-        us: microseconds of wall time a step a replica, all its processes and threads together.
-        cpu_us: microseconds of processor time a step a replica, summed over cores.
+        us: wall time in microseconds per step and replica, all processes and threads together.
+        cpu_us: processor time in microseconds per step and replica, summed over cores.
     """
 
     us: float
@@ -33,18 +33,18 @@ class Turn:
 
 
 @dataclass
-class Contest:
-    """What came of it.
+class Timings:
+    """Turns of all setups on one system.
 
     Args:
-        turns: of every entrant that could take part, one a round.
-        skipped: why the others could not.
-        versions: of every engine.
-        load_average: the machine's before every round: runnable processes over the last minute.
+        turns: turns of every setup that ran, one per round.
+        skipped: reason for every setup that could not run.
+        versions: version of every engine.
+        load_average: load average of the machine before each round.
     """
 
-    turns: dict[Entrant, list[Turn]] = field(default_factory=dict)
-    skipped: dict[Entrant, str] = field(default_factory=dict)
+    turns: dict[EngineSetup, list[Turn]] = field(default_factory=dict)
+    skipped: dict[EngineSetup, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     load_average: list[float] = field(default_factory=list)
 
@@ -53,15 +53,15 @@ class Worker:
     """A process that runs `worker.py`, and ends with this one.
 
     Args:
-        entrant: what it times; several entrants of an engine share it.
-        number: which of the processes of that engine.
-        folder: of the start; what the process says of errors goes there, too.
-        python: the interpreter.
+        setup: engine to time; several setups of an engine share the process.
+        number: index among the processes of that engine.
+        folder: folder of the start; standard error is logged there, too.
+        python: interpreter.
     """
 
-    def __init__(self, entrant: Entrant, number: int, folder: Path, python: str) -> None:
-        engine = Path(__file__).with_name(f"engine_{entrant.maker}.py")
-        self._log = folder / f"{entrant.engine}.{number}.log"
+    def __init__(self, setup: EngineSetup, number: int, folder: Path, python: str) -> None:
+        engine = Path(__file__).with_name(f"engine_{setup.package}.py")
+        self._log = folder / f"{setup.engine}.{number}.log"
         with open(self._log, "wb") as errors:
             self._process = subprocess.Popen(
                 [python, worker.__file__, str(engine), str(folder)],
@@ -73,14 +73,14 @@ class Worker:
             )
 
     def ask(self, request: dict[str, Any]) -> None:
-        """Send a request; `answer` waits for what it gives."""
+        """Send a request; `answer` waits for its reply."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # `answer` finds the process gone and says why
+        with suppress(BrokenPipeError):  # `answer` reports why the process is gone
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """The reply to a request; `failed` says why there is none."""
+        """Reply to a request; its key `failed` holds the reason where there is none."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if line:
@@ -90,11 +90,11 @@ class Worker:
         return {"failed": f"its process ended with status {self._process.returncode}: {said[-1] if said else ''}"}
 
     def kill(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self._process.kill()
 
     def close(self) -> None:
-        """End the process and what led to it."""
+        """Kill the process and close its pipes."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -103,90 +103,90 @@ class Worker:
                     stream.close()
 
 
-def hold_contest(
+def time_engines(
     folder: Path,
-    entrants: Sequence[Entrant],
+    setups: Sequence[EngineSetup],
     repeats: int,
     seconds: float,
     warm_up_s: float,
     seed: int,
     torchmd_python: str | None = None,
     on_turn: Callable[[str], None] = lambda name: None,
-) -> Contest:
-    """Time every entrant `repeats` times, in turns of `seconds`.
+) -> Timings:
+    """Time every setup `repeats` times, in turns of `seconds`.
 
     Args:
-        folder: of the start.
-        entrants: who takes part; the processes of an engine are shared by its entrants.
-        repeats: rounds.
-        seconds: of a turn.
-        warm_up_s: what every process spends before it counts.
-        seed: of the engines' random numbers.
-        torchmd_python: the interpreter that has TorchMD; None for this one.
-        on_turn: called with an entrant's name after its turn.
+        folder: folder of the start.
+        setups: engines with their settings; the processes of an engine are shared by its setups.
+        repeats: number of rounds.
+        seconds: wall time of a turn.
+        warm_up_s: wall time that every process runs before its first turn.
+        seed: seed of the engines' random numbers.
+        torchmd_python: interpreter that has TorchMD; None for this one.
+        on_turn: callback with a setup's name after its turn.
     """
-    contest = Contest()
+    timings = Timings()
     with ExitStack() as stack:
         workers: dict[tuple[str, int], Worker] = {}
-        for entrant in entrants:
-            for number in range(entrant.processes):
-                if (entrant.engine, number) not in workers:
-                    python = torchmd_python if entrant.maker == "torchmd" and torchmd_python else sys.executable
-                    made = workers[entrant.engine, number] = Worker(entrant, number, folder, python)
+        for setup in setups:
+            for number in range(setup.processes):
+                if (setup.engine, number) not in workers:
+                    python = torchmd_python if setup.package == "torchmd" and torchmd_python else sys.executable
+                    made = workers[setup.engine, number] = Worker(setup, number, folder, python)
                     stack.callback(made.close)
-        _prepare(contest, workers, entrants, warm_up_s, seed)
+        _prepare(timings, workers, setups, warm_up_s, seed)
         for _ in range(repeats):
-            contest.load_average.append(os.getloadavg()[0])
-            for entrant in entrants:
-                if entrant not in contest.skipped:
-                    _take_turn(contest, workers, entrant, seconds)
-                on_turn(entrant.name)
-    for entrant in contest.skipped:
-        contest.turns.pop(entrant, None)
-    return contest
+            timings.load_average.append(os.getloadavg()[0])
+            for setup in setups:
+                if setup not in timings.skipped:
+                    _take_turn(timings, workers, setup, seconds)
+                on_turn(setup.name)
+    for setup in timings.skipped:
+        timings.turns.pop(setup, None)
+    return timings
 
 
 def _prepare(
-    contest: Contest,
+    timings: Timings,
     workers: dict[tuple[str, int], Worker],
-    entrants: Sequence[Entrant],
+    setups: Sequence[EngineSetup],
     warm_up_s: float,
     seed: int,
 ) -> None:
-    """Let every process prepare what it will run, as many at once as there are cores; who cannot is left out."""
+    """Prepare every setup in its processes, as many at once as there are cores; those that fail are skipped."""
 
     def prepare(engine: str, number: int) -> None:
-        for entrant in entrants:
-            if entrant.engine != engine or number >= entrant.processes:
+        for setup in setups:
+            if setup.engine != engine or number >= setup.processes:
                 continue
-            variant = asdict(entrant) | {"seed": seed + 1 + number}
-            workers[engine, number].ask({"name": entrant.name, "variant": variant, "warm_up_s": warm_up_s})
+            variant = asdict(setup) | {"seed": seed + 1 + number}
+            workers[engine, number].ask({"name": setup.name, "variant": variant, "warm_up_s": warm_up_s})
             reply = workers[engine, number].answer()
             if "failed" in reply:
-                contest.skipped[entrant] = reply["failed"]
+                timings.skipped[setup] = reply["failed"]
             else:
-                contest.versions[engine] = reply["version"]
+                timings.versions[engine] = reply["version"]
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
             list(pool.map(lambda key: prepare(*key), workers))
-        except BaseException:  # Ctrl-C: threads that wait for a reply wait no longer
+        except BaseException:  # Ctrl-C: release the threads that wait for a reply
             pool.shutdown(wait=False, cancel_futures=True)
             for each in workers.values():
                 each.kill()
             raise
 
 
-def _take_turn(contest: Contest, workers: dict[tuple[str, int], Worker], entrant: Entrant, seconds: float) -> None:
-    mine = [workers[entrant.engine, number] for number in range(entrant.processes)]
+def _take_turn(timings: Timings, workers: dict[tuple[str, int], Worker], setup: EngineSetup, seconds: float) -> None:
+    mine = [workers[setup.engine, number] for number in range(setup.processes)]
     for each in mine:
-        each.ask({"name": entrant.name, "seconds": seconds})
+        each.ask({"name": setup.name, "seconds": seconds})
     replies = [each.answer() for each in mine]
     for reply in replies:
-        if "failed" in reply or not reply["sound"]:
-            contest.skipped[entrant] = reply.get("failed", "its positions are no longer finite")
+        if "failed" in reply or not reply["finite"]:
+            timings.skipped[setup] = reply.get("failed", "its positions are no longer finite")
             return
-    per_second = sum(entrant.replicas * reply["steps"] / reply["seconds"] for reply in replies)
-    done = sum(entrant.replicas * reply["steps"] for reply in replies)
+    per_second = sum(setup.replicas * reply["steps"] / reply["seconds"] for reply in replies)
+    done = sum(setup.replicas * reply["steps"] for reply in replies)
     used = sum(reply["cpu_seconds"] for reply in replies)
-    contest.turns.setdefault(entrant, []).append(Turn(1e6 / per_second, 1e6 * used / done))
+    timings.turns.setdefault(setup, []).append(Turn(1e6 / per_second, 1e6 * used / done))

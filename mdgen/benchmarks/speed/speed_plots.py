@@ -1,27 +1,24 @@
-"""Drawings of the benchmark of speed: what a step costs against atoms, and against replicas."""
+"""Drawings of the speed suite: cost of a step against atoms, and against replicas."""
 
+import functools
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from mdgen.evaluation.report.canvas import STYLE
-from mdgen.files import write_aside
+from mdgen.benchmarks.suite import write_png
 
 LOOKS = {
     "mdgen_kernel": ("mdgen, compiled kernel", "#e2572b", "o"),
-    "mdgen_torch_compiled": ("mdgen, torch.compile", "#d9a441", "D"),
     "mdgen_torch": ("mdgen, torch", "#8e6bb0", "s"),
     "openmm_reference": ("OpenMM Reference", "#16181d", "^"),
     "openmm_cpu": ("OpenMM CPU", "#3f7cac", "v"),
     "torchmd": ("TorchMD", "#5a9367", "P"),
 }
-"""Name, colour and mark of every engine."""
+"""Label, colour and marker of every engine."""
 
 SHORT = {
     "alanine_dipeptide_obc2": "alanine dipeptide\nOBC2",
@@ -30,10 +27,10 @@ SHORT = {
     "chignolin_obc2": "chignolin\nOBC2",
     "water_688_reaction_field": "water box\nreaction field",
 }
-"""Names of the systems in a drawing."""
+"""Labels of the systems."""
 
 _BESIDE = 1.5
-"""Factor between the places of two systems of the same number of atoms."""
+"""Factor between the abscissae of two systems of the same number of atoms."""
 
 
 def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
@@ -41,18 +38,14 @@ def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
     paths: list[Path] = []
     if not result["rows"]:
         return paths
-    with matplotlib.rc_context(STYLE | {"figure.facecolor": "white"}):
-        for name, draw in (("atoms", cost_against_atoms), ("replicas", cost_against_replicas)):
-            path = output.with_name(f"{output.stem}_{name}.png")
-            content = BytesIO()
-            draw(result).savefig(content, dpi=160, facecolor="white", format="png")
-            write_aside(path, content.getvalue())
-            paths.append(path)
+    for name, draw in (("atoms", cost_against_atoms), ("replicas", cost_against_replicas)):
+        path = output.with_name(f"{output.stem}_{name}.png")
+        paths.append(write_png(path, functools.partial(draw, result)))
     return paths
 
 
 def cost_against_atoms(result: dict[str, Any]) -> Figure:
-    """Every engine's best on every system; the systems with OBC2 are joined by a line."""
+    """Best row of every engine on every system; a line joins the systems with OBC2."""
     figure = Figure(figsize=(9.4, 5.2), layout="constrained")
     axes = figure.add_subplot()
     places = _places(result["rows"])
@@ -78,7 +71,7 @@ def cost_against_atoms(result: dict[str, Any]) -> Figure:
 
 
 def cost_against_replicas(result: dict[str, Any]) -> Figure:
-    """A panel a system: mdgen at every number of replicas, the others at what they ran."""
+    """One panel per system: mdgen at every number of replicas, the other engines at theirs."""
     names = list(dict.fromkeys(row["system"] for row in result["rows"]))
     figure = Figure(figsize=(max(2.7 * len(names), 9.0), 4.1), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
@@ -114,7 +107,7 @@ def cost_against_replicas(result: dict[str, Any]) -> Figure:
 
 
 def _places(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Where a system is drawn: at its atoms, or beside it where two systems have the same number."""
+    """Abscissa of each system: its number of atoms, shifted where two systems have the same number."""
     atoms = dict(sorted({row["system"]: row["atoms"] for row in rows}.items(), key=lambda each: each[1]))
     places = {}
     for system, count in atoms.items():
@@ -124,7 +117,7 @@ def _places(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _say_ratio(axes: Axes, result: dict[str, Any], system: str, place: float) -> None:
-    """How far mdgen's best is from OpenMM's, as a bar between the two."""
+    """A bar between mdgen's best and OpenMM's best, with their ratio."""
     ours = _best(result["rows"], system, [engine for engine in LOOKS if engine.startswith("mdgen")])
     theirs = _best(result["rows"], system, [engine for engine in LOOKS if engine.startswith("openmm")])
     if ours is None or theirs is None or system not in result["ratios"]:
@@ -138,7 +131,7 @@ def _say_ratio(axes: Axes, result: dict[str, Any], system: str, place: float) ->
 
 
 def _say(axes: Axes, x: float, y: float, text: str, bold: bool = False) -> None:
-    """Words to the right of a point, over whatever line runs there."""
+    """Text to the right of a point, on a background that covers lines."""
     axes.annotate(
         text,
         (x, y),

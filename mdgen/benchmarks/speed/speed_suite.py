@@ -1,4 +1,4 @@
-"""The whole benchmark of speed: every system, one contest after the other, into one list of figures."""
+"""The speed suite: times every engine on every system, one system after the other."""
 
 import itertools
 import logging
@@ -13,36 +13,40 @@ from typing import Any
 
 import torch
 
-from mdgen.benchmarks.speed.engines import ENGINES, Entrant, entrants, require_engines
-from mdgen.benchmarks.speed.finished_systems import KeptSystems
-from mdgen.benchmarks.speed.ratios import Measured, judged, ratios
-from mdgen.benchmarks.speed.roofline import floor_row, measured_peak, pair_operations
-from mdgen.benchmarks.speed.runner import Contest, Turn, hold_contest
+from mdgen.benchmarks.speed.engines import ENGINES, EngineSetup, engine_setups, require_engines
+from mdgen.benchmarks.speed.partial_results import PartialResults
+from mdgen.benchmarks.speed.ratios import Measurement, acceptance_rows, ratios
+from mdgen.benchmarks.speed.roofline import measured_peak, pair_operations, roofline_row
+from mdgen.benchmarks.speed.runner import Timings, Turn, time_engines
+from mdgen.benchmarks.speed.speed_plots import write_speed_plots
 from mdgen.benchmarks.speed.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, prepare_system
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.errors import MdgenError
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.results import Acceptance
 
 logger = logging.getLogger("mdgen")
 
 
+@register
 @dataclass(frozen=True)
-class SpeedSettings:
+class SpeedSettings(Suite):
     """What to time, and for how long.
 
     Args:
-        systems: which; None for all of `systems.SYSTEMS`.
-        engines: which; None for all of `entrants.ENGINES`.
+        systems: names from `timed_systems.SYSTEMS`; None for all.
+        engines: names from `engines.ENGINES`; None for all.
         replicas: numbers of replicas that mdgen runs.
         repeats: rounds; every engine has one turn in each.
         turn_s: wall time of a turn.
-        warm_up_s: wall time before anything counts, after compilation.
+        warm_up_s: wall time before the first turn, after compilation.
         threads: processor cores to use; None for all.
-        device: of mdgen's torch engines, `cpu` or `cuda`.
-        box_folder: TorchMD's test systems, where the periodic box lies; without them one like it is built.
-        torchmd_python: an interpreter that has TorchMD; None for this one.
-        seed: of the engines' random numbers.
+        device: device of mdgen's torch engine, `cpu` or `cuda`.
+        box_folder: folder of TorchMD's test systems, where the periodic box is read; without it a like box is built.
+        torchmd_python: interpreter that has TorchMD; None for this one.
+        seed: seed of the engines' random numbers.
     """
 
     systems: Sequence[str] | None = None
@@ -81,18 +85,26 @@ class SpeedSettings:
             if not 0 < getattr(self, name) < float("inf"):
                 raise MdgenError(f"{name} is {getattr(self, name)}, but must be a positive number of seconds")
 
+    def run(self, partial: Path) -> Figures:
+        """Time every engine on every system; systems that are done are kept in `partial`."""
+        return run_speed(self, partial / "systems.json")
 
-def run_speed(settings: SpeedSettings, side_file: Path | None = None) -> tuple[dict[str, Any], list[Acceptance]]:
+    def draw(self, result: dict[str, Any], output: Path) -> list[Path]:
+        """Draw the cost of a step against atoms and against replicas."""
+        return write_speed_plots(result, output)
+
+
+def run_speed(settings: SpeedSettings, partial: Path | None = None) -> Figures:
     """Time every engine on every system.
 
     Args:
         settings: what to time.
-        side_file: keeps the systems that are done, so that a run that was stopped goes on with the next; removed at
-            the end. It is only used by the same settings and the same code.
+        partial: file that keeps the systems that are done, from which an interrupted run resumes; it is used by the
+            same settings and the same code only. None keeps nothing.
     """
     names = list(SYSTEMS) if settings.systems is None else list(settings.systems)
     cores = settings.threads or len(os.sched_getaffinity(0))
-    kept = KeptSystems(side_file, asdict(settings) | {"systems": None})
+    done = PartialResults(partial, asdict(settings) | {"systems": None})
     peak = measured_peak()
     figures: dict[str, Any] = {
         "rows": [],
@@ -110,81 +122,83 @@ def run_speed(settings: SpeedSettings, side_file: Path | None = None) -> tuple[d
     }
     rows: list[Acceptance] = []
     for name in names:
-        found = kept.get(name) or kept.put(name, _one_system(name, settings, cores))
+        found = done.get(name) or done.put(name, _one_system(name, settings, cores))
         rows += _report(figures, name, found, peak)
-    kept.remove()
     return figures, rows
 
 
 def _one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any]:
-    """The contest on a system, as JSON holds it."""
+    """The timings on one system, as plain JSON."""
     engines = ENGINES if settings.engines is None else settings.engines
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepared = prepare_system(name, folder, settings.box_folder)
         sensible = [n for n in settings.replicas if n <= SYSTEMS[name].most_replicas] or [min(settings.replicas)]
-        taking_part = entrants(name, prepared.parameters, engines, sensible, cores, settings.device)
-        logger.info("speed         %s: %d engines and settings get ready", name, len(taking_part))
-        contest = hold_contest(
+        setups = engine_setups(prepared.parameters, engines, sensible, cores, settings.device)
+        logger.info("speed         %s: %d engines and settings get ready", name, len(setups))
+        timings = time_engines(
             folder,
-            taking_part,
+            setups,
             settings.repeats,
             settings.turn_s,
             settings.warm_up_s,
             settings.seed,
             settings.torchmd_python,
-            _announcer(name, settings.repeats * len(taking_part)),
+            _announcer(name, settings.repeats * len(setups)),
         )
     counted = pair_operations(prepared.parameters, prepared.start.positions, prepared.start.cell)
-    return {"facts": prepared.facts, "counted": counted} | _stored(contest)
+    return {"facts": prepared.facts, "counted": counted} | _stored(timings)
 
 
 def _announcer(system: str, total: int) -> Callable[[str], None]:
-    """Says after turns how far a contest is; its clock starts with the first."""
+    """Reports progress after each turn; its clock starts with the first turn."""
     turns = itertools.count(1)
     progress: list[Progress] = []
 
-    def on_turn(entrant: str) -> None:
+    def on_turn(setup: str) -> None:
         turn = next(turns)
         if not progress:
             progress.append(Progress("speed", total, done=turn))
-        progress[0].update(turn, system=system, turn_of=entrant)
+        progress[0].update(turn, system=system, turn_of=setup)
 
     return on_turn
 
 
 def _report(figures: dict[str, Any], name: str, found: dict[str, Any], peak: float) -> list[Acceptance]:
-    """Put one system's contest into the figures, and judge it."""
+    """Add one system's timings to the figures; returns its acceptance rows."""
     atoms = found["facts"]["atoms"]
-    measured = [Measured(name, atoms, Entrant(**who), [Turn(*turn) for turn in turns]) for who, turns in found["turns"]]
+    measured = [
+        Measurement(name, atoms, EngineSetup(**setup), [Turn(*turn) for turn in turns])
+        for setup, turns in found["turns"]
+    ]
     figures["systems"][name] = found["facts"]
     figures["rows"] += [each.row for each in measured]
     figures["skipped"] += [{"system": name, "engine": who, "reason": why} for who, why in found["skipped"]]
     figures["versions"] |= found["versions"]
     figures["load_average"][name] = found["load_average"]
-    single = [m for m in measured if m.entrant.engine == "mdgen_kernel" and m.entrant.threads == 1]
+    single = [m for m in measured if m.setup.engine == "mdgen_kernel" and m.setup.threads == 1]
     reached = min((m.cpu_us for m in single), default=None)
-    figures["floor"][name] = floor_row(found["counted"], peak, reached)
+    figures["floor"][name] = roofline_row(found["counted"], peak, reached)
     details = ratios(measured)
     if details:
         figures["ratios"][name] = details["speed"].value
         figures["ratio_details"][name] = details
     for who, why in found["skipped"]:
         logger.info("speed         left out of %s: %s: %s", name, who, why)
-    return judged(name, measured)
+    return acceptance_rows(name, measured)
 
 
-def _stored(contest: Contest) -> dict[str, Any]:
+def _stored(timings: Timings) -> dict[str, Any]:
     return {
-        "turns": [[asdict(who), [[t.us, t.cpu_us] for t in turns]] for who, turns in contest.turns.items()],
-        "skipped": [[who.name, why] for who, why in contest.skipped.items()],
-        "versions": contest.versions,
-        "load_average": contest.load_average,
+        "turns": [[asdict(who), [[t.us, t.cpu_us] for t in turns]] for who, turns in timings.turns.items()],
+        "skipped": [[who.name, why] for who, why in timings.skipped.items()],
+        "versions": timings.versions,
+        "load_average": timings.load_average,
     }
 
 
 def processor() -> str:
-    """The processor's name as the system has it."""
+    """Name of the processor as the operating system reports it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Where every engine starts from: a folder that processes of any engine can read."""
+"""The equilibrated start of every engine, in a folder that processes of any engine can read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +13,23 @@ from mdgen.files import write_aside
 TIMESTEP_FS = 2.0
 TEMPERATURE_K = 300.0
 FRICTION_PER_PS = 1.0
-"""The dynamics of all engines: Langevin."""
+"""Langevin dynamics of all engines."""
 
 UNCONSTRAINED_FS = 1.0
-"""Time step of an engine without constraints: at 2 fs flexible water blows up."""
+"""Time step of an engine without constraints; flexible water is unstable at 2 fs."""
 
 FORCE_FIELD, POSITIONS = "system.xml", "start.npz"
 
 
 @dataclass(frozen=True)
 class Start:
-    """A system that has run for a while.
+    """An equilibrated system.
 
     Args:
-        system: force field, constraints included.
-        positions: nm.
-        velocities: nm/ps.
-        cell: edges of its box in nm; empty without one.
+        system: force field with its constraints.
+        positions: positions in nm.
+        velocities: velocities in nm/ps.
+        cell: edges of the periodic box in nm; empty without one.
     """
 
     system: openmm.System
@@ -38,21 +38,21 @@ class Start:
     cell: Float[np.ndarray, "edge"]
 
     def write(self, folder: Path) -> None:
-        """Write it into a folder."""
+        """Write the start into a folder."""
         write_aside(folder / FORCE_FIELD, openmm.XmlSerializer.serialize(self.system).encode())
         arrays = {"positions": self.positions, "velocities": self.velocities, "cell": self.cell}
         write_aside(folder / POSITIONS, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, folder: Path) -> "Start":
-        """Read it back."""
+        """Read a start from its folder."""
         system = openmm.XmlSerializer.deserialize((folder / FORCE_FIELD).read_text())
         with np.load(folder / POSITIONS, allow_pickle=False) as stored:
             return cls(system, stored["positions"], stored["velocities"], stored["cell"])
 
 
 def thermalised(system: openmm.System, positions: Float[np.ndarray, "atom 3"], steps: int = 1000) -> Start:
-    """Run from a relaxed structure until it is warm, by OpenMM."""
+    """Equilibrate a relaxed structure at `TEMPERATURE_K` with OpenMM."""
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE_K, 10.0, 1e-3 * TIMESTEP_FS)
     integrator.setRandomNumberSeed(1)
     periodic = system.usesPeriodicBoundaryConditions()

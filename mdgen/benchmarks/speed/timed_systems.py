@@ -1,4 +1,4 @@
-"""The systems that are timed, as every engine gets them."""
+"""The timed systems, built once and written for every engine."""
 
 from dataclasses import dataclass
 from math import pi
@@ -16,6 +16,7 @@ from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import BornParameters, ForceFieldParameters
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_reference import reference_energies_and_forces, relative_error
 from mdgen.units import KCAL
 
 _BOX = "prod_alanine_dipeptide_amber"
@@ -26,12 +27,12 @@ _SOLVATED = {"sequence": "A", "solvent": "tip3p", "padding_nm": 0.9875}
 
 @dataclass(frozen=True)
 class SpeedSystem:
-    """One of the systems.
+    """A system to time, with bonds to hydrogen constrained and standard masses.
 
     Args:
-        words: what it is; every one has its bonds to hydrogen constrained and its masses left alone.
-        settings: of `build_system`.
-        most_replicas: beyond which nothing more is to be learnt.
+        words: description for the result.
+        settings: arguments of `build_system`.
+        most_replicas: largest number of replicas to time.
     """
 
     words: str
@@ -61,19 +62,19 @@ SYSTEMS = {
         most_replicas=16,
     ),
 }
-"""Every system by its name."""
+"""The systems by name."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A system in its folder.
+    """A system that was built and written to its folder.
 
     Args:
-        name: its name.
-        n_atoms: how many.
-        facts: what a reader of figures should know of it.
-        parameters: its force field.
-        start: where it starts.
+        name: key of `SYSTEMS`.
+        n_atoms: number of atoms.
+        facts: description and agreement with OpenMM, for the result.
+        parameters: force field.
+        start: equilibrated start.
     """
 
     name: str
@@ -84,12 +85,12 @@ class Prepared:
 
 
 def prepare_system(name: str, folder: Path, box_folder: str | None) -> Prepared:
-    """Build a system, warm it up and write it where processes of any engine can read it.
+    """Build a system, equilibrate it and write it where processes of any engine can read it.
 
     Args:
-        name: a key of `SYSTEMS`.
-        folder: where to write.
-        box_folder: TorchMD's test systems; without them a box like theirs is built.
+        name: key of `SYSTEMS`.
+        folder: folder to write to.
+        box_folder: folder of TorchMD's test systems; without it a like box is built.
     """
     wanted = SYSTEMS[name]
     sources, origin = _sources(wanted, box_folder)
@@ -115,7 +116,7 @@ def prepare_system(name: str, folder: Path, box_folder: str | None) -> Prepared:
 
 
 def _sources(wanted: SpeedSystem, box_folder: str | None) -> tuple[dict[str, Any], str]:
-    """Settings of `build_system`, and where its atoms come from."""
+    """Arguments of `build_system`, and the origin of the atoms in words."""
     if "sequence" in wanted.settings:
         return wanted.settings, "built from its sequence"
     folder = None if box_folder is None else Path(box_folder) / _BOX
@@ -126,7 +127,7 @@ def _sources(wanted: SpeedSystem, box_folder: str | None) -> tuple[dict[str, Any
 
 
 def with_gbsa_force(system: openmm.System, parameters: ForceFieldParameters) -> openmm.System:
-    """A system with OpenMM's own force for OBC2 in the place of the custom one, which is many times slower there."""
+    """A system with OpenMM's `GBSAOBCForce` in place of the custom force for OBC2, which is many times slower."""
     born = parameters.born
     if born is None or born.kind != "OBC2" or born.kappa_per_nm:
         return system
@@ -149,14 +150,9 @@ def _gbsa_force(parameters: ForceFieldParameters, born: BornParameters) -> openm
 
 
 def disagreement(parameters: ForceFieldParameters, start: Start) -> tuple[float, float]:
-    """Energy in kcal/mol, and forces relative, by which mdgen differs from OpenMM's Reference platform at the start."""
-    context = openmm.Context(
-        start.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
-    )
-    context.setPositions(start.positions)
-    state = context.getState(getEnergy=True, getForces=True)
-    theirs = np.array(state.getForces(asNumpy=True)._value)
+    """Error of mdgen's energy (kcal/mol) and forces (relative) against OpenMM's Reference platform at the start."""
+    expected, expected_forces = reference_energies_and_forces(start.system, start.positions)
     cell = torch.from_numpy(start.cell)[None] if len(start.cell) else None
     energy, forces = ForceField(parameters).energy_and_forces(torch.from_numpy(start.positions)[None], cell)
-    apart = np.linalg.norm(forces[0].numpy() - theirs) / np.linalg.norm(theirs)
-    return abs(float(energy[0]) - state.getPotentialEnergy()._value) / KCAL, float(apart)
+    error = abs(float(energy[0]) - sum(expected.values())) / KCAL
+    return error, relative_error(forces[0].numpy(), expected_forces)

@@ -9,7 +9,7 @@ from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.units import ANGSTROM, KCAL
 
 _TIME = 48.88821
-"""fs in TorchMD's unit of time."""
+"""TorchMD's unit of time in fs."""
 
 
 def torchmd_numbers(
@@ -18,16 +18,16 @@ def torchmd_numbers(
     velocities: Float[np.ndarray, "atom 3"],
     cell: Float[np.ndarray, "3"],
 ) -> dict[str, np.ndarray]:
-    """Everything of a periodic system with a cutoff; impropers of AMBER are torsions here as there.
+    """Arrays of a periodic system with a cutoff; AMBER's impropers count as torsions, as in TorchMD.
 
     Args:
-        parameters: without constraints, which TorchMD does not have.
-        positions: nm.
-        velocities: nm/ps.
-        cell: edges in nm.
+        parameters: force field without constraints, which TorchMD does not have.
+        positions: positions in nm.
+        velocities: velocities in nm/ps.
+        cell: edges of the box in nm.
 
     Raises:
-        MdgenError: for what TorchMD does not have.
+        MdgenError: if the force field has terms that TorchMD does not have.
     """
     p = parameters
     for part in ("born", "cmap", "impropers", "pair_table"):
@@ -59,7 +59,7 @@ def torchmd_numbers(
 
 
 def _pairs14(p: ForceFieldParameters) -> dict[str, np.ndarray]:
-    """Exceptions that are not mere exclusions, with the factor that divides the product of their charges."""
+    """Exceptions other than plain exclusions, with the divisor of the product of their charges."""
     product, epsilon = p.exception_charge_product.numpy(), p.exception_epsilon.numpy()
     kept = (product != 0) | (epsilon != 0)
     atoms = p.exception_atoms.numpy()[kept]

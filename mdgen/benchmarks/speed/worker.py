@@ -1,8 +1,8 @@
-"""A process that times one engine: it prepares what it is told to and steps for as long as it is told to.
+"""A process that times one engine, controlled by lines of JSON on standard input and output.
 
-Run as a script with the path of an engine's file and the folder of a start. That file has
-`prepare(folder, variant) -> (advance, is_sound, version)`. Lines of JSON come in and go out. Only the standard library
-is imported here, so that an interpreter with another engine and without mdgen can run it.
+Run as a script with the path of an engine's file and the folder of a start. The file defines
+`prepare(folder, variant) -> (advance, is_finite, version)`. Only the standard library is imported here, so that an
+interpreter with another engine and without mdgen can run it.
 """
 
 import importlib.util
@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any, TextIO
 
 CALL_S = 0.05
-"""Length of one call of an engine, which amortises what a call costs beside its steps."""
+"""Least wall time of one call of an engine, long enough to amortise the overhead of a call."""
 
 
-class Timed:
-    """An engine at work.
+class TimedEngine:
+    """An engine that is ready to run, with the number of steps per call chosen.
 
     Args:
-        advance: moves all replicas on by a number of steps.
-        is_sound: whether positions are finite.
-        warm_up_s: what to spend before anything counts, at least until a call's length is known.
+        advance: function that advances all replicas by a number of steps.
+        is_finite: function that tells whether all positions are finite.
+        warm_up_s: wall time of the warm-up; it lasts at least until the number of steps per call is chosen.
     """
 
-    def __init__(self, advance: Callable[[int], Any], is_sound: Callable[[], bool], warm_up_s: float) -> None:
-        self._advance, self._is_sound = advance, is_sound
+    def __init__(self, advance: Callable[[int], Any], is_finite: Callable[[], bool], warm_up_s: float) -> None:
+        self._advance, self._is_sound = advance, is_finite
         self._steps = 1
         advance(1)  # compiles
         begin = time.perf_counter()
@@ -43,7 +43,7 @@ class Timed:
                 return
 
     def turn(self, seconds: float) -> dict[str, float | bool]:
-        """Step for at least so long; one call comes before that, to fetch everything back into the caches."""
+        """Run for at least `seconds`, after one call that is not counted and refills the caches."""
         self._advance(self._steps)
         steps, cpu, begin = 0, _cpu_seconds(), time.perf_counter()
         while True:
@@ -52,23 +52,23 @@ class Timed:
             took = time.perf_counter() - begin
             if took >= seconds:
                 used = _cpu_seconds() - cpu
-                return {"steps": steps, "seconds": took, "cpu_seconds": used, "sound": bool(self._is_sound())}
+                return {"steps": steps, "seconds": took, "cpu_seconds": used, "finite": bool(self._is_sound())}
 
 
 def serve(prepare: Callable[[Path, dict[str, Any]], Any], folder: Path, requests: TextIO, replies: TextIO) -> None:
-    """Answer every line of `requests` with one of `replies`, failures included."""
-    timed: dict[str, Timed] = {}
+    """Answer every line of `requests` with a line of `replies`, failures included."""
+    timed: dict[str, TimedEngine] = {}
     for line in requests:
         request = json.loads(line)
         name = request["name"]
         try:
             if "variant" in request:
-                advance, is_sound, version = prepare(folder, request["variant"])
-                timed[name] = Timed(advance, is_sound, request["warm_up_s"])
+                advance, is_finite, version = prepare(folder, request["variant"])
+                timed[name] = TimedEngine(advance, is_finite, request["warm_up_s"])
                 reply: dict[str, Any] = {"ready": name, "version": version}
             else:
                 reply = timed[name].turn(request["seconds"])
-        except Exception as error:  # noqa: BLE001  whatever another engine raises is said, and the contest goes on
+        except Exception as error:  # noqa: BLE001  another engine may raise anything; it is reported
             text = (str(error).strip().splitlines() or [""])[0]
             reply = {"failed": text if type(error).__name__ == "MdgenError" else f"{type(error).__name__}: {text}"}
         replies.write(json.dumps(reply) + "\n")
@@ -90,7 +90,7 @@ def _loaded(path: str) -> Any:
 
 
 def main(engine: str, folder: str) -> None:
-    """Serve over standard input and output; what engines print goes to standard error instead."""
+    """Serve over standard input and output; the output of engines is redirected to standard error."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -101,5 +101,5 @@ def main(engine: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this script's folder, whose files are no top-level modules
+    sys.path.pop(0)  # the files of this script's folder are not top-level modules
     main(*sys.argv[1:])

@@ -1,1 +1,1 @@
-"""What shows that the engine can be trusted: one file a fault, each with its figure and its bound."""
+"""Validation of the engine: one file per kind of fault, each check with its figure and its bound."""

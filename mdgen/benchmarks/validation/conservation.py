@@ -1,4 +1,4 @@
-"""Integrator error: energy in NVE, its order in the time step and its drift over time."""
+"""Energy conservation in NVE: the order of the error in the time step, and the drift over time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,14 +27,14 @@ from mdgen.results import Acceptance, Estimate
 from mdgen.units import BOLTZMANN
 
 _BURSTS = 200
-"""Times at which the energy is looked at."""
+"""Number of times at which the energy is measured."""
 _BURST = 9
-"""Successive states of each, for derivatives to the eighth order."""
+"""Successive states of each measurement, for derivatives of eighth order."""
 _CONDUCTOR = 1e9
 
 
 def check_order(timestep_fs: float = 0.5, length_fs: float = 100.0) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Alanine dipeptide without constraints: the energy's error falls by four where the time step is halved."""
+    """Alanine dipeptide without constraints: halving the time step divides the energy error by four."""
     errors = {step: _energy_error(step, length_fs) for step in (timestep_fs, timestep_fs / 2)}
     ratio = errors[timestep_fs] / errors[timestep_fs / 2]
     row = Acceptance.judged("nve_order_ratio", Estimate(ratio), "4 +- 0.5", abs(ratio - 4) <= 0.5)
@@ -46,13 +46,13 @@ def check_drift(
 ) -> tuple[dict[str, Any], list[Acceptance]]:
     """97 flexible waters, reaction field and switching, 1 fs: drift of the energy in K per degree of freedom.
 
-    The compiled box engine in double precision moves them. What is followed is the energy that the integrator itself
-    conserves, `shadow_energy`: the true one wanders with the share of the fast vibrations, which drowns a slow drift.
-    Beyond the cutoff lies a conductor, which makes forces continuous there.
+    The box engine runs in double precision. The drift is measured on the energy that the integrator itself conserves,
+    `shadow_energy`; the fluctuations of the true energy with the fast vibrations would hide a slow drift. The reaction
+    field is that of a conductor, which makes forces continuous at the cutoff.
 
-    The bound is 1.1e-5 K over 1 ns, the figure of Doerr et al. (2021). The interval is three standard errors of a line
-    through the means of ten blocks. It is far wider than the bound: where pairs cross the cutoff the forces' slope
-    jumps, and the energy takes a small random step. The row holds only where the drift itself lies within the bound.
+    The bound is 1.1e-5 K over 1 ns, the value of Doerr et al. (2021). The interval is three standard errors of a line
+    through the means of ten blocks. It is far wider than the bound: the slope of the force jumps where a pair crosses
+    the cutoff, and the energy makes a small random step. The row holds only if the drift itself is within the bound.
     """
     parameters, cell, x = _water()
     field, masses = ForceField(parameters), parameters.masses
@@ -65,7 +65,7 @@ def check_drift(
     free.prepare(replace(state, step=0))
     n_steps, energies = round(length_ps * 1000), []
     every = max(n_steps // _BURSTS, _BURST)
-    progress = Progress("trust drift", n_steps)
+    progress = Progress("validation drift", n_steps)
     for burst in range(n_steps // every):
         energies.append(shadow_energy(field, masses, [free.advance(1) for _ in range(_BURST)], free.timestep_ps))
         free.advance(every - _BURST)
@@ -97,17 +97,17 @@ def _total_energy(potential: Potential, masses: Tensor, state: State) -> Tensor:
 
 
 def shadow_energy(potential: Potential, masses: Tensor, states: Sequence[State], timestep_ps: float) -> float:
-    """The energy of the first replica that leapfrog conserves, at the middle one of successive states, in kJ/mol.
+    """Energy in kJ/mol that leapfrog conserves, of the first replica at the middle one of successive states.
 
     A symplectic integrator follows a Hamiltonian close to the true one. Made homogeneous by a further pair of variables
     (1, b) with `db/dt = x.U' - 2 U`, leapfrog keeps `(p.dx/dt - x.dp/dt - db/dt)/2` along its own path (Skeel and
     Hardy, SIAM J. Sci. Comput. 2001, 23, 1172); the derivatives here are central differences over all the states.
 
     Args:
-        potential: what the states moved in.
-        masses: amu.
-        states: an odd number, one step apart, with the velocities of half a step before.
-        timestep_ps: the step.
+        potential: potential of the dynamics.
+        masses: masses in amu.
+        states: an odd number of states, one step apart, with velocities half a step before positions.
+        timestep_ps: time step.
     """
     positions = torch.stack([state.positions[0] for state in states])
     cell = None if states[0].cell is None else states[0].cell.expand(len(states), -1)
@@ -156,7 +156,7 @@ def _water() -> tuple[Any, Tensor, Tensor]:
 
 
 def _slope(values: np.ndarray, spacing: float, blocks: int = 10) -> tuple[float, float]:
-    """Slope of a straight line through the means of blocks, and its standard error."""
+    """Slope of a line through the means of blocks, and its standard error."""
     usable = len(values) // blocks * blocks
     means = values[:usable].reshape(blocks, -1).mean(1)
     time = (np.arange(blocks) + 0.5) * (usable // blocks) * spacing

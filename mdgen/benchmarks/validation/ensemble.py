@@ -1,6 +1,6 @@
-"""Wrong ensemble: the distribution of kinetic energies, and how two temperatures weigh the same configurations.
+"""The sampled ensemble: the distribution of kinetic energies, and energy distributions at two temperatures.
 
-Both checks after Merz and Shirts (PLoS ONE 2018, 13, e0202764), computed here.
+Both checks follow Merz and Shirts (PLoS ONE 2018, 13, e0202764).
 """
 
 from typing import Any
@@ -29,14 +29,14 @@ def check_ensemble(
     settle_ps: float = 50.0,
     threads: int | None = None,
 ) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Alanine dipeptide in OBC2 as it is run: single precision, 2 fs, bonds to hydrogen constrained.
+    """Alanine dipeptide in OBC2 with default settings: single precision, 2 fs, bonds to hydrogen constrained.
 
-    Figures are deviations in standard errors, which come from replicas: those are independent of each other. The 4,096
-    samples a temperature show an error of 2 % in the kinetic energy.
+    Figures are deviations in standard errors, estimated from the replicas, which are independent. With 4,096 samples
+    per temperature an error of 2 % in the kinetic energy is detected.
 
-    Velocities of half a step are those that LFMiddle samples without error where forces are linear. Noise along a
-    constraint, however, stays in them by half until the next kick takes it out: with a friction of 5/ps and 2 fs that
-    is 0.15 % of the kinetic energy. So they are projected onto the constraints first.
+    LFMiddle samples the velocities of half steps without error where forces are linear. Half of the noise along a
+    constraint, however, stays in them until the next kick removes it: 0.15 % of the kinetic energy with a friction of
+    5/ps and 2 fs. The velocities are therefore projected onto the constraints first.
     """
     system = build_system(sequence="A", solvent="obc2")
     found = [
@@ -55,7 +55,7 @@ def check_ensemble(
 
 
 def kinetic_deviations(kinetic: Samples, temperature_K: float, freedom: int) -> dict[str, float]:
-    """Mean and variance of the kinetic energy against those of its gamma distribution, in standard errors."""
+    """Deviations of mean and variance of the kinetic energy from its gamma distribution, in standard errors."""
     kT = BOLTZMANN * temperature_K
     mean, variance = 0.5 * freedom * kT, 0.5 * freedom * kT**2
     return {
@@ -65,9 +65,9 @@ def kinetic_deviations(kinetic: Samples, temperature_K: float, freedom: int) -> 
 
 
 def two_temperature_deviation(low: Samples, high: Samples, temperatures_K: tuple[float, float]) -> float:
-    """Slope of `ln P2(E)/P1(E)` in the energy against `1/kT1 - 1/kT2`, in standard errors.
+    """Deviation of the slope of `ln P2(E)/P1(E)` from `1/kT1 - 1/kT2`, in standard errors.
 
-    The slope of greatest likelihood; its error by drawing replicas with replacement.
+    The slope is the maximum-likelihood estimate; its error is bootstrapped over replicas.
     """
     first, second = (1 / (BOLTZMANN * temperature) for temperature in temperatures_K)
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Wrong forces in systems that come as files of AMBER or CHARMM: every term against OpenMM's Reference platform."""
+"""Forces of systems from AMBER or CHARMM files: every term against OpenMM's Reference platform."""
 
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ from mdgen.results import Acceptance, Estimate
 
 
 def check_files(folder: str | None) -> tuple[dict[str, Any], list[Acceptance]]:
-    """The largest errors over all systems of a folder; nothing where there is no such folder.
+    """Largest errors over all systems of a folder; no rows where the folder is missing.
 
     Args:
-        folder: holds a folder a system, each with a pdb, and a prmtop or a psf with its prm and rtf files; others are
-            passed over and named.
+        folder: folder with a subfolder per system, each with a pdb, and a prmtop or a psf with its prm and rtf files;
+            other subfolders are reported and skipped.
     """
     if folder is None or not Path(folder).is_dir():
         return {"files": f"none: there is no folder {folder}"}, []
     found: dict[str, Any] = {}
     places = sorted(path for path in Path(folder).iterdir() if path.is_dir())
-    progress = Progress("trust files", len(places))
+    progress = Progress("validation files", len(places))
     for done, place in enumerate(places, 1):
         try:
             system = _system(place)
@@ -47,7 +47,7 @@ def check_files(folder: str | None) -> tuple[dict[str, Any], list[Acceptance]]:
 
 
 def _system(place: Path) -> MolecularSystem | None:
-    """A folder's system in vacuum, every bond free; None without a topology."""
+    """System of a folder in vacuum without constraints; None without a topology."""
     tops, psfs = ([str(path) for path in sorted(place.glob(f"*.{suffix}"))] for suffix in ("prmtop", "psf"))
     pdb = next((str(path) for path in sorted(place.glob("*.pdb"))), None)
     if tops:

@@ -1,4 +1,4 @@
-"""A disk that fills up while a simulation writes: it says so, tears nothing, and goes on when there is room again."""
+"""A full disk during a simulation: the error is reported, no file is damaged, and the run can be resumed."""
 
 import errno
 import os
@@ -9,43 +9,42 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mdgen.benchmarks.validation.stops import run_victim
+from mdgen.benchmarks.validation.interruptions import changed_coordinates, run_simulation
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.results import Acceptance, Estimate
 
 
 def check_full_disk(moments: tuple[int, ...] = (5, 1, 2, 30, 77)) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Let writing fail at some moments, resume each time, and compare every bit with a simulation left in peace.
+    """Let writing fail several times, resume each time, and compare every bit with an undisturbed simulation.
 
     Args:
-        moments: how many writes each attempt gets through before the disk is full.
+        moments: number of writes of each attempt before the disk is full.
     """
     with tempfile.TemporaryDirectory() as folder:
-        hindered, peace = Path(folder) / "hindered", Path(folder) / "peace"
-        said = 0
+        disturbed, undisturbed = Path(folder) / "disturbed", Path(folder) / "undisturbed"
+        reported = 0
         for writes in moments:
             try:
                 with _room_for(writes):
-                    run_victim(hindered)
+                    run_simulation(disturbed)
             except MdgenError as error:
-                said += "disk is full" in str(error)
-        strays = sum(path.name.endswith(".part") for path in hindered.rglob("*"))
-        run_victim(hindered)
-        run_victim(peace)
-        one, other = (TrajectoryStore.open(path) for path in (hindered, peace))
-        same = one.lengths == other.lengths
-        differ = sum(int((one.positions(i) != other.positions(i)).sum()) for i in range(len(one.lengths)) if same)
-    holds = same and not differ and not strays and said == len(moments)
+                reported += "disk is full" in str(error)
+        strays = sum(path.name.endswith(".part") for path in disturbed.rglob("*"))
+        run_simulation(disturbed)
+        run_simulation(undisturbed)
+        one, other = (TrajectoryStore.open(path) for path in (disturbed, undisturbed))
+        differ = changed_coordinates(one, other, range(len(other.lengths)))
+    holds = differ == 0 and not strays and reported == len(moments)
     row = Acceptance.judged(
         f"coordinates_changed_by_{len(moments)}_full_disks", Estimate(differ), "== 0, said in a sentence", holds
     )
-    return {"full_disks_reported": said, "stray_files_after_full_disks": strays}, [row]
+    return {"full_disks_reported": reported, "stray_files_after_full_disks": strays}, [row]
 
 
 @contextmanager
 def _room_for(writes: int) -> Iterator[None]:
-    """The disk takes so many more files, then it is full."""
+    """Let `os.fsync` succeed `writes` times, then fail as on a full disk."""
     left, flush = writes, os.fsync
 
     def limited(descriptor: int) -> None:

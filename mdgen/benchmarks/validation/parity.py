@@ -1,4 +1,4 @@
-"""Wrong forces: every term against OpenMM's Reference platform, kernels against torch, forces against slopes."""
+"""Forces: every term against OpenMM's Reference platform, the kernel against torch, forces against differences."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,9 +22,9 @@ def check_parity(
     sequences: Sequence[str] = ("A", "WDHK", "CMRP"),
     solvents: Sequence[str] = ("vacuum", "obc1", "obc2", "gbn", "gbn2"),
 ) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Capped peptides in every solvent: the largest errors over all of them.
+    """Largest errors over capped peptides in every implicit solvent.
 
-    Energies of each of OpenMM's forces in kcal/mol; forces relative, as the norm over all atoms.
+    Energy errors are per OpenMM force, in kcal/mol; force errors are norms over all atoms, relative.
     """
     energy = forces = kernel = 0.0
     details = {}

@@ -1,4 +1,4 @@
-"""Constraints that drift, replicas that talk to each other, restarts that differ."""
+"""Accuracy of constraints, independence of replicas, exactness of restarts."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
 
 
 def check_constraints(n_steps: int = 10_000) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Largest relative error of a constrained distance after many steps of the engine that runs by default."""
+    """Largest relative error of a constrained distance after many steps of the kernel engine."""
     system = build_system(sequence="A", solvent="obc2")
     p = system.parameters
     held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
@@ -29,7 +29,7 @@ def check_constraints(n_steps: int = 10_000) -> tuple[dict[str, Any], list[Accep
 
 
 def check_independence(n_steps: int = 200) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Replicas that change in any bit where another one is pushed, or lost altogether."""
+    """Number of replicas that change in any bit when another one is displaced or becomes NaN."""
     system = build_system(sequence="A", solvent="obc2")
     rows = []
     for kind, precision in _ENGINES:
@@ -46,7 +46,7 @@ def check_independence(n_steps: int = 200) -> tuple[dict[str, Any], list[Accepta
 
 
 def check_restart() -> tuple[dict[str, Any], list[Acceptance]]:
-    """Coordinates that differ in any bit between 100 steps and 50 + 50 with everything saved and loaded between."""
+    """Number of coordinates that differ in any bit between 100 steps and 50 + 50 with a save and load between."""
     system = build_system(sequence="A", solvent="obc2")
     rows = []
     for kind, precision in _ENGINES:
@@ -68,7 +68,7 @@ def check_restart() -> tuple[dict[str, Any], list[Acceptance]]:
 def _started(
     system: MolecularSystem, kind: str, precision: str, n_replicas: int, push: float = 0.0, seed: int = 7
 ) -> Engine:
-    """An engine at its start, atom 0 of the third replica moved by `push` nm."""
+    """A prepared engine with atom 0 of the third replica displaced by `push` nm."""
     p = system.parameters
     generator = torch.Generator().manual_seed(seed)
     integrator = Langevin(2.0, 300.0, 1.0)

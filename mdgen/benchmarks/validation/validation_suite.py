@@ -1,38 +1,42 @@
-"""Every check of the engine, one after the other, into one list of acceptance."""
+"""The validation suite: every check of the engine, into the validation table."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.benchmarks.validation.conservation import check_drift, check_order
 from mdgen.benchmarks.validation.ensemble import check_ensemble
 from mdgen.benchmarks.validation.force_field_files import check_files
 from mdgen.benchmarks.validation.full_disk import check_full_disk
+from mdgen.benchmarks.validation.interruptions import check_instability, check_kills
 from mdgen.benchmarks.validation.parity import check_parity
 from mdgen.benchmarks.validation.replicas import check_constraints, check_independence, check_restart
-from mdgen.benchmarks.validation.stops import check_blow_up, check_kills
 from mdgen.errors import MdgenError
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.results import Acceptance
 
-Check = Callable[[], tuple[dict[str, Any], list[Acceptance]]]
+Check = Callable[[], Figures]
 
 
+@register
 @dataclass(frozen=True)
-class TrustSettings:
-    """How much to spend; the defaults take minutes on two cores.
+class ValidationSettings(Suite):
+    """Size of the checks; the defaults take minutes on two cores.
 
     Args:
-        checks: which to run; None for all.
-        drift_ps: NVE run of the water box.
-        systems: folder of systems as files, for `files`; None, or one that is missing, leaves that check out.
-        ensemble_replicas: replicas of the ensemble's checks.
-        ensemble_samples: samples a replica.
-        kills: moments at which to kill a simulation.
-        constraint_steps: steps before constraints are looked at.
+        checks: names of the checks to run; None for all.
+        drift_ps: length of the NVE run of the water box.
+        systems: folder of systems for the check `files`, which is skipped where it is None or missing.
+        ensemble_replicas: replicas of the ensemble checks.
+        ensemble_samples: samples per replica of the ensemble checks.
+        kills: number of times that a simulation is killed.
+        constraint_steps: steps before the constraints are measured.
     """
 
     checks: tuple[str, ...] | list[str] | None = None
@@ -52,12 +56,16 @@ class TrustSettings:
         if self.checks is not None and not self.checks:
             raise MdgenError("checks is empty, so that nothing would be shown; name some, or null for all")
 
+    def run(self, partial: Path) -> Figures:
+        """Run the checks; nothing is kept of an interrupted run."""
+        return run_validation(self)
 
-def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Figures of every check, seconds that each took, and the acceptance rows.
+
+def run_validation(settings: ValidationSettings) -> Figures:
+    """Figures of every check, the seconds that each took, and the acceptance rows.
 
     Raises:
-        MdgenError: for a check that is not known.
+        MdgenError: if a check is unknown.
     """
     checks: dict[str, Check] = {
         "parity": check_parity,
@@ -68,7 +76,7 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
         "constraints": lambda: check_constraints(settings.constraint_steps),
         "independence": check_independence,
         "restart": check_restart,
-        "blow_up": check_blow_up,
+        "instability": check_instability,
         "kills": lambda: check_kills(settings.kills),
         "full_disk": check_full_disk,
     }
@@ -78,7 +86,7 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
             raise MdgenError(f"check {name!r} is unknown; known are {', '.join(checks)}")
     metrics: dict[str, Any] = {"seconds": {}}
     rows: list[Acceptance] = []
-    progress = Progress("trust", len(wanted), interval_s=0.0)
+    progress = Progress("validation", len(wanted), interval_s=0.0)
     for done, name in enumerate(wanted, 1):
         begin = time.monotonic()
         found, accepted = checks[name]()
@@ -89,8 +97,8 @@ def run_trust(settings: TrustSettings) -> tuple[dict[str, Any], list[Acceptance]
     return metrics, rows
 
 
-def _on_one_thread(check: Check) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Run a check of small tensors, which more threads would only slow down."""
+def _on_one_thread(check: Check) -> Figures:
+    """Run a check of small tensors on one torch thread; more would slow it down."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

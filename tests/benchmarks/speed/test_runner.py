@@ -1,4 +1,4 @@
-"""Processes that time engines: they count what was done, say what failed, and go when they are told to."""
+"""Processes that time engines count their steps, report failures and end when they are told to."""
 
 import io
 import json
@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from mdgen.benchmarks.speed import runner as contest
-from mdgen.benchmarks.speed import speed_suite as suite
-from mdgen.benchmarks.speed.engines import Entrant
-from mdgen.benchmarks.speed.runner import Worker, hold_contest
+from mdgen.benchmarks.speed import runner, speed_suite
+from mdgen.benchmarks.speed.engines import EngineSetup
+from mdgen.benchmarks.speed.runner import Worker, time_engines
 from mdgen.benchmarks.speed.speed_suite import SpeedSettings, run_speed
 from mdgen.benchmarks.speed.timed_systems import prepare_system
 from mdgen.benchmarks.speed.worker import CALL_S, serve
@@ -47,7 +46,7 @@ def test_a_turn_counts_the_steps_of_the_turn_alone() -> None:
         lambda folder, variant: (sleeper.advance, lambda: True, "1.0"), START, {"name": "a", "seconds": 0.2}
     )
     assert ready == {"ready": "a", "version": "1.0"}
-    assert turn["sound"] is True
+    assert turn["finite"] is True
     assert turn["seconds"] >= 0.2
     assert 0 < turn["steps"] < sleeper.steps
     # A step cannot take less than it sleeps, nor a call be longer than the last doubling made it.
@@ -74,12 +73,12 @@ def test_what_fails_is_said_and_the_next_is_served() -> None:
     assert replies[0] == {"failed": "one clear sentence"}
     assert replies[1] == {"failed": "ValueError: first line"}
     assert replies[2] == {"ready": "a", "version": "1.0"}
-    assert replies[3]["sound"] is False
+    assert replies[3]["finite"] is False
     assert "KeyError" in replies[4]["failed"]
 
 
 def test_a_process_that_ends_leaves_a_reason(tmp_path: Path) -> None:
-    worker = Worker(Entrant("openmm_reference"), 0, tmp_path, "/bin/false")
+    worker = Worker(EngineSetup("openmm_reference"), 0, tmp_path, "/bin/false")
     worker.ask({"name": "a", "seconds": 1.0})
     assert worker.answer()["failed"].startswith("its process ended with status 1")
     worker.close()
@@ -89,9 +88,9 @@ def test_turns_are_taken_round_by_round_and_processes_go_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare_system("alanine_dipeptide_obc2", tmp_path, None)
-    kernel = Entrant("mdgen_kernel", 16)
-    two = Entrant("openmm_reference", processes=2, precision="double")
-    cannot = Entrant("mdgen_kernel", 16, precision="quadruple")
+    kernel = EngineSetup("mdgen_kernel", 16)
+    two = EngineSetup("openmm_reference", processes=2, precision="double")
+    cannot = EngineSetup("mdgen_kernel", 16, precision="quadruple")
     made: list[Worker] = []
 
     class Watched(Worker):
@@ -99,9 +98,9 @@ def test_turns_are_taken_round_by_round_and_processes_go_at_the_end(
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(contest, "Worker", Watched)
+    monkeypatch.setattr(runner, "Worker", Watched)
     order: list[str] = []
-    found = hold_contest(tmp_path, [kernel, two, cannot], 2, 0.1, 0.05, 0, on_turn=order.append)
+    found = time_engines(tmp_path, [kernel, two, cannot], 2, 0.1, 0.05, 0, on_turn=order.append)
     assert order == [kernel.name, two.name, cannot.name] * 2
     assert {who: len(turns) for who, turns in found.turns.items()} == {kernel: 2, two: 2}
     assert found.versions["openmm_reference"].startswith("OpenMM ")
@@ -113,7 +112,7 @@ def test_turns_are_taken_round_by_round_and_processes_go_at_the_end(
     assert all(each._process.poll() is not None for each in made)
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_next_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_with_the_next_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
     def one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any]:
@@ -130,19 +129,18 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_system(tmp_path: Path, mon
             "load_average": [0.0],
         }
 
-    monkeypatch.setattr(suite, "_one_system", one_system)
+    monkeypatch.setattr(speed_suite, "_one_system", one_system)
     settings = SpeedSettings(systems=["alanine_dipeptide_obc2", "ipgd_obc2"])
-    side_file = tmp_path / ".side.json"
+    partial = tmp_path / "systems.json"
     with pytest.raises(KeyboardInterrupt):
-        run_speed(settings, side_file)
+        run_speed(settings, partial)
     (tmp_path / "again").touch()
-    figures, rows = run_speed(settings, side_file)
+    figures, rows = run_speed(settings, partial)
     assert done == ["alanine_dipeptide_obc2", "ipgd_obc2"]
-    assert not side_file.exists()
     assert figures["ratios"] == {"alanine_dipeptide_obc2": 20.0, "ipgd_obc2": 20.0}
     assert [row.holds for row in rows] == [True, True]
-    side_file.write_text(json.dumps({"key": "of other settings", "systems": {"ipgd_obc2": {}}}))
-    run_speed(settings, side_file)
+    partial.write_text(json.dumps({"key": "of other settings", "systems": {"ipgd_obc2": {}}}))
+    run_speed(settings, partial)
     assert len(done) == 4
 
 

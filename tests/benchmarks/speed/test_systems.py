@@ -7,13 +7,13 @@ import openmm
 import pytest
 import torch
 
-from mdgen.benchmarks.speed.engines import ENGINES, entrants
+from mdgen.benchmarks.speed.engines import ENGINES, engine_setups
 from mdgen.benchmarks.speed.roofline import (
     OPERATIONS_BORN,
     OPERATIONS_NEAR,
     OPERATIONS_NECK,
-    floor_row,
     pair_operations,
+    roofline_row,
 )
 from mdgen.benchmarks.speed.start import TEMPERATURE_K, Start
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, Prepared, _sources, prepare_system
@@ -125,8 +125,8 @@ def test_torchmds_numbers_give_the_energy_of_the_flexible_box(box: Prepared, fol
 
 
 def test_engines_take_part_where_they_can(small: Prepared, box: Prepared) -> None:
-    on_small = entrants("alanine_dipeptide_obc2", small.parameters, ENGINES, [1, 16, 64], cores=2)
-    on_box = entrants(BOX, box.parameters, ENGINES, [1, 16], cores=2)
+    on_small = engine_setups(small.parameters, ENGINES, [1, 16, 64], cores=2)
+    on_box = engine_setups(box.parameters, ENGINES, [1, 16], cores=2)
     for found in (on_small, on_box):
         assert len({each.name for each in found}) == len(found)
         assert {each.processes for each in found if each.engine == "openmm_reference"} == {1, 2}
@@ -134,7 +134,12 @@ def test_engines_take_part_where_they_can(small: Prepared, box: Prepared) -> Non
     assert "torchmd" in {each.engine for each in on_box}
     assert {each.threads for each in on_small if (each.engine, each.replicas) == ("mdgen_kernel", 16)} == {1}
     assert {each.threads for each in on_small if (each.engine, each.replicas) == ("mdgen_kernel", 64)} == {1, 2}
-    alone = entrants("alanine_dipeptide_obc2", small.parameters, ENGINES, [1], cores=1)
+    on_gpu = engine_setups(small.parameters, ENGINES, [1, 16, 4096], cores=2, device="cuda")
+    assert [(each.replicas, each.device) for each in on_gpu if each.engine == "mdgen_torch"] == [
+        (1, "cuda"),
+        (4096, "cuda"),
+    ]
+    alone = engine_setups(small.parameters, ENGINES, [1], cores=1)
     assert {each.threads * each.processes for each in alone} == {1}
 
 
@@ -148,7 +153,7 @@ def test_the_floor_counts_pairs(small: Prepared, box: Prepared) -> None:
     sphere = 4 / 3 * np.pi * 0.9**3 / np.prod(box.start.cell)
     assert within == pytest.approx(0.5 * 688**2 * sphere, rel=0.05)
     assert OPERATIONS_NECK > 0
-    assert floor_row({"pairs": 10, "operations": 2000}, peak=1e9, reached_us=8.0) == {
+    assert roofline_row({"pairs": 10, "operations": 2000}, peak=1e9, reached_us=8.0) == {
         "pairs": 10,
         "operations": 2000,
         "floor_us": 2.0,

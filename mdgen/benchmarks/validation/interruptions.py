@@ -1,4 +1,4 @@
-"""Blow-ups, and processes killed at any moment: nothing wrong is stored, nothing is lost or doubled."""
+"""Instabilities and killed processes: no wrong number is stored, no frame is lost or doubled."""
 
 import os
 import random
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +27,23 @@ _REPLICAS = 16
 _FRAMES = 1000
 _TORN = 1
 _LONGEST_S = 0.4
-"""How long a process may live once it moves; all of them together get through a part of the frames only."""
+"""Longest time a process runs before it is killed, short enough that all kills fall within the simulation."""
 
 
-def check_blow_up() -> tuple[dict[str, Any], list[Acceptance]]:
-    """One replica of three is torn apart: it alone stops, is named, stores nothing wrong, and harms no other."""
+def check_instability() -> tuple[dict[str, Any], list[Acceptance]]:
+    """An instability in one replica of three: it alone stops and is reported, and no wrong number is stored."""
     system = build_system(sequence="A", solvent="obc2", constraints="none")
     rows = []
     for kind in ("kernel", "torch"):
         with tempfile.TemporaryDirectory() as folder:
-            peace, torn = (
-                _run_of_three(system, kind, Path(folder) / name, name == "torn") for name in ("peace", "torn")
+            stable, torn = (
+                _run_of_three(system, kind, Path(folder) / name, name == "torn") for name in ("stable", "torn")
             )
             stops = stops_of(torn.path)
             named = [stop.replica for stop in stops] == [_TORN] and "first at" in stops[0].how
             wrong = sum(int((~np.isfinite(torn.positions(i))).sum()) for i in range(3))
             others = [i for i in range(3) if i != _TORN]
-            whole = torn.lengths[_TORN] < torn.n_frames and all(torn.lengths[i] == peace.n_frames for i in others)
-            changed = sum(int((torn.positions(i) != peace.positions(i)).sum()) for i in others) if whole else -1
+            changed = changed_coordinates(torn, stable, others) if torn.lengths[_TORN] < torn.n_frames else -1
         words = "== 0, and replica, step and atom named"
         rows.append(
             Acceptance.judged(f"wrong_numbers_stored_in_a_blow_up_{kind}", Estimate(wrong), words, named and not wrong)
@@ -56,7 +56,7 @@ def check_blow_up() -> tuple[dict[str, Any], list[Acceptance]]:
 
 
 def _run_of_three(system: MolecularSystem, kind: str, path: Path, torn: bool) -> TrajectoryStore:
-    """Three replicas, one of which starts with an atom half across the molecule if `torn`."""
+    """Three replicas; with `torn`, an atom of one starts on top of another atom."""
     first, generator = (torch.Generator().manual_seed(seed) for seed in (0, 1))
     engine = make_engine(system.parameters, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
     start = system.positions.repeat(3, 1, 1)
@@ -66,30 +66,36 @@ def _run_of_three(system: MolecularSystem, kind: str, path: Path, torn: bool) ->
 
 
 def check_kills(n_kills: int = 20, seed: int = 0) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Kill a simulation with SIGKILL at random moments, resume it, and compare every bit with one left in peace."""
+    """Kill a simulation at random moments, resume it, and compare every bit with an undisturbed one."""
     moments = random.Random(seed)
-    progress = Progress("trust kills", n_kills)
+    progress = Progress("validation kills", n_kills)
     with tempfile.TemporaryDirectory() as folder:
-        killed, peace = Path(folder) / "killed", Path(folder) / "peace"
+        killed, undisturbed = Path(folder) / "killed", Path(folder) / "undisturbed"
         frames = []
         for kill in range(n_kills):
             _kill_one(killed, moments.uniform(0.0, _LONGEST_S))
             frames.append(TrajectoryStore.open(killed).n_frames if is_store(killed) else 0)
             progress.update(kill + 1)
-        run_victim(killed)
-        run_victim(peace)
-        one, other = (TrajectoryStore.open(path) for path in (killed, peace))
-        same = one.n_frames == other.n_frames == _FRAMES
-        differ = sum(int((one.positions(i) != other.positions(i)).sum()) for i in range(_REPLICAS) if same)
+        run_simulation(killed)
+        run_simulation(undisturbed)
+        one, other = (TrajectoryStore.open(path) for path in (killed, undisturbed))
+        differ = changed_coordinates(one, other, range(_REPLICAS)) if other.n_frames == _FRAMES else -1
     name = f"coordinates_changed_by_{n_kills}_kills"
-    # A run that had ended, or not yet begun to write, would have been killed less often than it says.
-    holds = same and not differ and 0 < frames[-1] < _FRAMES
+    # A run that had ended, or not yet begun to write, would have been killed fewer times than reported.
+    holds = differ == 0 and 0 < frames[-1] < _FRAMES
     row = Acceptance.judged(name, Estimate(differ), "== 0, no frame missing or doubled", holds)
     return {"frames_after_each_kill": frames}, [row]
 
 
+def changed_coordinates(one: TrajectoryStore, other: TrajectoryStore, replicas: Sequence[int]) -> int:
+    """Number of coordinates of the replicas that differ in any bit between two runs; -1 if their lengths differ."""
+    if any(one.lengths[i] != other.lengths[i] for i in replicas):
+        return -1
+    return sum(int((one.positions(i) != other.positions(i)).sum()) for i in replicas)
+
+
 def _kill_one(path: Path, after_s: float) -> None:
-    """Start or resume the simulation in a process of its own, and kill that some time after it begins to move."""
+    """Start or resume the simulation in a process, and kill that process some time after the simulation starts."""
     process = subprocess.Popen([sys.executable, "-m", __name__, str(path)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -102,8 +108,8 @@ def _kill_one(path: Path, after_s: float) -> None:
             process.stdout.close()
 
 
-def run_victim(path: Path, announce: bool = False) -> None:
-    """The simulation to be killed: it flushes all the time, and goes on where it was."""
+def run_simulation(path: Path, announce: bool = False) -> None:
+    """The simulation to be killed; it flushes every frame and resumes from its checkpoint."""
     system = build_system(sequence="A", solvent="vacuum")
     first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
     engine = make_engine(system.parameters, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
@@ -114,4 +120,4 @@ def run_victim(path: Path, announce: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    run_victim(Path(sys.argv[1]), announce=True)
+    run_simulation(Path(sys.argv[1]), announce=True)

@@ -1,16 +1,17 @@
-"""Partial charges found again from a short trajectory, by differentiating through the dynamics.
+"""The charge-recovery suite: partial charges fitted to a short trajectory by differentiating through the dynamics.
 
 The experiment of Doerr et al. (J. Chem. Theory Comput. 2021, 17, 2355, section 3.3): flexible TIP3P waters and a pair
 of ions in a periodic box, frames of Newtonian dynamics every 10 fs. All charges are then scaled by 0.01, and those of
 oxygen and chloride are fitted such that ten steps from one frame end in the next; hydrogen and sodium follow from
 neutrality, `q_H = -q_O / 2` and `q_Na = -q_Cl`.
 
-Each rollout starts from the true positions and velocities, with forces computed there, so that the true charges have
-no loss but rounding. The published box is smaller than twice its cutoff of 0.9 nm; here the cutoff is 0.7 nm and the
-box 1.45 nm wide.
+Each rollout starts from the true positions and velocities, with forces computed there, so that the loss at the true
+charges is rounding error. The published box is smaller than twice its cutoff of 0.9 nm; here the cutoff is 0.7 nm and
+the box 1.45 nm wide.
 
-The published rate of Adam, 0.001, is too slow for 1,000 iterations: chloride has 0.99 e to go, and Adam moves by about
-its rate, less as the gradient falls below what its memory of a thousand steps holds. Three times that rate arrives.
+The published learning rate of Adam, 0.001, is too slow for 1,000 iterations: chloride starts 0.99 e from its charge,
+and a step of Adam is at most about the rate, less once the gradient falls below its running average of a thousand
+steps. Three times that rate converges.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -21,49 +22,55 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mdgen.benchmarks.kept_tensors import load_tensors, save_tensors
+from mdgen.benchmarks.charge_recovery.charge_recovery_plots import draw_charge_recovery
+from mdgen.benchmarks.charge_recovery.reference_trajectory import Reference, simulate_reference
+from mdgen.benchmarks.charge_recovery.saved_tensors import load_tensors, save_tensors
+from mdgen.benchmarks.suite import Figures, Suite, write_png
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.dynamics.differentiable import rollout
-from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.integrators import VelocityVerlet
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.salt_water import salt_water_box
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.results import Acceptance, Estimate
 
 LARGEST_ERROR = 0.005
 LARGEST_LOSS_NM2 = 1e-8
-"""What the experiment is held against: relative errors of the charges, and the loss over all frames."""
+"""Bounds of the relative errors of the charges, and of the loss over all frames."""
 
 _OF_THE_FIT = ("charge_scale", "n_iterations", "frames_per_iteration", "learning_rate")
-"""Settings on which the reference does not depend."""
+"""Settings that the reference does not depend on."""
 
-_EQUILIBRATION_FRICTION_PER_PS = 10.0
+_N_STORED = 200
+"""Approximate number of iterations whose loss and charges go into the result."""
+
 _CHECKPOINT_EVERY = 25
 _EVALUATED_AT_ONCE = 25
 
 
+@register
 @dataclass(frozen=True)
-class ChargeRecoverySettings:
-    """Size of the experiment; the defaults are the published one, but for the cutoff and the learning rate.
+class ChargeRecoverySettings(Suite):
+    """Size of the experiment; the defaults are the published ones, except the cutoff and the learning rate.
 
     Args:
-        n_waters: molecules of water; with the ions they fill a cube at water's density if `edge_nm` is right.
-        edge_nm: of the cube, at least twice the cutoff.
-        cutoff_nm: where pairs end, Coulomb by reaction field.
-        switch_nm: where Lennard-Jones begins to be switched off.
-        temperature_K: of the equilibration.
-        equilibration_ps: before the reference.
-        timestep_fs: of the reference and of rollouts.
-        steps_per_frame: between frames, and of a rollout.
-        n_frames: of the reference, beyond its first; each begins one rollout an epoch.
-        charge_scale: of the true charges, where the fit begins.
+        n_waters: number of water molecules; `edge_nm` must give the box the density of water.
+        edge_nm: edge of the cubic box, at least twice the cutoff.
+        cutoff_nm: cutoff of pairs, with a reaction field for Coulomb.
+        switch_nm: distance at which the switching of Lennard-Jones begins.
+        temperature_K: temperature of the equilibration.
+        equilibration_ps: length of the equilibration.
+        timestep_fs: time step of the reference and of rollouts.
+        steps_per_frame: steps between frames, and of a rollout.
+        n_frames: frames of the reference after its first; one rollout per epoch starts at each.
+        charge_scale: factor of the true charges at the start of the fit.
         n_iterations: steps of the optimiser.
-        frames_per_iteration: rollouts whose mean loss is descended at once.
-        learning_rate: of Adam, in e.
-        seed: of the box, the reference and the order of frames.
+        frames_per_iteration: number of rollouts in the loss of an iteration.
+        learning_rate: learning rate of Adam, in e.
+        seed: seed of the box, the reference and the order of frames.
     """
 
     n_waters: int = 97
@@ -97,31 +104,30 @@ class ChargeRecoverySettings:
                 f"charge_scale is {self.charge_scale}, but must not be 0, where the loss has no slope; take 0.01"
             )
 
+    def run(self, partial: Path) -> Figures:
+        """Recover the charges; the reference and the fit are kept in `partial`."""
+        metrics, rows, history = run_charge_recovery(self, partial)
+        every = max(1, self.n_iterations // _N_STORED)
+        course = {
+            "iteration": list(range(0, self.n_iterations, every)),
+            "loss_nm2": history.loss_nm2[::every],
+            "charge_O": history.charges[:-1:every, 0],
+            "charge_Cl": history.charges[:-1:every, 1],
+        }
+        return {**metrics, "course": course}, rows
 
-@dataclass(frozen=True)
-class Reference:
-    """The trajectory that charges are found from.
-
-    Args:
-        parameters: the force field, true charges among them.
-        positions: nm, not wrapped.
-        velocities: nm/ps.
-        cell: edges of the box in nm.
-    """
-
-    parameters: ForceFieldParameters
-    positions: Float[Tensor, "frame atom 3"]
-    velocities: Float[Tensor, "frame atom 3"]
-    cell: Float[Tensor, "3"]
+    def draw(self, result: dict[str, Any], output: Path) -> list[Path]:
+        """Draw the course of the fit."""
+        return [write_png(output.with_suffix(".png"), lambda: draw_charge_recovery(result))]
 
 
 @dataclass(frozen=True)
 class History:
-    """What the fit went through.
+    """Course of the fit.
 
     Args:
-        loss_nm2: of the frames of each iteration.
-        charges: of oxygen and chloride in e, before each iteration and after the last.
+        loss_nm2: loss of each iteration.
+        charges: charges of oxygen and chloride in e, before each iteration and after the last.
     """
 
     loss_nm2: Float[Tensor, "iteration"]
@@ -131,14 +137,14 @@ class History:
 def run_charge_recovery(
     settings: ChargeRecoverySettings, folder: Path | None = None
 ) -> tuple[dict[str, Any], list[Acceptance], History]:
-    """Simulate the reference, fit the charges, and hold them against the true ones.
+    """Simulate the reference, fit the charges, and compare them with the true ones.
 
     Args:
         settings: size of the experiment.
-        folder: for the reference and checkpoints to resume from; none are written where None.
+        folder: folder of the reference and of the checkpoints to resume from; None writes none.
 
     Returns:
-        Figures, the rows that must hold, and the course of the fit.
+        Figures, acceptance rows, and the course of the fit.
 
     Raises:
         MdgenError: if the fit diverges, or the folder holds another experiment's files.
@@ -168,28 +174,28 @@ def run_charge_recovery(
 
 
 def _iterations_until_within(history: History, true: Float[Tensor, "2"]) -> int | None:
-    """After how many iterations both charges stayed within their bound; None if never."""
+    """Number of iterations after which both charges stay within their bound; None if they never do."""
     outside = ((history.charges / true - 1).abs().amax(-1) > LARGEST_ERROR).nonzero()
     first = int(outside[-1]) + 1 if len(outside) else 0
     return first if first < len(history.charges) else None
 
 
 def all_charges(free: Float[Tensor, "2"], n_waters: int) -> Float[Tensor, "atom"]:
-    """The charge of every atom from those of oxygen and chloride, each molecule of water and the pair neutral."""
+    """Charges of all atoms from those of oxygen and chloride; each water molecule and the ion pair are neutral."""
     oxygen, chloride = free.unbind()
     water = torch.stack([oxygen, -oxygen / 2, -oxygen / 2])
     return torch.cat([water.repeat(n_waters), torch.stack([-chloride, chloride])])
 
 
 def true_charges(parameters: ForceFieldParameters, n_waters: int) -> Float[Tensor, "2"]:
-    """Those of oxygen and chloride in the force field."""
+    """Charges of oxygen and chloride in the force field."""
     return parameters.charges[[0, 3 * n_waters + 1]]
 
 
 def rollout_loss(
     settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"], frames: Int[Tensor, "replica"]
 ) -> Float[Tensor, ""]:
-    """Mean squared distance in nm^2 of atoms after a rollout from each of `frames` to where the next has them."""
+    """Mean squared distance in nm^2 between atoms after a rollout from each of `frames` and in the next frame."""
     parameters = replace(reference.parameters, charges=all_charges(free, settings.n_waters))
     cell = reference.cell.expand(len(frames), 3)
     start = State(reference.positions[frames], reference.velocities[frames], 0, cell)
@@ -209,7 +215,7 @@ def _loss_over_all(settings: ChargeRecoverySettings, reference: Reference, free:
 
 
 def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Reference:
-    """The reference: simulated, or read where it was simulated before."""
+    """The reference, read from `folder` if it is there, else simulated."""
     generator = torch.Generator().manual_seed(settings.seed)
     box = salt_water_box(settings.n_waters, 1, settings.edge_nm, settings.cutoff_nm, settings.switch_nm, generator)
     assert box.cell is not None
@@ -217,45 +223,25 @@ def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Referen
     file = None if folder is None else folder / "reference.safetensors"
     stored = load_tensors(file, identity)
     if stored is None:
-        stored = _simulated(settings, box.parameters, box.positions[None], box.cell[None], generator)
+        stored = simulate_reference(
+            box.parameters,
+            box.positions[None],
+            box.cell[None],
+            timestep_fs=settings.timestep_fs,
+            temperature_K=settings.temperature_K,
+            equilibration_ps=settings.equilibration_ps,
+            steps_per_frame=settings.steps_per_frame,
+            n_frames=settings.n_frames,
+            generator=generator,
+        )
         save_tensors(file, stored, identity)
     return Reference(box.parameters, stored["positions"], stored["velocities"], box.cell)
-
-
-def _simulated(
-    settings: ChargeRecoverySettings,
-    parameters: ForceFieldParameters,
-    positions: Float[Tensor, "1 atom 3"],
-    cell: Float[Tensor, "1 3"],
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """Equilibrate with a thermostat, then let go and keep frames."""
-    field, masses = ForceField(parameters), parameters.masses
-    warm = Langevin(settings.timestep_fs, settings.temperature_K, _EQUILIBRATION_FRICTION_PER_PS)
-    free = VelocityVerlet(settings.timestep_fs)
-    velocities = maxwell_boltzmann(positions, masses, settings.temperature_K, generator)
-    state = State(positions, velocities, 0, cell)
-    n_warm = round(settings.equilibration_ps / (warm.timestep_ps * settings.steps_per_frame))
-    progress = Progress("reference", n_warm + settings.n_frames)
-    frames = []
-    with torch.no_grad():
-        for done in range(n_warm + settings.n_frames):
-            if done >= n_warm:
-                frames.append(state)
-            integrator = warm if done < n_warm else free
-            state = rollout(state, masses, field, integrator, settings.steps_per_frame, generator)
-            progress.update(done + 1)
-    frames.append(state)
-    return {
-        "positions": torch.cat([frame.positions for frame in frames]),
-        "velocities": torch.cat([frame.velocities for frame in frames]),
-    }
 
 
 def _fit(
     settings: ChargeRecoverySettings, reference: Reference, true: Float[Tensor, "2"], folder: Path | None
 ) -> History:
-    """Descend by Adam, frames in a new random order each epoch, from a checkpoint where there is one."""
+    """Fit with Adam, frames in a new random order each epoch, from a checkpoint where there is one."""
     free = (settings.charge_scale * true).clone().requires_grad_()
     optimizer = torch.optim.Adam([free], lr=settings.learning_rate)
     losses, charges = torch.zeros(0, dtype=torch.float64), free.detach()[None].clone()
@@ -283,7 +269,7 @@ def _fit(
 
 
 def _frames_of(settings: ChargeRecoverySettings, iteration: int) -> Int[Tensor, "replica"]:
-    """Frames of an iteration, the same however often a fit is resumed."""
+    """Frames of an iteration; they do not depend on where a fit was interrupted."""
     number = settings.frames_per_iteration
     epoch, place = divmod(iteration * number, settings.n_frames // number * number)
     generator = torch.Generator().manual_seed(settings.seed + 1 + epoch)

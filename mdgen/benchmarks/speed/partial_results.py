@@ -1,4 +1,4 @@
-"""Systems that are done, kept beside the result, so that a run that was stopped goes on with the next."""
+"""Results of the systems that are done, in a file from which an interrupted run resumes."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from mdgen.files import write_aside
 logger = logging.getLogger("mdgen")
 
 
-class KeptSystems:
-    """What every finished system gave; figures of other settings or other code are not mixed into a run.
+class PartialResults:
+    """Results by system; those of other settings or of another version of the engine's code are not used.
 
     Args:
-        path: the file; None keeps nothing.
-        settings: that must be the same.
+        path: file of the results; None keeps nothing.
+        settings: settings that the results depend on.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
@@ -32,27 +32,22 @@ class KeptSystems:
             return
         if isinstance(stored, dict) and stored.get("key") == self._key:
             self._systems = stored["systems"]
-            logger.info("speed         goes on after %s", ", ".join(self._systems))
+            logger.info("speed         resumes after %s", ", ".join(self._systems))
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """What a system gave, if it is done."""
+        """Result of a system; None if it is not done."""
         return self._systems.get(name)
 
     def put(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
-        """Keep what a system gave."""
+        """Store the result of a system and return it."""
         self._systems[name] = found
         if self._path is not None:
             write_aside(self._path, json.dumps({"key": self._key, "systems": self._systems}).encode())
         return found
 
-    def remove(self) -> None:
-        """Everything is in the result."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
 
 def _code() -> str:
-    """A digest of the engine's sources."""
+    """Digest of the engine's source files."""
     digest = hashlib.sha256()
     for path in sorted((Path(mdgen.__file__).parent / "md").rglob("*.py")):
         digest.update(path.read_bytes())

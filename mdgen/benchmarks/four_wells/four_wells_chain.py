@@ -1,4 +1,4 @@
-"""Four wells on a line: a Markov chain small enough that everything about it is known exactly.
+"""A Markov chain over four wells on a line, small enough to be solved exactly.
 
 The chain of Sidky, Chen and Ferguson (Chem. Sci. 11, 9459 (2020)) on 100 bins of [-1, 1], with
 
@@ -26,7 +26,7 @@ def potential(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 
 class FourWells:
-    """The chain, its exact spectrum, and a sampler.
+    """The chain with its exact spectrum and a sampler.
 
     >>> FourWells().timescales.round(1)
     array([6038.9,  922.4,  475.1])
@@ -34,7 +34,7 @@ class FourWells:
 
     @cached_property
     def centres(self) -> Float[np.ndarray, "bin"]:
-        """Middles of the bins: 100 points from -1 to 1, both included, as the published times need."""
+        """Centres of the bins: 100 points from -1 to 1, both included, as the published timescales require."""
         return np.linspace(-1, 1, _BINS)
 
     @cached_property
@@ -47,7 +47,7 @@ class FourWells:
 
     @cached_property
     def stationary(self) -> Float[np.ndarray, "bin"]:
-        """The stationary law; detailed balance along the line gives it without an eigenproblem."""
+        """The stationary distribution, from detailed balance along the line."""
         matrix = self.transition_matrix
         ratios = np.diag(matrix, 1) / np.diag(matrix, -1)
         weight = np.concatenate([[1.0], np.cumprod(ratios)])
@@ -55,7 +55,7 @@ class FourWells:
 
     @cached_property
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        # the chain is reversible: scaled by the square root of the stationary law, its matrix is symmetric
+        # The chain is reversible: scaled by the root of the stationary distribution, its matrix is symmetric.
         root = np.sqrt(self.stationary)
         symmetric = root[:, None] * self.transition_matrix / root[None, :]
         values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
@@ -80,11 +80,11 @@ class FourWells:
         return np.linalg.matrix_power(self.transition_matrix, lag)
 
     def bin_of(self, x: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-        """The bin whose middle is nearest to each position; what lies outside counts to the outermost bins."""
+        """The bin whose centre is nearest to each position; positions outside count to the outermost bins."""
         return np.clip(np.rint((np.asarray(x) + 1) * ((_BINS - 1) / 2)).astype(np.int64), 0, _BINS - 1)
 
     def sample(self, n_steps: int, generator: torch.Generator, n_trajectories: int = 1) -> Int[np.ndarray, "traj step"]:
-        """Bins along stationary trajectories; some 3e7 steps a second."""
+        """Bins along stationary trajectories; about 3e7 steps per second."""
         seeds = torch.randint(2**62, (n_trajectories + 1,), generator=generator).numpy()
         starts = np.random.default_rng(int(seeds[0])).choice(_BINS, size=n_trajectories, p=self.stationary)
         matrix = self.transition_matrix
@@ -103,7 +103,7 @@ class FourWells:
 @numba.njit(cache=True)
 @no_type_check  # numba compiles the plain function, without the checks that tests add
 def _walk(now: int, uniform: np.ndarray, down: np.ndarray, stay: np.ndarray, out: np.ndarray) -> int:
-    """Fill `out` with the bins from `now` on; returns where the next block begins."""
+    """Fill `out` with the bins from `now` on; returns the first bin of the next block."""
     for step in range(len(uniform)):
         out[step] = now
         if uniform[step] < down[now]:

@@ -1,0 +1,1 @@
+"""Partial charges fitted through differentiable dynamics, with known true values."""

@@ -1,0 +1,1 @@
+"""Encoder and propagator on a Markov chain whose spectrum is known exactly."""
