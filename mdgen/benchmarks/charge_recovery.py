@@ -23,11 +23,11 @@ from torch import Tensor
 
 from mdgen.benchmarks.kept_tensors import load_tensors, save_tensors
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
+from mdgen.interfaces import State, System
 from mdgen.md.dynamics.differentiable import rollout
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
-from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.dynamics.velocities import initial_state
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.salt_water import salt_water_box
 from mdgen.progress import Progress
@@ -103,16 +103,14 @@ class Reference:
     """The trajectory that charges are found from.
 
     Args:
-        parameters: the force field, true charges among them.
+        system: the box with its force field, true charges among its parameters.
         positions: nm, not wrapped.
         velocities: nm/ps.
-        cell: edges of the box in nm.
     """
 
-    parameters: ForceFieldParameters
+    system: System
     positions: Float[Tensor, "frame atom 3"]
     velocities: Float[Tensor, "frame atom 3"]
-    cell: Float[Tensor, "3"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def run_charge_recovery(
         MdgenError: if the fit diverges, or the folder holds another experiment's files.
     """
     reference = _reference(settings, folder)
-    true = true_charges(reference.parameters, settings.n_waters)
+    true = true_charges(force_field_of(reference.system.potential).parameters, settings.n_waters)
     history = _fit(settings, reference, true, folder)
     found = history.charges[-1]
     loss = _loss_over_all(settings, reference, found)
@@ -190,11 +188,13 @@ def rollout_loss(
     settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"], frames: Int[Tensor, "replica"]
 ) -> Float[Tensor, ""]:
     """Mean squared distance in nm^2 of atoms after a rollout from each of `frames` to where the next has them."""
-    parameters = replace(reference.parameters, charges=all_charges(free, settings.n_waters))
-    cell = reference.cell.expand(len(frames), 3)
+    parameters = force_field_of(reference.system.potential).parameters
+    charged = replace(parameters, charges=all_charges(free, settings.n_waters))
+    system = replace(reference.system, potential=ForceField(charged))
+    assert system.cell is not None
+    cell = system.cell.expand(len(frames), 3)
     start = State(reference.positions[frames], reference.velocities[frames], 0, cell)
-    integrator, nothing_drawn = VelocityVerlet(settings.timestep_fs), torch.Generator()
-    end = rollout(start, parameters.masses, ForceField(parameters), integrator, settings.steps_per_frame, nothing_drawn)
+    end = rollout(start, system, VelocityVerlet(settings.timestep_fs), settings.steps_per_frame, torch.Generator())
     return (end.positions - reference.positions[frames + 1]).square().sum(-1).mean()
 
 
@@ -212,29 +212,24 @@ def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Referen
     """The reference: simulated, or read where it was simulated before."""
     generator = torch.Generator().manual_seed(settings.seed)
     box = salt_water_box(settings.n_waters, 1, settings.edge_nm, settings.cutoff_nm, settings.switch_nm, generator)
-    assert box.cell is not None
     identity = {name: value for name, value in asdict(settings).items() if name not in _OF_THE_FIT}
     file = None if folder is None else folder / "reference.safetensors"
     stored = load_tensors(file, identity)
     if stored is None:
-        stored = _simulated(settings, box.parameters, box.positions[None], box.cell[None], generator)
+        stored = _simulated(settings, box, generator)
         save_tensors(file, stored, identity)
-    return Reference(box.parameters, stored["positions"], stored["velocities"], box.cell)
+    return Reference(box, stored["positions"], stored["velocities"])
 
 
 def _simulated(
     settings: ChargeRecoverySettings,
-    parameters: ForceFieldParameters,
-    positions: Float[Tensor, "1 atom 3"],
-    cell: Float[Tensor, "1 3"],
+    box: System,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Equilibrate with a thermostat, then let go and keep frames."""
-    field, masses = ForceField(parameters), parameters.masses
     warm = Langevin(settings.timestep_fs, settings.temperature_K, _EQUILIBRATION_FRICTION_PER_PS)
     free = VelocityVerlet(settings.timestep_fs)
-    velocities = maxwell_boltzmann(positions, masses, settings.temperature_K, generator)
-    state = State(positions, velocities, 0, cell)
+    state = initial_state(box, 1, warm.temperature_K, generator)
     n_warm = round(settings.equilibration_ps / (warm.timestep_ps * settings.steps_per_frame))
     progress = Progress("reference", n_warm + settings.n_frames)
     frames = []
@@ -243,7 +238,7 @@ def _simulated(
             if done >= n_warm:
                 frames.append(state)
             integrator = warm if done < n_warm else free
-            state = rollout(state, masses, field, integrator, settings.steps_per_frame, generator)
+            state = rollout(state, box, integrator, settings.steps_per_frame, generator)
             progress.update(done + 1)
     frames.append(state)
     return {

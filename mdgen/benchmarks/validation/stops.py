@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.interfaces import System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.build import build_system
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 
@@ -55,10 +56,10 @@ def check_blow_up() -> tuple[dict[str, Any], list[Acceptance]]:
     return {}, rows
 
 
-def _run_of_three(system: MolecularSystem, kind: str, path: Path, torn: bool) -> TrajectoryStore:
+def _run_of_three(system: System, kind: str, path: Path, torn: bool) -> TrajectoryStore:
     """Three replicas, one of which starts with an atom half across the molecule if `torn`."""
     first, generator = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    engine = make_engine(system.parameters, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
+    engine = make_engine(system, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
     start = system.positions.repeat(3, 1, 1)
     if torn:
         start[_TORN, 8] = start[_TORN, 4] + 1e-3
@@ -106,7 +107,7 @@ def run_victim(path: Path, announce: bool = False) -> None:
     """The simulation to be killed: it flushes all the time, and goes on where it was."""
     system = build_system(sequence="A", solvent="vacuum")
     first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
-    engine = make_engine(system.parameters, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
+    engine = make_engine(system, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
     if announce:
         sys.stdout.write("running\n")
         sys.stdout.flush()
