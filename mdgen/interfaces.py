@@ -153,8 +153,15 @@ class AdaptivePotential(Potential, Protocol):
 class Constraints(Protocol):
     """Distances of a molecule that may not change, and how positions and velocities are made to meet them."""
 
-    atoms: Int[Tensor, "constraint 2"]
-    lengths: Float[Tensor, "constraint"]
+    @property
+    def atoms(self) -> Int[Tensor, "constraint 2"]:
+        """The two atoms of each constraint."""
+        ...
+
+    @property
+    def lengths(self) -> Float[Tensor, "constraint"]:
+        """Distance of each constraint in nm."""
+        ...
 
     def positions(
         self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from mdgen.errors import MdgenError
+from mdgen.registry import name_of, registered
 
 ALLOWED_TARGETS = frozenset(
     {
@@ -21,6 +22,12 @@ ALLOWED_TARGETS = frozenset(
         "mdgen.md.systems.build.build_system",
         "mdgen.benchmarks.validation.validation_suite.ValidationSettings",
         "mdgen.md.systems.yaml_system.build_yaml_system",
+        "mdgen.md.systems.particles.build_particles",
+        "mdgen.md.force_field.double_well.DoubleWell",
+        "mdgen.md.force_field.module_potential.ModulePotential",
+        "mdgen.md.force_field.restraints.DistanceRestraints",
+        "mdgen.md.force_field.restraints.PositionRestraints",
+        "mdgen.md.force_field.restraints.TorsionRestraints",
         "mdgen.models.decoders.cwgan.CWGAN",
         "mdgen.models.decoders.nearest_frame.NearestFrame",
         "mdgen.models.encoders.srv.SRV",
@@ -83,7 +90,7 @@ def _build(value: Any) -> Any:
 
 
 def _target(name: str) -> Any:
-    if name not in ALLOWED_TARGETS:
+    if name not in ALLOWED_TARGETS and name not in map(name_of, registered()):
         raise MdgenError(
             f"_target_ {name!r} is not allowed in a config; expected one of {', '.join(sorted(ALLOWED_TARGETS))}"
         )

@@ -1,13 +1,13 @@
 """The force field of one molecule as tensors: what loaders make and what every engine path reads."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.units import COULOMB_OPENMM
 
 
@@ -181,21 +181,4 @@ class ForceFieldParameters:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over every number, so that a resumed run can tell that its force field is still the same."""
-        digest = sha256()
-        parts: list[Any] = [self]
-        for part in parts:
-            for field in fields(part):
-                value = getattr(part, field.name)
-                if is_dataclass(value):
-                    parts.append(value)
-                    continue
-                if field.name in _LATER and value == field.default:
-                    continue
-                digest.update(field.name.encode())
-                content = value.detach().cpu().contiguous().numpy().tobytes() if isinstance(value, Tensor) else None
-                digest.update(repr(value).encode() if content is None else content)
-        return digest.hexdigest()
-
-
-_LATER = {"kappa_per_nm", "neck", "cutoff", "cmap", "impropers", "pair_table"}
-"""Fields that came later: at their defaults they leave the fingerprint as it was, so that older runs go on."""
+        return fingerprint(type(self).__name__, {field.name: getattr(self, field.name) for field in fields(self)})
