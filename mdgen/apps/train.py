@@ -36,7 +36,8 @@ def run(config: dict[str, Any]) -> None:
     part = _part(config)
     config = with_data_of_encoder(config)
     use_threads(config["threads"])
-    if rank_zero_only.rank > 0:  # started by Lightning beside the process that holds the folder
+    if getattr(rank_zero_only, "rank", 0) > 0:  # started by Lightning beside the process that holds the folder
+        logger.setLevel(logging.ERROR)
         _train(part, config, Path(config["output"]))
         return
     with open_run(config["output"], "train", config) as folder:

@@ -1,7 +1,7 @@
 """What parts learn from: lagged pairs, frames with latents, and windows of latents, each with its `Context`."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from mdgen.interfaces import Condition, Context, Encoder
 from mdgen.molecule.topology import Molecule
 
 
+@runtime_checkable
 class Items(Protocol):
     """Things to learn from, held in memory."""
 
@@ -92,7 +93,7 @@ class PairBatch:
         now, later = torch.cat([self.now, self.later]), torch.cat([self.later, self.now])
         return PairBatch(self.frames, now, later, weights, context)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "PairBatch":
         """The same pairs on a device."""
         return _moved(self, device)
 
@@ -120,7 +121,7 @@ class FrameBatch:
         """Some of the frames."""
         return FrameBatch(self.frames[chosen], self.latents[chosen], context=self.context.rows(chosen))
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "FrameBatch":
         """The same batch on a device."""
         return _moved(self, device)
 
@@ -143,7 +144,7 @@ class WindowBatch:
         known[:, known_frames] = True
         return Condition(torch.where(known, self.latents, 0), known)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "WindowBatch":
         """The same batch on a device."""
         return _moved(self, device)
 

@@ -44,7 +44,7 @@ class ProgressLines(Checkpoint):
             name.replace("/", " ").replace(" loss", ""): float(trainer.callback_metrics.get(name, math.nan))
             for name in self.shown
         }
-        if self._progress is not None:
+        if self._progress is not None and trainer.is_global_zero:
             self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})
 
 

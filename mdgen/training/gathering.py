@@ -101,10 +101,14 @@ def context_of(trajectories: TrajectorySet, n: int) -> Context:
 
 
 def _lagged_frames(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: None
+    part: Any,
+    trajectories: TrajectorySet,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    encoder: Encoder | None,
 ) -> TrainingData:
     """Pairs of what the encoder's `features` make of each frame; of positions where it has none."""
-    lag = lag_in_frames(part.lag_ps, trajectories.frame_spacing_ps)
+    lag = lag_in_frames(getattr(part, "lag_ps", trajectories.frame_spacing_ps), trajectories.frame_spacing_ps)
     features = getattr(part, "features", None)
     tables = tabulate(trajectories, (lambda positions: positions) if features is None else features, "features")
     return _split(tables, lag, settings, generator, lambda some: _pairs(some, lag, trajectories))
