@@ -7,8 +7,18 @@ from mdgen.data.conditions import both_ends, first_frame
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, MarkovPropagator, Propagator
 from mdgen.models.checkpoint import load_model, save_model
+from mdgen.training.gathering import encode_trajectories
 from mdgen.training.train import PROCEDURES, procedure_of
-from tests.models.parts import LAG_PS, PROPAGATORS, contexts, seeded, trained, trained_encoder, trained_propagator
+from tests.models.parts import (
+    LAG_PS,
+    PROPAGATORS,
+    contexts,
+    seeded,
+    trained,
+    trained_encoder,
+    trained_propagator,
+    trajectories,
+)
 
 WITH_DENSITY = ("MDN", "OrnsteinUhlenbeck")
 
@@ -94,9 +104,6 @@ def test_a_step_has_the_density_that_it_says(propagator):
 
 
 def test_starts_are_frames_of_the_data(propagator):
-    from mdgen.training.gathering import encode_trajectories
-    from tests.models.parts import trajectories
-
     known = torch.cat(encode_trajectories(trajectories(), trained_encoder("TICA")))
     assert torch.isin(propagator.starts, known).all()
 
