@@ -6,12 +6,10 @@ import inspect
 from typing import Any
 
 from mdgen.errors import MdgenError
-from mdgen.registry import name_of, registered
+from mdgen.registry import resolve
 
 ALLOWED_TARGETS = frozenset(
     {
-        "lightning.pytorch.loggers.CSVLogger",
-        "lightning.pytorch.loggers.WandbLogger",
         "mdgen.evaluation.settings.Bounds",
         "mdgen.evaluation.settings.Settings",
         "mdgen.benchmarks.speed.speed_suite.SpeedSettings",
@@ -22,27 +20,6 @@ ALLOWED_TARGETS = frozenset(
         "mdgen.md.systems.build.build_system",
         "mdgen.benchmarks.validation.validation_suite.ValidationSettings",
         "mdgen.md.systems.yaml_system.build_yaml_system",
-        "mdgen.md.systems.particles.build_particles",
-        "mdgen.md.force_field.double_well.DoubleWell",
-        "mdgen.md.force_field.module_potential.ModulePotential",
-        "mdgen.md.force_field.restraints.DistanceRestraints",
-        "mdgen.md.force_field.restraints.PositionRestraints",
-        "mdgen.md.force_field.restraints.TorsionRestraints",
-        "mdgen.models.decoders.cwgan.CWGAN",
-        "mdgen.models.decoders.nearest_frame.NearestFrame",
-        "mdgen.models.encoders.srv.SRV",
-        "mdgen.models.encoders.tica.TICA",
-        "mdgen.models.propagators.markov_state_model.MarkovStateModel",
-        "mdgen.models.propagators.mdn.MDN",
-        "mdgen.molecule.features.TorsionDistanceFeatures",
-        "mdgen.benchmarks.charge_recovery.charge_recovery_suite.ChargeRecoverySettings",
-        "mdgen.training.decoder.DecoderSettings",
-        "mdgen.training.encoder.EncoderSettings",
-        "mdgen.benchmarks.four_wells.four_wells_suite.FourWellsSettings",
-        "mdgen.training.propagator.PropagatorSettings",
-        "torch.optim.Adam",
-        "torch.optim.AdamW",
-        "torch.optim.SGD",
     }
 )
 
@@ -90,10 +67,8 @@ def _build(value: Any) -> Any:
 
 
 def _target(name: str) -> Any:
-    if name not in ALLOWED_TARGETS and name not in map(name_of, registered()):
-        raise MdgenError(
-            f"_target_ {name!r} is not allowed in a config; expected one of {', '.join(sorted(ALLOWED_TARGETS))}"
-        )
+    if name not in ALLOWED_TARGETS:
+        return resolve(name)
     module_name, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module_name), attribute)
 

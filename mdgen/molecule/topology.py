@@ -14,8 +14,10 @@ from jaxtyping import Float, Int
 from mdtraj.formats import PDBTrajectoryFile
 
 from mdgen.errors import MdgenError
+from mdgen.registry import register
 
 
+@register
 @dataclass(frozen=True, eq=False)
 class Molecule:
     """A fixed topology; make one with `from_file`, `from_mdtraj` or `from_json`. Do not change `topology` afterwards.
