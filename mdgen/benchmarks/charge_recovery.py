@@ -31,6 +31,7 @@ from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.salt_water import salt_water_box
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.results import Acceptance, Estimate
 
 LARGEST_ERROR = 0.005
@@ -45,6 +46,7 @@ _CHECKPOINT_EVERY = 25
 _EVALUATED_AT_ONCE = 25
 
 
+@register
 @dataclass(frozen=True)
 class ChargeRecoverySettings:
     """Size of the experiment; the defaults are the published one, but for the cutoff and the learning rate.

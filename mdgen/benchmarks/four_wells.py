@@ -21,6 +21,7 @@ from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.propagators.mdn import MDN
+from mdgen.registry import register
 from mdgen.results import Acceptance, Estimate
 from mdgen.training.fitting import FitSettings, fit
 from mdgen.training.gradient import GradientTraining
@@ -33,6 +34,7 @@ HIGHEST_KT = 5.0
 """Free energies are compared where the exact one lies this far above its least, or less."""
 
 
+@register
 @dataclass(frozen=True)
 class FourWellsSettings:
     """Size of the experiment; the defaults are the published one.

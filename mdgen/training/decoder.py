@@ -20,6 +20,7 @@ from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.training.adversarial import AdversarialTraining
 from mdgen.training.fitting import FitSettings, fit
 from mdgen.training.gradient import OptimizerFactory
@@ -27,6 +28,7 @@ from mdgen.training.gradient import OptimizerFactory
 RepresentationFactory = Callable[[Molecule, Tensor], nn.Module]
 
 
+@register
 @dataclass(frozen=True)
 class DecoderSettings:
     """How a decoder is trained.

@@ -15,12 +15,14 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.models.batches import PairBatch
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
+from mdgen.registry import register
 from mdgen.training.fitting import FitSettings, fit
 from mdgen.training.gradient import GradientTraining, OptimizerFactory
 from mdgen.training.latents import tabulate
 from mdgen.training.pair_batches import PairBatches, pairs_of, whole
 
 
+@register
 @dataclass(frozen=True)
 class EncoderSettings:
     """How an encoder is trained.

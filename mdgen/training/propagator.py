@@ -18,6 +18,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
+from mdgen.registry import register
 from mdgen.training.fitting import FitSettings, fit
 from mdgen.training.gradient import GradientTraining, OptimizerFactory
 from mdgen.training.latents import stack
@@ -26,6 +27,7 @@ from mdgen.training.pair_batches import PairBatches, pairs_of, whole
 PropagatorFactory = Callable[[LatentSpace, float], MDN | MarkovStateModel]
 
 
+@register
 @dataclass(frozen=True)
 class PropagatorSettings:
     """How a propagator is trained.

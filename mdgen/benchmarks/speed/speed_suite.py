@@ -22,11 +22,13 @@ from mdgen.benchmarks.speed.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTE
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, prepare_system
 from mdgen.errors import MdgenError
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.results import Acceptance
 
 logger = logging.getLogger("mdgen")
 
 
+@register
 @dataclass(frozen=True)
 class SpeedSettings:
     """What to time, and for how long.

@@ -16,11 +16,13 @@ from mdgen.benchmarks.validation.replicas import check_constraints, check_indepe
 from mdgen.benchmarks.validation.stops import check_blow_up, check_kills
 from mdgen.errors import MdgenError
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.results import Acceptance
 
 Check = Callable[[], tuple[dict[str, Any], list[Acceptance]]]
 
 
+@register
 @dataclass(frozen=True)
 class TrustSettings:
     """How much to spend; the defaults take minutes on two cores.

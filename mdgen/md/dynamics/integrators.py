@@ -15,9 +15,11 @@ from mdgen.interfaces import Potential, State
 from mdgen.md.dynamics.constraints import Constraints
 from mdgen.md.dynamics.thermostatted import Thermostatted, require_not_negative, require_positive
 from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.registry import register
 from mdgen.units import FEMTOSECOND
 
 
+@register
 @dataclass(frozen=True)
 class VelocityVerlet:
     """Newton's equations, symplectic and of second order (Swope et al., J. Chem. Phys. 1982, 76, 637).
@@ -86,6 +88,7 @@ class VelocityVerlet:
         return replace(state, positions=positions, velocities=velocities, step=state.step + 1)
 
 
+@register
 @dataclass(frozen=True)
 class Langevin(Thermostatted):
     """Langevin dynamics by the LFMiddle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056).

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.md.dynamics.thermostatted import Thermostatted, require_positive
+from mdgen.registry import register
 
 
+@register
 @dataclass(frozen=True)
 class OverdampedLangevin(Thermostatted):
     """Brownian dynamics, `dx = F dt / (gamma m) + sqrt(2 kT dt / (gamma m)) dW`, by Euler and Maruyama.

@@ -19,9 +19,11 @@ from mdgen.interfaces import State
 from mdgen.md.dynamics.replica_exchange_state import LadderRecord, Ladders
 from mdgen.md.engines.engine import Engine
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.units import BOLTZMANN, NANOSECOND
 
 
+@register
 @dataclass(frozen=True)
 class Tempering:
     """How an ensemble is drawn by replica exchange.

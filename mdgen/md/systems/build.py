@@ -30,6 +30,7 @@ from mdgen.md.systems.overlaps import require_apart
 from mdgen.md.systems.peptides import extended_peptide
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 
 SOLVENTS = ["vacuum", *IMPLICIT_SOLVENTS, *WATERS]
@@ -65,6 +66,7 @@ class MolecularSystem:
     potentials: tuple[Potential, ...] = ()
 
 
+@register
 def build_system(
     sequence: str | None = None,
     capped: bool = True,

@@ -19,8 +19,10 @@ from mdgen.md.systems.overlaps import require_apart
 from mdgen.md.systems.topology_files import first_line, from_pdb
 from mdgen.md.systems.yaml_force_field import load_yaml_force_field
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 
 
+@register
 def build_yaml_system(
     force_field: str,
     pdb: str,

@@ -18,11 +18,13 @@ from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.density_ratio import DensityRatio
 from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 
 BLOCK = 8192
 """Frames that are decoded at a time."""
 
 
+@register
 class CWGAN(nn.Module):
     """Decoder: a generator from noise and a latent to a represented structure, with the critic that trains it.
 

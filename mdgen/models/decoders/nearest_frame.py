@@ -7,11 +7,13 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 
 BLOCK = 1024
 """Frames whose neighbours are sought at a time."""
 
 
+@register
 class NearestFrame(nn.Module):
     """Decoder: the structure of one of the training frames nearest in the latent.
 

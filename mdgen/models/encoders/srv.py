@@ -15,8 +15,10 @@ from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.blocks.spectrum import implied_timescales, reversible_covariances, slow_modes, whitened
 from mdgen.models.fingerprint import fingerprint
+from mdgen.registry import register
 
 
+@register
 class SRV(nn.Module):
     """Encoder into slow collective variables `psi`, slowest first, of zero mean and unit variance.
 

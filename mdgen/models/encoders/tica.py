@@ -12,8 +12,10 @@ from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
 from mdgen.models.blocks.spectrum import implied_timescales, slow_modes
 from mdgen.models.fingerprint import fingerprint
+from mdgen.registry import register
 
 
+@register
 class TICA(nn.Module):
     """The slowest linear combinations of features, of zero mean and unit variance.
 

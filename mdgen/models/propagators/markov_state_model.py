@@ -11,8 +11,10 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.batches import PairBatch
 from mdgen.models.propagators.first_frame import first_frame
+from mdgen.registry import register
 
 
+@register
 class MarkovStateModel(nn.Module):
     """Cells of the latent with a transition matrix counted over pairs; a visit shows a frame of the data.
 

@@ -21,6 +21,7 @@ from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.propagators.first_frame import first_frame
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 from mdgen.models.propagators.rejection_filter import Gate
+from mdgen.registry import register
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn anew before it is taken as it is."""
@@ -43,6 +44,7 @@ class Mixture(NamedTuple):
         return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))
 
 
+@register
 class MDN(nn.Module):
     """Markov propagator `p(psi_{t+lag} | psi_t)` as a mixture of Gaussians with full covariances.
 
