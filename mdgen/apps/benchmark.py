@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.apps import charge_recovery
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.provenance import provenance
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.threads import use_threads
 from mdgen.benchmarks.charge_recovery import ChargeRecoverySettings
 from mdgen.benchmarks.four_wells import FourWellsSettings, run_four_wells
 from mdgen.benchmarks.speed.speed_plots import write_speed_plots

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.apps import evaluate, four_wells, generate, simulate
-from mdgen.apps.run_folder import open_run
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.side_by_side import run_side_by_side
-from mdgen.apps.threads import use_threads
 from mdgen.evaluation import write_report
 from mdgen.progress import duration
 

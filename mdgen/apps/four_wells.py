@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.run_folder import open_run
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
 from mdgen.benchmarks.four_wells import run_four_wells
 from mdgen.progress import duration
 from mdgen.results import Acceptance

@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 
 from mdgen import __version__
-from mdgen.apps.help import overview, verb_help
+from mdgen.apps.config.help import overview, verb_help
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 
@@ -48,7 +48,7 @@ def _dispatch(arguments: list[str]) -> int:
     if any(each in MULTIRUN for each in overrides):
         return _many(name, [each for each in overrides if each not in MULTIRUN])
     # Imported late: `mdgen --help` must not wait for torch.
-    configuration = importlib.import_module("mdgen.apps.configuration")
+    configuration = importlib.import_module("mdgen.apps.config.composition")
     show = "--cfg" in overrides
     overrides = _named(VERBS[name].positional, [each for each in overrides if each != "--cfg"])
     config = configuration.compose(name, overrides)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import ValueType
 
-from mdgen.apps.configuration import compose, parsed_override, plain
+from mdgen.apps.config.composition import compose, parsed_override, plain
 from mdgen.errors import MdgenError
 
 _NO_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|true|false|null|\[.*\]|\{.*\}", re.IGNORECASE)
