@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.apps import evaluate, four_wells, generate, simulate
+from mdgen.apps.runs.concurrent_steps import run_concurrently
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
-from mdgen.apps.side_by_side import run_side_by_side
 from mdgen.evaluation import write_report
 from mdgen.progress import duration
 
@@ -26,18 +26,11 @@ def run(config: dict[str, Any]) -> None:
             return
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
-        run_side_by_side(
-            {
-                "encoder": ("train", config["train_encoder"]),
-                "four_wells": ("four_wells", config["four_wells"]),
-            }
-        )
-        run_side_by_side(
-            {
-                "propagator": ("train", config["train_propagator"]),
-                "decoder": ("train", config["train_decoder"]),
-            }
-        )
+        plugins = config.get("plugins", [])
+        first = {"encoder": ("train", config["train_encoder"]), "four_wells": ("four_wells", config["four_wells"])}
+        run_concurrently(first, plugins)
+        both = {part: ("train", config[f"train_{part}"]) for part in ("propagator", "decoder")}
+        run_concurrently(both, plugins)
         generate.run(config["generate"])
         rows = four_wells.acceptance_of(config["four_wells"]["output"])
         result = evaluate.judged(config["evaluate"])

@@ -50,7 +50,7 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
         MdgenError: for a key or option that does not exist (with its nearest neighbour), a value of another type than
             the signature's, an override that cannot be read, or a part that is not registered.
     """
-    overrides, plugins = _without_search_path(verb, arguments)
+    overrides, plugins = set_search_path(verb, arguments)
     parsed = [_single(parsed_override(override, verb)) for override in overrides]
     groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
     values = [each for each in parsed if not is_group(str(each.key_or_group))]
@@ -70,8 +70,8 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     return config
 
 
-def _without_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments without those of the search path, which is set, and the plug-ins that they name."""
+def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Load the plug-ins and set the search path that arguments name; returns the other arguments and the plug-ins."""
     folders = [each.removeprefix(CONFIG_DIR) for each in arguments if each.startswith(CONFIG_DIR)]
     plugins: Any = []
     for each in arguments:
@@ -80,6 +80,14 @@ def _without_search_path(verb: str, arguments: list[str]) -> tuple[list[str], li
     plugins = [plugins] if isinstance(plugins, str) else plugins
     add_to_search_path(plugins, folders)
     return [each for each in arguments if not each.startswith((CONFIG_DIR, "plugins="))], plugins
+
+
+def hydra_overrides(verb: str, overrides: list[str]) -> list[str]:
+    """Overrides as Hydra takes them: with its signs for `group=null` and for keys that the config does not list."""
+    parsed = [_single(parsed_override(override, verb)) for override in overrides]
+    groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
+    defaults = _defaults(verb, tuple(groups), search_folders())
+    return [*groups, *(_value(verb, each, defaults) for each in parsed if not is_group(str(each.key_or_group)))]
 
 
 @functools.lru_cache(maxsize=16)
@@ -175,7 +183,7 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
     node = OmegaConf.select(defaults, parent) if parent and key not in known else None
     target = node.get("_target_") if isinstance(node, DictConfig) else None
     taken = {} if target is None else annotations_of(resolve(target)) or {}
-    return f"+{text}" if name in taken else text
+    return f"++{text}" if name in taken else text
 
 
 def _explain(verb: str, groups: list[str], error: Exception) -> str:

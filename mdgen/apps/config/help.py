@@ -41,7 +41,8 @@ def overview() -> str:
         + "\n".join(lines)
         + "\n\nmdgen VERB --help   what a verb does, its keys with their defaults, examples\n"
         "mdgen VERB --cfg    the config that a command would run with, without running it\n"
-        "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n\n"
+        "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n"
+        "mdgen VERB plugins=[MODULE] ...     with parts of your own: encoders, propagators, decoders, potentials\n\n"
         "A first run:        mdgen demo\n"
         "Units:              every key that has one carries it: lag_ps, temperature_K, length_ns, timestep_fs\n"
     )
@@ -55,16 +56,22 @@ def verb_help(name: str) -> str:
     parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(config_file(name)))
     parts.extend(_section(each, name) for each in included(name))
     if name in RUN_FOLDER_VERBS:
-        parts.append(_MANY)
+        parts.append(_SWEEPS)
+    parts.append(_OWN_PARTS)
     return "\n".join(parts)
 
 
-_MANY = """--multirun (-m)  many runs by one command, each in a folder of its own in `output`
+_SWEEPS = """--multirun (-m)  several runs by one command, each in a folder of its own in `output`
   key=A,B,C                 a run for each value; with several such keys, for each combination
   key=@FILE                 a run for each line of a file, such as a file of sequences; lines of # are passed over
-  hydra/launcher=joblib     side by side in processes, the threads shared out; basic, one after another, is the default
-  hydra.launcher.n_jobs=-1  how many at a time; -1 for as many as there are cores
-  The same command again goes on: what is done is left alone. Runs that fail are named at the end, and in summary.json.
+  hydra/launcher=basic      one after another; joblib: in processes of this machine (hydra.launcher.n_jobs=4);
+                            submitit_slurm: as jobs of a cluster (hydra.launcher.cpus_per_task=8 ...), submitit_local
+  The same command again continues: what is done is left alone. Runs that fail are named at the end.
+"""
+
+_OWN_PARTS = """plugins=[MODULE,...]  modules of your own, on PYTHONPATH or in this folder, that register parts with
+                      mdgen.registry.register; a folder `conf` beside one holds its configs, conf/encoder/mine.yaml
+--config-dir FOLDER   configs of your own, such as FOLDER/experiment/mine.yaml
 """
 
 
