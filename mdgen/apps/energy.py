@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.provenance import provenance
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdgen.apps.instantiation import instantiate
+from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.molecule_pairs import run_pairs
-from mdgen.apps.run_folder import open_run
-from mdgen.apps.threads import use_threads
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
+from mdgen.apps.runs.training_runs import training_runs
 from mdgen.apps.train import load_encoder
-from mdgen.apps.training_runs import training_runs
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import mdgen
+from mdgen.registry import load_plugins
 
 PACKAGES = ("torch", "lightning", "numpy", "numba", "openmm", "mdtraj", "deeptime", "hydra-core")
 
@@ -23,6 +24,7 @@ def provenance(seed: int) -> dict[str, Any]:
         "git": git_revision(),
         "command": " ".join(["mdgen", *sys.argv[1:]]),
         "seed": seed,
+        "plugins": load_plugins(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from mdgen.apps.provenance import provenance
+from mdgen.apps.runs.provenance import provenance
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
 from mdgen.results import Acceptance, acceptance_table, write_result

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from mdgen.apps.config_folder import config_folder, experiment_verbs, option_names
+from mdgen.apps.config.search_path import config_file, experiment_verbs, is_group, option_names
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
 
 
@@ -20,7 +20,7 @@ class Included:
 
 def included(verb: str) -> list[Included]:
     """What `conf/<verb>.yaml` includes, in order."""
-    document = yaml.safe_load((config_folder() / f"{verb}.yaml").read_text())
+    document = yaml.safe_load(config_file(verb).read_text())
     found = []
     for entry in document.get("defaults", []):
         text, option = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
@@ -41,7 +41,8 @@ def overview() -> str:
         + "\n".join(lines)
         + "\n\nmdgen VERB --help   what a verb does, its keys with their defaults, examples\n"
         "mdgen VERB --cfg    the config that a command would run with, without running it\n"
-        "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n\n"
+        "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n"
+        "mdgen VERB plugins=[MODULE] ...     with parts of your own: encoders, propagators, decoders, potentials\n\n"
         "A first run:        mdgen demo\n"
         "Units:              every key that has one carries it: lag_ps, temperature_K, length_ns, timestep_fs\n"
     )
@@ -49,41 +50,48 @@ def overview() -> str:
 
 def verb_help(name: str) -> str:
     """The text of `mdgen VERB --help`."""
-    verb, folder = VERBS[name], config_folder()
+    verb = VERBS[name]
     parts = [f"mdgen {name}: {verb.summary}\n\n{verb.explanation}\n"]
     parts.append("Examples\n" + "".join(f"  {example}\n" for example in verb.examples))
-    parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(folder / f"{name}.yaml"))
+    parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(config_file(name)))
     parts.extend(_section(each, name) for each in included(name))
     if name in RUN_FOLDER_VERBS:
-        parts.append(_MANY)
+        parts.append(_SWEEPS)
+    parts.append(_OWN_PARTS)
     return "\n".join(parts)
 
 
-_MANY = """--multirun (-m)  many runs by one command, each in a folder of its own in `output`
+_SWEEPS = """--multirun (-m)  several runs by one command, each in a folder of its own in `output`
   key=A,B,C                 a run for each value; with several such keys, for each combination
   key=@FILE                 a run for each line of a file, such as a file of sequences; lines of # are passed over
-  hydra/launcher=joblib     side by side in processes, the threads shared out; basic, one after another, is the default
-  hydra.launcher.n_jobs=-1  how many at a time; -1 for as many as there are cores
-  The same command again goes on: what is done is left alone. Runs that fail are named at the end, and in summary.json.
+  hydra/launcher=basic      one after another; joblib: in processes of this machine (hydra.launcher.n_jobs=4);
+                            submitit_slurm: as jobs of a cluster (hydra.launcher.cpus_per_task=8 ...), submitit_local
+  The same command again continues: what is done is left alone. Runs that fail are named at the end.
+"""
+
+_OWN_PARTS = """plugins=[MODULE,...]  modules of your own, on PYTHONPATH or in this folder, that register parts with
+                      mdgen.registry.register; a folder `conf` beside one holds its configs, conf/encoder/mine.yaml
+--config-dir FOLDER   configs of your own, such as FOLDER/experiment/mine.yaml
 """
 
 
 def _section(part: Included, verb: str) -> str:
     """The options of a group with their keys, or a word on which verb's keys these are."""
-    folder = config_folder() / part.name
-    if not folder.is_dir():
+    if not is_group(part.name):
         return f"{part.key}.KEY=...  any key of `mdgen {part.name} --help`\n"
     options = option_names(part.name)
     if part.name == "experiment":
-        options = [name for name in options if verb in experiment_verbs(name)]
+        options = [name for name in options if verb in (experiment_verbs(name) or [verb])]
     if not options:
         return ""
     if len(options) == 1 and part.default is not None:
-        return f"{part.key}.KEY=...\n" + _body(folder / f"{options[0]}.yaml")
+        return f"{part.key}.KEY=...\n" + _body(config_file(f"{part.name}/{options[0]}"))
     group = part.key if part.key == part.name else f"{part.name}@{part.key}"
     default = "none is the default" if part.default is None else f"{part.default} is the default"
     text = f"{group}=...  one of {', '.join(options)}; {default}\n"
-    return text + "".join(f"\n  {group}={option}\n" + _body(folder / f"{option}.yaml", "  ") for option in options)
+    return text + "".join(
+        f"\n  {group}={option}\n" + _body(config_file(f"{part.name}/{option}"), "  ") for option in options
+    )
 
 
 def _body(path: Path, indent: str = "") -> str:
