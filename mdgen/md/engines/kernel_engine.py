@@ -76,7 +76,7 @@ class KernelEngine(BaseEngine):
             return f"the device {device} (only cpu)"
         parameters = system.potential.parameters
         beyond = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
-        return system.potential.not_computed or constant_volume(pressure_bar) or beyond(parameters)
+        return constant_volume(pressure_bar) or system.potential.not_computed or beyond(parameters)
 
     @property
     def settings(self) -> dict:

@@ -62,7 +62,7 @@ class TorchEngine(BaseEngine):
     ) -> str | None:
         """Ewald sums and a barostat, in words; None where neither is asked for."""
         missing = (getattr(part, "not_computed", None) for part in parts_of(system.potential))
-        return next(filter(None, missing), None) or constant_volume(pressure_bar)
+        return constant_volume(pressure_bar) or next(filter(None, missing), None)
 
     @property
     def adaptive(self) -> bool:
