@@ -127,6 +127,7 @@ def test_a_rollout_is_differentiable() -> None:
         ({"temperature_K": -1.0}, "temperature_K is -1"),
         ({"temperature_K": [300.0, float("nan")]}, "temperature_K is nan"),
         ({"temperature_K": []}, "temperature_K is an empty list"),
+        ({"temperature_K": [300.0, "a"]}, "must be a number or a list"),
         ({"friction_per_ps": -2.0}, "friction_per_ps is -2"),
     ],
 )

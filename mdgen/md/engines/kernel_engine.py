@@ -28,7 +28,7 @@ class KernelEngine(BaseEngine):
         integrator: `Langevin` or `VelocityVerlet`.
         n_replicas: number of copies; without a cutoff multiples of 16 waste nothing.
         generator: seeds one random stream a replica.
-        precision: of forces, and without a cutoff of positions and velocities.
+        precision: precision of forces, and without a cutoff of positions and velocities.
         threads: processor threads; None for torch's number.
         device: `cpu`.
         pressure_bar: None.
