@@ -1,6 +1,6 @@
 """Checkpoints of a simulation: the engine's state and how far it is, in safetensors.
 
-A checkpoint is written aside and renamed, and the one before it is kept: whatever happens, one of the two is whole.
+A checkpoint is written aside and renamed, and the one before it is kept: at any moment one of the two is complete.
 """
 
 import json

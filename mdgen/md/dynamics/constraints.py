@@ -28,7 +28,7 @@ class DistanceConstraints:
         first: first atom of every constraint, in clusters; padding repeats an atom.
         second: second atom; equal to the first in padding.
         length: distances in nm; 1 in padding.
-        coupling: how a unit multiplier on one constraint of a cluster stretches another, 1/amu; `coupling` times the
+        coupling: change of one constraint of a cluster by a unit multiplier on another, 1/amu; `coupling` times the
             two constraints' directions is the matrix to solve.
         inverse_masses: 1/amu of every atom.
         tolerance: relative error of a distance that is left.
@@ -59,8 +59,8 @@ class DistanceConstraints:
     ) -> Float[Tensor, "replica atom 3"]:
         """`trial` moved along the constraints' directions in `reference` until every distance is met.
 
-        A replica that has met its distances is left alone while others go on, so that replicas stay independent; so is
-        one whose error no longer halves, because its precision allows no better.
+        A replica that has met its distances is not moved while others are iterated, so that replicas stay independent;
+        nor is one whose error no longer halves, because its precision allows no better.
         """
         if self.count == 0:
             return trial
@@ -137,7 +137,7 @@ def distance_constraints(
     for (i, j), distance in zip(atoms.tolist(), length.tolist(), strict=True):
         if i == j or not distance > 0:
             raise MdgenError(
-                f"the constraint of atoms {i} and {j} to {distance} nm makes no sense; "
+                f"the constraint of atoms {i} and {j} to {distance} nm is impossible; "
                 "it needs two atoms and a positive length"
             )
     clusters = _clusters(atoms.tolist())

@@ -58,8 +58,8 @@ class Tempering:
         """The ladder in K, ascending from `lowest_K`."""
         if self.rungs < 2 or not lowest_K < self.highest_temperature_K:
             raise MdgenError(
-                f"a ladder of {self.rungs} temperatures from {lowest_K:g} to {self.highest_temperature_K:g} K makes no "
-                "sense; it needs two or more, and a top above the simulation's temperature"
+                f"a ladder of {self.rungs} temperatures from {lowest_K:g} to {self.highest_temperature_K:g} K is "
+                "impossible; it needs two or more, and a top above the simulation's temperature"
             )
         return lowest_K * (self.highest_temperature_K / lowest_K) ** np.linspace(0, 1, self.rungs)
 

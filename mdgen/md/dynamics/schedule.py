@@ -72,7 +72,7 @@ def plan(
     (250, 4, 20)
 
     Raises:
-        MdgenError: if `save_ps` is no multiple of the time step, or a length or temperature makes no sense.
+        MdgenError: if `save_ps` is no multiple of the time step, or a length or temperature is out of range.
     """
     if not length_ns > 0 or not equilibration_ns >= 0:
         raise MdgenError(

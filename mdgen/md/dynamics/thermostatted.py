@@ -74,7 +74,10 @@ class Thermostatted(TimeStep):
 
 
 def _tensor(temperature_K: Temperatures) -> Float[Tensor, "replica"]:
-    given = torch.as_tensor(temperature_K, dtype=torch.float64).reshape(-1)
+    try:
+        given = torch.as_tensor(temperature_K, dtype=torch.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise MdgenError(f"temperature_K is {temperature_K!r}, but must be a number or a list of numbers") from error
     for value in given.tolist():
         require_not_negative("temperature_K", value)
     if len(given) == 0:

@@ -21,7 +21,7 @@ class BaseEngine:
         system: molecule, masses, potential, constraints.
         integrator: time step and temperatures.
         n_replicas: number of copies.
-        precision: of positions and forces.
+        precision: precision of positions and forces.
         pressure_bar: pressure of a barostat; None for constant volume.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The engine seam: something that holds many replicas of a system and advances them, whatever it is made of."""
+"""The engine seam: an object that holds many replicas of a system and advances them."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -103,13 +103,13 @@ def make_engine(
     """An engine for a system.
 
     Args:
-        system: what is simulated.
+        system: molecule, masses, potential, constraints and cell.
         integrator: time step, temperatures and friction; without a thermostat, best in double precision.
         n_replicas: number of copies.
         generator: seeds the engine's random numbers.
         kind: `kernel` is compiled for processors, `torch` runs every potential and integrator wherever torch does,
             `openmm` is OpenMM itself, which alone has PME and pressure; `auto` is the first that lacks nothing.
-        precision: of positions and forces.
+        precision: precision of positions and forces.
         threads: processor threads; None for torch's number.
         device: `cpu` or `cuda`, for the torch engine and OpenMM.
         pressure_bar: pressure of OpenMM's barostat; None for constant volume.

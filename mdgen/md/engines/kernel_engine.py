@@ -28,7 +28,7 @@ class KernelEngine(BaseEngine):
         integrator: `Langevin` or `VelocityVerlet`.
         n_replicas: number of copies; without a cutoff multiples of 16 waste nothing.
         generator: seeds one random stream a replica.
-        precision: of forces, and without a cutoff of positions and velocities.
+        precision: precision of forces, and without a cutoff of positions and velocities.
         threads: processor threads; None for torch's number.
         device: `cpu`.
         pressure_bar: None.
@@ -76,7 +76,7 @@ class KernelEngine(BaseEngine):
             return f"the device {device} (only cpu)"
         parameters = system.potential.parameters
         beyond = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
-        return system.potential.not_computed or constant_volume(pressure_bar) or beyond(parameters)
+        return constant_volume(pressure_bar) or system.potential.not_computed or beyond(parameters)
 
     @property
     def settings(self) -> dict:

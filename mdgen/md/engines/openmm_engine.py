@@ -1,4 +1,4 @@
-"""OpenMM as the engine: explicit solvent with PME, constant pressure, and whatever the other engines lack."""
+"""OpenMM as the engine: explicit solvent with PME, and constant pressure."""
 
 import numpy as np
 import openmm

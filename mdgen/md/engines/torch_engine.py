@@ -24,13 +24,13 @@ class TorchEngine(BaseEngine):
     since precision would be lost as it diffuses away.
 
     Args:
-        system: what is simulated; it is copied to the device and precision.
+        system: molecule, masses, potential, constraints and cell; copied to the device and precision.
         integrator: time step, temperatures and the step itself.
         n_replicas: number of copies.
         generator: source of randomness; its state is saved with the engine's. For another device it seeds one there.
-        precision: of positions and forces.
+        precision: precision of positions and forces.
         threads: ignored; torch's number holds.
-        device: where to compute, such as `cpu` or `cuda`.
+        device: device to compute on, such as `cpu` or `cuda`.
         pressure_bar: None.
     """
 
@@ -62,7 +62,7 @@ class TorchEngine(BaseEngine):
     ) -> str | None:
         """Ewald sums and a barostat, in words; None where neither is asked for."""
         missing = (getattr(part, "not_computed", None) for part in parts_of(system.potential))
-        return next(filter(None, missing), None) or constant_volume(pressure_bar)
+        return constant_volume(pressure_bar) or next(filter(None, missing), None)
 
     @property
     def adaptive(self) -> bool:

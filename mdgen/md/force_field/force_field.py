@@ -35,8 +35,8 @@ class ForceField:
     less.
 
     Args:
-        parameters: the numbers; their precision and device are those of the positions to come. Where they require a
-            gradient, the energies carry it.
+        parameters: numbers of the force field; their precision and device are those of the positions to come. Where
+            they require a gradient, the energies carry it.
         openmm_system: the same force field as OpenMM holds it, which engine=openmm and comparisons with it need; None
             where there is none.
     """

@@ -39,7 +39,7 @@ class BornParameters:
         kind: `HCT`, `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe, Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
         radius: intrinsic radii in nm, without the offset.
         scale: factors of the pairwise descreening; GBn2's is negative for sulfur.
-        offset_nm: what is taken off every radius inside the descreening integral.
+        offset_nm: length subtracted from every radius inside the descreening integral.
         alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3); one for all, or in GBn2 one an atom;
             HCT has no such bend.
         beta: second coefficient.
@@ -67,15 +67,15 @@ class BornParameters:
 
 @dataclass(frozen=True)
 class Cutoff:
-    """Lennard-Jones and Coulomb up to a distance, by reaction field beyond it; exceptions know no cutoff.
+    """Lennard-Jones and Coulomb up to a distance, by reaction field beyond it; exceptions have no cutoff.
 
     Args:
-        distance_nm: where both end.
-        switch_nm: where the switching function of Lennard-Jones begins; None cuts it.
+        distance_nm: distance beyond which both end.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         reaction_field_dielectric: relative permittivity beyond the cutoff.
         periodic: whether atoms see the nearest images in an orthorhombic cell.
         dispersion_kJ_nm3: mean energy of Lennard-Jones beyond the cutoff times the cell's volume.
-        ewald: whether Coulomb goes on beyond by Ewald sums, which only `engine=openmm` computes.
+        ewald: whether Coulomb is summed beyond by Ewald's method, which only `engine=openmm` computes.
     """
 
     distance_nm: float

@@ -73,13 +73,13 @@ def build_system(
         capped: whether a sequence ends in ACE and NME rather than in charged termini.
         pdb: a file with hydrogens, or without any, which are added then.
         prmtop: an AMBER topology, which holds its own force field; `force_field` is ignored.
-        coordinates: where a prmtop, psf or top starts: an inpcrd, rst7, gro or pdb file.
+        coordinates: start of a prmtop, psf or top: an inpcrd, rst7, gro or pdb file.
         force_field: `amber14` (ff14SB), `amber19` (ff19SB), `amber99sbildn` or `charmm36`.
         solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p` or
             `tip3pfb`, a box of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
         constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
         hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
-        coulomb: whose 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522, as sander and pmemd).
+        coulomb: convention of 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522).
         surface: the non-polar term of an implicit solvent: `ace`, or `none`, as AMBER has it unless gbsa is set.
         relax: minimise the start; otherwise only the constraints are met.
         salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
@@ -88,7 +88,7 @@ def build_system(
         top: a GROMACS topology.
         repair: let PDBFixer, where it is installed, add heavy atoms that a pdb misses.
         cutoff_nm: makes the system periodic, pairs ending there; None for no cutoff, and 1 nm with water.
-        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.
         box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
         padding_nm: water between a molecule and the faces of its box.

@@ -44,10 +44,10 @@ def load_openmm_system(
     """The force field of an `openmm.System`, in float64 and internal units.
 
     Args:
-        system: of harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff and at
-            most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's `implicit/obc1.xml`,
-            `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM also correction maps, Urey and Bradley's
-            bonds, harmonic impropers and Lennard-Jones by a table of types.
+        system: forces among harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff
+            and at most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's
+            `implicit/obc1.xml`, `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM also correction maps,
+            Urey and Bradley's bonds, harmonic impropers and Lennard-Jones by a table of types.
         topology: an `openmm.app.Topology`, only to name atoms in errors.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
         ewald: whether to accept Ewald sums, which only engine=openmm computes, rather than to refuse them.
@@ -161,8 +161,7 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
     )
     if np.abs(vectors - np.diag(np.diag(vectors))).max() > 1e-9:
         raise MdgenError(
-            "the system's box is triclinic, but mdgen knows orthorhombic boxes only, whatever the engine; build a "
-            "rectangular box"
+            "the system's box is triclinic, but all engines here need an orthorhombic one; build a rectangular box"
         )
     return _real(np.diag(vectors).tolist())
 

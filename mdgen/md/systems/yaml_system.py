@@ -42,9 +42,9 @@ def build_yaml_system(
         pdb: coordinates, and bonds where no psf is named.
         psf: atom types and bonds; or
         atom_types: the type of each atom, or one for all.
-        terms: of the force field, `yaml_force_field.TERMS`.
+        terms: terms of the force field, of `yaml_force_field.TERMS`.
         cutoff_nm: makes the system periodic; None for no cutoff.
-        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         box_nm: edges of the box; None for the pdb's.
         constraints: `none`, which is all that the format knows.
         relax: minimise the start.
