@@ -27,9 +27,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 from mdgen.results import Estimate
 
 
+@register
 @dataclass(frozen=True)
 class LatentSpace:
     """What a latent is; two parts that are composed must name the same one.
@@ -153,8 +155,15 @@ class AdaptivePotential(Potential, Protocol):
 class Constraints(Protocol):
     """Distances of a molecule that may not change, and how positions and velocities are made to meet them."""
 
-    atoms: Int[Tensor, "constraint 2"]
-    lengths: Float[Tensor, "constraint"]
+    @property
+    def atoms(self) -> Int[Tensor, "constraint 2"]:
+        """The two atoms of each constraint."""
+        ...
+
+    @property
+    def lengths(self) -> Float[Tensor, "constraint"]:
+        """Distance of each constraint in nm."""
+        ...
 
     def positions(
         self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
@@ -336,3 +345,69 @@ class Loss:
 
     total: Float[Tensor, ""]
     terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A part that learns from data.
+
+    Training calls `prepare`, then the one procedure that the part offers (`GradientTrainable`,
+    `AdversariallyTrainable` or `ClosedFormTrainable`), then `finish`. `data` is a `models.batches.TrainingData`.
+
+    `learns_from` names what the data hold:
+
+    ================= ==========================================================================
+    `lagged_frames`   pairs of frames one `lag_ps` apart, or consecutive ones where the part has no lag:
+                      positions, or the part's `features` of them
+    `lagged_latents`  pairs of latents one `frame_spacing_ps` apart
+    `latent_windows`  trajectories of `window` latents, `frame_spacing_ps` apart
+    `frames`          positions with the latent of each
+    ================= ==========================================================================
+    """
+
+    learns_from: str
+
+    def prepare(self, data: Any, generator: torch.Generator) -> Any:
+        """Take scales and statistics from the data and draw initial weights; returns the data to be trained on."""
+        ...
+
+    def finish(self, data: Any, generator: torch.Generator) -> None:
+        """Set what depends on the trained weights, such as a spectrum or a rejection filter."""
+        ...
+
+
+@runtime_checkable
+class GradientTrainable(Trainable, Protocol):
+    """Trained by descending one loss."""
+
+    def loss(self, batch: Any, generator: torch.Generator) -> Loss:
+        """The loss of a batch; `generator` is on the device of the part."""
+        ...
+
+
+@runtime_checkable
+class AdversariallyTrainable(Trainable, Protocol):
+    """A generator trained against a critic; one step is `critic_steps` of the critic and one of the generator."""
+
+    critic_steps: int
+
+    def critic_parameters(self) -> list[torch.nn.Parameter]:
+        """The critic's parameters; all others are the generator's."""
+        ...
+
+    def critic_loss(self, batch: Any, generator: torch.Generator) -> Loss:
+        """What the critic descends."""
+        ...
+
+    def generator_loss(self, batch: Any, generator: torch.Generator) -> Loss:
+        """What the generator descends."""
+        ...
+
+
+@runtime_checkable
+class ClosedFormTrainable(Trainable, Protocol):
+    """Solved for or counted at once."""
+
+    def fit(self, data: Any, generator: torch.Generator) -> None:
+        """Learn from all the data."""
+        ...

@@ -13,6 +13,7 @@ True
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -62,9 +63,10 @@ def resolve(name: str) -> Any:
     if own and name not in _PARTS:
         _import_own(module)
     if name not in _PARTS:
-        named = any(module == plugin or module.startswith(f"{plugin}.") for plugin in _PLUGINS)
-        hint = "decorate it with mdgen.registry.register" if named or own else f"name its module: plugins=[{module}]"
-        raise MdgenError(f"{name!r} is not registered with mdgen, so it is not called; {hint}")
+        hint = "name its module, as plugins=[{module}], or import it first"
+        if own or module in sys.modules or not module:
+            hint = "expected a part decorated with mdgen.registry.register"
+        raise MdgenError(f"{name!r} is not registered with mdgen, so it is not called; {hint.format(module=module)}")
     if _PARTS[name] is None:
         library, _, attribute = name.rpartition(".")
         _PARTS[name] = getattr(importlib.import_module(library), attribute)

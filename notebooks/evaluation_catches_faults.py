@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgen.apps.provenance import provenance
+from mdgen.apps.runs.provenance import provenance
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.evaluation import Settings, evaluate
 from mdgen.evaluation.baselines.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault

@@ -9,16 +9,14 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 from jaxtyping import install_import_hook
 
 # Numba compiles plain functions only, so the kernels stay outside.
-_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "evaluation", "md.terms"]
-_CHECKED += ["md.force_field", "md.forces", "md.constraints", "md.integrators", "md.velocities", "md.minimize"]
+_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "evaluation", "md.systems"]
 _CHECKED += [
-    "md.thermostatted",
-    "md.parameters",
-    "md.peptides",
-    "md.restraints",
-    "md.systems",
-    "md.simulation",
-    "md.differentiable",
-    "md.salt_water",
+    f"md.dynamics.{name}"
+    for name in ("constraints", "differentiable", "minimize", "overdamped", "schedule", "simulation", "velocities")
+]
+_CHECKED += ["md.force_field.terms"]
+_CHECKED += [
+    f"md.force_field.{name}"
+    for name in ("double_well", "force_field", "forces", "module_potential", "parameters", "repulsion", "restraints")
 ]
 install_import_hook([f"mdgen.{room}" for room in _CHECKED], "beartype.beartype")

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.provenance import provenance
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.threads import use_threads
 from mdgen.benchmarks.suite import Suite
 from mdgen.errors import MdgenError
 from mdgen.progress import duration

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from mdgen.apps.instantiation import required
+from mdgen.apps.config.instantiation import required
 from mdgen.evaluation import compare, comparison_table, read_metrics, unlike
 
 logger = logging.getLogger("mdgen")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.apps import evaluate, generate, simulate
-from mdgen.apps.run_folder import open_run
-from mdgen.apps.side_by_side import run_side_by_side
-from mdgen.apps.threads import use_threads
+from mdgen.apps.runs.concurrent_steps import run_concurrently
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
 from mdgen.evaluation import write_report
 from mdgen.progress import duration
 from mdgen.results import Acceptance
@@ -29,16 +29,13 @@ def run(config: dict[str, Any]) -> None:
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
         four_wells = Path(config["four_wells"]["output"])
-        steps: dict[str, tuple[str, dict[str, Any]]] = {"encoder": ("train", config["train_encoder"])}
+        plugins = config.get("plugins", [])
+        first = {"encoder": ("train", config["train_encoder"])}
         if not four_wells.is_file():
-            steps["four_wells"] = ("benchmark", config["four_wells"])
-        run_side_by_side(steps)
-        run_side_by_side(
-            {
-                "propagator": ("train", config["train_propagator"]),
-                "decoder": ("train", config["train_decoder"]),
-            }
-        )
+            first["four_wells"] = ("benchmark", config["four_wells"])
+        run_concurrently(first, plugins)
+        both = {part: ("train", config[f"train_{part}"]) for part in ("propagator", "decoder")}
+        run_concurrently(both, plugins)
         generate.run(config["generate"])
         rows = [Acceptance(**row) for row in json.loads(four_wells.read_text())["acceptance"]]
         result = evaluate.judged(config["evaluate"])

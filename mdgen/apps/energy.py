@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.provenance import provenance
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
+from mdgen.interfaces import System
 from mdgen.md.force_field.energy_decomposition import EnergyTerms
-from mdgen.md.systems.build import MolecularSystem
+from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.systems.openmm_reference import reference_errors, relative_error
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
@@ -38,9 +39,8 @@ def run(config: dict[str, Any]) -> None:
     if config["check"] and int(config["check_frames"]) < 1:
         raise MdgenError(f"check_frames is {config['check_frames']}, but must be 1 or more; check=false compares none")
     use_threads(config["threads"])
-    system: MolecularSystem = instantiate({**config["system"], "relax": False})
-    if system.potentials:
-        raise MdgenError("mdgen energy knows the terms of force fields; this system adds other potentials")
+    system: System = instantiate({**config["system"], "relax": False})
+    parameters = force_field_of(system.potential).parameters
     names, frames = _frames(config, system)
     terms, forces = _evaluated(system, frames, sum(n for _, n in names), bool(config["forces"]))
     rows = _checked(system, frames, int(config["check_frames"])) if config["check"] else []
@@ -48,7 +48,7 @@ def run(config: dict[str, Any]) -> None:
     result = {
         "provenance": provenance(int(config["seed"])),
         "n_atoms": system.molecule.n_atoms,
-        "coulomb_constant_kcal_angstrom": system.parameters.coulomb_constant / KCAL * 10,
+        "coulomb_constant_kcal_angstrom": parameters.coulomb_constant / KCAL * 10,
         "frames": dict(names),
         "kJ_per_mol": {**terms, "total": total},
         "kcal_per_mol": {name: energy / KCAL for name, energy in {**terms, "total": total}.items()},
@@ -83,7 +83,7 @@ class _Frames:
         return (torch.from_numpy(np.array(block, dtype=np.float64)) for block in self._blocks(self._per_block))
 
 
-def _frames(config: dict[str, Any], system: MolecularSystem) -> tuple[list[tuple[str, int]], _Frames]:
+def _frames(config: dict[str, Any], system: System) -> tuple[list[tuple[str, int]], _Frames]:
     """Where frames come from, with how many each, and the frames."""
     n = system.molecule.n_atoms
     per_block = max(1, _PAIRS_AT_ONCE // (n * n))
@@ -100,9 +100,9 @@ def _frames(config: dict[str, Any], system: MolecularSystem) -> tuple[list[tuple
 
 
 def _evaluated(
-    system: MolecularSystem, frames: _Frames, n_frames: int, want_forces: bool
+    system: System, frames: _Frames, n_frames: int, want_forces: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    energies = EnergyTerms(system.parameters, system.molecule)
+    energies = EnergyTerms(force_field_of(system.potential).parameters, system.molecule)
     found: dict[str, list[np.ndarray]] = {}
     forces: list[np.ndarray] = []
     progress, done = Progress("energy", n_frames), 0
@@ -119,7 +119,7 @@ def _evaluated(
     return terms, np.concatenate(forces) if want_forces else None
 
 
-def _checked(system: MolecularSystem, frames: _Frames, at_most: int) -> list[Acceptance]:
+def _checked(system: System, frames: _Frames, at_most: int) -> list[Acceptance]:
     """Largest differences from OpenMM's Reference platform over some frames."""
     n_frames = sum(len(x) for x in frames)
     wanted = set(np.linspace(0, n_frames - 1, min(at_most, n_frames)).round().astype(int).tolist())

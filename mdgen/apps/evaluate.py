@@ -7,21 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdgen.apps.instantiation import instantiate
+from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.molecule_pairs import run_pairs
-from mdgen.apps.run_folder import open_run
-from mdgen.apps.threads import use_threads
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
+from mdgen.apps.runs.training_runs import training_runs
 from mdgen.apps.train import load_encoder
-from mdgen.apps.training_runs import training_runs
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
 from mdgen.evaluation.report.losses import loss_curves
-from mdgen.interfaces import Context, Encoder, Potential
-from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.force_field.forces import SumOfPotentials
-from mdgen.md.systems.build import MolecularSystem
+from mdgen.interfaces import Context, Encoder, Potential, System
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration
 
@@ -95,15 +92,14 @@ def _potential(config: dict[str, Any], molecule: Molecule) -> Potential | None:
     """
     if config.get("system") is None:
         return None
-    system: MolecularSystem = instantiate({**config["system"], "relax": False})
+    system: System = instantiate({**config["system"], "relax": False})
     if system.cell is not None:
         raise MdgenError(
             "system: this force field needs a periodic box, and energies are judged without one; choose an implicit "
             "solvent or vacuum, such as system.solvent=obc2"
         )
     _require_same_atoms(system.molecule, molecule)
-    potential: Potential = ForceField(system.parameters)
-    return SumOfPotentials([potential, *system.potentials]) if system.potentials else potential
+    return system.potential
 
 
 def _require_same_atoms(of_system: Molecule, of_trajectories: Molecule) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import mdtraj
 
-from mdgen.apps.instantiation import required
-from mdgen.apps.provenance import content_hash
-from mdgen.apps.run_folder import open_run
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import required
+from mdgen.apps.runs.provenance import content_hash
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.train import part_file
 from mdgen.apps.trajectories import STORE
 from mdgen.data.store import TrajectoryStore

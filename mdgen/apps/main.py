@@ -4,10 +4,10 @@ import importlib
 import logging
 import signal
 import sys
-from types import FrameType
 
 from mdgen import __version__
-from mdgen.apps.help import overview, verb_help
+from mdgen.apps.config.help import overview, verb_help
+from mdgen.apps.runs.screen import show_on_screen
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 
@@ -21,7 +21,7 @@ MULTIRUN = ("--multirun", "-m")
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status is 0, 2 for a mistake in the input, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    _log_to_screen()
+    show_on_screen()
     try:
         return _dispatch(arguments)
     except MdgenError as error:
@@ -45,52 +45,33 @@ def _dispatch(arguments: list[str]) -> int:
     if any(each in ("-h", "--help") for each in overrides):
         sys.stdout.write(verb_help(name))
         return 0
-    if any(each in MULTIRUN for each in overrides):
-        return _many(name, [each for each in overrides if each not in MULTIRUN])
+    flags = {each for each in overrides if each in ("--cfg", *MULTIRUN)}
+    overrides = _with_keys(VERBS[name].positional, [each for each in overrides if each not in flags])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Imported late: `mdgen --help` must not wait for torch.
-    configuration = importlib.import_module("mdgen.apps.configuration")
-    show = "--cfg" in overrides
-    overrides = _named(VERBS[name].positional, [each for each in overrides if each != "--cfg"])
-    config = configuration.compose(name, overrides)
-    if show:
-        sys.stdout.write(configuration.OmegaConf.to_yaml(config))
+    if flags & set(MULTIRUN):
+        sweep = importlib.import_module("mdgen.apps.runs.sweep")
+        if "--cfg" in flags:
+            sys.stdout.write("".join(f"{job.folder}: {' '.join(job.own)}\n" for job in sweep.jobs(name, overrides)))
+        else:
+            sweep.run_sweep(name, overrides)
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
-    importlib.import_module(f"mdgen.apps.{name}").run(configuration.plain(config))
+    composition = importlib.import_module("mdgen.apps.config.composition")
+    config = composition.compose(name, overrides)
+    if "--cfg" in flags:
+        sys.stdout.write(composition.OmegaConf.to_yaml(config))
+    else:
+        importlib.import_module(f"mdgen.apps.{name}").run(composition.plain(config))
     return 0
 
 
-def _many(name: str, overrides: list[str]) -> int:
-    """Several runs of a verb."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    multirun = importlib.import_module("mdgen.apps.multirun")
-    shown = multirun.run_many(name, [each for each in overrides if each != "--cfg"], show="--cfg" in overrides)
-    sys.stdout.write(shown or "")
-    return 0
-
-
-def _named(positional: tuple[str, ...], overrides: list[str]) -> list[str]:
-    """Arguments without a key get those of the verb, in order: `compare A B` is `compare first=A second=B`."""
-    keys = iter(positional)
-    return [each if "=" in each else f"{next(keys, '')}={each}".lstrip("=") for each in overrides]
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-class _Screen(logging.Handler):
-    """Writes to whatever standard error is at the moment."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
-        sys.stderr.flush()
-
-
-def _log_to_screen() -> None:
-    if not any(isinstance(handler, _Screen) for handler in logger.handlers):
-        handler = _Screen()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+def _with_keys(positional: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """Arguments as `key=value`: one without a key gets the verb's next, `compare A B` is `compare first=A second=B`."""
+    keys, left = iter(positional), iter(arguments)
+    found = []
+    for each in left:
+        if each == "--config-dir":
+            found.append(f"{each}={next(left, '')}")
+        else:
+            found.append(each if "=" in each else f"{next(keys, '')}={each}".lstrip("="))
+    return found

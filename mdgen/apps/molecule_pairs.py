@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mdgen.apps.run_folder import open_run
+from mdgen.apps.runs.run_folder import open_run
 from mdgen.errors import MdgenError
 from mdgen.evaluation import aggregate, aggregate_table, read_metrics, save_aggregate
 from mdgen.files import write_aside

@@ -1,38 +1,35 @@
-"""`mdgen simulate`: molecular dynamics with the built-in engine, into a trajectory store."""
+"""`mdgen simulate`: molecular dynamics of any system, into a trajectory store."""
 
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.run_folder import open_run
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
-from mdgen.interfaces import State
+from mdgen.interfaces import Integrator, System
 from mdgen.md.dynamics.checkpoint import stops_of
-from mdgen.md.dynamics.constraints import distance_constraints
-from mdgen.md.dynamics.integrators import VelocityVerlet
 from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
 from mdgen.md.dynamics.simulation import simulate
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine
-from mdgen.md.systems.build import MolecularSystem
+from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
 
 _TEMPERING = "tempering"
-"""Folder of the checkpoints of replica exchange; gone when the starts are drawn."""
+"""Folder of the checkpoints of replica exchange; removed when the starts are drawn."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -45,9 +42,9 @@ def run(config: dict[str, Any]) -> None:
         if folder.done:
             logger.info("simulate      done already: %s", folder.path)
             return
-        system: MolecularSystem = instantiate(config["system"])
+        system = _system(config)
         logger.info("simulate      %r, %d replicas, into %s", system.molecule, config["n_replicas"], folder.path)
-        # Each part draws from a generator of its own, so that a run resumed between two parts goes on the same.
+        # Each part draws from a generator of its own, so that a run resumed between two parts continues the same.
         start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
         generator = _generator(config, 0)
         engine = _engine(config, system, threads, generator)
@@ -61,7 +58,6 @@ def run(config: dict[str, Any]) -> None:
             generator,
             config["anneal_temperature_K"],
             start,
-            {"temperature_K": engine.temperature_K},
         )
         folder.finish({**_metrics(store, engine), "tempering_swap_rates": swap_rates})
         logger.info(
@@ -72,22 +68,32 @@ def run(config: dict[str, Any]) -> None:
         )
 
 
+def _system(config: dict[str, Any]) -> System:
+    """The system of the config with the potential that is to be added, if there is one."""
+    system: System = instantiate(config["system"])
+    if config.get("potential") is None:
+        return system
+    return replace(system, potential=SumOfPotentials([system.potential, instantiate(config["potential"])]))
+
+
 def _require_thermostat(config: dict[str, Any]) -> None:
-    """Refuse what changes temperatures where nothing holds one."""
-    if not isinstance(instantiate(config["integrator"]), VelocityVerlet):
-        return
+    """Refuse to change temperatures where nothing holds one."""
     for key in ("tempering", "anneal_temperature_K"):
         if config.get(key) is not None:
-            raise MdgenError(f"{key} needs a thermostat, but integrator=verlet has none; use integrator=langevin")
+            integrator: Integrator = instantiate(config["integrator"])
+            try:
+                integrator.at_temperature(integrator.temperature_K)
+            except MdgenError as error:
+                raise MdgenError(f"{key} needs a thermostat, but {error}") from error
 
 
 def _generator(config: dict[str, Any], part: int) -> torch.Generator:
     return torch.Generator().manual_seed(1000 * int(config["seed"]) + part)
 
 
-def _engine(config: dict[str, Any], system: MolecularSystem, threads: int, generator: torch.Generator) -> Engine:
+def _engine(config: dict[str, Any], system: System, threads: int, generator: torch.Generator) -> Engine:
     return make_engine(
-        system.parameters,
+        system,
         instantiate(config["integrator"]),
         int(config["n_replicas"]),
         generator,
@@ -95,14 +101,12 @@ def _engine(config: dict[str, Any], system: MolecularSystem, threads: int, gener
         config["precision"],
         threads,
         config["device"],
-        system.openmm_system,
         config["pressure_bar"],
-        system.potentials,
     )
 
 
 def _starts(
-    config: dict[str, Any], system: MolecularSystem, threads: int, generator: torch.Generator, folder: Path
+    config: dict[str, Any], system: System, threads: int, generator: torch.Generator, folder: Path
 ) -> tuple[Tensor | None, list[float] | None]:
     """Starts drawn by tempering, one a replica, kept in the run folder so that a resumed run has the same."""
     if config.get("tempering") is None:
@@ -114,14 +118,10 @@ def _starts(
         kept = safetensors.torch.load_file(file)
         return kept["positions"], kept["swap_rates"].tolist()
     engine = _engine(config, system, threads, generator)
-    temperature = float(np.min(engine.temperature_K))
-    masses = system.parameters.masses
-    held = distance_constraints(masses, system.parameters.constraint_atoms, system.parameters.constraint_length)
-    positions = system.positions.expand(engine.n_replicas, -1, -1).clone()
-    cell = None if system.cell is None else system.cell.expand(engine.n_replicas, -1)
-    state = State(positions, maxwell_boltzmann(positions, masses, temperature, generator, held), cell=cell)
-    known = {"molecule": system.molecule.fingerprint, "force_field": system.parameters.fingerprint}
-    ensemble = parallel_tempering(engine, state, temperature, settings, generator, folder / _TEMPERING, known)
+    lowest = engine.temperature_K.min()
+    state = initial_state(system, engine.n_replicas, lowest[None], generator)
+    known = {"molecule": system.molecule.fingerprint, "potential": system.potential.fingerprint}
+    ensemble = parallel_tempering(engine, state, float(lowest), settings, generator, folder / _TEMPERING, known)
     starts = ensemble.starts(engine.n_replicas, generator)
     content = {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}
     write_aside(file, safetensors.torch.save(content))

@@ -1,31 +1,28 @@
 """`mdgen train`: one part, by its own run."""
 
-import functools
+import inspect
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mdgen.apps.instantiation import instantiate
-from mdgen.apps.run_folder import RunFolder, open_run
-from mdgen.apps.threads import use_threads
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
+from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Encoder
 from mdgen.models.checkpoint import load_model, save_model
-from mdgen.models.decoders.cartesian import CartesianRepresentation
-from mdgen.models.decoders.internal import InternalRepresentation
 from mdgen.progress import duration
-from mdgen.training.decoder import train_decoder
-from mdgen.training.encoder import train_encoder
-from mdgen.training.latents import encode_trajectories
-from mdgen.training.propagator import train_propagator
+from mdgen.registry import resolve
+from mdgen.training.settings import settings_for
+from mdgen.training.train import train
 
 logger = logging.getLogger("mdgen")
 
@@ -38,21 +35,23 @@ _DATA = {
     "fraction": [0.0, 1.0],
 }
 """The keys of a `data` config with their defaults."""
-REPRESENTATIONS = {"internal": InternalRepresentation.fitted, "cartesian": CartesianRepresentation.fitted}
 
 
 def run(config: dict[str, Any]) -> None:
     """Train the one part that the config holds and write it as `<part>.safetensors`."""
     part = _part(config)
     config = with_data_of_encoder(config)
+    use_threads(config["threads"])
+    if getattr(rank_zero_only, "rank", 0) > 0:  # started by Lightning beside the process that holds the folder
+        logger.setLevel(logging.ERROR)
+        _train(part, config, Path(config["output"]))
+        return
     with open_run(config["output"], "train", config) as folder:
         if folder.done:
             logger.info("%-12s  done already: %s", part, folder.path)
             return
-        use_threads(config["threads"])
-        torch.manual_seed(int(config["seed"]))  # Lightning's own draws; ours come from generators
-        module, metrics = _TRAIN[part](config, folder, _logger(config, folder))
-        save_model(folder.path / f"{part}.safetensors", module, {"data": config["data"], "seed": config["seed"]})
+        module, metrics, metadata = _train(part, config, folder.path)
+        save_model(folder.path / f"{part}.safetensors", module, metadata)
         folder.finish({"part": part, **metrics})
         logger.info("%-12s  trained in %s; %s", part, duration(folder.seconds), folder.path / f"{part}.safetensors")
 
@@ -131,44 +130,51 @@ def load_encoder(run: str | Path) -> Encoder:
     return module
 
 
-def _logger(config: dict[str, Any], folder: RunFolder) -> Logger:
-    run_logger: Logger = instantiate(config["logger"], save_dir=str(folder.path))
-    return run_logger
-
-
-def _settings(config: dict[str, Any]) -> Any:
-    return instantiate(config["training"], seed=config["seed"])
-
-
-def _train_encoder(config: dict[str, Any], folder: RunFolder, run_logger: Logger) -> tuple[torch.nn.Module, dict]:
-    data = open_data(config["data"])
-    part = config["encoder"]
-    features = instantiate(part["features"], molecule=data.molecule)
-    encoder = instantiate(part["model"], features=features)
-    metrics = train_encoder(data, encoder, _settings({**part, "seed": config["seed"]}), folder.path, run_logger)
-    logger.info("encoder       timescales %s ps", ", ".join(f"{t:.4g}" for t in metrics["timescales_ps"]))
-    return encoder, metrics
-
-
-def _train_propagator(config: dict[str, Any], folder: RunFolder, run_logger: Logger) -> tuple[torch.nn.Module, dict]:
-    data, encoder, part = open_data(config["data"]), load_encoder(config["encoder_run"]), config["propagator"]
-    latents = encode_trajectories(data, encoder)
-    make = instantiate(part["model"])
-    settings = _settings({**part, "seed": config["seed"]})
-    return train_propagator(
-        latents, data.frame_spacing_ps, encoder.latent, encoder.lag_ps, make, settings, folder.path, run_logger
+def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+    """The trained part, its metrics, and what it was trained on."""
+    torch.manual_seed(int(config["seed"]))  # Lightning's own draws; ours come from generators
+    data, chosen = open_data(config["data"]), config[part]
+    encoder = None if part == "encoder" else load_encoder(config["encoder_run"])
+    module = make_part(chosen, data, encoder)
+    given = {key: value for key, value in chosen["training"].items() if not key.startswith("_")}
+    if "optimizer" in given:
+        given["optimizer"] = instantiate(given["optimizer"])
+    metrics = train(
+        module,
+        data,
+        settings_for(module, **given, seed=config["seed"]),
+        encoder,
+        instantiate(config["trainer"]),
+        folder,
+        instantiate(config["logger"], save_dir=str(folder)),
+        part,
     )
+    if "timescales_ps" in metrics:
+        logger.info("%-12s  timescales %s ps", part, ", ".join(f"{t:.4g}" for t in metrics["timescales_ps"]))
+    learnt_from = {
+        "data": config["data"],
+        "seed": config["seed"],
+        "molecule": data.molecule.fingerprint,
+        "frame_spacing_ps": data.frame_spacing_ps,
+        "temperature_K": getattr(data, "temperature_K", None),
+    }
+    return module, metrics, learnt_from
 
 
-def _train_decoder(config: dict[str, Any], folder: RunFolder, run_logger: Logger) -> tuple[torch.nn.Module, dict]:
-    data, encoder, part = open_data(config["data"]), load_encoder(config["encoder_run"]), config["decoder"]
-    latents = encode_trajectories(data, encoder)
-    make: Callable[..., Any] = instantiate(part["model"])
-    if part["representation"] not in REPRESENTATIONS:
-        raise MdgenError(f"decoder.representation={part['representation']}: expected {' or '.join(REPRESENTATIONS)}")
-    represent = functools.partial(REPRESENTATIONS[part["representation"]])
-    settings = _settings({**part, "seed": config["seed"]})
-    return train_decoder(data, latents, encoder, make, represent, settings, folder.path, run_logger)
+def make_part(config: dict[str, Any], data: TrajectorySet, encoder: Encoder | None) -> torch.nn.Module:
+    """The part that a config describes, with what the data and the encoder say where its constructor asks for it.
 
-
-_TRAIN = {"encoder": _train_encoder, "propagator": _train_propagator, "decoder": _train_decoder}
+    Args:
+        config: `model`, and where the part sees features of positions `features`.
+        data: what it will be trained on.
+        encoder: encoder of its latent; None for an encoder.
+    """
+    known: dict[str, Any] = {"molecule": data.molecule}
+    if config.get("features") is not None:
+        known["features"] = instantiate(config["features"], molecule=data.molecule)
+    if encoder is not None:
+        known["latent"] = encoder.latent
+        known["lag_ps"] = getattr(encoder, "lag_ps", data.frame_spacing_ps)
+    named = {key: value for key, value in config["model"].items() if value is not None or key not in known}
+    taken = inspect.signature(resolve(named["_target_"])).parameters
+    return instantiate(named, **{key: value for key, value in known.items() if key in taken and key not in named})

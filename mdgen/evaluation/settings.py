@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mdgen.errors import MdgenError
+from mdgen.registry import register
 
 LEAST = {"torsion_bins": 2, "pair_bins": 2, "free_energy_bins": 2, "free_energy_pair_bins": 2, "n_states": 2,
          "n_macrostates": 2, "n_timescales": 1, "resamples": 2, "energy_frames": 1, "player_frames": 1}  # fmt: skip
@@ -12,6 +13,7 @@ POSITIVE = ("lag_ps", "tica_lag_ps", "free_energy_below_kT", "broken_bond_nm", "
             "key_frame_ps")  # fmt: skip
 
 
+@register
 @dataclass(frozen=True)
 class Settings:
     """How the measuring is done; the defaults follow the field's protocol.
@@ -71,6 +73,7 @@ class Settings:
                 raise MdgenError(f"{name}={value} cannot be; give a number above zero")
 
 
+@register
 @dataclass(frozen=True)
 class Bounds:
     """What the generated trajectories must keep to.

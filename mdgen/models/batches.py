@@ -1,10 +1,50 @@
-"""What a loss is given: pairs of frames one lag apart, as indices into a table of frames."""
+"""What parts learn from: lagged pairs, frames with latents, and windows of latents, each with its `Context`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from mdgen.interfaces import Condition, Context, Encoder
+from mdgen.molecule.topology import Molecule
+
+
+@runtime_checkable
+class Items(Protocol):
+    """Things to learn from, held in memory."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def rows(self, chosen: Int[Tensor, "row"]) -> Any:
+        """A batch of some of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a part is trained on.
+
+    Args:
+        every: all of the data.
+        training: part of the data whose batches are descended on; all where None.
+        validation: part of the data that was kept back; None without one.
+        molecule: molecule of all frames; None for data that are of none.
+        encoder: encoder that made the latents; None where there are none.
+    """
+
+    every: Any
+    training: Any = None
+    validation: Any = None
+    molecule: Molecule | None = None
+    encoder: Encoder | None = None
+
+    def __post_init__(self) -> None:
+        if self.training is None:
+            object.__setattr__(self, "training", self.every)
 
 
 @dataclass(frozen=True)
@@ -16,16 +56,29 @@ class PairBatch:
     loss as the batch that lists every occurrence.
 
     Args:
-        frames: what is known of each frame: features, or a latent.
+        frames: what is known of each frame: features, a latent, or positions.
         now: row of the first frame of each pair.
-        later: row of the frame one lag on.
+        later: row of the frame one lag later.
         weights: how often each pair counts; once where None.
+        context: what is fixed along the trajectory of each pair.
     """
 
-    frames: Float[Tensor, "frame channel"]
+    frames: Float[Tensor, "frame *shape"]
     now: Int[Tensor, "pair"]
     later: Int[Tensor, "pair"]
     weights: Float[Tensor, "pair"] | None = None
+    context: Context = field(default_factory=Context)
+
+    def __len__(self) -> int:
+        return len(self.now)
+
+    def rows(self, chosen: Int[Tensor, "row"]) -> "PairBatch":
+        """Some of the pairs, over a table of their own."""
+        rows = torch.cat([self.now[chosen], self.later[chosen]])
+        places = torch.arange(len(rows), device=self.frames.device)
+        weights = None if self.weights is None else self.weights[chosen]
+        n = len(chosen)
+        return PairBatch(self.frames[rows], places[:n], places[n:], weights, self.context.rows(chosen))
 
     def share(self, dtype: torch.dtype) -> Float[Tensor, "pair"]:
         """The weight of each pair as a share of the whole."""
@@ -36,26 +89,108 @@ class PairBatch:
     def both_directions(self) -> "PairBatch":
         """Every pair forwards and backwards: for dynamics that is reversible."""
         weights = None if self.weights is None else torch.cat([self.weights, self.weights])
-        return PairBatch(self.frames, torch.cat([self.now, self.later]), torch.cat([self.later, self.now]), weights)
+        context = self.context.rows(torch.arange(len(self)).repeat(2))
+        now, later = torch.cat([self.now, self.later]), torch.cat([self.later, self.now])
+        return PairBatch(self.frames, now, later, weights, context)
 
     def to(self, device: torch.device) -> "PairBatch":
         """The same pairs on a device."""
-        weights = None if self.weights is None else self.weights.to(device)
-        return PairBatch(self.frames.to(device), self.now.to(device), self.later.to(device), weights)
+        return _moved(self, device)
 
 
 @dataclass(frozen=True)
-class DecoderBatch:
-    """Structures, as a decoder represents them, and the latent of each.
+class FrameBatch:
+    """Structures and the latent of each.
 
     Args:
-        values: the represented structures.
-        latents: the latent of each, tokens and channels in one axis.
+        frames: positions in nm, or what a decoder's `prepare` has made of them.
+        latents: latent of each, tokens and channels in one axis.
+        weights: how often each is drawn, relative to the others; all alike where None.
+        context: what is fixed along the trajectory of each frame.
     """
 
-    values: Float[Tensor, "batch value"]
+    frames: Float[Tensor, "batch *shape"]
     latents: Float[Tensor, "batch channel"]
+    weights: Float[Tensor, "batch"] | None = None
+    context: Context = field(default_factory=Context)
 
-    def to(self, device: torch.device) -> "DecoderBatch":
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def rows(self, chosen: Int[Tensor, "row"]) -> "FrameBatch":
+        """Some of the frames."""
+        return FrameBatch(self.frames[chosen], self.latents[chosen], context=self.context.rows(chosen))
+
+    def to(self, device: torch.device) -> "FrameBatch":
         """The same batch on a device."""
-        return DecoderBatch(self.values.to(device), self.latents.to(device))
+        return _moved(self, device)
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Short latent trajectories.
+
+    Args:
+        latents: frames of each window, evenly spaced.
+        context: what is fixed along each.
+    """
+
+    latents: Float[Tensor, "batch frame token channel"]
+    context: Context = field(default_factory=Context)
+
+    def condition(self, known_frames: Int[Tensor, "known"]) -> Condition:
+        """What a propagator is told of each window when it knows these frames, as in generation."""
+        known = torch.zeros_like(self.latents, dtype=torch.bool)
+        known[:, known_frames] = True
+        return Condition(torch.where(known, self.latents, 0), known)
+
+    def to(self, device: torch.device) -> "WindowBatch":
+        """The same batch on a device."""
+        return _moved(self, device)
+
+
+@dataclass(frozen=True)
+class LatentWindows:
+    """All windows of some latent trajectories, over one table of frames.
+
+    Args:
+        frames: latent of every frame.
+        first: row of the first frame of each window.
+        stride: rows between two frames of a window.
+        length: frames of a window.
+        context: what is fixed along each window.
+    """
+
+    frames: Float[Tensor, "frame token channel"]
+    first: Int[Tensor, "window"]
+    stride: int
+    length: int
+    context: Context = field(default_factory=Context)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def rows(self, chosen: Int[Tensor, "row"]) -> WindowBatch:
+        """Some of the windows."""
+        places = self.first[chosen][:, None] + self.stride * torch.arange(self.length)
+        return WindowBatch(self.frames[places], self.context.rows(chosen))
+
+
+class RandomRows:
+    """Draws of rows with repetition, each as often as its weight says.
+
+    Args:
+        weights: weight of each row.
+    """
+
+    def __init__(self, weights: Float[Tensor, "row"]) -> None:
+        self._cumulative = (weights.double() / weights.double().sum()).cumsum(0)
+
+    def draw(self, size: int, generator: torch.Generator) -> Int[Tensor, "size"]:
+        """The rows of one batch."""
+        points = torch.rand(size, generator=generator, dtype=torch.float64)
+        return torch.searchsorted(self._cumulative, points).clamp(max=len(self._cumulative) - 1)
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    return replace(batch, **{name: value.to(device) for name, value in vars(batch).items() if value is not None})

@@ -1,9 +1,9 @@
 """Trained parts in files: safetensors, with everything needed to build the part again in the header as JSON.
 
-Nothing that a file names is imported: classes come from the list below alone, and weights are plain arrays.
+A file names classes by their dotted paths; what is not registered (`mdgen.registry`) is not built. Weights are plain
+arrays.
 """
 
-import importlib
 import inspect
 import json
 import struct
@@ -17,24 +17,12 @@ from torch import nn
 from mdgen import __version__
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
+from mdgen.interfaces import LatentSpace
+from mdgen.molecule.topology import Molecule
+from mdgen.registry import name_of, registered, resolve
 
 KEY = "mdgen"
 FORMAT = 1
-KNOWN = {
-    "SRV": "mdgen.models.encoders.srv",
-    "TICA": "mdgen.models.encoders.tica",
-    "MDN": "mdgen.models.propagators.mdn",
-    "MarkovStateModel": "mdgen.models.propagators.markov_state_model",
-    "CWGAN": "mdgen.models.decoders.cwgan",
-    "NearestFrame": "mdgen.models.decoders.nearest_frame",
-    "CartesianRepresentation": "mdgen.models.decoders.cartesian",
-    "InternalRepresentation": "mdgen.models.decoders.internal",
-    "TorsionDistanceFeatures": "mdgen.molecule.features",
-    "LatentSpace": "mdgen.interfaces",
-    "Molecule": "mdgen.molecule.topology",
-}
-"""The classes a file may name, and where each is."""
-
 _BAD_RECIPE = (RuntimeError, SafetensorError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
 """What building a part from arguments of wrong types or sizes, or filling it with others' weights, may raise."""
 
@@ -42,10 +30,10 @@ _BAD_RECIPE = (RuntimeError, SafetensorError, LookupError, TypeError, AttributeE
 def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | None = None) -> None:
     """Write a trained part: its weights, how to build it, and `metadata` (plain JSON: training data, settings, seeds).
 
-    The file is written aside and renamed. The part says how it is built by its attribute `arguments`.
+    The file is written aside and renamed.
 
     Raises:
-        MdgenError: if the part is none of `KNOWN`, or the file cannot be written.
+        MdgenError: if the part is not registered, or the file cannot be written.
     """
     header = {
         "format": FORMAT,
@@ -58,10 +46,11 @@ def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | N
 
 
 def load_model(path: Path | str) -> nn.Module:
-    """The part that `save_model` wrote, on the CPU, in evaluation mode.
+    """The part that `save_model` wrote, on the CPU, in evaluation mode, its `metadata` an attribute.
 
     Raises:
-        MdgenError: if the file is missing, is no such file (a pickle, say), is damaged, or names an unknown class.
+        MdgenError: if the file is missing, is no such file (a pickle, say), is damaged, or names a
+            class that is not registered.
     """
     content, header = _open(path)
     try:
@@ -76,6 +65,7 @@ def load_model(path: Path | str) -> nn.Module:
         raise MdgenError(
             f"{path} is damaged or of another version of mdgen ({reason}); train the part again"
         ) from error
+    module.metadata = header.get("metadata", {})  # type: ignore[assignment]
     return module.eval()
 
 
@@ -110,19 +100,20 @@ def _open(path: Path | str) -> tuple[bytes, dict[str, Any]]:
 def describe(value: Any) -> Any:
     """How to build `value` again, as JSON: `{"class": name, "arguments": {...}}` for an object, itself otherwise.
 
+    The arguments are those of the constructor: the attribute `arguments`, or else the attributes of the same names.
+
     Raises:
-        MdgenError: if an object's class is none of `KNOWN`.
+        MdgenError: if an object's class is not registered.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]
-    name = type(value).__name__
-    if KNOWN.get(name) != type(value).__module__:
-        raise MdgenError(f"a {name} cannot be stored in a checkpoint; use one of {', '.join(sorted(KNOWN))}")
-    if name == "Molecule":
+    name = name_of(type(value))
+    if type(value) not in registered():
+        raise MdgenError(f"a {name} cannot be stored in a checkpoint; decorate it with mdgen.registry.register")
+    if isinstance(value, Molecule):
         return {"class": name, "arguments": value.to_json()}
-    # Records and the features keep every constructor argument as an attribute of the same name.
     names = inspect.signature(type(value)).parameters
     arguments = getattr(value, "arguments", None) or {key: getattr(value, key) for key in names}
     return {"class": name, "arguments": {key: describe(item) for key, item in arguments.items()}}
@@ -132,18 +123,16 @@ def build(recipe: Any) -> Any:
     """The inverse of `describe`.
 
     Raises:
-        MdgenError: if the recipe names a class that is none of `KNOWN`.
+        MdgenError: if the recipe names what is not registered, or no part of a model.
     """
     if isinstance(recipe, list):
         return [build(item) for item in recipe]
     if not isinstance(recipe, dict):
         return recipe
-    name = recipe["class"]
-    if not isinstance(name, str) or name not in KNOWN:
-        raise MdgenError(
-            f"the checkpoint names {name!r}, which mdgen does not know; it may be damaged or made by others"
-        )
-    found = getattr(importlib.import_module(KNOWN[name]), name)
-    if name == "Molecule":
-        return found.from_json(recipe["arguments"])
+    found = resolve(str(recipe["class"]))
+    # The registry also holds what a model is not made of, such as loggers, which write files when they are made.
+    if not (isinstance(found, type) and issubclass(found, (nn.Module, LatentSpace, Molecule))):
+        raise MdgenError(f"the checkpoint names {recipe['class']}, which is no part of a model; train the part again")
+    if found is Molecule:
+        return Molecule.from_json(recipe["arguments"])
     return found(**{key: build(item) for key, item in recipe["arguments"].items()})

@@ -15,10 +15,12 @@ from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths, dihedral_angles
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.torsions import torsion_atoms, torsions
+from mdgen.registry import register
 
 DISTANCES = ("heavy", "alpha_carbon", "none")
 
 
+@register
 class TorsionDistanceFeatures(nn.Module):
     """Sine and cosine of each torsion, then distances in nm between atoms at least three bonds apart.
 

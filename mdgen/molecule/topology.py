@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,13 @@ from mdtraj.formats import PDBTrajectoryFile
 
 from mdgen.errors import MdgenError
 from mdgen.molecule import hdf5
+from mdgen.registry import register
 
 _SUFFIXES = (".pdb", ".cif", ".mmcif", ".pdbx", ".gro", ".prmtop", ".parm7", ".prm7", ".psf", ".mol2", *hdf5.SUFFIXES)
 _KINDS = "pdb, cif, gro, prmtop, psf or h5"
 
 
+@register
 @dataclass(frozen=True, eq=False)
 class Molecule:
     """A fixed topology; make one with `from_file`, `from_mdtraj` or `from_json`. Do not change `topology` afterwards.
@@ -68,6 +70,21 @@ class Molecule:
         if topology is None or topology.n_atoms == 0:
             raise MdgenError(f"topology file {path} holds no atoms; give a whole {_KINDS} file")
         return cls.from_mdtraj(topology)
+
+    @classmethod
+    def particles(cls, names: Sequence[str], bonds: Sequence[Sequence[int]] = ()) -> "Molecule":
+        """Particles without chemistry, such as beads or a point in a model potential: one residue `UNK` each.
+
+        >>> Molecule.particles(["A", "B"], [(0, 1)])
+        Molecule(UNK-UNK, 2 atoms, 1 bonds)
+        """
+        topology = mdtraj.Topology()
+        chain = topology.add_chain()
+        for name in names:
+            topology.add_atom(name, mdtraj.element.virtual_site, topology.add_residue("UNK", chain))
+        for first, second in bonds:
+            topology.add_bond(topology.atom(first), topology.atom(second))
+        return cls(topology)
 
     @property
     def n_atoms(self) -> int:

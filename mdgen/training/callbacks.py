@@ -1,6 +1,7 @@
-"""What happens beside the training: progress lines, a checkpoint to resume from, early stopping, a history.
+"""What happens beside the training: progress lines, a checkpoint to resume from, the best weights, a history.
 
-All are of Lightning's kind `Checkpoint`, whose hooks run after the module has logged its figures of the epoch.
+All are of Lightning's kind `Checkpoint`, whose hooks run after the module has logged its figures of the epoch; early
+stopping is Lightning's own.
 """
 
 import math
@@ -43,15 +44,17 @@ class ProgressLines(Checkpoint):
             name.replace("/", " ").replace(" loss", ""): float(trainer.callback_metrics.get(name, math.nan))
             for name in self.shown
         }
-        if self._progress is not None:
+        if self._progress is not None and trainer.is_global_zero:
             self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})
 
 
 class RollingCheckpoint(Checkpoint):
     """Keeps one checkpoint of the whole training, renewed at the end of an epoch, by aside and rename.
 
+    Lightning's `ModelCheckpoint` keeps no least time between two at the ends of epochs, which may last milliseconds.
+
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         interval_s: least time between two.
     """
 
@@ -61,40 +64,37 @@ class RollingCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save, if the last one is old enough."""
-        if time.monotonic() - self._last < self.interval_s:
+        if not trainer.strategy.broadcast(time.monotonic() - self._last >= self.interval_s):
             return
         with writable(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
             try:
                 trainer.save_checkpoint(aside)
-                os.replace(aside, self.path)
+                if trainer.is_global_zero:
+                    os.replace(aside, self.path)
             finally:
                 aside.unlink(missing_ok=True)
         self._last = time.monotonic()
 
 
 class BestWeights(Checkpoint):
-    """Keeps the weights of the best epoch by a validation figure and stops when it has not improved for long.
+    """Keeps in memory the weights of the best epoch by a validation figure, of which less is better.
 
     Args:
-        monitor: name of the logged figure; less is better.
-        patience: epochs without improvement after which the training stops.
+        monitor: name of the logged figure.
     """
 
-    def __init__(self, monitor: str = "validation/loss", patience: int = 20) -> None:
-        self.monitor, self.patience = monitor, patience
-        self.best, self.best_epoch = math.inf, -1
+    def __init__(self, monitor: str) -> None:
+        self.monitor, self.best = monitor, math.inf
         self.weights: dict[str, Tensor] = {}
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Compare this epoch with the best."""
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
         if value < self.best:
-            self.best, self.best_epoch = value, trainer.current_epoch
+            self.best = value
             self.weights = {name: part.detach().clone() for name, part in pl_module.state_dict().items()}
-        elif trainer.current_epoch - self.best_epoch >= self.patience:
-            trainer.should_stop = True
 
     def restore(self, module: lightning.LightningModule) -> None:
         """Give the module its best weights back, if any epoch was judged."""
@@ -103,12 +103,11 @@ class BestWeights(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+        return {"best": self.best, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
-        self.best, self.best_epoch = float(state_dict["best"]), int(state_dict["best_epoch"])
-        self.weights = state_dict["weights"]
+        self.best, self.weights = float(state_dict["best"]), state_dict["weights"]
 
 
 class History(Checkpoint):

@@ -7,57 +7,43 @@ import signal
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
 from mdgen.errors import MdgenError
 from mdgen.training.callbacks import LOSSES, BestWeights, History, ProgressLines, RollingCheckpoint
+from mdgen.training.modules import PartTraining
+from mdgen.training.settings import ONE_PROCESSOR, TrainerSettings
 
 logger = logging.getLogger("mdgen")
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """How long to train and when to stop.
-
-    Args:
-        max_epochs: epochs at most.
-        patience: epochs without a better validation loss after which the training stops.
-        checkpoint_interval_s: least time between two checkpoints.
-        accelerator: `cpu`, `gpu` or `auto`, as Lightning takes it.
-        check_validation_every: epochs between two looks at the validation data.
-    """
-
-    max_epochs: int
-    patience: int = 20
-    checkpoint_interval_s: float = 5.0
-    accelerator: str = "cpu"
-    check_validation_every: int = 1
-
-
 def fit(
     label: str,
-    module: lightning.LightningModule,
+    module: PartTraining,
     batches: Iterable[Any],
-    validation: Iterable[Any] | None,
-    settings: FitSettings,
-    folder: Path | None,
+    validation: Iterable[Any] | None = None,
+    max_epochs: int | None = None,
+    machine: TrainerSettings = ONE_PROCESSOR,
+    folder: Path | None = None,
     run_logger: Logger | None = None,
 ) -> list[dict[str, float]]:
     """Train until done, from the checkpoint `<folder>/<label>.ckpt` where there is one.
 
     Args:
         label: what is trained; names the checkpoint and the progress lines.
-        module: the training; left with its best weights where there is validation data, else with its last.
+        module: training; left with its best weights where there is validation data, else with its last.
         batches: an epoch each time it is iterated over.
         validation: likewise, or None.
-        settings: how long.
-        folder: for the checkpoint; none is written where None.
-        run_logger: receives every figure; none where None.
+        max_epochs: number of epochs at most; None for that of the module's settings.
+        machine: accelerator, devices, precision and strategy.
+        folder: folder of the checkpoint; none is written where None.
+        run_logger: logger that receives every figure; none where None.
 
     Returns:
         The figures of every epoch.
@@ -65,30 +51,19 @@ def fit(
     Raises:
         KeyboardInterrupt: after Ctrl-C; the last checkpoint stays to resume from. It is of the end of an epoch, and
             epochs that ended within `checkpoint_interval_s` after it are trained again, as is the broken one.
-        MdgenError: if the checkpoint is not one of this training, or the training diverged (its checkpoint is then
-            removed, as there is nothing to resume).
+        MdgenError: if the checkpoint is not one of this training, the machine has no such device, or the training
+            diverged (its checkpoint is then removed, as there is nothing to resume).
     """
-    history, best = History(), BestWeights(patience=settings.patience)
+    history, best = History(), BestWeights("validation/loss")
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
     if validation is not None:
-        callbacks.append(best)
+        callbacks += [best, EarlyStopping("validation/loss", patience=module.settings.patience, strict=False)]
     checkpoint = None if folder is None else Path(folder) / f"{label}.ckpt"
     if checkpoint is not None:
-        callbacks.append(RollingCheckpoint(checkpoint, settings.checkpoint_interval_s))
+        callbacks.append(RollingCheckpoint(checkpoint, machine.checkpoint_interval_s))
     resume = checkpoint if checkpoint is not None and checkpoint.is_file() else None
     with quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator=settings.accelerator,
-            devices=1,
-            max_epochs=settings.max_epochs,
-            callbacks=callbacks,
-            logger=run_logger if run_logger is not None else False,
-            check_val_every_n_epoch=settings.check_validation_every,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
+        trainer = _trainer(machine, module, max_epochs or module.settings.max_epochs, callbacks, run_logger)
         if resume is not None:
             logger.info("%-12s resuming from %s", label, resume)
         _run(trainer, module, batches, validation, resume)
@@ -101,6 +76,37 @@ def fit(
     if validation is not None:
         best.restore(module)
     return history.rows
+
+
+def _trainer(
+    machine: TrainerSettings,
+    module: PartTraining,
+    max_epochs: int,
+    callbacks: list[lightning.Callback],
+    run_logger: Logger | None,
+) -> lightning.Trainer:
+    strategy = machine.strategy
+    if strategy == "ddp" and not module.automatic_optimization:
+        strategy = "ddp_find_unused_parameters_true"  # each of two optimisers leaves the other's parameters out
+    try:
+        return lightning.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            num_nodes=machine.num_nodes,
+            strategy=strategy,
+            precision=machine.precision,  # type: ignore[arg-type]
+            max_epochs=max_epochs,
+            callbacks=callbacks,
+            logger=run_logger if run_logger is not None else False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        asked = f"accelerator={machine.accelerator} devices={machine.devices} strategy={machine.strategy}"
+        reason = " ".join(str(error).split())[:200]
+        raise MdgenError(f"no training with {asked} precision={machine.precision} here: {reason}") from error
 
 
 def _require_finite(label: str, rows: list[dict[str, float]], best: BestWeights | None) -> None:

@@ -1,7 +1,6 @@
-"""Minibatches of lagged pairs from a table of frames in memory: no workers, no item-by-item Python."""
+"""Lagged pairs from tables of frames in memory."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -11,45 +10,7 @@ from mdgen.data.pairs import LaggedPairs
 from mdgen.models.batches import PairBatch
 
 
-class PairBatches:
-    """One pass over all pairs in random order, in batches of equal size (an epoch).
-
-    Where one batch would hold them all, the pairs are given as they are, each frame once. Weighted pairs are always
-    given whole, since their weights differ by orders of magnitude.
-
-    Args:
-        pairs: all of them, over a table of frames.
-        batch_pairs: pairs a batch.
-        generator: of the order; its state is part of a checkpoint.
-    """
-
-    def __init__(self, pairs: PairBatch, batch_pairs: int, generator: torch.Generator) -> None:
-        self.pairs, self.generator = pairs, generator
-        self.whole = pairs.weights is not None or batch_pairs >= len(pairs.now)
-        self.n_batches = 1 if self.whole else max(1, len(pairs.now) // batch_pairs)
-        self.size = math.ceil(len(pairs.now) / self.n_batches)
-
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def __iter__(self) -> Iterator[PairBatch]:
-        if self.whole:
-            yield self.pairs
-            return
-        frames = self.pairs.frames
-        order = torch.randperm(len(self.pairs.now), generator=self.generator)
-        for chosen in order.split(self.size):
-            rows = torch.cat([self.pairs.now[chosen], self.pairs.later[chosen]])
-            places = torch.arange(len(rows), device=frames.device)
-            yield PairBatch(frames[rows], places[: len(chosen)], places[len(chosen) :])
-
-
-def whole(pairs: PairBatch) -> PairBatches:
-    """All pairs in one batch, for validation."""
-    return PairBatches(pairs, len(pairs.now), torch.Generator())
-
-
-def pairs_of(tables: Sequence[Float[Tensor, "_ channel"]], lag_frames: int) -> PairBatch:
+def pairs_of(tables: Sequence[Float[Tensor, "_ *shape"]], lag_frames: int) -> PairBatch:
     """All pairs of several trajectories, each frame standing once; no pair joins two trajectories.
 
     Raises:

@@ -172,7 +172,7 @@ def test_forces_that_the_engine_lacks_are_named() -> None:
 
 def test_replicas_of_different_molecules_are_refused() -> None:
     one, two = (build_system(sequence=letter, solvent="vacuum", relax=False) for letter in "AG")
-    engine = make_engine(one.parameters, Langevin(2.0, 300.0), 2, torch.Generator(), kind="torch")
+    engine = make_engine(one, Langevin(2.0, 300.0), 2, torch.Generator(), kind="torch")
     state = State(two.positions.repeat(2, 1, 1), torch.zeros(2, 19, 3))
     with pytest.raises(MdgenError, match=r"\(2, 19, 3\) does not fit an engine of \(replica, atom, 3\) = \(2, 22, 3\)"):
         engine.prepare(state)

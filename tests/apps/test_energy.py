@@ -10,7 +10,6 @@ import torch
 
 from mdgen.apps.main import main
 from mdgen.md.force_field.energy_decomposition import EnergyTerms
-from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_reference import reference_energies_and_forces
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM, KCAL
@@ -32,7 +31,7 @@ def test_terms_add_up_and_agree_with_openmm(tmp_path: Path) -> None:
     assert {row["name"] for row in result["acceptance"]} >= {"bonds_difference_kcal_per_mol"}
     assert all(row["holds"] for row in result["acceptance"])
     system = build_system("A", force_field="amber99sbildn", constraints="none", relax=False)
-    theirs, forces = reference_energies_and_forces(system.openmm_system, system.positions.numpy())
+    theirs, forces = reference_energies_and_forces(system.potential.openmm_system, system.positions.numpy())
     assert total[0] == pytest.approx(sum(theirs.values()) / KCAL, abs=1e-3)
     np.testing.assert_allclose(np.load(tmp_path / "energy_forces.npy")[0], forces, atol=1e-5 * np.abs(forces).max())
 
@@ -60,17 +59,17 @@ def test_every_frame_of_trajectories_is_evaluated(tmp_path: Path) -> None:
         "data.frame_spacing_ps=1",
         "check=true",
     )
-    expected = ForceField(system.parameters).energy(torch.as_tensor(frames, dtype=torch.float64))
+    expected = system.potential.energy(torch.as_tensor(frames, dtype=torch.float64))
     np.testing.assert_allclose(result["kJ_per_mol"]["total"], expected.numpy(), rtol=1e-9)
     assert all(row["holds"] for row in result["acceptance"])
 
 
 def test_springs_and_impropers_are_told_from_bonds_and_torsions() -> None:
     system = build_system("AG", capped=False, force_field="charmm36", solvent="vacuum", constraints="none", relax=False)
-    terms = EnergyTerms(system.parameters, system.molecule)(shaken(system, 2))
+    terms = EnergyTerms(system.potential.parameters, system.molecule)(shaken(system, 2))
     assert float(terms["urey_bradley"].min()) > 0
     assert float(terms["improper"].abs().min()) > 0
-    whole = ForceField(system.parameters).energy(shaken(system, 2))
+    whole = system.potential.energy(shaken(system, 2))
     torch.testing.assert_close(torch.stack(list(terms.values())).sum(0), whole)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mdgen.apps.main import main
-from mdgen.apps.training_runs import training_runs
+from mdgen.apps.runs.training_runs import training_runs
 from tests.evaluation.alanine import molecule, trajectory
 
 FEW = ["metrics.settings.resamples=10", "metrics.settings.n_states=10"]

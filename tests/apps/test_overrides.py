@@ -2,8 +2,7 @@
 
 import pytest
 
-from mdgen.apps.config_values import checked_value
-from mdgen.apps.configuration import compose, plain
+from mdgen.apps.config.composition import compose, plain
 from mdgen.errors import MdgenError
 
 MISTAKES = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mdgen.apps.run_folder import first_difference, open_run
+from mdgen.apps.runs.run_folder import first_difference, open_run
 from mdgen.errors import MdgenError
 from mdgen.results import Acceptance, Estimate
 
@@ -55,7 +55,7 @@ def test_a_folder_of_other_files_is_refused_and_untouched(tmp_path: Path) -> Non
 
 def test_a_folder_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom mdgen.apps.run_folder import open_run\n"
+        "import sys, time\nfrom mdgen.apps.runs.run_folder import open_run\n"
         f"with open_run({str(tmp_path / 'run')!r}, 'train', {{}}):\n"
         "    print('open', flush=True)\n    sys.stdin.read()\n"
     )

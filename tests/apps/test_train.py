@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from mdgen.apps.configuration import compose, plain
+from mdgen.apps.config.composition import compose, plain
 from mdgen.apps.train import with_data_of_encoder
 from mdgen.errors import MdgenError
 

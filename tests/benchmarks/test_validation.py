@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.benchmarks.validation import conservation, interruptions, parity
+from mdgen.benchmarks.validation import conservation, interruptions
 from mdgen.benchmarks.validation.conservation import _slope, check_order
 from mdgen.benchmarks.validation.ensemble import kinetic_deviations, two_temperature_deviation
 from mdgen.benchmarks.validation.force_field_files import check_files
@@ -19,6 +19,7 @@ from mdgen.benchmarks.validation.replicas import check_constraints, check_indepe
 from mdgen.benchmarks.validation.validation_suite import ValidationSettings, run_validation
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
+from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
 from mdgen.results import Acceptance
 from mdgen.units import BOLTZMANN
@@ -33,24 +34,26 @@ def test_parity_holds_and_a_wrong_number_shows() -> None:
     _, rows = check_parity(sequences=["A"], solvents=["gbn2"])
     assert_all_hold(rows)
     system = build_system(sequence="A", solvent="gbn2", relax=False)
-    wrong = replace(system, parameters=replace(system.parameters, bond_k=system.parameters.bond_k * 1.02))
+    p = system.potential.parameters
+    changed = ForceField(replace(p, bond_k=p.bond_k * 1.02), system.potential.openmm_system)
+    wrong = replace(system, potential=changed)
     errors, forces = parity_errors(wrong, system.positions[None])
     assert errors["bonds"] > 1e-3
     assert errors["angles"] < 1e-6
     assert forces > 1e-5
 
 
-def test_slopes_show_a_force_that_is_not_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slopes_show_a_force_that_is_not_the_gradient() -> None:
     system = build_system(sequence="A", solvent="vacuum", relax=False)
     assert slope_error(system) < 1e-6
 
-    class Wrong(parity.ForceField):
+    class Wrong(ForceField):
         def energy_and_forces(self, positions, cell=None):
             energy, forces = super().energy_and_forces(positions, cell)
             return energy, 1.001 * forces
 
-    monkeypatch.setattr(parity, "ForceField", Wrong)
-    assert slope_error(system) == pytest.approx(1e-3, rel=0.05)
+    wrong = replace(system, potential=Wrong(system.potential.parameters))
+    assert slope_error(wrong) == pytest.approx(1e-3, rel=0.05)
 
 
 def test_order_constraints_independence_restart_and_instability_hold() -> None:

@@ -1,5 +1,6 @@
 """OpenMM's Reference platform, the independent code that the engine is held against."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -8,7 +9,9 @@ import openmm.app
 import torch
 from openmm import unit
 
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.interfaces import Constraints, Potential, System
+from mdgen.md.systems.build import build_system
+from mdgen.molecule.topology import Molecule
 
 
 @cache
@@ -18,12 +21,33 @@ def strained(sequence: str, force_field: str = "amber14", solvent: str = "obc2",
 
 
 @cache
-def alanine_dipeptide(constraints: str = "hbonds") -> MolecularSystem:
+def alanine_dipeptide(constraints: str = "hbonds") -> System:
     """ACE-ALA-NME in vacuum, relaxed."""
     return build_system("A", solvent="vacuum", constraints=constraints)
 
 
-def shaken(system: MolecularSystem, replicas: int = 2, amount_nm: float = 0.005, seed: int = 0) -> torch.Tensor:
+def particles(
+    potential: Potential, masses: Sequence[float] = (10.0,) * 4, constraints: Constraints | None = None
+) -> System:
+    """Particles at the origin in a potential."""
+    mass = torch.tensor(masses, dtype=torch.float64)
+    molecule = Molecule.particles([f"P{index}" for index in range(len(mass))])
+    return System(molecule, mass, potential, torch.zeros(len(mass), 3, dtype=torch.float64), constraints)
+
+
+class Springs:
+    """Every atom on a spring to the origin."""
+
+    fingerprint = "springs"
+
+    def __init__(self, k: float) -> None:
+        self.k = k
+
+    def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
+        return 0.5 * self.k * positions.square().sum((1, 2))
+
+
+def shaken(system: System, replicas: int = 2, amount_nm: float = 0.005, seed: int = 0) -> torch.Tensor:
     """Replicas with every atom moved at random."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(replicas, *system.positions.shape, generator=generator, dtype=torch.float64)

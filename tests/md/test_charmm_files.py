@@ -88,7 +88,7 @@ def test_masses_that_a_psf_leaves_out_come_from_the_types(tmp_path: Path) -> Non
         constraints="none",
         relax=False,
     )
-    assert system.parameters.masses.tolist() == pytest.approx([12.011, 15.999])
+    assert system.potential.parameters.masses.tolist() == pytest.approx([12.011, 15.999])
     assert list(system.molecule.elements) == ["C", "O"]
     errors, mine, theirs = reference_errors(system, system.positions[None])
     assert max(errors.values()) < 1e-9

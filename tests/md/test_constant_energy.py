@@ -6,12 +6,9 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
-from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.integrators import VelocityVerlet
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.forces import energy_and_forces
 from tests.md.reference import alanine_dipeptide
 
@@ -19,18 +16,15 @@ from tests.md.reference import alanine_dipeptide
 def engine_and_start(kind: str, constraints: str, timestep_fs: float = 1.0):
     """An engine, and a start whose velocities are those that it takes: of half a step before for leapfrog."""
     system = alanine_dipeptide(constraints)
-    p, generator = system.parameters, torch.Generator().manual_seed(0)
-    engine = make_engine(
-        p, VelocityVerlet(timestep_fs), 2, generator, kind, "double", openmm_system=system.openmm_system
-    )
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length, tolerance=1e-10)
-    x = system.positions.repeat(2, 1, 1)
-    v = maxwell_boltzmann(x, p.masses, 300.0, torch.Generator().manual_seed(1), held)
+    engine = make_engine(system, VelocityVerlet(timestep_fs), 2, torch.Generator().manual_seed(0), kind, "double")
+    state = initial_state(system, 2, engine.temperature_K, torch.Generator().manual_seed(1))
     if kind != "torch":
-        _, forces = energy_and_forces(ForceField(p), x)
-        v = held.velocities(x, v - 0.5e-3 * timestep_fs * forces / p.masses[:, None])
-    engine.prepare(State(x, v))
-    return engine, p.masses
+        _, forces = energy_and_forces(system.potential, state.positions)
+        v = state.velocities - 0.5e-3 * timestep_fs * forces / system.masses[:, None]
+        v = v if system.constraints is None else system.constraints.velocities(state.positions, v)
+        state = replace(state, velocities=v)
+    engine.prepare(state)
+    return engine, system.masses
 
 
 @pytest.mark.parametrize("constraints", ["none", "hbonds"])
@@ -61,7 +55,11 @@ def test_the_kernel_keeps_the_energy() -> None:
 
 def test_what_needs_a_thermostat_is_refused() -> None:
     system = alanine_dipeptide("none")
-    with pytest.raises(MdgenError, match="barostat needs a thermostat"):
-        make_engine(system.parameters, VelocityVerlet(1.0), 1, torch.Generator(), "openmm", pressure_bar=1.0)
+    with pytest.raises(MdgenError, match="barostat without a thermostat"):
+        make_engine(system, VelocityVerlet(1.0), 1, torch.Generator(), "openmm", pressure_bar=1.0)
+    with pytest.raises(MdgenError, match="no engine runs this"):
+        make_engine(system, VelocityVerlet(1.0), 1, torch.Generator(), pressure_bar=1.0)
+    with pytest.raises(MdgenError, match="no thermostat"):
+        VelocityVerlet(1.0).at_temperature(torch.tensor([310.0]))
     with pytest.raises(MdgenError, match="temperature_K is -1"):
         replace(VelocityVerlet(1.0), temperature_K=-1.0)

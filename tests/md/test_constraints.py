@@ -20,7 +20,7 @@ def water() -> tuple[torch.Tensor, DistanceConstraints, torch.Tensor]:
 
 def of_peptide(tolerance: float = 1e-6) -> tuple[torch.Tensor, DistanceConstraints, torch.Tensor]:
     system = alanine_dipeptide()
-    p = system.parameters
+    p = system.potential.parameters
     return (
         p.masses,
         distance_constraints(p.masses, p.constraint_atoms, p.constraint_length, tolerance),
@@ -73,10 +73,10 @@ def test_constrained_velocities_have_the_temperature() -> None:
     masses, constraints, positions = of_peptide()
     generator = torch.Generator().manual_seed(3)
     x = positions.repeat(4000, 1, 1)
-    temperature = torch.linspace(200, 400, 4000).tolist()
+    temperature = torch.linspace(200, 400, 4000, dtype=torch.float64)
     v = maxwell_boltzmann(x, masses, temperature, generator, constraints)
     degrees = 3 * len(masses) - constraints.count
-    ratio = kinetic_temperature(v, masses, constraints.count) / torch.tensor(temperature, dtype=torch.float64)
+    ratio = kinetic_temperature(v, masses, constraints.count) / temperature
     assert abs(float(ratio.mean()) - 1) < 3 * (2 / degrees / 4000) ** 0.5
     assert float(ratio.var()) == pytest.approx(2 / degrees, rel=0.1)
 

@@ -51,7 +51,7 @@ def assert_agrees(parameters: ForceFieldParameters, system: openmm.System, posit
 )
 def test_every_term_agrees_with_openmm(sequence: str, solvent: str) -> None:
     system = strained(sequence, solvent=solvent)
-    assert_agrees(system.parameters, system.openmm_system, shaken(system))
+    assert_agrees(system.potential.parameters, system.potential.openmm_system, shaken(system))
 
 
 @pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
@@ -59,7 +59,7 @@ def test_salt_agrees_with_openmm(solvent: str) -> None:
     system = strained("DK", solvent="vacuum")
     made = {
         kappa: openmm.app.ForceField("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(
-            system.openmm_topology, removeCMMotion=False, implicitSolventKappa=kappa
+            system.molecule.topology.to_openmm(), removeCMMotion=False, implicitSolventKappa=kappa
         )
         for kappa in (0.0, 1.5)
     }
@@ -72,7 +72,7 @@ def test_salt_agrees_with_openmm(solvent: str) -> None:
 
 def test_necks_have_gradients() -> None:
     """GBn2 in the parameters of the fit: radii, scales and the per-atom coefficients."""
-    parameters = strained("A", solvent="gbn2").parameters
+    parameters = strained("A", solvent="gbn2").potential.parameters
     born = parameters.born
     assert born is not None
     assert born.neck is not None
@@ -88,14 +88,14 @@ def test_necks_have_gradients() -> None:
 @pytest.mark.parametrize("force_field", ["amber14", "amber99sbildn"])
 def test_flexible_bonds_agree_with_openmm(force_field: str) -> None:
     system = strained("INV", force_field=force_field, constraints="none")
-    assert len(system.parameters.bond_atoms) == len(system.molecule.bonds)
-    assert_agrees(system.parameters, system.openmm_system, shaken(system))
+    assert len(system.potential.parameters.bond_atoms) == len(system.molecule.bonds)
+    assert_agrees(system.potential.parameters, system.potential.openmm_system, shaken(system))
 
 
 def test_gbsa_obc_force_agrees_with_openmm() -> None:
     system = strained("EF", force_field="amber99sbildn", solvent="vacuum")
     made = openmm.app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(
-        system.openmm_topology, removeCMMotion=False
+        system.molecule.topology.to_openmm(), removeCMMotion=False
     )
     assert any(isinstance(force, openmm.GBSAOBCForce) for force in made.getForces())
     assert_agrees(load_openmm_system(made), made, shaken(system))
@@ -111,15 +111,15 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"
 def test_prmtop_agrees_with_openmm(name: str, solvent: str) -> None:
     files = {"prmtop": str(SHARED / name / "structure.prmtop"), "coordinates": str(SHARED / name / "structure.pdb")}
     system = build_system(**files, solvent=solvent, relax=False)
-    assert_agrees(system.parameters, system.openmm_system, shaken(system))
+    assert_agrees(system.potential.parameters, system.potential.openmm_system, shaken(system))
 
 
 def test_the_coulomb_constant_is_a_setting() -> None:
     system = strained("A", solvent="vacuum")
     ratio = COULOMB_AMBER / COULOMB_OPENMM
-    other = ForceField(replace(system.parameters, coulomb_constant=COULOMB_AMBER))
+    other = ForceField(replace(system.potential.parameters, coulomb_constant=COULOMB_AMBER))
     x = shaken(system)
-    mine, theirs = ForceField(system.parameters).energy_terms(x)["coulomb"], other.energy_terms(x)["coulomb"]
+    mine, theirs = system.potential.energy_terms(x)["coulomb"], other.energy_terms(x)["coulomb"]
     torch.testing.assert_close(theirs, mine * ratio, rtol=1e-12, atol=0)
     assert abs(ratio - 1) == pytest.approx(3.47e-5, rel=0.01)
 
@@ -128,7 +128,7 @@ def test_the_coulomb_constant_is_a_setting() -> None:
 def small() -> ForceFieldParameters:
     """Six atoms in a chain with a branch, every term at work, some epsilons zero."""
     real = lambda *values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
-    born = replace(strained("A").parameters.born, radius=real(0.17, 0.15, 0.12, 0.17, 0.13, 0.15),
+    born = replace(strained("A").potential.parameters.born, radius=real(0.17, 0.15, 0.12, 0.17, 0.13, 0.15),
                    scale=real(0.72, 0.85, 0.85, 0.72, 0.85, 0.79))  # fmt: skip
     return ForceFieldParameters(
         masses=real(12, 16, 1, 12, 1, 14),
@@ -201,7 +201,7 @@ def test_rollouts_can_be_differentiated(small: ForceFieldParameters, chain: torc
 
 def test_energy_is_invariant_and_forces_turn_along() -> None:
     system = strained("CMRP")
-    field, x = ForceField(system.parameters), shaken(strained("CMRP"))
+    field, x = system.potential, shaken(strained("CMRP"))
     generator = torch.Generator().manual_seed(1)
     rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     rotation = rotation * torch.linalg.det(rotation)
@@ -233,7 +233,7 @@ def test_atoms_may_be_named_in_any_order(small: ForceFieldParameters, chain: tor
 
 def test_replicas_do_not_talk_to_each_other() -> None:
     system = strained("CMRP")
-    field, x = ForceField(system.parameters), shaken(system, replicas=5)
+    field, x = system.potential, shaken(system, replicas=5)
     energy, forces = field.energy_and_forces(x)
     x[2] = x[2] * float("nan")
     other, other_forces = field.energy_and_forces(x)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.engines.engine import beyond_kernel
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.lanes.tables import force_tables
-from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 from tests.md.reference import openmm_energies_and_forces, shaken
@@ -18,12 +18,12 @@ from tests.md.reference import openmm_energies_and_forces, shaken
 @pytest.mark.parametrize("surface", ["ace", "none"])
 def test_hct_agrees_with_openmm(surface: str) -> None:
     system = build_system("WMK", solvent="hct", surface=surface, constraints="none", relax=False)
-    assert system.parameters.born is not None
-    assert system.parameters.born.kind == "HCT"
-    assert (system.parameters.born.surface_energy > 0) == (surface == "ace")
+    assert system.potential.parameters.born is not None
+    assert system.potential.parameters.born.kind == "HCT"
+    assert (system.potential.parameters.born.surface_energy > 0) == (surface == "ace")
     x = shaken(system, 1)
-    energies, forces = openmm_energies_and_forces(system.openmm_system, x[0].numpy())
-    field = ForceField(system.parameters)
+    energies, forces = openmm_energies_and_forces(system.potential.openmm_system, x[0].numpy())
+    field = system.potential
     terms = field.energy_terms(x)
     assert float(terms["born"] + terms["surface"]) == pytest.approx(energies["CustomGBForce"], abs=4e-3)
     mine = field.energy_and_forces(x)[1][0].numpy()
@@ -31,18 +31,18 @@ def test_hct_agrees_with_openmm(surface: str) -> None:
 
 
 def test_the_kernel_leaves_hct_to_the_torch_engine() -> None:
-    parameters = build_system("A", solvent="hct", relax=False).parameters
-    assert beyond_kernel(parameters) == "generalised Born after HCT"
+    system = build_system("A", solvent="hct", relax=False)
+    assert KernelEngine.lacks(system, Langevin(1.0, 300.0)) == "generalised Born after HCT"
     with pytest.raises(MdgenError, match="after HCT"):
-        force_tables(parameters, np.float32)
+        force_tables(system.potential.parameters, np.float32)
 
 
 def test_ambers_coulomb_constant_scales_what_is_electric() -> None:
     openmm, amber = (build_system("A", solvent="obc2", coulomb=who, relax=False) for who in ("openmm", "amber"))
-    assert dataclasses.replace(amber.parameters, coulomb_constant=COULOMB_OPENMM).fingerprint == (
-        openmm.parameters.fingerprint
+    assert dataclasses.replace(amber.potential.parameters, coulomb_constant=COULOMB_OPENMM).fingerprint == (
+        openmm.potential.parameters.fingerprint
     )
-    terms, others = (ForceField(system.parameters).energy_terms(openmm.positions[None]) for system in (openmm, amber))
+    terms, others = (system.potential.energy_terms(openmm.positions[None]) for system in (openmm, amber))
     for term in terms:
         factor = COULOMB_AMBER / COULOMB_OPENMM if term in ("coulomb", "born") else 1.0
         torch.testing.assert_close(others[term], factor * terms[term], rtol=1e-12, atol=1e-12)

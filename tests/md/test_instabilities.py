@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdgen.data.finite import LARGEST_NM
-from mdgen.md.dynamics.instabilities import sound_segments
+from mdgen.md.dynamics.instabilities import stable_segments
 
 MOLECULES = np.array([0, 1, 0, 1, 2])
 """Two of two atoms, interleaved, and a lone one."""
@@ -13,7 +13,7 @@ MOLECULES = np.array([0, 1, 0, 1, 2])
 def judged(moved: np.ndarray) -> tuple[list[int], list[str]]:
     """Frames of each segment, and what is said of the replicas that stopped."""
     energy, label = np.zeros(len(moved)), "atom {}".format
-    segments, stops = sound_segments(moved, energy, range(len(moved)), 0, 10, label, MOLECULES)
+    segments, stops = stable_segments(moved, energy, range(len(moved)), 0, 10, label, MOLECULES)
     return [segment.frames.shape[1] for segment in segments], [str(stop) for stop in stops]
 
 

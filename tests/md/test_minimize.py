@@ -5,7 +5,6 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.md.dynamics.minimize import minimize
-from mdgen.md.force_field.force_field import ForceField
 from tests.md.reference import alanine_dipeptide, shaken, strained
 
 
@@ -29,7 +28,7 @@ def test_it_finds_the_minimum_of_a_quadratic() -> None:
 
 def test_it_relaxes_a_peptide_and_never_goes_uphill() -> None:
     system = strained("W", solvent="obc2", constraints="none")
-    field = ForceField(system.parameters)
+    field = system.potential
     x = shaken(system, replicas=3, amount_nm=0.003)
     energies = [field.energy(x)]
     for iterations in (1, 5, 25):
@@ -43,7 +42,7 @@ def test_it_relaxes_a_peptide_and_never_goes_uphill() -> None:
 
 def test_replicas_do_not_talk_to_each_other() -> None:
     system = alanine_dipeptide("none")
-    field, x = ForceField(system.parameters), shaken(system, replicas=4)
+    field, x = system.potential, shaken(system, replicas=4)
     together = minimize(field, x, force_tolerance=5.0).positions
     for replica in range(4):
         alone = minimize(field, x[replica : replica + 1], force_tolerance=5.0).positions
@@ -55,4 +54,4 @@ def test_a_start_without_finite_energy_is_named() -> None:
     x = shaken(system, replicas=3)
     x[1, 5] = x[1, 6]
     with pytest.raises(MdgenError, match="replica 1"):
-        minimize(ForceField(system.parameters), x)
+        minimize(system.potential, x)

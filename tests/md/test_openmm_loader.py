@@ -22,7 +22,7 @@ def two_atoms() -> openmm.System:
 
 
 def custom_born(solvent: str, **settings: object) -> openmm.System:
-    topology = strained("A", solvent="vacuum").openmm_topology
+    topology = strained("A", solvent="vacuum").molecule.topology.to_openmm()
     return openmm.app.ForceField("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(topology, **settings)
 
 

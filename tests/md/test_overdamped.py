@@ -5,21 +5,11 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State
-from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.overdamped import OverdampedLangevin
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
 from mdgen.units import BOLTZMANN
-from tests.md.reference import alanine_dipeptide
-
-
-class Springs:
-    """Every atom on a spring to the origin."""
-
-    def __init__(self, k: float) -> None:
-        self.k = k
-
-    def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
-        return 0.5 * self.k * positions.square().sum((1, 2))
+from tests.md.reference import Springs, alanine_dipeptide, particles
 
 
 def test_it_is_an_integrator() -> None:
@@ -32,10 +22,10 @@ def test_a_spring_has_the_variance_of_the_discrete_chain() -> None:
     a = k * timestep_fs / 1000 / (friction * mass)
     temperatures = [300.0] * 1000 + [600.0] * 1000
     integrator = OverdampedLangevin(timestep_fs, temperatures, friction)
-    generator, masses = torch.Generator().manual_seed(0), torch.full((4,), mass, dtype=torch.float64)
+    generator, system = torch.Generator().manual_seed(0), particles(Springs(k), [mass] * 4)
     state = State(torch.zeros(2000, 4, 3, dtype=torch.float64), torch.zeros(2000, 4, 3, dtype=torch.float64))
     for _ in range(30):  # the start is forgotten as 0.6^60
-        state = integrator.step(state, masses, Springs(k), generator)
+        state = integrator.step(state, system, generator)
     for part, temperature in ((slice(0, 1000), 300.0), (slice(1000, 2000), 600.0)):
         x = state.positions[part]
         expected = BOLTZMANN * temperature / k / (1 - a / 2)
@@ -45,23 +35,22 @@ def test_a_spring_has_the_variance_of_the_discrete_chain() -> None:
 
 def test_free_atoms_diffuse() -> None:
     integrator = OverdampedLangevin(2.0, 300.0, 91.0)
-    masses = torch.tensor([1.0, 16.0], dtype=torch.float64)
+    system = particles(Springs(0.0), [1.0, 16.0])
     zeros = torch.zeros(3000, 2, 3, dtype=torch.float64)
     state, generator = State(zeros, zeros), torch.Generator().manual_seed(1)
     for _ in range(10):
-        state = integrator.step(state, masses, Springs(0.0), generator)
-    expected = 2 * BOLTZMANN * 300.0 / (91.0 * masses) * 10 * 0.002
+        state = integrator.step(state, system, generator)
+    expected = 2 * BOLTZMANN * 300.0 / (91.0 * system.masses) * 10 * 0.002
     torch.testing.assert_close(state.positions.square().mean((0, 2)), expected, rtol=4 * (2 / 9000) ** 0.5, atol=0)
 
 
 def test_constraints_hold_and_the_engine_takes_it() -> None:
-    p = alanine_dipeptide().parameters
-    engine = make_engine(p, OverdampedLangevin(1.0, 300.0), 2, torch.Generator().manual_seed(0), precision="double")
-    x = alanine_dipeptide().positions.expand(2, -1, -1).clone()
-    engine.prepare(State(x, torch.zeros_like(x)))
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    system = alanine_dipeptide()
+    integrator = OverdampedLangevin(1.0, 300.0)
+    engine = make_engine(system, integrator, 2, torch.Generator().manual_seed(0), precision="double")
+    engine.prepare(initial_state(system, 2, engine.temperature_K, torch.Generator().manual_seed(1)))
     state = engine.advance(50)
-    assert float(held.largest_error(state.positions).max()) < 1e-5
+    assert float(system.constraints.largest_error(state.positions).max()) < 1e-5
     assert engine.settings["integrator"] == "OverdampedLangevin"
     assert not torch.equal(state.positions[0], state.positions[1])
 
@@ -69,6 +58,5 @@ def test_constraints_hold_and_the_engine_takes_it() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(MdgenError, match="friction_per_ps is 0"):
         OverdampedLangevin(1.0, 300.0, 0.0)
-    p = alanine_dipeptide().parameters
-    with pytest.raises(MdgenError, match="kernel does not have overdamped"):
-        make_engine(p, OverdampedLangevin(1.0, 300.0), 1, torch.Generator(), kind="kernel")
+    with pytest.raises(MdgenError, match=r"kernel does not have the integrator OverdampedLangevin.*engine=torch"):
+        make_engine(alanine_dipeptide(), OverdampedLangevin(1.0, 300.0), 1, torch.Generator(), kind="kernel")

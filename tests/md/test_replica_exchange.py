@@ -9,10 +9,9 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.replica_exchange import TemperedEnsemble, Tempering, parallel_tempering, swapped
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
 from mdgen.units import BOLTZMANN
 from tests.md.reference import alanine_dipeptide
@@ -35,8 +34,8 @@ class TiltedWells:
     def prepare(self, state: State) -> None:
         self.x = state.positions[:, 0, 0].numpy().copy()
 
-    def set_temperature(self, temperature_K: float | list[float]) -> None:
-        self.temperatures = np.broadcast_to(np.asarray(temperature_K, float), self.n_replicas)
+    def set_temperature(self, temperature_K: torch.Tensor) -> None:
+        self.temperatures = temperature_K.expand(self.n_replicas).numpy()
 
     def advance(self, n_steps: int) -> State:
         for _ in range(n_steps):
@@ -119,11 +118,8 @@ def tempered(folder: Path, kind: str, stop_after: int | None = None, **changes: 
     precision = "single" if kind == "kernel" else "double"
     generator = torch.Generator().manual_seed(2)
     integrator = Langevin(2.0, 300.0, 1.0)
-    engine = make_engine(system.parameters, integrator, 7, generator, kind=kind, precision=precision)
-    masses = system.parameters.masses
-    positions = system.positions.repeat(7, 1, 1)
-    held = distance_constraints(masses, system.parameters.constraint_atoms, system.parameters.constraint_length)
-    state = State(positions, maxwell_boltzmann(positions, masses, 300.0, generator, held))
+    engine = make_engine(system, integrator, 7, generator, kind=kind, precision=precision)
+    state = initial_state(system, 7, engine.temperature_K, generator)
     advance, made = engine.advance, 0
 
     def moved(n_steps: int) -> State:
@@ -154,7 +150,7 @@ def test_a_stop_anywhere_is_resumed_bit_for_bit(tmp_path: Path, kind: str, stops
     assert torch.equal(whole.starts(7, generators[0]), resumed.starts(7, generators[1]))
 
 
-def test_other_ladders_in_the_folder_are_refused(tmp_path: Path) -> None:
+def test_other_settings_in_the_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Stop):
         tempered(tmp_path, "torch", 3)
     with pytest.raises(MdgenError, match=r"highest_temperature_K 600.0, but 700.0 is asked for"):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.terms.pairs import separations
 from mdgen.md.systems.salt_water import salt_water_box
 from tests.md.reference import openmm_energies_and_forces
@@ -24,12 +23,12 @@ def test_a_seed_makes_one_box() -> None:
 
 def test_the_box_holds_what_was_asked_for() -> None:
     found = box()
-    charges = found.parameters.charges
+    charges = found.potential.parameters.charges
     assert charges[:3].tolist() == pytest.approx([-0.834, 0.417, 0.417])
     assert charges[120:].tolist() == [1.0, -1.0, 1.0, -1.0]
-    assert len(found.parameters.bond_atoms) == 80  # both bonds of a water stretch,
-    assert len(found.parameters.angle_atoms) == 40  # and its angle bends
-    assert len(found.parameters.constraint_atoms) == 0
+    assert len(found.potential.parameters.bond_atoms) == 80  # both bonds of a water stretch,
+    assert len(found.potential.parameters.angle_atoms) == 40  # and its angle bends
+    assert len(found.potential.parameters.constraint_atoms) == 0
     assert found.molecule.n_atoms == 124
     assert found.cell is not None
     assert found.cell.tolist() == [1.1] * 3
@@ -42,8 +41,8 @@ def test_the_start_is_relaxed_and_agrees_with_openmm() -> None:
     oxygens = torch.arange(0, 120, 3)
     pairs = torch.combinations(oxygens)
     assert float(separations(x, pairs, cell).min()) > 0.22
-    energy, forces = ForceField(found.parameters).energy_and_forces(x, cell)
-    expected, known = openmm_energies_and_forces(found.openmm_system, found.positions.numpy())
+    energy, forces = found.potential.energy_and_forces(x, cell)
+    expected, known = openmm_energies_and_forces(found.potential.openmm_system, found.positions.numpy())
     assert float(energy) == pytest.approx(sum(expected.values()), abs=1e-4)
     assert np.linalg.norm(forces[0].numpy() - known) < 1e-8 * np.linalg.norm(known)
     assert float(forces.norm(dim=-1).max()) < 2000

@@ -1,11 +1,18 @@
 """Frames, stages and temperatures of a run."""
 
 import pytest
+import torch
 
 from mdgen.errors import MdgenError
 from mdgen.md.dynamics.schedule import plan
 
-USUAL = {"length_ns": 1.0, "equilibration_ns": 0.1, "save_ps": 1.0, "timestep_ps": 0.002, "temperature_K": 300.0}
+USUAL = {
+    "length_ns": 1.0,
+    "equilibration_ns": 0.1,
+    "save_ps": 1.0,
+    "timestep_ps": 0.002,
+    "temperature_K": torch.tensor([300.0]),
+}
 
 
 def test_lengths_are_counted_in_frames_and_rounded_up() -> None:
@@ -21,7 +28,7 @@ def test_stages_cover_the_run_without_gap(equilibration_ns: float) -> None:
     while frame < schedule.total_frames:
         end = schedule.stage_end(frame)
         assert all(schedule.temperature(f) == schedule.temperature(frame) for f in range(frame, end))
-        temperatures.append(schedule.temperature(frame))
+        temperatures.append(float(schedule.temperature(frame)))
         assert frame < end
         assert (frame < schedule.equilibration_frames) == (end <= schedule.equilibration_frames)
         frame = end
@@ -32,10 +39,10 @@ def test_stages_cover_the_run_without_gap(equilibration_ns: float) -> None:
 
 
 def test_each_replica_cools_to_its_own_temperature() -> None:
-    schedule = plan(**{**USUAL, "temperature_K": [300.0, 400.0]}, anneal_temperature_K=600.0)
-    assert schedule.temperature(0) == [600.0, 600.0]
-    assert schedule.temperature(60) == pytest.approx([390.0, 460.0])
-    assert schedule.temperature(80) == [300.0, 400.0]
+    schedule = plan(**{**USUAL, "temperature_K": torch.tensor([300.0, 400.0])}, anneal_temperature_K=600.0)
+    assert schedule.temperature(0).tolist() == [600.0, 600.0]
+    assert schedule.temperature(60).tolist() == pytest.approx([390.0, 460.0])
+    assert schedule.temperature(80).tolist() == [300.0, 400.0]
 
 
 @pytest.mark.parametrize(

@@ -17,24 +17,24 @@ import torch
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories
 from mdgen.errors import MdgenError
+from mdgen.interfaces import System
 from mdgen.md.dynamics import simulation
 from mdgen.md.dynamics.checkpoint import checkpoints, stops_of
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.torch_engine import TorchEngine
-from mdgen.md.systems.build import MolecularSystem
 from tests.md.reference import alanine_dipeptide
 
 RUN = {"length_ns": 2e-4, "equilibration_ns": 8e-5, "save_ps": 0.01, "anneal_temperature_K": 500.0}
 """20 frames of 5 steps after 8 of equilibration."""
 
 
-def engine_of(system: MolecularSystem, timestep_fs: float = 2.0, replicas: int = 2, kind: str = "torch") -> Engine:
+def engine_of(system: System, timestep_fs: float = 2.0, replicas: int = 2, kind: str = "torch") -> Engine:
     generator = torch.Generator().manual_seed(4)
     integrator = Langevin(timestep_fs, 300.0, 1.0)
     precision = "single" if kind == "kernel" else "double"
-    return make_engine(system.parameters, integrator, replicas, generator, kind=kind, precision=precision)
+    return make_engine(system, integrator, replicas, generator, kind=kind, precision=precision)
 
 
 def run(path: Path, engine: Engine | None = None, **changes: object) -> TrajectoryStore:
@@ -58,7 +58,7 @@ def test_it_stores_centred_frames_with_their_settings(tmp_path: Path) -> None:
     store = run(tmp_path / "store", metadata={"project": "x", "save_ps": "cannot be overwritten"})
     assert store.molecule == system.molecule
     assert (store.n_trajectories, store.n_frames, store.frame_spacing_ps) == (2, 20, 0.01)
-    for key, value in {"project": "x", "temperature_K": 300.0, "timestep_fs": 2.0, "save_ps": 0.01}.items():
+    for key, value in {"project": "x", "temperature_K": [300.0], "timestep_fs": 2.0, "save_ps": 0.01}.items():
         assert store.metadata[key] == value
     frames = frames_of(store)
     assert float(np.abs(frames.mean(2)).max()) < 1e-6
@@ -144,7 +144,7 @@ def test_a_killed_process_is_resumed_bit_for_bit(tmp_path: Path, whole: np.ndarr
     script = textwrap.dedent(f"""
         import time
         from pathlib import Path
-        from mdgen.md import simulation
+        from mdgen.md.dynamics import simulation
         from tests.md.test_simulation import run
         simulation._REPORT_S, simulation._FLUSH_S = 0.0, -1.0
         real = simulation.save_checkpoint
@@ -302,8 +302,8 @@ def test_annealing_warms_the_equilibration_only(tmp_path: Path) -> None:
     engine, seen = engine_of(system), []
     real = engine.set_temperature
 
-    def noting(temperature_K: float) -> None:
-        seen.append(temperature_K)
+    def noting(temperature_K: torch.Tensor) -> None:
+        seen.append(float(temperature_K))
         real(temperature_K)
 
     engine.set_temperature = noting
@@ -327,14 +327,14 @@ def test_the_kernel_engine_runs_in_the_same_loop(tmp_path: Path) -> None:
     with pytest.raises(Stop):
         run(tmp_path / "b", stopped_after(engine_of(system, kind="kernel", replicas=3), 4))
     assert np.array_equal(frames_of(run(tmp_path / "b", engine_of(system, kind="kernel", replicas=3))), whole)
-    held = system.parameters.constraint_atoms.numpy()
+    held = system.potential.parameters.constraint_atoms.numpy()
     lengths = np.linalg.norm(whole[:, :, held[:, 0]] - whole[:, :, held[:, 1]], axis=-1)
-    assert float(np.abs(lengths / system.parameters.constraint_length.numpy() - 1).max()) < 1e-5
+    assert float(np.abs(lengths / system.potential.parameters.constraint_length.numpy() - 1).max()) < 1e-5
 
 
 def test_a_state_that_does_not_fit_is_named() -> None:
     system = alanine_dipeptide()
-    engine = TorchEngine(system.parameters, Langevin(2.0, 300.0), 2, torch.Generator())
+    engine = TorchEngine(system, Langevin(2.0, 300.0), 2, torch.Generator())
     assert isinstance(engine, Engine)
     with pytest.raises(MdgenError, match=r"\(3, 22, 3\).*\(2, 22, 3\)"):
         engine.prepare(engine_of(system, replicas=3).advance(0))

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
 from tests.md.reference import openmm_energies_and_forces
 
@@ -64,9 +63,9 @@ def gromacs(tmp_path: Path) -> dict[str, str]:
 def test_gromacs_files_agree_with_openmm(gromacs: dict[str, str]) -> None:
     for box in ({}, {"cutoff_nm": 0.9}):
         system = build_system(**gromacs, solvent="vacuum", constraints="none", relax=False, **box)
-        energies, forces = openmm_energies_and_forces(system.openmm_system, system.positions.numpy())
+        energies, forces = openmm_energies_and_forces(system.potential.openmm_system, system.positions.numpy())
         cell = None if system.cell is None else system.cell[None]
-        energy, mine = ForceField(system.parameters).energy_and_forces(system.positions[None], cell)
+        energy, mine = system.potential.energy_and_forces(system.positions[None], cell)
         assert float(energy) == pytest.approx(sum(energies.values()), rel=1e-9)
         np.testing.assert_allclose(mine[0].numpy(), forces, rtol=1e-7, atol=1e-6)
     assert system.cell is not None
@@ -76,14 +75,14 @@ def test_gromacs_files_agree_with_openmm(gromacs: dict[str, str]) -> None:
 def test_a_box_of_water_is_built_and_relaxed() -> None:
     system = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, ion_molar=1.0)
     assert system.cell is not None
-    names = {residue.name for residue in system.openmm_topology.residues()}
+    names = {residue.name for residue in system.molecule.topology.residues}
     assert {"HOH", "ALA", "NA", "CL"} <= names
-    field = ForceField(system.parameters)
+    field = system.potential
     energy = field.energy(system.positions[None], system.cell[None])
-    assert float(energy) < -20 * len(list(system.openmm_topology.residues()))  # kJ/mol; water binds by some 40
+    assert float(energy) < -20 * len(list(system.molecule.topology.residues))  # kJ/mol; water binds by some 40
     again = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, ion_molar=1.0, relax=False)
     assert again.molecule == system.molecule
-    assert system.parameters.fingerprint == again.parameters.fingerprint
+    assert system.potential.parameters.fingerprint == again.potential.parameters.fingerprint
 
 
 def test_boxes_that_make_no_sense_are_named(gromacs: dict[str, str]) -> None:
@@ -135,12 +134,12 @@ def test_psf_and_periodic_prmtop_are_read() -> None:
         box_nm=[1.7, 1.7, 1.7],
         relax=False,
     )
-    assert system.parameters.cutoff is not None
-    assert len(system.parameters.constraint_length) == 3 * 97
+    assert system.potential.parameters.cutoff is not None
+    assert len(system.potential.parameters.constraint_length) == 3 * 97
     folder = SHARED / "prod_alanine_dipeptide_amber"
     files = {"prmtop": str(folder / "structure.prmtop"), "coordinates": str(folder / "structure.pdb")}
     periodic = build_system(**files, solvent="vacuum", cutoff_nm=0.9, switch_nm=0.75, relax=False)
-    energy = ForceField(periodic.parameters).energy(periodic.positions[None], periodic.cell[None])
+    energy = periodic.potential.energy(periodic.positions[None], periodic.cell[None])
     assert bool(torch.isfinite(energy).all())
     with pytest.raises(MdgenError, match="more than half of the box"):
         build_system(**files, solvent="vacuum", cutoff_nm=1.2, relax=False)

@@ -12,12 +12,12 @@ from openmm import unit
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.build import build_system
 from mdgen.md.systems.peptides import ONE_LETTER, extended_peptide
 from tests.md.reference import alanine_dipeptide, shaken, strained
 
 
-def atom(system: MolecularSystem, residue: int, name: str) -> np.ndarray:
+def atom(system: System, residue: int, name: str) -> np.ndarray:
     return system.positions[system.molecule.topology.residue(residue).atom(name).index].numpy()
 
 
@@ -29,7 +29,7 @@ def handedness(centre: np.ndarray, first: np.ndarray, second: np.ndarray, third:
 @pytest.mark.parametrize("letter", sorted(ONE_LETTER))
 def test_every_residue_is_built_with_sound_geometry(letter: str) -> None:
     system = strained(letter * 2, solvent="vacuum", constraints="none")
-    p = system.parameters
+    p = system.potential.parameters
     assert system.molecule.n_atoms == p.n_atoms
     assert len(p.bond_atoms) == len(system.molecule.bonds)
     assert round(float(p.charges.sum()), 6) == {"D": -2, "E": -2, "K": 2, "R": 2}.get(letter, 0)
@@ -59,7 +59,7 @@ def test_chirality_survives_relaxation() -> None:
 
 def test_alanine_dipeptide_is_relaxed_and_meets_its_constraints() -> None:
     system = alanine_dipeptide()
-    p = system.parameters
+    p = system.potential.parameters
     assert [r.name for r in system.molecule.topology.residues] == ["ACE", "ALA", "NME"]
     assert (system.molecule.n_atoms, len(p.constraint_atoms)) == (22, 12)
     assert float((bond_lengths(system.positions, p.constraint_atoms) / p.constraint_length - 1).abs().max()) < 1e-10
@@ -73,7 +73,7 @@ def test_termini_without_caps_are_charged() -> None:
     names = [a.name for a in system.molecule.topology.residue(0).atoms]
     assert {"H2", "H3"} <= set(names)
     assert "OXT" in [a.name for a in system.molecule.topology.residue(1).atoms]
-    assert len(ForceField(system.parameters).energy(system.positions[None])) == 1
+    assert len(system.potential.energy(system.positions[None])) == 1
 
 
 def test_building_is_repeatable() -> None:
@@ -82,29 +82,31 @@ def test_building_is_repeatable() -> None:
         random.seed(seed)
         made.append(build_system("S", solvent="vacuum", relax=False))
     assert torch.equal(made[0].positions, made[1].positions)
-    assert made[0].parameters.fingerprint == made[1].parameters.fingerprint
+    assert made[0].potential.parameters.fingerprint == made[1].potential.parameters.fingerprint
 
 
 def test_hydrogen_mass_repartitioning_keeps_the_mass() -> None:
     light = strained("A", solvent="vacuum")
     heavy = build_system("A", solvent="vacuum", hydrogen_mass_amu=3.0, relax=False)
     hydrogen = torch.tensor([e == "H" for e in heavy.molecule.elements])
-    assert torch.allclose(heavy.parameters.masses[hydrogen], torch.tensor(3.0, dtype=torch.float64))
-    torch.testing.assert_close(heavy.parameters.masses.sum(), light.parameters.masses.sum())
+    assert torch.allclose(heavy.potential.parameters.masses[hydrogen], torch.tensor(3.0, dtype=torch.float64))
+    torch.testing.assert_close(heavy.potential.parameters.masses.sum(), light.potential.parameters.masses.sum())
 
 
 def test_a_pdb_gives_the_same_system_with_its_hydrogens_and_without(tmp_path: Path) -> None:
     system = strained("WP", solvent="vacuum")
     whole, bare = tmp_path / "whole.pdb", tmp_path / "bare.pdb"
     with whole.open("w") as file:
-        openmm.app.PDBFile.writeFile(system.openmm_topology, system.positions.numpy() * unit.nanometer, file)
+        openmm.app.PDBFile.writeFile(
+            system.molecule.topology.to_openmm(), system.positions.numpy() * unit.nanometer, file
+        )
     topology, positions = extended_peptide("WP")
     with bare.open("w") as file:
         openmm.app.PDBFile.writeFile(topology, positions * unit.nanometer, file)
     for path in (whole, bare):
         read = build_system(pdb=str(path), solvent="vacuum", relax=False)
         assert read.molecule == system.molecule
-        energies = [ForceField(p).energy(shaken(system)) for p in (read.parameters, system.parameters)]
+        energies = [each.potential.energy(shaken(system)) for each in (read, system)]
         torch.testing.assert_close(*energies, rtol=1e-10, atol=0)
         assert float((read.positions - system.positions).abs().max()) < 0.01
 
@@ -166,7 +168,9 @@ def test_a_box_of_water_is_not_put_into_implicit_solvent(tmp_path: Path) -> None
     """The default solvent of a file is implicit; around a box that would be slow and wrong without a word."""
     box = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, relax=False)
     path = tmp_path / "box.pdb"
+    topology = box.molecule.topology.to_openmm()
+    topology.setUnitCellDimensions(box.cell.tolist() * unit.nanometer)
     with path.open("w") as file:
-        openmm.app.PDBFile.writeFile(box.openmm_topology, box.positions.numpy() * unit.nanometer, file)
+        openmm.app.PDBFile.writeFile(topology, box.positions.numpy() * unit.nanometer, file)
     with pytest.raises(MdgenError, match=r"obc2.*is a box with \d+ waters.*solvent=vacuum"):
         build_system(pdb=str(path), solvent="obc2")

@@ -206,15 +206,13 @@ def test_torchmd_water_and_argon_run() -> None:
         str(folder / "water_forcefield.yaml"), str(folder / "structure.pdb"), psf=str(folder / "structure.psf"),
         terms=["LJ", "Bonds", "Angles", "Electrostatics"], cutoff_nm=0.73, relax=False,
     )  # fmt: skip
-    energies, _ = openmm_energies_and_forces(water.openmm_system, water.positions.numpy())
+    energies, _ = openmm_energies_and_forces(water.potential.openmm_system, water.positions.numpy())
     cell = water.cell[None]
-    assert float(ForceField(water.parameters).energy(water.positions[None], cell)) == pytest.approx(
-        sum(energies.values()), rel=1e-9
-    )
+    assert float(water.potential.energy(water.positions[None], cell)) == pytest.approx(sum(energies.values()), rel=1e-9)
     folder = SHARED / "argon"
     argon = build_yaml_system(
         str(folder / "argon_forcefield.yaml"), str(folder / "argon_start.pdb"), atom_types=["AR"], cutoff_nm=0.9
     )
     assert argon.cell is not None
-    assert float(ForceField(argon.parameters).energy(argon.positions[None], argon.cell[None])) < 0.0
-    assert argon.parameters.coulomb_constant == COULOMB_OPENMM
+    assert float(argon.potential.energy(argon.positions[None], argon.cell[None])) < 0.0
+    assert argon.potential.parameters.coulomb_constant == COULOMB_OPENMM

@@ -2,35 +2,30 @@ import numpy as np
 import pytest
 import torch
 
+from mdgen.data.conditions import first_frame
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Condition, Context, LatentSpace, MarkovPropagator
+from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 
 
-def latent(channels=2, lag_ps=10.0):
-    return LatentSpace("slow_modes", 1, channels, lag_ps)
+def latent(channels=2):
+    return LatentSpace("slow_modes", 1, channels)
 
 
-def made(channels=2, reject_outside=False, **options):
+def made(channels=2, reject_outside=False, density_equalising=False):
     """An MDN with random weights whose hidden layers matter, scaled to normal data."""
     torch.manual_seed(0)
-    model = MDN(latent(channels), n_components=5, hidden=[20, 16], reject_outside=reject_outside, **options)
+    model = MDN(
+        latent(channels), 10.0, 5, [20, 16], reject_outside=reject_outside, density_equalising=density_equalising
+    )
     generator = torch.Generator().manual_seed(1)
     model.fit_scale(torch.randn(2000, channels, generator=generator), generator)
     with torch.no_grad():
         model.shape_head.weight.mul_(3)
         model.weight_head.weight.mul_(5)
     return model
-
-
-def first_frame(start, n_frames, lag_ps=10.0):
-    values = torch.zeros(len(start), n_frames, 1, start.shape[-1])
-    values[:, 0] = start
-    known = torch.zeros(values.shape, dtype=torch.bool)
-    known[:, 0] = True
-    return Condition(values, known, lag_ps)
 
 
 def pairs_of(frames):
@@ -93,7 +88,7 @@ def test_training_recovers_a_known_transition_density():
     later = 0.5 * now + side + 0.2 * torch.randn(8000, 1, generator=generator)
     batch = PairBatch(torch.cat([now, later]), torch.arange(8000), torch.arange(8000, 16000))
     torch.manual_seed(0)
-    model = MDN(latent(1), n_components=4, hidden=[32, 32], reversible=False)
+    model = MDN(latent(1), 10.0, n_components=4, hidden=[32, 32], reversible=False, density_equalising=False)
     model.fit_scale(batch.frames, generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(250):
@@ -144,17 +139,8 @@ def test_reject_and_redraw_keeps_within_the_data_and_the_share_is_reported():
     assert not held.leaves_support((held.step(start, torch.Generator())[:, 0] - held.offset) / held.scale).any()
 
 
-def test_seams_are_kept_and_mistakes_named():
+def test_data_that_cannot_be_scaled_are_refused():
     model = made()
-    assert isinstance(model, MarkovPropagator)
-    with pytest.raises(MdgenError, match="5 ps apart"):
-        model.sample(first_frame(torch.zeros(1, 1, 2), 3, lag_ps=5.0), Context(), torch.Generator())
-    with pytest.raises(MdgenError, match="3 channels"):
-        model.sample(first_frame(torch.zeros(1, 1, 3), 3), Context(), torch.Generator())
-    both_ends = first_frame(torch.zeros(1, 1, 2), 3)
-    both_ends.known[:, -1] = True
-    with pytest.raises(MdgenError, match="forward only"):
-        model.sample(both_ends, Context(), torch.Generator())
     with pytest.raises(MdgenError, match="not finite"):
         model.fit_scale(torch.tensor([[0.0, float("nan")]]), torch.Generator())
     with pytest.raises(MdgenError, match="does not vary"):
@@ -169,8 +155,8 @@ def test_markov_state_model_reproduces_a_chain_it_was_fitted_to():
         states.append(int((exact[states[-1]].cumsum(0) < point).sum()))
     spread = 0.05 * torch.randn(len(states), 2, generator=generator)
     frames = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])[states] + spread
-    model = MarkovStateModel(latent(2), n_states=3)
-    model.fit(pairs_of(frames), generator)
+    model = MarkovStateModel(latent(2), 10.0, n_states=3)
+    model.count(pairs_of(frames), generator)
     order = model.states(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]))
     assert sorted(order.tolist()) == [0, 1, 2]
     torch.testing.assert_close(model.transition_matrix[order][:, order], exact, atol=0.02, rtol=0)

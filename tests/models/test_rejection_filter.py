@@ -1,17 +1,14 @@
 """A propagator keeps to where the data are and jumps between wells as often as they do."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
-from mdgen.models.blocks.density_equalising import Stretch
-from mdgen.models.checkpoint import load_model, save_model
+from mdgen.models.blocks.density_equalising import DensityEqualising
 from mdgen.models.propagators.mdn import MDN, _evenly
-from mdgen.models.propagators.rejection_filter import Gate
+from mdgen.models.propagators.rejection_filter import RejectionFilter
 from mdgen.training.pair_batches import pairs_of
 
 EXIT, ENTRY = 0.02, 0.002
@@ -30,10 +27,10 @@ def two_wells(n_frames: int = 50_000) -> torch.Tensor:
     return torch.where(state, 6.5 + 0.2 * noise, -0.15 + 0.03 * noise)[:, None]
 
 
-def leaky(latents: torch.Tensor, stretch: bool) -> MDN:
+def leaky(latents: torch.Tensor, equalising: bool) -> MDN:
     """A mixture hardly trained, which knows roughly where the wells are and jumps as it likes."""
     generator = torch.Generator().manual_seed(1)
-    model = MDN(LatentSpace("slow_modes", 1, 1, 1.0), n_components=8, hidden=[16, 16], stretch=stretch)
+    model = MDN(LatentSpace("slow_modes", 1, 1), 1.0, 8, [16, 16], density_equalising=equalising)
     model.initialise(generator)
     model.fit_scale(latents, generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -46,38 +43,38 @@ def leaky(latents: torch.Tensor, stretch: bool) -> MDN:
     return model
 
 
-def test_stretch_is_monotone_and_undone() -> None:
+def test_the_equalising_transform_is_monotone_and_undone() -> None:
     values = torch.cat([0.1 + 0.01 * torch.randn(5000, 2), 0.9 + 0.02 * torch.randn(100, 2)]).clamp(0, 1).double()
-    stretch = Stretch(2)
-    assert torch.equal(stretch(values), values)
-    stretch.fit(values)
+    transform = DensityEqualising(2)
+    assert torch.equal(transform(values), values)
+    transform.fit(values)
     grid = torch.linspace(-0.2, 1.2, 3001, dtype=torch.float64)[:, None].repeat(1, 2)
-    there = stretch(grid)
+    there = transform(grid)
     assert (there.diff(dim=0) > 0).all()
-    assert torch.allclose(stretch.inverse(there), grid, atol=1e-12)
-    spread = stretch(values)
+    assert torch.allclose(transform.inverse(there), grid, atol=1e-12)
+    spread = transform(values)
     assert spread[:5000].std(0).min() > 3 * values[:5000].std(0).max()
-    slope = (stretch(grid + 1e-7) - there) / 1e-7
+    slope = (transform(grid + 1e-7) - there) / 1e-7
     inside = ((grid > 0) & (grid < 1)).all(1)
-    assert torch.allclose(stretch.log_slope(grid)[inside].exp(), slope[inside], rtol=1e-3)
+    assert torch.allclose(transform.log_slope(grid)[inside].exp(), slope[inside], rtol=1e-3)
 
 
 def test_log_prob_is_a_density_in_the_latent_itself() -> None:
     latents = two_wells(5000)
-    model = leaky(latents, stretch=True)
+    model = leaky(latents, equalising=True)
     grid = torch.linspace(-40, 60, 400_001, dtype=torch.float64)[:, None, None]
     now = latents[:1].double().expand(len(grid), 1)[:, None]
     density = model.double().log_prob(grid, now).exp().detach()
     assert float(torch.trapezoid(density, grid[:, 0, 0])) == pytest.approx(1.0, abs=2e-3)
 
 
-@pytest.mark.parametrize("stretch", [False, True])
-def test_jumps_are_those_of_the_data_and_the_gap_stays_empty(stretch: bool) -> None:
+@pytest.mark.parametrize("equalising", [False, True])
+def test_jumps_are_those_of_the_data_and_the_gap_stays_empty(equalising: bool) -> None:
     latents = two_wells()
-    model = leaky(latents, stretch)
-    model.fit_gate(pairs_of([latents], 1), torch.Generator().manual_seed(2))
+    model = leaky(latents, equalising)
+    model.fit_rejection_filter(pairs_of([latents], 1), torch.Generator().manual_seed(2))
     start = latents[torch.randint(len(latents), (2000,), generator=torch.Generator().manual_seed(3))][:, None]
-    run = model.sample(first_frame(start, 300, 1.0), Context(), torch.Generator().manual_seed(4))[:, :, 0, 0]
+    run = model.sample(first_frame(start, 300), Context(), torch.Generator().manual_seed(4))[:, :, 0, 0]
     assert not ((run > 1.5) & (run < 4.5)).any()
     rare = run > 3
     exits = (rare[:, :-1] & ~rare[:, 1:]).sum() / rare[:, :-1].sum()
@@ -89,19 +86,19 @@ def test_jumps_are_those_of_the_data_and_the_gap_stays_empty(stretch: bool) -> N
     assert not ((step > 1.5) & (step < 4.5)).any()
 
 
-def test_without_a_fit_a_gate_keeps_everything() -> None:
-    gate = Gate(2)
+def test_without_a_fit_the_filter_keeps_everything() -> None:
+    filter_ = RejectionFilter(2)
     points = torch.rand(100, 2)
-    assert gate.keeps(points, points.flip(0), torch.Generator()).all()
-    assert not gate.outside(points).any()
+    assert filter_.keeps(points, points.flip(0), torch.Generator()).all()
+    assert not filter_.outside(points).any()
 
 
 def test_one_well_has_no_threshold() -> None:
-    gate = Gate(1)
-    gate.fit_support(0.5 + 0.1 * torch.randn(5000, 1, generator=torch.Generator().manual_seed(0)))
-    assert torch.isinf(gate.thresholds).all()
-    gate.fit_support((two_wells() + 1) / 9)
-    assert 0.15 < float(gate.thresholds[0]) < 0.8
+    filter_ = RejectionFilter(1)
+    filter_.fit_support(0.5 + 0.1 * torch.randn(5000, 1, generator=torch.Generator().manual_seed(0)))
+    assert torch.isinf(filter_.thresholds).all()
+    filter_.fit_support((two_wells() + 1) / 9)
+    assert 0.15 < float(filter_.thresholds[0]) < 0.8
 
 
 def test_many_channels_make_one_well() -> None:
@@ -109,13 +106,13 @@ def test_many_channels_make_one_well() -> None:
     generator = torch.Generator().manual_seed(0)
     side = torch.randint(2, (1000, 12), generator=generator)
     latents = side + 0.01 * torch.randn(1000, 12, generator=generator)
-    model = MDN(LatentSpace("slow_modes", 1, 12, 1.0), n_components=2, hidden=[8])
+    model = MDN(LatentSpace("slow_modes", 1, 12), 1.0, n_components=2, hidden=[8])
     model.initialise(generator)
     model.fit_scale(latents, generator)
-    model.fit_gate(pairs_of([latents], 1), generator)
-    assert model.gate.acceptance.shape == (1, 1)
-    assert torch.isinf(model.gate.thresholds).all()
-    run = model.sample(first_frame(latents[:3, None], 5, 1.0), Context(), generator)
+    model.fit_rejection_filter(pairs_of([latents], 1), generator)
+    assert model.rejection_filter.acceptance.shape == (1, 1)
+    assert torch.isinf(model.rejection_filter.thresholds).all()
+    run = model.sample(first_frame(latents[:3, None], 5), Context(), generator)
     assert torch.isfinite(run).all()
 
 
@@ -127,16 +124,3 @@ def test_wells_are_drawn_evenly_from_any_number_of_frames() -> None:
     assert 0.45 < len(rare) / 4000 < 0.55
     assert set(rare.tolist()) == set(range(5, 25))
     assert int(drawn.max()) < len(wells)
-
-
-def test_the_gate_is_kept_in_a_file(tmp_path: Path) -> None:
-    latents = two_wells(20_000)
-    model = leaky(latents, stretch=True)
-    model.fit_gate(pairs_of([latents], 1), torch.Generator().manual_seed(2))
-    save_model(tmp_path / "propagator.safetensors", model)
-    again = load_model(tmp_path / "propagator.safetensors")
-    runs = [
-        part.sample(first_frame(latents[:5, None], 50, 1.0), Context(), torch.Generator().manual_seed(1))
-        for part in (model, again)
-    ]
-    assert torch.equal(*runs)

@@ -30,7 +30,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.dynamics.differentiable import rollout
 from mdgen.md.dynamics.integrators import VelocityVerlet
-from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.salt_water import salt_water_box
 from mdgen.progress import Progress
@@ -150,7 +150,7 @@ def run_charge_recovery(
         MdgenError: if the fit diverges, or the folder holds another experiment's files.
     """
     reference = _reference(settings, folder)
-    true = true_charges(reference.parameters, settings.n_waters)
+    true = true_charges(force_field_of(reference.system.potential).parameters, settings.n_waters)
     history = _fit(settings, reference, true, folder)
     found = history.charges[-1]
     loss = _loss_over_all(settings, reference, found)
@@ -196,11 +196,13 @@ def rollout_loss(
     settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"], frames: Int[Tensor, "replica"]
 ) -> Float[Tensor, ""]:
     """Mean squared distance in nm^2 between atoms after a rollout from each of `frames` and in the next frame."""
-    parameters = replace(reference.parameters, charges=all_charges(free, settings.n_waters))
-    cell = reference.cell.expand(len(frames), 3)
+    parameters = force_field_of(reference.system.potential).parameters
+    charged = replace(parameters, charges=all_charges(free, settings.n_waters))
+    system = replace(reference.system, potential=ForceField(charged))
+    assert system.cell is not None
+    cell = system.cell.expand(len(frames), 3)
     start = State(reference.positions[frames], reference.velocities[frames], 0, cell)
-    integrator, nothing_drawn = VelocityVerlet(settings.timestep_fs), torch.Generator()
-    end = rollout(start, parameters.masses, ForceField(parameters), integrator, settings.steps_per_frame, nothing_drawn)
+    end = rollout(start, system, VelocityVerlet(settings.timestep_fs), settings.steps_per_frame, torch.Generator())
     return (end.positions - reference.positions[frames + 1]).square().sum(-1).mean()
 
 
@@ -218,15 +220,12 @@ def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Referen
     """The reference, read from `folder` if it is there, else simulated."""
     generator = torch.Generator().manual_seed(settings.seed)
     box = salt_water_box(settings.n_waters, 1, settings.edge_nm, settings.cutoff_nm, settings.switch_nm, generator)
-    assert box.cell is not None
     identity = {name: value for name, value in asdict(settings).items() if name not in _OF_THE_FIT}
     file = None if folder is None else folder / "reference.safetensors"
     stored = load_tensors(file, identity)
     if stored is None:
         stored = simulate_reference(
-            box.parameters,
-            box.positions[None],
-            box.cell[None],
+            box,
             timestep_fs=settings.timestep_fs,
             temperature_K=settings.temperature_K,
             equilibration_ps=settings.equilibration_ps,
@@ -235,7 +234,7 @@ def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Referen
             generator=generator,
         )
         save_tensors(file, stored, identity)
-    return Reference(box.parameters, stored["positions"], stored["velocities"], box.cell)
+    return Reference(box, stored["positions"], stored["velocities"])
 
 
 def _fit(

@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.interfaces import State
+from mdgen.interfaces import System
 from mdgen.md.dynamics.differentiable import rollout
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
-from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.progress import Progress
 
 _EQUILIBRATION_FRICTION_PER_PS = 10.0
@@ -22,22 +20,18 @@ class Reference:
     """The trajectory that the charges are fitted to.
 
     Args:
-        parameters: force field with the true charges.
+        system: periodic box with its force field and the true charges.
         positions: positions in nm, not wrapped.
         velocities: velocities in nm/ps.
-        cell: edges of the box in nm.
     """
 
-    parameters: ForceFieldParameters
+    system: System
     positions: Float[Tensor, "frame atom 3"]
     velocities: Float[Tensor, "frame atom 3"]
-    cell: Float[Tensor, "3"]
 
 
 def simulate_reference(
-    parameters: ForceFieldParameters,
-    positions: Float[Tensor, "1 atom 3"],
-    cell: Float[Tensor, "1 3"],
+    system: System,
     *,
     timestep_fs: float,
     temperature_K: float,
@@ -47,11 +41,9 @@ def simulate_reference(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Positions and velocities of `n_frames + 1` frames of NVE dynamics, after equilibration with a thermostat."""
-    field, masses = ForceField(parameters), parameters.masses
     warm = Langevin(timestep_fs, temperature_K, _EQUILIBRATION_FRICTION_PER_PS)
     free = VelocityVerlet(timestep_fs)
-    velocities = maxwell_boltzmann(positions, masses, temperature_K, generator)
-    state = State(positions, velocities, 0, cell)
+    state = initial_state(system, 1, warm.temperature_K, generator)
     n_warm = round(equilibration_ps / (warm.timestep_ps * steps_per_frame))
     progress = Progress("reference", n_warm + n_frames)
     frames = []
@@ -60,7 +52,7 @@ def simulate_reference(
             if done >= n_warm:
                 frames.append(state)
             integrator = warm if done < n_warm else free
-            state = rollout(state, masses, field, integrator, steps_per_frame, generator)
+            state = rollout(state, system, integrator, steps_per_frame, generator)
             progress.update(done + 1)
     frames.append(state)
     return {

@@ -26,14 +26,15 @@ from mdgen.benchmarks.four_wells.four_wells_chain import FourWells
 from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
-from mdgen.models.batches import PairBatch
+from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.propagators.mdn import MDN
 from mdgen.registry import register
 from mdgen.results import Acceptance, Estimate
-from mdgen.training.fitting import FitSettings, fit
-from mdgen.training.gradient import GradientTraining
-from mdgen.training.pair_batches import distinct_pairs, whole
+from mdgen.training.modules import GradientTraining
+from mdgen.training.pair_batches import distinct_pairs
+from mdgen.training.settings import settings_for
+from mdgen.training.train import descend
 
 Z_OF_THREE = 2.394
 """Half-width in standard deviations of three intervals that hold simultaneously with 95 % confidence."""
@@ -109,25 +110,23 @@ def _summary(name: str, rows: list[Acceptance]) -> Acceptance:
 
 
 def _train_encoder(pairs: PairBatch, settings: FourWellsSettings, generator: torch.Generator) -> SRV:
-    encoder = SRV(1, lag_ps=float(settings.lag), n_modes=3)
-    encoder.initialise(generator)
-    encoder.fit_standardisation(pairs.frames)
-    optimizer = functools.partial(torch.optim.Adam, lr=1e-2)
-    module = GradientTraining(encoder, optimizer, {}, gradient_clip=0.0, n_steps=settings.encoder_steps)
-    fit("four-wells-encoder", module, whole(pairs), None, FitSettings(settings.encoder_steps), None)
+    encoder = SRV(1, lag_ps=float(settings.lag), n_modes=3, extra_outputs=0)
+    _descend(encoder, pairs, settings.encoder_steps, generator, "four-wells-encoder")
     encoder.fit_spectrum(pairs)
     return encoder
 
 
 def _train_propagator(pairs: PairBatch, settings: FourWellsSettings, generator: torch.Generator) -> MDN:
     latent = LatentSpace("position", 1, 1)
-    propagator = MDN(latent, float(settings.lag), settings.n_components)
-    propagator.initialise(generator)
-    propagator.fit_scale(pairs.frames, generator)
-    optimizer = functools.partial(torch.optim.Adam, lr=1e-2)
-    module = GradientTraining(propagator, optimizer, {}, n_steps=settings.propagator_steps)
-    fit("four-wells-propagator", module, whole(pairs), None, FitSettings(settings.propagator_steps), None)
-    return propagator
+    propagator = MDN(latent, float(settings.lag), settings.n_components, density_equalising=False)
+    _descend(propagator, pairs, settings.propagator_steps, generator, "four-wells-propagator")
+    return propagator  # without its rejection filter, so that the density itself is judged
+
+
+def _descend(part: SRV | MDN, pairs: PairBatch, n_steps: int, generator: torch.Generator, label: str) -> None:
+    settings = settings_for(part, optimizer=functools.partial(torch.optim.Adam, lr=1e-2), max_epochs=n_steps)
+    data = part.prepare(TrainingData(pairs), generator)
+    descend(GradientTraining(part, settings, generator), data, label=label)
 
 
 def _encoder_results(

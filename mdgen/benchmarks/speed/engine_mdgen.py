@@ -8,12 +8,10 @@ import torch
 
 import mdgen
 from mdgen.benchmarks.speed.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS, Start
-from mdgen.interfaces import State
-from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_loader import system_from_openmm
 
 _KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch"}
 
@@ -22,15 +20,13 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
     """Prepare replicas that share their initial positions and have velocities of their own."""
     torch.set_num_threads(variant["threads"])
     start, n = Start.read(folder), variant["replicas"]
-    parameters = load_openmm_system(start.system)
-    held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length)
+    system = system_from_openmm(start.system, torch.from_numpy(start.positions))
     generator = torch.Generator(variant["device"]).manual_seed(variant["seed"])
-    positions = torch.from_numpy(start.positions).expand(n, -1, -1)
-    velocities = maxwell_boltzmann(positions, parameters.masses, TEMPERATURE_K, generator, held)
-    cell = torch.from_numpy(start.cell).expand(n, 3) if len(start.cell) else None
+    integrator = Langevin(TIMESTEP_FS, TEMPERATURE_K, FRICTION_PER_PS)
+    state = initial_state(system, n, integrator.temperature_K, generator)
     engine = make_engine(
-        parameters,
-        Langevin(TIMESTEP_FS, TEMPERATURE_K, FRICTION_PER_PS),
+        system,
+        integrator,
         n,
         generator,
         kind=_KINDS[variant["engine"]],
@@ -38,7 +34,7 @@ def prepare(folder: Path, variant: dict[str, Any]) -> tuple[Callable[[int], Any]
         threads=variant["threads"],
         device=variant["device"],
     )
-    engine.prepare(State(positions, velocities, 0, cell))
+    engine.prepare(state)
 
     def advance(steps: int) -> None:
         engine.advance(steps)

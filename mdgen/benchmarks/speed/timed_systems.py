@@ -12,7 +12,7 @@ import torch
 from mdgen.benchmarks.speed.start import Start, thermalised
 from mdgen.benchmarks.speed.torchmd_parameters import torchmd_numbers
 from mdgen.files import write_aside
-from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import BornParameters, ForceFieldParameters
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import load_openmm_system
@@ -95,11 +95,13 @@ def prepare_system(name: str, folder: Path, box_folder: str | None) -> Prepared:
     wanted = SYSTEMS[name]
     sources, origin = _sources(wanted, box_folder)
     built = build_system(**sources)
-    system = with_gbsa_force(built.openmm_system, built.parameters)
+    field = force_field_of(built.potential)
+    assert field.openmm_system is not None
+    system = with_gbsa_force(field.openmm_system, field.parameters)
     start = thermalised(system, built.positions.numpy())
     start.write(folder)
     if built.cell is not None:
-        flexible = build_system(**sources, constraints="none", relax=False).parameters
+        flexible = force_field_of(build_system(**sources, constraints="none", relax=False).potential).parameters
         arrays = torchmd_numbers(flexible, start.positions, start.velocities, start.cell)
         write_aside(folder / "torchmd.npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     parameters = load_openmm_system(system)

@@ -29,7 +29,7 @@ class TimedEngine:
     """
 
     def __init__(self, advance: Callable[[int], Any], is_finite: Callable[[], bool], warm_up_s: float) -> None:
-        self._advance, self._is_sound = advance, is_finite
+        self._advance, self._is_finite = advance, is_finite
         self._steps = 1
         advance(1)  # compiles
         begin = time.perf_counter()
@@ -52,7 +52,7 @@ class TimedEngine:
             took = time.perf_counter() - begin
             if took >= seconds:
                 used = _cpu_seconds() - cpu
-                return {"steps": steps, "seconds": took, "cpu_seconds": used, "finite": bool(self._is_sound())}
+                return {"steps": steps, "seconds": took, "cpu_seconds": used, "finite": bool(self._is_finite())}
 
 
 def serve(prepare: Callable[[Path, dict[str, Any]], Any], folder: Path, requests: TextIO, replies: TextIO) -> None:

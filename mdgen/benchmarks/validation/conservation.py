@@ -13,15 +13,14 @@ from jaxtyping import Float
 from openmm import unit
 from torch import Tensor
 
-from mdgen.interfaces import Potential, State
+from mdgen.interfaces import Potential, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.minimize import minimize
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.openmm_loader import system_from_openmm
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 from mdgen.units import BOLTZMANN
@@ -54,14 +53,14 @@ def check_drift(
     through the means of ten blocks. It is far wider than the bound: the slope of the force jumps where a pair crosses
     the cutoff, and the energy makes a small random step. The row holds only if the drift itself is within the bound.
     """
-    parameters, cell, x = _water()
-    field, masses = ForceField(parameters), parameters.masses
-    generator = torch.Generator().manual_seed(0)
-    x = minimize(field, x, force_tolerance=100.0, max_iterations=200, cell=cell).positions
-    warm = make_engine(parameters, Langevin(1.0, 300.0, 10.0), 1, generator, "kernel", "double", threads)
-    warm.prepare(State(x, maxwell_boltzmann(x, masses, 300.0, generator), cell=cell))
+    box = _water()
+    assert box.cell is not None
+    field, masses, generator = box.potential, box.masses, torch.Generator().manual_seed(0)
+    x = minimize(field, box.positions[None], force_tolerance=100.0, max_iterations=200, cell=box.cell[None]).positions
+    warm = make_engine(box, Langevin(1.0, 300.0, 10.0), 1, generator, "kernel", "double", threads)
+    warm.prepare(initial_state(box, 1, warm.temperature_K, generator, x))
     state = warm.advance(round(settle_ps * 1000))
-    free = make_engine(parameters, VelocityVerlet(1.0), 1, generator, "kernel", "double", threads)
+    free = make_engine(box, VelocityVerlet(1.0), 1, generator, "kernel", "double", threads)
     free.prepare(replace(state, step=0))
     n_steps, energies = round(length_ps * 1000), []
     every = max(n_steps // _BURSTS, _BURST)
@@ -80,13 +79,11 @@ def check_drift(
 
 def _energy_error(timestep_fs: float, length_fs: float) -> float:
     system = build_system(sequence="A", solvent="obc2", constraints="none")
-    field, masses = ForceField(system.parameters), system.parameters.masses
-    x = system.positions.repeat(4, 1, 1)
-    generator = torch.Generator().manual_seed(0)
-    state = State(x, maxwell_boltzmann(x, masses, 300.0, generator))
+    field, masses, generator = system.potential, system.masses, torch.Generator().manual_seed(0)
+    state = initial_state(system, 4, torch.tensor([300.0]), generator)
     integrator, first, errors = VelocityVerlet(timestep_fs), _total_energy(field, masses, state), []
     for _ in range(round(length_fs / timestep_fs)):
-        state = integrator.step(state, masses, field, generator)
+        state = integrator.step(state, system, generator)
         errors.append((_total_energy(field, masses, state) - first).square())
     return float(torch.stack(errors).mean().sqrt())
 
@@ -134,7 +131,7 @@ def _central_difference(k: int) -> Float[Tensor, "k"]:
     return torch.tensor(weights, dtype=torch.float64)
 
 
-def _water() -> tuple[Any, Tensor, Tensor]:
+def _water() -> System:
     modeller = openmm.app.Modeller(openmm.app.Topology(), [] * unit.nanometer)
     force_field = openmm.app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     modeller.addSolvent(force_field, numAdded=97)
@@ -148,11 +145,9 @@ def _water() -> tuple[Any, Tensor, Tensor]:
         rigidWater=False,
         removeCMMotion=False,
     )
-    cell = box_edges(system)
-    assert cell is not None
     positions = torch.tensor(modeller.positions.value_in_unit(unit.nanometer), dtype=torch.float64)
     next(f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)).setReactionFieldDielectric(_CONDUCTOR)
-    return load_openmm_system(system), cell[None], positions[None]
+    return system_from_openmm(system, positions, modeller.topology)
 
 
 def _slope(values: np.ndarray, spacing: float, blocks: int = 10) -> tuple[float, float]:

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mdgen.interfaces import State
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.build import build_system
 from mdgen.results import Acceptance, Estimate
 from mdgen.units import BOLTZMANN
 
@@ -43,7 +42,8 @@ def check_ensemble(
         _samples(system, temperature, n_replicas, n_samples, spacing_ps, settle_ps, threads)
         for temperature in temperatures_K
     ]
-    freedom = 3 * system.parameters.n_atoms - len(system.parameters.constraint_length)
+    held = system.constraints
+    freedom = system.positions.numel() - (0 if held is None else len(held.lengths))
     figures: dict[str, float] = {}
     means = {}
     for temperature, (kinetic, _) in zip(temperatures_K, found, strict=True):
@@ -100,7 +100,7 @@ def _within(name: str, z: float) -> Acceptance:
 
 
 def _samples(
-    system: MolecularSystem,
+    system: System,
     temperature_K: float,
     n_replicas: int,
     n_samples: int,
@@ -109,16 +109,15 @@ def _samples(
     threads: int | None,
 ) -> tuple[Samples, Samples]:
     """Kinetic and potential energies in kJ/mol."""
-    p, generator = system.parameters, torch.Generator().manual_seed(int(temperature_K))
-    engine = make_engine(p, Langevin(2.0, temperature_K, 5.0), n_replicas, generator, threads=threads)
-    x = system.positions.repeat(n_replicas, 1, 1)
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
-    engine.prepare(State(x, maxwell_boltzmann(x, p.masses, temperature_K, generator, held)))
+    masses, held, generator = system.masses, system.constraints, torch.Generator().manual_seed(int(temperature_K))
+    assert held is not None
+    engine = make_engine(system, Langevin(2.0, temperature_K, 5.0), n_replicas, generator, threads=threads)
+    engine.prepare(initial_state(system, n_replicas, engine.temperature_K, generator))
     engine.advance(round(settle_ps / engine.timestep_ps))
     kinetic, potential = [], []
     for _ in range(n_samples):
         state = engine.advance(round(spacing_ps / engine.timestep_ps))
         velocities = held.velocities(state.positions.double(), state.velocities.double())
-        kinetic.append(0.5 * (p.masses[:, None] * velocities.square()).sum((1, 2)).numpy())
+        kinetic.append(0.5 * (masses[:, None] * velocities.square()).sum((1, 2)).numpy())
         potential.append(engine.potential_energy().astype(np.float64))
     return np.stack(kinetic, 1), np.stack(potential, 1)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.errors import MdgenError
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.interfaces import System
+from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_reference import reference_errors, relative_error
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
@@ -46,7 +47,7 @@ def check_files(folder: str | None) -> tuple[dict[str, Any], list[Acceptance]]:
     return {"files": found}, rows
 
 
-def _system(place: Path) -> MolecularSystem | None:
+def _system(place: Path) -> System | None:
     """System of a folder in vacuum without constraints; None without a topology."""
     tops, psfs = ([str(path) for path in sorted(place.glob(f"*.{suffix}"))] for suffix in ("prmtop", "psf"))
     pdb = next((str(path) for path in sorted(place.glob("*.pdb"))), None)

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.interfaces import System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.build import build_system
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 
@@ -55,10 +56,10 @@ def check_instability() -> tuple[dict[str, Any], list[Acceptance]]:
     return {}, rows
 
 
-def _run_of_three(system: MolecularSystem, kind: str, path: Path, torn: bool) -> TrajectoryStore:
+def _run_of_three(system: System, kind: str, path: Path, torn: bool) -> TrajectoryStore:
     """Three replicas; with `torn`, an atom of one starts on top of another atom."""
     first, generator = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    engine = make_engine(system.parameters, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
+    engine = make_engine(system, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
     start = system.positions.repeat(3, 1, 1)
     if torn:
         start[_TORN, 8] = start[_TORN, 4] + 1e-3
@@ -112,7 +113,7 @@ def run_simulation(path: Path, announce: bool = False) -> None:
     """The simulation to be killed; it flushes every frame and resumes from its checkpoint."""
     system = build_system(sequence="A", solvent="vacuum")
     first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
-    engine = make_engine(system.parameters, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
+    engine = make_engine(system, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
     if announce:
         sys.stdout.write("running\n")
         sys.stdout.flush()

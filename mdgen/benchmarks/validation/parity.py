@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.md.engines.engine import beyond_kernel
+from mdgen.interfaces import System
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
-from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.force_field.force_field import force_field_of
+from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_reference import reference_errors, relative_error
 from mdgen.results import Acceptance, Estimate
 
@@ -33,7 +35,8 @@ def check_parity(
             system = build_system(sequence=sequence, solvent=solvent, relax=False)  # type: ignore[arg-type]
             x = _shaken(system.positions)
             of_terms, of_forces = parity_errors(system, x)
-            of_kernel = kernel_error(system, x) if beyond_kernel(system.parameters) is None else 0.0
+            beyond = KernelEngine.lacks(system, Langevin(1.0, 300.0))
+            of_kernel = kernel_error(system, x) if beyond is None else 0.0
             details[f"{sequence} {solvent}"] = {"energy": of_terms, "forces": of_forces, "kernel": of_kernel}
             energy = max(energy, *of_terms.values())
             forces, kernel = max(forces, of_forces), max(kernel, of_kernel)
@@ -47,25 +50,26 @@ def check_parity(
     return {"parity": details}, rows
 
 
-def parity_errors(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:
+def parity_errors(system: System, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:
     """Error of each term's energy in kcal/mol and of the forces, relative."""
     errors, mine, theirs = reference_errors(system, positions)
     return errors, relative_error(mine, theirs)
 
 
-def kernel_error(system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]) -> float:
+def kernel_error(system: System, positions: Float[Tensor, "1 atom 3"]) -> float:
     """Relative difference of the double-precision kernel's forces to the torch path's."""
     generator = torch.Generator().manual_seed(0)
-    kernel = ReplicaKernel(system.parameters, 1, 0.001, 300.0, 1.0, generator, "double", 1)
+    field = force_field_of(system.potential)
+    kernel = ReplicaKernel(field.parameters, 1, 0.001, 300.0, 1.0, generator, "double", 1)
     kernel.set_state(positions, torch.zeros_like(positions))
     _, forces = kernel.energies_and_forces()
-    expected = ForceField(system.parameters).energy_and_forces(positions)[1].numpy()
+    expected = field.energy_and_forces(positions)[1].numpy()
     return float(np.linalg.norm(np.asarray(forces) - expected) / np.linalg.norm(expected))
 
 
-def slope_error(system: MolecularSystem, step_nm: float = 1e-5) -> float:
+def slope_error(system: System, step_nm: float = 1e-5) -> float:
     """Relative difference of the force along random directions to central differences of the energy."""
-    field, x = ForceField(system.parameters), _shaken(system.positions)
+    field, x = force_field_of(system.potential), _shaken(system.positions)
     generator = torch.Generator().manual_seed(1)
     direction = torch.randn(16, *x.shape[1:], generator=generator, dtype=x.dtype)
     direction = direction / direction.flatten(1).norm(dim=1)[:, None, None]

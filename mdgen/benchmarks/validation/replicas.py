@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from mdgen.interfaces import State
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.interfaces import System
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.build import build_system
 from mdgen.results import Acceptance, Estimate
 
 _ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
@@ -18,8 +18,8 @@ _ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
 def check_constraints(n_steps: int = 10_000) -> tuple[dict[str, Any], list[Acceptance]]:
     """Largest relative error of a constrained distance after many steps of the kernel engine."""
     system = build_system(sequence="A", solvent="obc2")
-    p = system.parameters
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    held = system.constraints
+    assert isinstance(held, DistanceConstraints)
     rows = []
     for precision in ("single", "double"):
         engine = _started(system, "kernel", precision, 16)
@@ -65,18 +65,12 @@ def check_restart() -> tuple[dict[str, Any], list[Acceptance]]:
     return {}, rows
 
 
-def _started(
-    system: MolecularSystem, kind: str, precision: str, n_replicas: int, push: float = 0.0, seed: int = 7
-) -> Engine:
+def _started(system: System, kind: str, precision: str, n_replicas: int, push: float = 0.0, seed: int = 7) -> Engine:
     """A prepared engine with atom 0 of the third replica displaced by `push` nm."""
-    p = system.parameters
-    generator = torch.Generator().manual_seed(seed)
-    integrator = Langevin(2.0, 300.0, 1.0)
-    engine = make_engine(p, integrator, n_replicas, generator, kind=kind, precision=precision)  # type: ignore[arg-type]
-    x = system.positions.repeat(n_replicas, 1, 1)
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
-    velocities = maxwell_boltzmann(x, p.masses, 300.0, torch.Generator().manual_seed(1), held)
+    generator, integrator = torch.Generator().manual_seed(seed), Langevin(2.0, 300.0, 1.0)
+    engine = make_engine(system, integrator, n_replicas, generator, kind=kind, precision=precision)  # type: ignore[arg-type]
+    state = initial_state(system, n_replicas, engine.temperature_K, torch.Generator().manual_seed(1))
     if push:
-        x[2, 0] += push
-    engine.prepare(State(x, velocities))
+        state.positions[2, 0] += push
+    engine.prepare(state)
     return engine

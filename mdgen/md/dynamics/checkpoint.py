@@ -1,6 +1,6 @@
 """Checkpoints of a simulation: the engine's state and how far it is, in safetensors.
 
-A checkpoint is written aside and renamed, and the one before it is kept: whatever happens, one of the two is whole.
+A checkpoint is written aside and renamed, and the one before it is kept: at any moment one of the two is complete.
 """
 
 import json
@@ -22,13 +22,13 @@ _CURRENT, _PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors
 
 @dataclass(frozen=True)
 class Stop:
-    """A replica that blew up, and where.
+    """The stop of a replica that became unstable.
 
     Args:
         replica: its number.
-        after_step: the last step at which it was sound.
-        before_step: the step at which it no longer was.
-        how: what was wrong, with the atom where it showed first.
+        after_step: last step at which it was stable.
+        before_step: step at which it no longer was.
+        how: what was wrong, with the first atom concerned.
     """
 
     replica: int
@@ -42,14 +42,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands.
+    """The state of a run.
 
     Args:
         engine: `Engine.state_dict`.
         frames_done: frames of equilibration and production done.
-        frames_stored: frames that the store held then.
-        identity: the settings that a continuation must share.
-        stops: the replicas that blew up on the way.
+        frames_stored: frames in the store at that time.
+        identity: settings that a continuation must share.
+        stops: replicas that became unstable before.
     """
 
     engine: dict[str, Tensor]
@@ -60,7 +60,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint into `folder` and keep the last one beside it."""
+    """Write a checkpoint into `folder` and keep the previous one beside it."""
     about = {
         "frames_done": checkpoint.frames_done,
         "frames_stored": checkpoint.frames_stored,
@@ -90,7 +90,7 @@ def checkpoints(folder: Path) -> Iterator[Checkpoint]:
 
 
 def stops_of(folder: Path) -> tuple[Stop, ...]:
-    """The replicas of the run in `folder` that blew up, as its newest checkpoint has them."""
+    """The replicas of the run in `folder` that became unstable, from its newest checkpoint."""
     return next((checkpoint.stops for checkpoint in checkpoints(folder)), ())
 
 

@@ -7,7 +7,6 @@ al., J. Comput. Chem. 2001, 22, 501).
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,53 +17,50 @@ from mdgen.errors import MdgenError
 _ITERATIONS = 20
 
 
-@runtime_checkable
-class Constraints(Protocol):
-    """What an integrator asks of the constraints of a molecule."""
-
-    def positions(
-        self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
-        """`trial` moved along the constraints' directions in `reference` until every distance is met."""
-        ...
-
-    def velocities(
-        self, positions: Float[Tensor, "replica atom 3"], velocities: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
-        """`velocities` without their parts along the constraints."""
-        ...
-
-
 @dataclass(frozen=True)
 class DistanceConstraints:
     """The constraints of one molecule, clustered and padded; make one with `distance_constraints`.
 
     Args:
+        masses: amu.
+        atoms: the two atoms of each constraint.
+        lengths: distances in nm.
         first: first atom of every constraint, in clusters; padding repeats an atom.
         second: second atom; equal to the first in padding.
         length: distances in nm; 1 in padding.
-        coupling: how a unit multiplier on one constraint of a cluster stretches another, 1/amu; `coupling` times the
+        coupling: change of one constraint of a cluster by a unit multiplier on another, 1/amu; `coupling` times the
             two constraints' directions is the matrix to solve.
         inverse_masses: 1/amu of every atom.
-        count: how many there are, without padding.
         tolerance: relative error of a distance that is left.
     """
 
+    masses: Float[Tensor, "atom"]
+    atoms: Int[Tensor, "constraint 2"]
+    lengths: Float[Tensor, "constraint"]
     first: Int[Tensor, "cluster member"]
     second: Int[Tensor, "cluster member"]
     length: Float[Tensor, "cluster member"]
     coupling: Float[Tensor, "cluster member member"]
     inverse_masses: Float[Tensor, "atom"]
-    count: int
     tolerance: float
+
+    @property
+    def count(self) -> int:
+        """How many there are, without padding."""
+        return len(self.atoms)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "DistanceConstraints":
+        """The same constraints on a device and in a precision."""
+        masses, lengths = self.masses.to(device, dtype), self.lengths.to(device, dtype)
+        return distance_constraints(masses, self.atoms.to(device), lengths, self.tolerance)
 
     def positions(
         self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
     ) -> Float[Tensor, "replica atom 3"]:
         """`trial` moved along the constraints' directions in `reference` until every distance is met.
 
-        A replica that has met its distances is left alone while others go on, so that replicas stay independent; so is
-        one whose error no longer halves, because its precision allows no better.
+        A replica that has met its distances is not moved while others are iterated, so that replicas stay independent;
+        nor is one whose error no longer halves, because its precision allows no better.
         """
         if self.count == 0:
             return trial
@@ -141,7 +137,7 @@ def distance_constraints(
     for (i, j), distance in zip(atoms.tolist(), length.tolist(), strict=True):
         if i == j or not distance > 0:
             raise MdgenError(
-                f"the constraint of atoms {i} and {j} to {distance} nm makes no sense; "
+                f"the constraint of atoms {i} and {j} to {distance} nm is impossible; "
                 "it needs two atoms and a positive length"
             )
     clusters = _clusters(atoms.tolist())
@@ -154,9 +150,8 @@ def distance_constraints(
         lengths[row, : len(cluster)] = length[members].cpu()
     inverse = 1 / masses
     first, second, lengths = (table.to(masses.device) for table in (first, second, lengths))
-    return DistanceConstraints(
-        first, second, lengths, _coupling(first, second, inverse), inverse, len(atoms), tolerance
-    )
+    coupling = _coupling(first, second, inverse)
+    return DistanceConstraints(masses, atoms, length, first, second, lengths, coupling, inverse, tolerance)
 
 
 def _coupling(first: Tensor, second: Tensor, inverse: Tensor) -> Tensor:

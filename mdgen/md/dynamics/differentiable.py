@@ -2,14 +2,15 @@
 
 Reverse-mode differentiation needs what a step computed, and that is mostly pairs of atoms. Two things bound the memory:
 
-- Forces keep no graph. They are found by the quickest way there is, only the positions are kept, and the way back
-  computes the energy again with the graph it needs. A step so keeps a handful of arrays of the size of the positions.
+- Forces keep no graph. They are computed by the fastest method there is, only the positions are kept, and the backward
+  pass computes the energy again with the graph it needs. A step thus keeps a few arrays of the size of the positions.
 - Steps are checkpointed in segments (Chen et al., arXiv:1604.06174): of a segment only its first state is kept, and the
-  way back walks it again. Segments of about the square root of the number of steps need least. They pay in long
-  rollouts, and soonest with constraints, whose iterations keep most of what a step has left to keep.
+  backward pass repeats it. Segments of about the square root of the number of steps need the least memory. They pay in
+  long rollouts, and soonest with constraints, whose iterations keep most of what is left to keep.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch.autograd.graph import Node, get_gradient_edge, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Integrator, Potential, State
+from mdgen.interfaces import Integrator, Potential, State, System
 from mdgen.md.force_field.forces import energy_and_forces
 
 _Edge = tuple[Node, int]
@@ -27,69 +28,67 @@ _Edge = tuple[Node, int]
 
 def rollout(
     state: State,
-    masses: Float[Tensor, "atom"],
-    potential: Potential,
+    system: System,
     integrator: Integrator,
     n_steps: int,
     generator: torch.Generator,
     checkpoint_every: int | None = None,
 ) -> State:
-    """Walk `n_steps` steps; the state at the end can be differentiated once in all that went in.
+    """Make `n_steps` steps; the state at the end can be differentiated once in all that it depends on.
 
-    Gradients reach the positions and velocities of `state`, every tensor that `potential` holds and that requires a
-    gradient (charges, Lennard-Jones, bonds, angles, torsions, Born radii, weights of a network), `masses`, and the
-    lengths of the integrator's constraints. Through constraints they are as good as the constraints' tolerance lets
-    them: ask for 1e-12 in double precision. Hooks on tensors that `potential` holds run at every step of the way back.
+    Gradients reach the positions and velocities of `state`, every tensor that the system's potential holds and that
+    requires a gradient (charges, Lennard-Jones, bonds, angles, torsions, Born radii, weights of a network), its masses,
+    and the lengths of its constraints. Through constraints they are as exact as the constraints' tolerance: use 1e-12
+    in double precision. Hooks on tensors that the potential holds run at every step of the backward pass.
 
     Args:
-        state: where to start; its cell is taken as fixed.
-        masses: amu.
-        potential: the force field, or anything that has an energy. Lists of neighbours may be found anew on the way.
-        integrator: time step, temperature, constraints.
-        n_steps: how many.
-        generator: source of randomness; it is left as after `n_steps` ordinary steps, and the way back draws the
+        state: start; its cell is taken as fixed.
+        system: masses, potential and constraints; lists of neighbours may be searched again within the rollout.
+        integrator: time step and temperature.
+        n_steps: number of steps.
+        generator: source of randomness; it is left as after `n_steps` ordinary steps, and the backward pass draws the
             same numbers again.
-        checkpoint_every: steps of a segment; None keeps all the way.
+        checkpoint_every: steps of a segment; None keeps every step.
 
     Raises:
-        MdgenError: if the energy comes from a tensor that requires a gradient and cannot be found in `potential`, so
+        MdgenError: if the energy comes from a tensor that requires a gradient and cannot be found in the potential, so
             that its gradient would be missed, or if `checkpoint_every` is not positive.
     """
     if checkpoint_every is not None and checkpoint_every < 1:
         raise MdgenError(f"checkpoint_every is {checkpoint_every}, but must be a number of steps, or None for none")
-    inputs = differentiable_inputs(potential, state)
+    inputs = differentiable_inputs(system.potential, state)
     every = checkpoint_every or max(n_steps, 1)
     for begin in range(0, n_steps, every):
-        walk = _Segment(integrator, potential, inputs, min(every, n_steps - begin), generator)
+        walk = _Segment(integrator, system, inputs, min(every, n_steps - begin), generator)
         if checkpoint_every is None:
-            state = walk(state, masses)
+            state = walk(state)
         else:
-            state = checkpoint(walk, state, masses, use_reentrant=False, preserve_rng_state=False)
+            state = checkpoint(walk, state, use_reentrant=False, preserve_rng_state=False)
         walk.finish(generator)
     return state
 
 
 class _Segment:
-    """Some steps, the same however often they are walked."""
+    """Some steps, the same however often they are repeated."""
 
     def __init__(
         self,
         integrator: Integrator,
-        potential: Potential,
+        system: System,
         inputs: tuple[Tensor, ...],
         n_steps: int,
         generator: torch.Generator,
     ) -> None:
-        self._integrator, self._potential, self._inputs, self._n_steps = integrator, potential, inputs, n_steps
+        self._integrator, self._system, self._inputs, self._n_steps = integrator, system, inputs, n_steps
         self._device, self._before = generator.device, generator.get_state()
         self._after: Tensor | None = None
 
-    def __call__(self, state: State, masses: Tensor) -> State:
+    def __call__(self, state: State) -> State:
         generator = torch.Generator(device=self._device)
         generator.set_state(self._before)
-        forces = GraphlessForces(self._potential, self._inputs)
+        system = replace(self._system, potential=GraphlessForces(self._system.potential, self._inputs))
         for _ in range(self._n_steps):
-            state = self._integrator.step(state, masses, forces, generator)
+            state = self._integrator.step(state, system, generator)
         self._after = generator.get_state()
         return state
 
@@ -101,7 +100,7 @@ class _Segment:
 
 
 class GraphlessForces:
-    """A potential whose forces can be differentiated, yet keep only positions: the way back computes them again.
+    """A potential whose forces can be differentiated but keep positions only: the backward pass computes them again.
 
     The forces of one and the same tensor of positions are not computed twice running, as an integrator asks for them at
     the end of a step and at the beginning of the next.
@@ -114,6 +113,11 @@ class GraphlessForces:
     def __init__(self, potential: Potential, inputs: tuple[Tensor, ...]) -> None:
         self._potential, self._inputs = potential, inputs
         self._last: tuple[Tensor, int, tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the potential."""
+        return self._potential.fingerprint
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None

@@ -1,8 +1,8 @@
-"""Blow-ups: which replicas went wrong in a batch of frames, where it showed first, and what of the batch is sound.
+"""Numerical instabilities: which replicas became unstable in a batch of frames, at which atom, and what can be stored.
 
-A blown-up molecule is often finite for a while, only enormous; files can turn what is not finite into a number that is.
-So every frame is looked at before it is stored. What counts is the extent of each molecule: whole molecules diffuse
-away from each other, in a box of water by 100 nm within 100 ns, and are sound.
+An unstable molecule is often finite for a while, only enormous, and files can turn what is not finite into a number
+that is. So every frame is checked before it is stored. The criterion is the extent of each molecule: whole molecules
+diffuse away from each other, in a box of water by 100 nm within 100 ns, and are stable.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,18 +20,18 @@ _LARGEST_MOLECULE_NM = 100.0
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive frames of those replicas that are sound in all of them.
+    """Consecutive frames of those replicas that are stable in all of them.
 
     Args:
-        replicas: their numbers, rising.
-        frames: one row a replica, nm, the mean of each frame's positions at the origin.
+        replicas: their numbers, ascending.
+        frames: positions to store in nm, one row a replica.
     """
 
     replicas: tuple[int, ...]
     frames: Float[np.ndarray, "row frame atom 3"]
 
 
-def sound_segments(
+def stable_segments(
     moved: Float[np.ndarray, "replica frame atom 3"],
     energy: Float[np.ndarray, "replica"],
     alive: Sequence[int],
@@ -39,37 +39,40 @@ def sound_segments(
     steps_between: int,
     label: Callable[[int], str],
     molecules: Int[np.ndarray, "atom"],
+    centred: bool = True,
 ) -> tuple[list[Segment], list[Stop]]:
-    """Cut a batch of frames where replicas go wrong.
+    """Cut a batch of frames where replicas become unstable.
 
-    A replica stops at its first frame with an atom that is not finite, or 100 nm from the rest of its molecule, or
-    further from all the others than can be stored; one whose energy is not finite at the end of the batch stops before
-    its last frame.
+    A replica stops at its first frame with an atom that is not finite, or 100 nm from the centre of its molecule, or
+    at coordinates larger than can be stored; one whose energy is not finite at the end of the batch stops before its
+    last frame.
 
     Args:
-        moved: the frames, nm.
-        energy: kJ/mol, after the last of them.
-        alive: the replicas that have not stopped before; the others are not looked at.
-        first_step: the step before the batch.
+        moved: frames, nm.
+        energy: energy after the last of them, kJ/mol.
+        alive: replicas that have not stopped before; the others are ignored.
+        first_step: step before the batch.
         steps_between: steps between two frames.
-        label: names an atom.
-        molecules: the number of the molecule that each atom belongs to, from 0.
+        label: function that names an atom.
+        molecules: number of the molecule that each atom belongs to, from 0.
+        centred: whether frames are stored with the mean of their positions at the origin.
 
     Returns:
-        The sound frames in order, and the replicas that stopped, the first to do so first.
+        The stable frames in order, and the replicas that stopped, the first to do so first.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        centred = moved - moved.mean(2, keepdims=True)
+        from_mean = moved - moved.mean(2, keepdims=True)
+        stored = from_mean if centred else moved
         # Comparisons are false for NaN, which is what infinite positions leave of any mean.
-        sound = np.isfinite(moved) & (np.abs(centred) < LARGEST_NM)
-        sound &= np.abs(_within_molecules(moved, centred, molecules)) < _LARGEST_MOLECULE_NM
+        stable = np.isfinite(moved) & (np.abs(stored) < LARGEST_NM)
+        stable &= np.abs(_within_molecules(moved, from_mean, molecules)) < _LARGEST_MOLECULE_NM
     ends, stops = {}, []
     n_frames = moved.shape[1]
     for replica in alive:
-        whole = sound[replica].all((1, 2))
+        whole = stable[replica].all((1, 2))
         if not whole.all():
             frame = int(np.argmin(whole))
-            how = f"first at {label(_first_atom(moved[replica, frame], sound[replica, frame]))}"
+            how = f"first at {label(_first_atom(moved[replica, frame], stable[replica, frame]))}"
         elif not np.isfinite(energy[replica]):
             frame, how = n_frames - 1, "its potential energy is not finite"
         else:
@@ -81,26 +84,26 @@ def sound_segments(
     for begin, end in pairwise(sorted({0, *ends.values(), n_frames})):
         rows = [replica for replica in alive if ends.get(replica, n_frames) >= end]
         if rows:
-            chosen = centred if len(rows) == len(centred) else centred[rows]
+            chosen = stored if len(rows) == len(stored) else stored[rows]
             segments.append(Segment(tuple(map(int, rows)), chosen[:, begin:end]))
     return segments, sorted(stops, key=lambda stop: stop.after_step)
 
 
 def _within_molecules(
     moved: Float[np.ndarray, "replica frame atom 3"],
-    centred: Float[np.ndarray, "replica frame atom 3"],
+    from_mean: Float[np.ndarray, "replica frame atom 3"],
     molecules: Int[np.ndarray, "atom"],
 ) -> Float[np.ndarray, "replica frame atom 3"]:
-    """Positions from the mean of each atom's own molecule; `centred` are those from the mean of all."""
+    """Positions from the mean of each atom's own molecule; `from_mean` are those from the mean of all."""
     sizes = np.bincount(molecules)
     if len(sizes) == 1:
-        return centred
+        return from_mean
     order = np.argsort(molecules, kind="stable")
     sums = np.add.reduceat(moved[:, :, order], np.cumsum(sizes) - sizes, axis=2)
     return moved - (sums / sizes[:, None].astype(moved.dtype))[:, :, molecules]
 
 
-def _first_atom(frame: np.ndarray, sound: np.ndarray) -> int:
+def _first_atom(frame: np.ndarray, stable: np.ndarray) -> int:
     """The first atom that is not finite, or else the first that is too far away."""
     broken = ~np.isfinite(frame).all(-1)
-    return int(np.flatnonzero(broken if broken.any() else ~sound.all(-1))[0])
+    return int(np.flatnonzero(broken if broken.any() else ~stable.all(-1))[0])

@@ -20,7 +20,7 @@ _HALVINGS = 12
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a minimisation ended: positions (nm), energies (kJ/mol), the largest force on an atom (kJ/mol/nm)."""
+    """Result of a minimisation: positions (nm), energies (kJ/mol), the largest force on an atom (kJ/mol/nm)."""
 
     positions: Float[Tensor, "replica atom 3"]
     energy: Float[Tensor, "replica"]
@@ -37,14 +37,14 @@ def minimize(
     memory: int = 10,
     cell: Float[Tensor, "replica 3"] | None = None,
 ) -> Minimum:
-    """Walk every replica downhill until no atom feels more than `force_tolerance`.
+    """Minimise every replica until the force on no atom exceeds `force_tolerance`.
 
-    Replicas go in step but each by its own curvature pairs and its own step length, halved until the energy falls
-    enough; one that has converged stays where it is. No atom moves more than 0.02 nm at a time.
+    Replicas take their steps together, each with its own curvature pairs and step length, which is halved until the
+    energy falls enough; one that has converged is not moved. No atom moves more than 0.02 nm at a time.
 
     Args:
-        potential: what to minimise.
-        positions: where to start, in nm.
+        potential: energy to minimise.
+        positions: start in nm.
         force_tolerance: kJ/mol/nm.
         max_iterations: bound on the steps of all replicas together.
         memory: curvature pairs kept a replica.
@@ -73,7 +73,7 @@ def minimize(
         history.forget(~moved & ~converged)
         idle = 0 if bool(moved.any()) else idle + 1
         if idle == 2:
-            break  # not even the gradient leads downhill: rounding is all that is left
+            break  # the gradient itself does not lower the energy: only rounding is left
     return Minimum(x.reshape(shape), energy, _largest(gradient, shape), converged, iteration)
 
 
@@ -94,7 +94,7 @@ class _History:
         self.scale = torch.where(good, curvature / square.clamp(min=1e-30), self.scale)
 
     def forget(self, stuck: Tensor) -> None:
-        """Start again from steepest descent where the last direction led nowhere."""
+        """Restart from steepest descent where the last direction did not lower the energy."""
         kept = torch.where(stuck, 0.0, 1.0).to(self.scale.dtype)[:, None]
         self.pairs = [(step, change, inverse * kept) for step, change, inverse in self.pairs]
         self.scale = self.scale * kept

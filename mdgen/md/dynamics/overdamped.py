@@ -1,15 +1,18 @@
 """Overdamped Langevin dynamics: positions alone, for coarse beads and for sampling without inertia."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from jaxtyping import Float
-from torch import Tensor
+import torch
 
-from mdgen.md.dynamics.thermostatted import Thermostatted, require_positive
+from mdgen.interfaces import State, System
+from mdgen.md.dynamics.thermostatted import Temperatures, Thermostatted, require_positive
+from mdgen.md.dynamics.velocities import replica_temperatures, standard_normal
+from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.registry import register
+from mdgen.units import BOLTZMANN
 
 
-@dataclass(frozen=True)
+@register
 class OverdampedLangevin(Thermostatted):
     """Brownian dynamics, `dx = F dt / (gamma m) + sqrt(2 kT dt / (gamma m)) dW`, by Euler and Maruyama.
 
@@ -18,30 +21,22 @@ class OverdampedLangevin(Thermostatted):
 
     Args:
         timestep_fs: length of a step; stable where `timestep < 2 gamma / omega^2` for the fastest vibration omega.
-        temperature_K: one for all, or one a replica.
-        friction_per_ps: how strongly motion is damped.
-        constraints: distances that may not change; an engine sets them from the molecule.
+        temperature_K: one temperature for all replicas, or one for each.
+        friction_per_ps: rate at which motion is damped.
     """
 
-    friction_per_ps: float = 91.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self, timestep_fs: float, temperature_K: Temperatures, friction_per_ps: float = 91.0) -> None:
+        super().__init__(timestep_fs, temperature_K, friction_per_ps)
         require_positive("friction_per_ps", self.friction_per_ps)
 
-    def moved(
-        self,
-        positions: Float[Tensor, "replica atom 3"],
-        velocities: Float[Tensor, "replica atom 3"],
-        masses: Float[Tensor, "atom"],
-        forces: Callable[[Tensor], Tensor],
-        noise: Float[Tensor, "replica atom 3"],
-        kT: Float[Tensor, "replica 1 1"],
-    ) -> tuple[Float[Tensor, "replica atom 3"], Float[Tensor, "replica atom 3"]]:
-        """Positions after a step, and how fast they came there; former velocities play no part."""
-        dt = self.timestep_ps
-        mobility = 1 / (self.friction_per_ps * masses[:, None])
-        moved = positions + dt * mobility * forces(positions) + (2 * dt * kT * mobility).sqrt() * noise
-        if self.constraints is not None:
-            moved = self.constraints.positions(positions, moved)
-        return moved, (moved - positions) / dt
+    def step(self, state: State, system: System, generator: torch.Generator) -> State:
+        """Positions after a step; former velocities have no effect. One normal number is drawn for every coordinate."""
+        x, dt = state.positions, self.timestep_ps
+        kT = BOLTZMANN * replica_temperatures(self.temperature_K, x)
+        noise = standard_normal(x, generator)
+        mobility = 1 / (self.friction_per_ps * system.masses[:, None])
+        forces = energy_and_forces(system.potential, x, state.cell)[1]
+        moved = x + dt * mobility * forces + (2 * dt * kT * mobility).sqrt() * noise
+        if system.constraints is not None:
+            moved = system.constraints.positions(x, moved)
+        return replace(state, positions=moved, velocities=(moved - x) / dt, step=state.step + 1)

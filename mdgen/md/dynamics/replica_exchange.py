@@ -1,7 +1,7 @@
-"""Replica exchange in temperature: warm replicas cross barriers, cold ones keep the canonical distribution.
+"""Replica exchange in temperature: hot replicas cross barriers, cold ones keep the canonical distribution.
 
 Neighbours on a ladder of temperatures swap them with the Metropolis probability min(1, exp((b_i - b_j)(U_i - U_j))); a
-swap is a permutation of temperatures, positions never move. Source: Sugita, Okamoto, Chem. Phys. Lett. 314, 141 (1999).
+swap permutes temperatures and leaves positions where they are (Sugita and Okamoto, Chem. Phys. Lett. 1999, 314, 141).
 """
 
 from collections.abc import Mapping
@@ -16,22 +16,24 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
-from mdgen.md.dynamics.replica_exchange_state import LadderRecord, Ladders
+from mdgen.md.dynamics.replica_exchange_state import ReplicaExchangeRecord, ReplicaExchangeState
 from mdgen.md.engines.engine import Engine
 from mdgen.progress import Progress
+from mdgen.registry import register
 from mdgen.units import BOLTZMANN, NANOSECOND
 
 
+@register
 @dataclass(frozen=True)
 class Tempering:
-    """How an ensemble is drawn by replica exchange.
+    """Settings of replica exchange.
 
     Args:
-        rungs: temperatures on the ladder, spaced geometrically.
-        highest_temperature_K: of its top; its foot is the simulation's own temperature.
-        length_ns: of each replica.
+        rungs: number of temperatures on the ladder, spaced geometrically.
+        highest_temperature_K: top of the ladder; its foot is the simulation's own temperature.
+        length_ns: length of each replica.
         exchange_ps: time between two rounds of swaps, and between two frames that are kept.
-        discard_share: first part of the run that is not drawn from.
+        discard_share: fraction of the run at its beginning that is discarded.
     """
 
     rungs: int = 4
@@ -53,11 +55,11 @@ class Tempering:
             )
 
     def temperatures(self, lowest_K: float) -> Float[np.ndarray, "rung"]:
-        """The ladder in K from `lowest_K` up."""
+        """The ladder in K, ascending from `lowest_K`."""
         if self.rungs < 2 or not lowest_K < self.highest_temperature_K:
             raise MdgenError(
-                f"a ladder of {self.rungs} temperatures from {lowest_K:g} to {self.highest_temperature_K:g} K makes no "
-                "sense; it needs two or more, and a top above the simulation's temperature"
+                f"a ladder of {self.rungs} temperatures from {lowest_K:g} to {self.highest_temperature_K:g} K is "
+                "impossible; it needs two or more, and a top above the simulation's temperature"
             )
         return lowest_K * (self.highest_temperature_K / lowest_K) ** np.linspace(0, 1, self.rungs)
 
@@ -91,14 +93,14 @@ def swapped(
     """One round of swaps within every ladder, between rungs (0, 1), (2, 3)... or, if `odd`, (1, 2), (3, 4)...
 
     Args:
-        rung: of each replica of each ladder, a permutation along the last axis.
+        rung: rung of each replica of each ladder, a permutation along the last axis.
         energies_kT: potential energies of the replicas, in the unit of 1 / `inverse_temperatures`.
-        inverse_temperatures: of each rung.
-        odd: which pairs.
+        inverse_temperatures: inverse temperature of each rung.
+        odd: 1 for the pairs that begin with an odd rung, 0 for the others.
         uniform: random numbers in [0, 1).
 
     Returns:
-        The new rungs, and for each pair the share of ladders that swapped it.
+        The new rungs, and for each pair the fraction of ladders that swapped it.
     """
     holder = np.argsort(rung, axis=1)
     rows = np.arange(len(rung))
@@ -118,7 +120,7 @@ def swapped(
 def parallel_tempering(
     engine: Engine,
     state: State,
-    temperature_K: float,
+    lowest_temperature_K: float,
     settings: Tempering,
     generator: torch.Generator,
     folder: Path | None = None,
@@ -126,32 +128,36 @@ def parallel_tempering(
 ) -> TemperedEnsemble:
     """Run ladders of replicas side by side and collect the frames at the lowest temperature.
 
-    With a `folder` a call that was killed or interrupted is resumed by the same call, the same bit for bit.
+    With a `folder` a call that was killed or interrupted is resumed by the same call, the same bit for bit. Potentials
+    that adapt keep the state that they have when it begins.
 
     Args:
-        engine: its replicas are dealt out to ladders; those that do not fill a ladder stay at the lowest temperature
-            and are not drawn from.
-        state: where every replica starts, velocities at `temperature_K`.
-        temperature_K: the lowest temperature.
+        engine: engine whose replicas are distributed over ladders; those that do not fill a ladder stay at the lowest
+            temperature and are not drawn from.
+        state: start of every replica, velocities at the lowest temperature.
+        lowest_temperature_K: temperature of the ensemble.
         settings: ladder, length and exchange.
         generator: draws the swaps.
-        folder: where checkpoints are kept; None for none.
-        identity: what beside these settings a continuation must share, such as the force field's fingerprint.
+        folder: folder of the checkpoints; None for none.
+        identity: what beside these settings a continuation must share, such as the potential's fingerprint.
 
     Raises:
-        MdgenError: if there are fewer replicas than rungs, a replica blows up, or the folder holds other ladders.
+        MdgenError: if there are fewer replicas than rungs, a replica becomes unstable, or the folder holds another run.
     """
-    ladder = settings.temperatures(temperature_K)
+    ladder = settings.temperatures(lowest_temperature_K)
     n_ladders = engine.n_replicas // settings.rungs
     if n_ladders == 0:
         raise MdgenError(f"{engine.n_replicas} replicas do not fill a ladder of {settings.rungs}; simulate more")
     rounds = max(1, round(settings.length_ns * NANOSECOND / settings.exchange_ps))
-    record = LadderRecord(folder, _identity(engine, temperature_K, settings, identity) if folder else {})
+    record = ReplicaExchangeRecord(
+        folder, _identity(engine, lowest_temperature_K, settings, identity) if folder else {}
+    )
     now = record.found(engine, generator)
     if now is None:
         rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
         none = np.zeros(settings.rungs - 1)
-        now = Ladders(0, state, np.full(engine.n_replicas, temperature_K), rung, (), none, none)
+        lowest = torch.full((engine.n_replicas,), lowest_temperature_K, dtype=torch.float64)
+        now = ReplicaExchangeState(0, state, lowest, rung, (), none, none)
     progress = Progress("tempering", rounds, now.rounds)
     try:
         while now.rounds < rounds:
@@ -159,27 +165,27 @@ def parallel_tempering(
             record.note(now, engine, generator)
             progress.update(now.rounds, swap_rate=rate)
     finally:
-        # After an interrupt as well: the rounds that are whole are kept.
+        # After an interrupt as well: the rounds that are complete are kept.
         record.flush()
-    engine.set_temperature(temperature_K)
+    engine.set_temperature(torch.tensor([lowest_temperature_K], dtype=torch.float64))
     return TemperedEnsemble(torch.stack(now.kept), tuple((now.swaps / np.maximum(now.chances, 1)).tolist()))
 
 
 def _round(
-    now: Ladders,
+    now: ReplicaExchangeState,
     engine: Engine,
     ladder: Float[np.ndarray, "rung"],
     keep: bool,
     settings: Tempering,
     generator: torch.Generator,
-) -> tuple[Ladders, float]:
-    """Move every replica at its rung's temperature, keep the coldest frames, swap; returns the share that swapped."""
+) -> tuple[ReplicaExchangeState, float]:
+    """Advance each replica at its rung's temperature, keep the coldest frames, swap; returns the fraction swapped."""
     n_used = now.rung.size
-    temperatures = np.append(ladder[now.rung].reshape(-1), now.temperatures[n_used:])
+    temperatures = torch.cat([torch.from_numpy(ladder[now.rung].reshape(-1)), now.temperature_K[n_used:]])
     # Kinetic energies swap with the temperatures, so that only potential energies decide.
-    scale = torch.as_tensor(np.sqrt(temperatures / now.temperatures), dtype=now.state.velocities.dtype)
+    scale = (temperatures / now.temperature_K).sqrt().to(now.state.velocities)
     engine.prepare(replace(now.state, velocities=now.state.velocities * scale[:, None, None]))
-    engine.set_temperature(temperatures.tolist())
+    engine.set_temperature(temperatures)
     state = engine.advance(max(1, round(settings.exchange_ps / engine.timestep_ps)))
     energies = engine.potential_energy()
     if not np.isfinite(energies).all():
@@ -198,11 +204,11 @@ def _round(
     swaps, chances = now.swaps.copy(), now.chances.copy()
     swaps[odd::2] += rates
     chances[odd::2] += 1
-    return Ladders(now.rounds + 1, state, temperatures, rung, kept, swaps, chances), float(rates.mean())
+    return ReplicaExchangeState(now.rounds + 1, state, temperatures, rung, kept, swaps, chances), float(rates.mean())
 
 
 def _identity(
-    engine: Engine, temperature_K: float, settings: Tempering, more: Mapping[str, Any] | None
+    engine: Engine, lowest_temperature_K: float, settings: Tempering, more: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    own = {"n_replicas": engine.n_replicas, "lowest_temperature_K": temperature_K, **engine.settings}
+    own = {"n_replicas": engine.n_replicas, "lowest_temperature_K": lowest_temperature_K, **engine.settings}
     return {**own, **asdict(settings), **(more or {})}

@@ -1,7 +1,10 @@
-"""A run counted in frames: how many steps lie between them, what is equilibration, and how warm each part is."""
+"""A run counted in frames: steps between them, equilibration, and the temperature of each part."""
 
 from dataclasses import dataclass
 from math import ceil
+
+from jaxtyping import Float
+from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.units import NANOSECOND
@@ -10,24 +13,24 @@ _STAGES = 20
 """Parts of the equilibration; temperature changes between them only."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """The plan of a run; make one with `plan`.
 
     Args:
         steps_per_frame: time steps between two frames.
-        equilibration_frames: frames' worth of motion that is thrown away.
+        equilibration_frames: length of the equilibration, which is discarded, in frames.
         production_frames: frames to keep.
-        temperature_K: of the production, one for all or one a replica.
-        anneal_temperature_K: of the first quarter of the equilibration; None for `temperature_K`. The middle half cools
-            down in steps, slowly lest rare states freeze in at their share in the heat; the last quarter is at
-            `temperature_K`.
+        temperature_K: temperature of each replica in the production, or one for all.
+        anneal_temperature_K: temperature of the first quarter of the equilibration; None for `temperature_K`. The
+            middle half cools down in steps, slowly, so that rare states do not keep the population that they have at
+            high temperature; the last quarter is at `temperature_K`.
     """
 
     steps_per_frame: int
     equilibration_frames: int
     production_frames: int
-    temperature_K: float | list[float]
+    temperature_K: Float[Tensor, "temperature"]
     anneal_temperature_K: float | None = None
 
     @property
@@ -42,18 +45,12 @@ class Schedule:
         stage = self._stage(frame)
         return next(f for f in range(frame + 1, self.equilibration_frames + 1) if self._stage(f) > stage)
 
-    def temperature(self, frame: int) -> float | list[float]:
+    def temperature(self, frame: int) -> Float[Tensor, "temperature"]:
         """Temperature in K of the motion that follows `frame`."""
         if self.anneal_temperature_K is None or frame >= self.equilibration_frames:
             return self.temperature_K
         warmth = min(1.0, max(0.0, 1.5 - 2 * self._stage(frame) / _STAGES))  # 1 to a quarter, 0 from three quarters
-
-        def mixed(target: float) -> float:
-            return target + warmth * (self.anneal_temperature_K - target)  # type: ignore[operator]
-
-        if isinstance(self.temperature_K, list):
-            return [mixed(target) for target in self.temperature_K]
-        return mixed(self.temperature_K)
+        return self.temperature_K + warmth * (self.anneal_temperature_K - self.temperature_K)
 
     def _stage(self, frame: int) -> int:
         return frame * _STAGES // self.equilibration_frames
@@ -64,16 +61,18 @@ def plan(
     equilibration_ns: float,
     save_ps: float,
     timestep_ps: float,
-    temperature_K: float | list[float],
+    temperature_K: Float[Tensor, "temperature"],
     anneal_temperature_K: float | None = None,
 ) -> Schedule:
-    """The schedule of a run; lengths that are no whole number of frames are rounded up.
+    """The schedule of a run; lengths that are not a whole number of frames are rounded up.
 
-    >>> plan(0.01, 0.002, save_ps=0.5, timestep_ps=0.002, temperature_K=300.0)
-    Schedule(steps_per_frame=250, equilibration_frames=4, production_frames=20, temperature_K=300.0, ...)
+    >>> import torch
+    >>> schedule = plan(0.01, 0.002, save_ps=0.5, timestep_ps=0.002, temperature_K=torch.tensor([300.0]))
+    >>> schedule.steps_per_frame, schedule.equilibration_frames, schedule.production_frames
+    (250, 4, 20)
 
     Raises:
-        MdgenError: if `save_ps` is no multiple of the time step, or a length or temperature makes no sense.
+        MdgenError: if `save_ps` is no multiple of the time step, or a length or temperature is out of range.
     """
     if not length_ns > 0 or not equilibration_ns >= 0:
         raise MdgenError(

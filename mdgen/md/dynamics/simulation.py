@@ -1,9 +1,9 @@
-"""The one loop: equilibrate, simulate, store; resumable at any moment, and the same bit for bit when resumed."""
+"""The simulation loop: equilibrate, simulate, store; resumable at any moment with the same result bit for bit."""
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ from torch import Tensor
 
 from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
+from mdgen.interfaces import State, System
 from mdgen.md.dynamics.checkpoint import Checkpoint, Stop, checkpoints, require_same_run, save_checkpoint
-from mdgen.md.dynamics.constraints import distance_constraints
-from mdgen.md.dynamics.instabilities import Segment, sound_segments
+from mdgen.md.dynamics.instabilities import Segment, stable_segments
 from mdgen.md.dynamics.schedule import Schedule, plan
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine
-from mdgen.md.systems.build import MolecularSystem
+from mdgen.md.force_field.forces import is_translation_invariant
 from mdgen.progress import Progress
 
 _REPORT_S = 1.0
@@ -33,7 +32,7 @@ logger = logging.getLogger("mdgen")
 
 
 def simulate(
-    system: MolecularSystem,
+    system: System,
     engine: Engine,
     store_path: Path | str,
     length_ns: float,
@@ -46,33 +45,35 @@ def simulate(
     report_s: float | None = None,
     flush_s: float | None = None,
 ) -> TrajectoryStore:
-    """Simulate every replica of `engine` and store its frames, or go on where a former call stopped.
+    """Simulate every replica of `engine` and store its frames, or continue where a former call stopped.
 
     The store holds its checkpoint. A process that is killed, or interrupted with Ctrl-C, is resumed by the same call:
-    frames beyond the checkpoint are cut off and computed again, the same bit for bit. A finished run is left alone; one
-    asked to be longer is continued.
+    frames beyond the checkpoint are cut off and computed again, the same bit for bit. A finished run is left unchanged;
+    one asked to be longer is continued.
 
-    A replica that blows up stops there, with a warning that names it, the steps and the atom: no frame of it is stored
-    from then on, and the others go on as if it had never been. `checkpoint.stops_of` lists those that stopped.
+    A replica that becomes unstable stops there, with a warning that names it, the steps and the atom: no frame of it is
+    stored from then on, and the others are not affected. `checkpoint.stops_of` lists those that stopped.
+
+    Potentials that adapt are updated after each stored frame with the replicas that have not stopped.
 
     Args:
-        system: the molecule, which gives topology and start.
-        engine: what moves it; made for the same molecule.
+        system: topology, potential and start.
+        engine: engine made for the same system.
         store_path: folder of the trajectory store.
-        length_ns: of each replica, after equilibration.
-        equilibration_ns: of each replica, thrown away.
+        length_ns: length of each replica after equilibration.
+        equilibration_ns: length of the equilibration of each replica, which is not stored.
         save_ps: time between stored frames, a multiple of the time step.
         generator: draws the first velocities.
         anneal_temperature_K: temperature of the first quarter of the equilibration, so that replicas that start alike
-            part ways; 600 K is warm enough to cross torsional barriers and too cold to flip a peptide bond.
-        start: one start for each replica, in nm; None for the system's.
+            diverge; 600 K is high enough to cross torsional barriers and too low to flip a peptide bond.
+        start: start of each replica in nm; None for the system's.
         metadata: more to keep in the store.
-        report_s: seconds between two looks at what the engine did; None for one.
+        report_s: seconds between two checks of what the engine did; None for one.
         flush_s: seconds of work that a kill may cost; None for twenty.
 
     Raises:
-        MdgenError: if every replica has blown up, the folder holds another run, or the disk is full; what was stored
-            before stays, and can be resumed.
+        MdgenError: if every replica has become unstable, the folder holds another run, or the disk is full; what was
+            stored before stays, and can be resumed.
     """
     timestep_ps, temperature_K = engine.timestep_ps, engine.temperature_K
     schedule = plan(length_ns, equilibration_ns, save_ps, timestep_ps, temperature_K, anneal_temperature_K)
@@ -107,7 +108,7 @@ def simulate(
 
 
 def _run(
-    system: MolecularSystem, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float, report_s: float
+    system: System, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float, report_s: float
 ) -> None:
     """From the journal's checkpoint to the end of the schedule, or of the last replica."""
     frame = journal.frames_done
@@ -116,10 +117,15 @@ def _run(
     begin, first, at_once = time.monotonic(), frame, 1
     try:
         while frame < schedule.total_frames:
-            engine.set_temperature(schedule.temperature(frame))
-            n = min(at_once, schedule.stage_end(frame) - frame)
+            if schedule.anneal_temperature_K is not None:
+                engine.set_temperature(schedule.temperature(frame))
+            storing = frame >= schedule.equilibration_frames
+            n = 1 if storing and engine.adaptive else min(at_once, schedule.stage_end(frame) - frame)
             asked = time.monotonic()
-            segments, stops = _moved(system, engine, schedule, frame, n, journal.alive)
+            segments, stops = _advanced(system, engine, schedule, frame, n, journal.alive)
+            if storing:
+                stopped = {stop.replica for stop in stops}
+                engine.update_potential([replica for replica in journal.alive if replica not in stopped])
             frame += n
             journal.note(segments, frame, engine.state_dict(), stops)
             _refuse_if_none_is_left(engine, journal.stops)
@@ -128,17 +134,17 @@ def _run(
             elapsed = time.monotonic() - asked
             at_once = max(1, min(2 * at_once, round(n * report_s / max(elapsed, 1e-6))))
             per_day = (frame - first) * replicas_ns / (time.monotonic() - begin) * 86400
-            part = "equilibration" if frame < schedule.equilibration_frames else "production"
+            part = "production" if frame >= schedule.equilibration_frames else "equilibration"
             progress.update(frame * replicas_ns, part=part, ns_per_day=per_day)
     finally:
-        # After an interrupt or a blow-up as well: whatever is whole is kept.
+        # After an interrupt or an instability as well: whatever is complete is kept.
         journal.flush()
 
 
-def _moved(
-    system: MolecularSystem, engine: Engine, schedule: Schedule, frame: int, n: int, alive: Sequence[int]
+def _advanced(
+    system: System, engine: Engine, schedule: Schedule, frame: int, n: int, alive: Sequence[int]
 ) -> tuple[list[Segment], list[Stop]]:
-    """Move on by `n` frames; returns those to store, and the replicas that blew up on the way."""
+    """Advance by `n` frames; returns those to store, and the replicas that became unstable."""
     storing = frame >= schedule.equilibration_frames
     if storing:
         moved = engine.record(n, schedule.steps_per_frame)
@@ -148,7 +154,8 @@ def _moved(
         between = n * schedule.steps_per_frame
     first_step, label = frame * schedule.steps_per_frame, system.molecule.atom_label
     energy, molecules = engine.potential_energy(), system.molecule.molecule_of_atom
-    segments, stops = sound_segments(moved, energy, alive, first_step, between, label, molecules)
+    centred = is_translation_invariant(system.potential)
+    segments, stops = stable_segments(moved, energy, alive, first_step, between, label, molecules, centred)
     return (segments if storing else []), stops
 
 
@@ -176,9 +183,9 @@ class _Pending:
 
 
 class _Journal:
-    """Frames and checkpoints on their way to the disk, so that an interrupt anywhere leaves a whole run behind.
+    """Frames and checkpoints to be written, such that an interrupt at any moment leaves a run that can be resumed.
 
-    What is pending is replaced in one assignment, and a flush that was cut short can be done again.
+    What is pending is replaced in one assignment, and a flush that was interrupted can be repeated.
     """
 
     def __init__(self, store: TrajectoryStore, checkpoint: Checkpoint, flush_s: float) -> None:
@@ -193,19 +200,19 @@ class _Journal:
 
     @property
     def stops(self) -> tuple[Stop, ...]:
-        """The replicas that have blown up."""
+        """The replicas that have stopped."""
         return self._pending.checkpoint.stops
 
     @property
     def alive(self) -> list[int]:
-        """The replicas that have not."""
+        """The replicas that have not stopped."""
         lost = {stop.replica for stop in self.stops}
         return [replica for replica in range(self._store.n_trajectories) if replica not in lost]
 
     def note(
         self, segments: Sequence[Segment], frames_done: int, engine: dict[str, Tensor], stops: Sequence[Stop]
     ) -> None:
-        """Take in what was done; flush now and then."""
+        """Add what was done; flush at intervals."""
         last = self._pending
         kept = (*last.segments, *segments)
         stored = last.stored + sum(part.frames.shape[1] for part in kept)
@@ -217,7 +224,7 @@ class _Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Put frames and then the checkpoint on the disk."""
+        """Write frames and then the checkpoint to the disk."""
         now = self._pending
         if self._store.n_frames > now.stored:
             self._store.truncate(now.stored)
@@ -242,37 +249,35 @@ def _found(store: TrajectoryStore, identity: dict[str, Any]) -> Checkpoint | Non
     return None
 
 
-def _identity(system: MolecularSystem, engine: Engine, schedule: Schedule, save_ps: float) -> dict[str, Any]:
+def _identity(system: System, engine: Engine, schedule: Schedule, save_ps: float) -> dict[str, Any]:
     """What a continuation must share with the run that it continues; its length is free."""
-    steps = {key: value for key, value in asdict(schedule).items() if key != "production_frames"}
+    steps = {key: value for key, value in vars(schedule).items() if key not in ("production_frames", "temperature_K")}
     return {
         "molecule": system.molecule.fingerprint,
-        "force_field": system.parameters.fingerprint,
+        "potential": system.potential.fingerprint,
         "n_replicas": engine.n_replicas,
         "save_ps": save_ps,
+        "temperature_K": engine.temperature_K.tolist(),
         **engine.settings,
         **steps,
     }
 
 
 def _first_state(
-    system: MolecularSystem,
+    system: System,
     engine: Engine,
     schedule: Schedule,
     generator: torch.Generator,
     start: Float[Tensor, "replica atom 3"] | None,
 ) -> State:
     """Every replica at its start, with velocities of the first temperature."""
-    p = system.parameters
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
-    positions = system.positions.repeat(engine.n_replicas, 1, 1)
     if start is not None:
-        if start.shape != positions.shape or not bool(start.isfinite().all()):
+        expected = (engine.n_replicas, *system.positions.shape)
+        if tuple(start.shape) != expected or not bool(start.isfinite().all()):
             raise MdgenError(
                 f"the start has shape {tuple(start.shape)} or is not finite; it must be finite positions of "
-                f"(replica, atom, 3) = {tuple(positions.shape)}"
+                f"(replica, atom, 3) = {expected}"
             )
-        positions = held.positions(start.to(positions), start.to(positions))
-    velocities = maxwell_boltzmann(positions, p.masses, schedule.temperature(0), generator, held)
-    cell = None if system.cell is None else system.cell.expand(engine.n_replicas, 3)
-    return State(positions, velocities, cell=cell)
+        start = start.to(system.positions)
+        start = start if system.constraints is None else system.constraints.positions(start, start)
+    return initial_state(system, engine.n_replicas, schedule.temperature(0), generator, start)

@@ -1,42 +1,39 @@
-"""What Langevin and Brownian dynamics share: temperature, friction, and a step that takes one noise a coordinate."""
+"""What integrators share: time step and temperatures, checked once, and what a run must keep of them."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential, State
-from mdgen.md.dynamics.constraints import Constraints
-from mdgen.md.dynamics.velocities import replica_temperatures
-from mdgen.md.force_field.forces import energy_and_forces
-from mdgen.units import BOLTZMANN, FEMTOSECOND
+from mdgen.units import FEMTOSECOND
+
+Temperatures = float | Sequence[float] | Tensor
+"""What constructors accept, since configs hold numbers and lists; inside there are tensors only."""
 
 
-@dataclass(frozen=True)
-class Thermostatted(ABC):
-    """A stochastic integrator at a temperature; the methods that inherit it say how positions move.
+@dataclass(frozen=True, eq=False, init=False)
+class TimeStep:
+    """A time step, and the temperature of each replica.
 
     Args:
         timestep_fs: length of a step.
-        temperature_K: one for all, or one a replica.
-        friction_per_ps: rate at which motion is damped.
-        constraints: distances that may not change; an engine sets them from the molecule.
+        temperature_K: one temperature for all replicas, or one for each.
+
+    Raises:
+        MdgenError: for a number out of range.
     """
 
     timestep_fs: float
-    temperature_K: float | Sequence[float]
-    friction_per_ps: float = 1.0
-    constraints: Constraints | None = None
+    temperature_K: Float[Tensor, "replica"]
 
-    def __post_init__(self) -> None:
-        require_positive("timestep_fs", self.timestep_fs)
-        for temperature in [self.temperature_K] if isinstance(self.temperature_K, int | float) else self.temperature_K:
-            require_not_negative("temperature_K", temperature)
-        require_not_negative("friction_per_ps", self.friction_per_ps)
+    def __init__(self, timestep_fs: float, temperature_K: Temperatures = 300.0) -> None:
+        require_positive("timestep_fs", timestep_fs)
+        object.__setattr__(self, "timestep_fs", timestep_fs)
+        object.__setattr__(self, "temperature_K", _tensor(temperature_K))
 
     @property
     def timestep_ps(self) -> float:
@@ -44,61 +41,48 @@ class Thermostatted(ABC):
         return self.timestep_fs * FEMTOSECOND
 
     @property
-    def temperatures(self) -> float | list[float]:
-        """The temperature in K of all replicas, or a list of one each."""
-        given = self.temperature_K
-        return float(given) if isinstance(given, int | float) else [float(value) for value in given]
-
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """What a run must keep to be the same run."""
-        return {
-            "integrator": type(self).__name__,
-            "timestep_fs": self.timestep_fs,
-            "temperature_K": self.temperatures,
-            "friction_per_ps": self.friction_per_ps,
-        }
-
-    def step(
-        self, state: State, masses: Float[Tensor, "atom"], potential: Potential, generator: torch.Generator
-    ) -> State:
-        """One time step of every replica; one normal number is drawn for every coordinate."""
-        x = state.positions
-        kT = BOLTZMANN * replica_temperatures(self.temperature_K, x)
-        noise = standard_normal(x, generator)
-        positions, velocities = self.moved(
-            x, state.velocities, masses, lambda at: energy_and_forces(potential, at, state.cell)[1], noise, kT
-        )
-        return replace(state, positions=positions, velocities=velocities, step=state.step + 1)
-
-    @abstractmethod
-    def moved(
-        self,
-        positions: Float[Tensor, "replica atom 3"],
-        velocities: Float[Tensor, "replica atom 3"],
-        masses: Float[Tensor, "atom"],
-        forces: Callable[[Tensor], Tensor],
-        noise: Float[Tensor, "replica atom 3"],
-        kT: Float[Tensor, "replica 1 1"],
-    ) -> tuple[Float[Tensor, "replica atom 3"], Float[Tensor, "replica atom 3"]]:
-        """Positions and velocities after a step; nothing in it depends on a value, so that it can be compiled.
-
-        Args:
-            positions: nm.
-            velocities: nm/ps.
-            masses: amu.
-            forces: from positions, kJ/mol/nm.
-            noise: independent standard normal numbers.
-            kT: kJ/mol.
-        """
+    def settings(self) -> dict[str, Any]:
+        """What a run must keep to be the same run, as plain JSON."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in own.items()}
+        return {"integrator": type(self).__name__, **plain}
 
 
-def standard_normal(
-    like: Float[Tensor, "replica atom 3"], generator: torch.Generator
-) -> Float[Tensor, "replica atom 3"]:
-    """One normal number for every coordinate, drawn where the generator is."""
-    noise = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
-    return noise.to(like.device)
+@dataclass(frozen=True, eq=False, init=False)
+class Thermostatted(TimeStep):
+    """A stochastic integrator, which holds a temperature by friction and noise.
+
+    Args:
+        timestep_fs: length of a step.
+        temperature_K: one temperature for all replicas, or one for each.
+        friction_per_ps: rate at which motion is damped.
+
+    Raises:
+        MdgenError: for a number out of range.
+    """
+
+    friction_per_ps: float
+
+    def __init__(self, timestep_fs: float, temperature_K: Temperatures, friction_per_ps: float = 1.0) -> None:
+        super().__init__(timestep_fs, temperature_K)
+        require_not_negative("friction_per_ps", friction_per_ps)
+        object.__setattr__(self, "friction_per_ps", friction_per_ps)
+
+    def at_temperature(self, temperature_K: Float[Tensor, "replica"]) -> Self:
+        """The same integrator at other temperatures."""
+        return replace(self, temperature_K=temperature_K)
+
+
+def _tensor(temperature_K: Temperatures) -> Float[Tensor, "replica"]:
+    try:
+        given = torch.as_tensor(temperature_K, dtype=torch.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise MdgenError(f"temperature_K is {temperature_K!r}, but must be a number or a list of numbers") from error
+    for value in given.tolist():
+        require_not_negative("temperature_K", value)
+    if len(given) == 0:
+        raise MdgenError("temperature_K is an empty list; give one temperature, or one a replica")
+    return given
 
 
 def require_positive(name: str, value: float) -> None:

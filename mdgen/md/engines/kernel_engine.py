@@ -1,89 +1,109 @@
-"""The engine on compiled kernels: small molecules, many replicas, processors."""
+"""The engine on compiled kernels for processors: many replicas of a small molecule, or boxes with a cutoff."""
 
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.interfaces import State
+from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.engines.base_engine import BaseEngine, Precision, constant_volume
+from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
+from mdgen.md.engines.lanes.replica_kernel import MOST_ATOMS, ReplicaKernel
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 
-class KernelEngine:
-    """Langevin dynamics, or leapfrog without friction, on `kernels.ReplicaKernel`; an `engine.Engine`.
+class KernelEngine(BaseEngine):
+    """Langevin dynamics, or leapfrog without friction, of a force field; an `engine.Engine`.
+
+    Without a cutoff it runs on `lanes.ReplicaKernel`, which moves the centre of every replica to the origin. With one
+    it runs on `lanes.BoxKernel`: positions are never wrapped into the box, so that molecules stay whole and diffusion
+    can be read off a trajectory; each replica runs on one thread, and positions and velocities are in double precision.
 
     Args:
-        parameters: the force field, constraints included.
-        integrator: time step, temperature and friction.
-        n_replicas: how many copies; multiples of 16 waste nothing.
+        system: a molecule whose potential is a `ForceField`.
+        integrator: `Langevin` or `VelocityVerlet`.
+        n_replicas: number of copies; without a cutoff multiples of 16 waste nothing.
         generator: seeds one random stream a replica.
-        precision: `single`, or `double` for comparisons.
+        precision: precision of forces, and without a cutoff of positions and velocities.
         threads: processor threads; None for torch's number.
+        device: `cpu`.
+        pressure_bar: None.
     """
 
-    name: ClassVar[str] = "kernel"
-    # A kernel's class, of the same constructor; engines of other kernels inherit from this one.
-    kernel_class: ClassVar[Any] = ReplicaKernel
+    name = "kernel"
 
     def __init__(
         self,
-        parameters: ForceFieldParameters,
-        integrator: Langevin | VelocityVerlet,
+        system: System,
+        integrator: Integrator,
         n_replicas: int,
         generator: torch.Generator,
-        precision: Literal["single", "double"] = "single",
+        precision: Precision = "single",
         threads: int | None = None,
+        device: str = "cpu",
+        pressure_bar: float | None = None,
     ) -> None:
-        self.n_replicas, self.precision = n_replicas, precision
-        self.integrator = integrator
-        self._kernel = self.kernel_class(
+        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
+        assert isinstance(integrator, Langevin | VelocityVerlet)
+        parameters = force_field_of(system.potential).parameters
+        self._boxed = parameters.cutoff is not None
+        make = BoxKernel if self._boxed else ReplicaKernel
+        self._kernel = make(
             parameters,
             n_replicas,
             integrator.timestep_ps,
-            torch.as_tensor(integrator.temperature_K, dtype=torch.float64),
+            integrator.temperature_K,
             integrator.friction_per_ps,
             generator,
             precision,
             threads,
         )
 
-    @property
-    def timestep_ps(self) -> float:
-        """Length of a step."""
-        return self.integrator.timestep_ps
+    @classmethod
+    def lacks(
+        cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
+    ) -> str | None:
+        """What the kernels do not have of what is asked for, in words; None if they have everything."""
+        if type(integrator) not in (Langevin, VelocityVerlet):
+            return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
+        if not isinstance(system.potential, ForceField):
+            return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
+        if device != "cpu":
+            return f"the device {device} (only cpu)"
+        parameters = system.potential.parameters
+        beyond = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
+        return constant_volume(pressure_bar) or system.potential.not_computed or beyond(parameters)
 
     @property
-    def temperature_K(self) -> float | list[float]:
-        """One for all, or one a replica."""
-        return self.integrator.temperatures
-
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """Engine, precision and integrator."""
-        return {"engine": self.name, "precision": self.precision, **self.integrator.settings}
+    def settings(self) -> dict:
+        """Engine, kernel, precision and integrator, as plain JSON."""
+        return super().settings | ({"engine": "box_kernel"} if self._boxed else {})
 
     def prepare(self, state: State) -> None:
-        """Go on from `state`, its centre moved to the origin."""
-        self._kernel.set_state(state.positions, state.velocities)
+        """Continue from `state`, which must have a cell if the force field is periodic."""
+        cell = (state.cell,) if self._boxed else ()
+        self._kernel.set_state(state.positions, state.velocities, *cell)
         self._kernel.steps_done = state.step
 
-    def set_temperature(self, temperature_K: float | list[float]) -> None:
-        """Change the thermostat's temperature from here on."""
-        self._kernel.set_temperature(torch.as_tensor(temperature_K, dtype=torch.float64))
+    def set_temperature(self, temperature_K: Float[Tensor, "temperature"]) -> None:
+        """Change the temperature of the thermostat from here on."""
+        self._kernel.set_temperature(temperature_K)
 
     def advance(self, n_steps: int) -> State:
-        """Move on by `n_steps`."""
+        """Advance by `n_steps`."""
         kernel = self._kernel
         kernel.advance(n_steps)
         positions, velocities = torch.from_numpy(kernel.positions()), torch.from_numpy(kernel.velocities())
-        return State(positions, velocities, kernel.steps_done)
+        state = State(positions, velocities, kernel.steps_done)
+        cells = kernel.cells if isinstance(kernel, BoxKernel) else None
+        return state if cells is None else replace(state, cell=torch.from_numpy(cells.copy()))
 
     def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Move on by `n_frames * steps_per_frame` steps and return the frames."""
+        """Advance by `n_frames * steps_per_frame` steps and return the frames."""
         return self._kernel.record(n_frames, steps_per_frame)
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
@@ -95,5 +115,26 @@ class KernelEngine:
         return self._kernel.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from what `state_dict` gave."""
         self._kernel.load_state_dict(state)
+
+
+def _beyond_replica_kernel(parameters: ForceFieldParameters) -> str | None:
+    born = parameters.born
+    unknown = {
+        f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})": parameters.n_atoms > MOST_ATOMS,
+        "correction maps": parameters.cmap is not None,
+        "harmonic impropers": parameters.impropers is not None,
+        "NBFIX": parameters.pair_table is not None,
+        "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
+        "generalised Born after HCT": born is not None and born.kind == "HCT",
+    }
+    return next((words for words, there in unknown.items() if there), None)
+
+
+def _beyond_box_kernel(parameters: ForceFieldParameters) -> str | None:
+    unknown = {
+        "generalised Born with a cutoff": parameters.born is not None,
+        "correction maps in a box": parameters.cmap is not None,
+    }
+    return next((words for words, there in unknown.items() if there), None)

@@ -1,6 +1,4 @@
-"""OpenMM as the engine: explicit solvent with PME, constant pressure, and whatever the built-in engine lacks."""
-
-from typing import Literal
+"""OpenMM as the engine: explicit solvent with PME, and constant pressure."""
 
 import numpy as np
 import openmm
@@ -10,54 +8,59 @@ from openmm import unit
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
+from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.velocities import require_one_each
+from mdgen.md.engines.base_engine import BaseEngine, Precision
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 
 _TOLERANCE = 1e-6
 _PERIOD = 25
 """Steps between two attempts of the barostat."""
 
 
-class OpenMMEngine:
+class OpenMMEngine(BaseEngine):
     """Langevin dynamics by OpenMM's `LangevinMiddleIntegrator`; an `engine.Engine`.
 
-    Replicas move in turn, each in a context of its own, with random numbers of its own. OpenMM's checkpoints are
-    bound to the platform and the version that wrote them, and a run is resumed there only; at constant volume it goes
-    on bit for bit, with a barostat, whose memory OpenMM does not save, in distribution.
+    Replicas move in turn, each in a context of its own, with random numbers of its own. OpenMM's checkpoints are bound
+    to the platform and the version that wrote them, and a run is resumed there only: at constant volume bit for bit;
+    with a barostat, whose state OpenMM does not save, in distribution.
 
     Args:
-        system: force field, constraints included.
-        integrator: time step, temperature and friction.
-        n_replicas: how many copies.
+        system: a molecule whose potential is a `ForceField` that came from OpenMM.
+        integrator: `Langevin` or `VelocityVerlet`.
+        n_replicas: number of copies.
         generator: seeds every replica's random numbers.
-        precision: `single` takes OpenMM's quick platforms, `double` its Reference platform.
-        threads: of the CPU platform; None for torch's number.
+        precision: `single` uses OpenMM's fast platforms, `double` its Reference platform.
+        threads: threads of the CPU platform; None for torch's number.
         device: `cpu` or `cuda`.
-        pressure_bar: of a Monte-Carlo barostat; None for constant volume.
+        pressure_bar: pressure of a Monte-Carlo barostat; None for constant volume.
 
     Raises:
-        MdgenError: if OpenMM has no such platform here, or pressure is asked of a system without a box.
+        MdgenError: if OpenMM has no such platform here, or a pressure is given for a system without a box.
     """
+
+    name = "openmm"
 
     def __init__(
         self,
-        system: openmm.System,
-        integrator: Langevin | VelocityVerlet,
+        system: System,
+        integrator: Integrator,
         n_replicas: int,
         generator: torch.Generator,
-        precision: Literal["single", "double"] = "single",
+        precision: Precision = "single",
         threads: int | None = None,
         device: str = "cpu",
         pressure_bar: float | None = None,
     ) -> None:
-        self.n_replicas, self.precision, self.integrator = n_replicas, precision, integrator
-        self.pressure_bar = pressure_bar
+        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
+        assert isinstance(integrator, Langevin | VelocityVerlet)
         self._steps = 0
-        system = openmm.XmlSerializer.clone(system)
+        copy = openmm.XmlSerializer.clone(force_field_of(system.potential).openmm_system)
         seeds = torch.randint(1, 2**31 - 1, (n_replicas, 2), generator=generator).tolist()
-        temperatures = self._each(integrator.temperatures)
+        temperatures = self._each(integrator.temperature_K)
         platform, properties = _platform(precision, device, threads or torch.get_num_threads())
-        barostat = _barostat(system, pressure_bar, temperatures[0])
+        barostat = _barostat(copy, pressure_bar, temperatures[0])
         self._contexts = []
         # Some platforms draw all their random numbers from one source in the process: each replica keeps its state.
         self._kept: list[bytes] = []
@@ -67,36 +70,30 @@ class OpenMMEngine:
             mover.setConstraintTolerance(_TOLERANCE)
             if barostat is not None:
                 barostat.setRandomNumberSeed(pressure_seed)
-            self._contexts.append(openmm.Context(system, mover, platform, properties))
+            self._contexts.append(openmm.Context(copy, mover, platform, properties))
             self._kept.append(self._contexts[-1].createCheckpoint())
-        self._periodic = system.usesPeriodicBoundaryConditions()
+        self._periodic = copy.usesPeriodicBoundaryConditions()
         self._lost = [False] * n_replicas
-        self.set_temperature(integrator.temperatures)
+        self.set_temperature(integrator.temperature_K)
 
-    @property
-    def timestep_ps(self) -> float:
-        """Length of a step."""
-        return self.integrator.timestep_ps
-
-    @property
-    def temperature_K(self) -> float | list[float]:
-        """One for all, or one a replica."""
-        return self.integrator.temperatures
-
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """Engine, precision, pressure and integrator."""
-        pressure = {} if self.pressure_bar is None else {"pressure_bar": self.pressure_bar}
-        return {"engine": "openmm", "precision": self.precision, **pressure, **self.integrator.settings}
+    @classmethod
+    def lacks(
+        cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
+    ) -> str | None:
+        """What OpenMM does not have here of what is asked for, in words; None if it has everything."""
+        if type(integrator) not in (Langevin, VelocityVerlet):
+            return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
+        if not isinstance(system.potential, ForceField):
+            return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
+        if system.potential.openmm_system is None:
+            return "the force field as an openmm.System"
+        if pressure_bar is not None and isinstance(integrator, VelocityVerlet):
+            return "a barostat without a thermostat (integrator=verlet has none)"
+        return None
 
     def prepare(self, state: State) -> None:
-        """Go on from `state`."""
-        n_atoms = self._contexts[0].getSystem().getNumParticles()
-        if tuple(state.positions.shape) != (self.n_replicas, n_atoms, 3):
-            raise MdgenError(
-                f"a state of shape {tuple(state.positions.shape)} does not fit an engine of (replica, atom, 3) = "
-                f"{(self.n_replicas, n_atoms, 3)}; make the engine for that molecule and number of replicas"
-            )
+        """Continue from `state`."""
+        self._require_shape(state)
         for replica, context in enumerate(self._contexts):
             context.loadCheckpoint(self._kept[replica])
             if state.cell is not None:
@@ -106,7 +103,7 @@ class OpenMMEngine:
             self._kept[replica] = context.createCheckpoint()
         self._steps, self._lost = state.step, [False] * self.n_replicas
 
-    def set_temperature(self, temperature_K: float | list[float]) -> None:
+    def set_temperature(self, temperature_K: Float[Tensor, "temperature"]) -> None:
         """Change the temperature of thermostat and barostat from here on."""
         for context, temperature in zip(self._contexts, self._each(temperature_K), strict=True):
             context.getIntegrator().setTemperature(temperature)
@@ -114,14 +111,14 @@ class OpenMMEngine:
                 context.setParameter(openmm.MonteCarloBarostat.Temperature(), temperature)
 
     def advance(self, n_steps: int) -> State:
-        """Move on by `n_steps`."""
+        """Advance by `n_steps`."""
         for replica, context in enumerate(self._contexts):
             self._moved(replica, context, n_steps)
         self._steps += n_steps
         return self._state()
 
     def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Move on by `n_frames * steps_per_frame` steps and return the frames."""
+        """Advance by `n_frames * steps_per_frame` steps and return the frames."""
         frames = [self.advance(steps_per_frame).positions.float() for _ in range(n_frames)]
         return torch.stack(frames, 1).numpy()
 
@@ -140,11 +137,14 @@ class OpenMMEngine:
             for replica, content in enumerate(self._kept)
         }
         temperatures = [context.getIntegrator().getTemperature()._value for context in self._contexts]
-        lost = torch.tensor(self._lost)
-        return kept | {"temperature_K": torch.tensor(temperatures), "step": torch.tensor(self._steps), "lost": lost}
+        return kept | {
+            "temperature_K": torch.tensor(temperatures, dtype=torch.float64),
+            "step": torch.tensor(self._steps),
+            "lost": torch.tensor(self._lost),
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` gave, on the same platform and version of OpenMM.
+        """Continue from what `state_dict` gave, on the same platform and version of OpenMM.
 
         Raises:
             MdgenError: if they are others.
@@ -155,20 +155,14 @@ class OpenMMEngine:
                 context.loadCheckpoint(self._kept[replica])
             except (openmm.OpenMMException, KeyError) as error:
                 raise MdgenError(
-                    f"OpenMM cannot go on from its checkpoint ({error}); resume with the same number of replicas, "
+                    f"OpenMM cannot continue from its checkpoint ({error}); resume with the same number of replicas, "
                     "version and platform of OpenMM, or start in a new folder"
                 ) from error
-        self.set_temperature(state["temperature_K"].tolist())
+        self.set_temperature(state["temperature_K"])
         self._steps, self._lost = int(state["step"]), state["lost"].tolist()
 
-    def _each(self, temperature_K: float | list[float]) -> list[float]:
-        given = temperature_K if isinstance(temperature_K, list) else [temperature_K]
-        if len(given) not in (1, self.n_replicas):
-            raise MdgenError(
-                f"temperature_K lists {len(given)} temperatures for {self.n_replicas} replicas; "
-                "give one, or one a replica"
-            )
-        return given * self.n_replicas if len(given) == 1 else given
+    def _each(self, temperature_K: Float[Tensor, "temperature"]) -> list[float]:
+        return require_one_each(temperature_K, self.n_replicas).expand(self.n_replicas).tolist()
 
     def _moved(self, replica: int, context: openmm.Context, n_steps: int) -> None:
         if self._lost[replica]:
@@ -198,8 +192,6 @@ class OpenMMEngine:
 
 def _platform(precision: str, device: str, threads: int) -> tuple[openmm.Platform, dict[str, str]]:
     """The platform and its settings, such that a run can be repeated bit for bit."""
-    if precision not in ("single", "double"):
-        raise MdgenError(f"precision is {precision!r}, but must be one of single, double")
     name = "Reference" if precision == "double" else "CPU" if device == "cpu" else "CUDA"
     settings = {
         "Reference": {},

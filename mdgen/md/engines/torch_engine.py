@@ -1,95 +1,85 @@
-"""The engine in torch: any device, any precision, any `Potential` on top of the force field."""
+"""The engine in torch: any potential, any integrator, any device, any precision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential, State
-from mdgen.md.dynamics.constraints import distance_constraints
-from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.overdamped import OverdampedLangevin
-from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.force_field.forces import SumOfPotentials
-from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.interfaces import AdaptivePotential, Integrator, State, System
+from mdgen.md.engines.base_engine import BaseEngine, Precision, constant_volume, generator_on
+from mdgen.md.force_field.forces import is_translation_invariant, parts_of, placed_potential
 
 _DTYPES = {"single": torch.float32, "double": torch.float64}
 _RECENTRE_EVERY = 1000
+_POTENTIAL = "potential."
 
 
-class TorchEngine:
-    """Dynamics by an integrator of `integrators`, or by `overdamped.OverdampedLangevin`; an `engine.Engine`.
+class TorchEngine(BaseEngine):
+    """Dynamics of any system by any integrator of `interfaces.Integrator`; an `engine.Engine`.
 
-    Without extra potentials a molecule's centre is put back to the origin every thousand steps, since precision would
-    fade as it diffuses away.
+    Where the potential is translation invariant, each replica's centre is moved to the origin every thousand steps,
+    since precision would be lost as it diffuses away.
 
     Args:
-        parameters: the force field, constraints included.
-        integrator: time step, temperature and friction; its constraints are set here.
-        n_replicas: how many copies.
-        generator: source of randomness, of the same device; its state is saved with the engine's.
-        precision: `single` or `double`.
-        device: where to compute.
-        extra: potentials to add, such as a bias; they may depend on where the molecule is.
-
-    Raises:
-        MdgenError: if the precision is not known.
+        system: molecule, masses, potential, constraints and cell; copied to the device and precision.
+        integrator: time step, temperatures and the step itself.
+        n_replicas: number of copies.
+        generator: source of randomness; its state is saved with the engine's. For another device it seeds one there.
+        precision: precision of positions and forces.
+        threads: ignored; torch's number holds.
+        device: device to compute on, such as `cpu` or `cuda`.
+        pressure_bar: None.
     """
+
+    name = "torch"
 
     def __init__(
         self,
-        parameters: ForceFieldParameters,
-        integrator: Langevin | OverdampedLangevin | VelocityVerlet,
+        system: System,
+        integrator: Integrator,
         n_replicas: int,
         generator: torch.Generator,
-        precision: Literal["single", "double"] = "double",
+        precision: Precision = "single",
+        threads: int | None = None,
         device: str = "cpu",
-        extra: Sequence[Potential] = (),
+        pressure_bar: float | None = None,
     ) -> None:
-        if precision not in _DTYPES:
-            raise MdgenError(f"precision is {precision!r}, but must be one of {', '.join(_DTYPES)}")
-        self.n_replicas, self.precision = n_replicas, precision
-        self.generator = generator
-        self.parameters = parameters.to(device, _DTYPES[precision])
-        p = self.parameters
-        held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
-        self._made_for = integrator
-        self._integrator = replace(integrator, constraints=held)
-        self._force_field = ForceField(p)
-        self._potential = SumOfPotentials([self._force_field, *extra])
-        self._recentres = not extra
-        zeros = p.masses.new_zeros(n_replicas, p.n_atoms, 3)
+        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
+        self.system = placed_system(system, device, _DTYPES[precision])
+        self.generator = generator_on(device, generator)
+        self._moving = integrator
+        self._recentres = is_translation_invariant(self.system.potential)
+        self._adaptive = [p for p in parts_of(self.system.potential) if isinstance(p, AdaptivePotential)]
+        zeros = self.system.masses.new_zeros(self._shape)
         self._state = State(zeros, zeros)
 
-    @property
-    def timestep_ps(self) -> float:
-        """Length of a step."""
-        return self._integrator.timestep_ps
+    @classmethod
+    def lacks(
+        cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
+    ) -> str | None:
+        """Ewald sums and a barostat, in words; None where neither is asked for."""
+        missing = (getattr(part, "not_computed", None) for part in parts_of(system.potential))
+        return constant_volume(pressure_bar) or next(filter(None, missing), None)
 
     @property
-    def temperature_K(self) -> float | list[float]:
-        """One for all, or one a replica, as the engine was made."""
-        return self._made_for.temperatures
+    def adaptive(self) -> bool:
+        """Whether a potential changes between blocks of steps."""
+        return bool(self._adaptive)
 
-    @property
-    def settings(self) -> dict[str, str | float | list[float]]:
-        """Engine, precision and integrator."""
-        return {"engine": "torch", "precision": self.precision, **self._made_for.settings}
+    def update_potential(self, replicas: Sequence[int]) -> None:
+        """Pass the present state of some replicas to the potentials that adapt."""
+        rows, now = list(replicas), self._state
+        cell = None if now.cell is None else now.cell[rows]
+        for part in self._adaptive:
+            part.update(State(now.positions[rows], now.velocities[rows], now.step, cell))
 
     def prepare(self, state: State) -> None:
-        """Go on from `state`."""
-        expected = tuple(self._state.positions.shape)
-        if tuple(state.positions.shape) != expected or tuple(state.velocities.shape) != expected:
-            raise MdgenError(
-                f"a state of shape {tuple(state.positions.shape)} does not fit an engine of (replica, atom, 3) = "
-                f"{expected}; make the engine for that molecule and number of replicas"
-            )
-        like = self.parameters.masses
+        """Continue from `state`."""
+        self._require_shape(state)
+        like = self.system.masses
         self._state = replace(
             state,
             positions=state.positions.to(like),
@@ -97,53 +87,73 @@ class TorchEngine:
             cell=None if state.cell is None else state.cell.to(like),
         )
 
-    def set_temperature(self, temperature_K: float | list[float]) -> None:
-        """Change the thermostat's temperature from here on."""
-        self._integrator = replace(self._integrator, temperature_K=temperature_K)
+    def set_temperature(self, temperature_K: Float[Tensor, "temperature"]) -> None:
+        """Change the temperature of the thermostat from here on."""
+        self._moving = self._moving.at_temperature(temperature_K)
 
     def advance(self, n_steps: int) -> State:
-        """Move on by `n_steps`."""
+        """Advance by `n_steps`."""
         state = self._state
-        end = state.step + n_steps
         with torch.no_grad():
-            while state.step < end:
-                until = min(end, (state.step // _RECENTRE_EVERY + 1) * _RECENTRE_EVERY)
-                state = self._advanced(state, until - state.step)
+            for _ in range(n_steps):
+                state = self._moving.step(state, self.system, self.generator)
                 if self._recentres and state.step % _RECENTRE_EVERY == 0:
                     state = replace(state, positions=state.positions - state.positions.mean(1, keepdim=True))
         self._state = state
         return state
 
-    def _advanced(self, state: State, n_steps: int) -> State:
-        for _ in range(n_steps):
-            state = self._integrator.step(state, self.parameters.masses, self._potential, self.generator)
-        return state
-
     def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Move on by `n_frames * steps_per_frame` steps and return the frames."""
+        """Advance by `n_frames * steps_per_frame` steps and return the frames."""
         frames = [self.advance(steps_per_frame).positions.float().cpu() for _ in range(n_frames)]
         return torch.stack(frames, 1).numpy()
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
         with torch.no_grad():
-            return self._potential.energy(self._state.positions, self._state.cell).cpu().numpy()
+            return self.system.potential.energy(self._state.positions, self._state.cell).cpu().numpy()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Positions, velocities, cell, temperatures, the step and the generator's state."""
-        temperatures = torch.as_tensor(self._integrator.temperature_K, dtype=torch.float64).reshape(-1)
+        """Positions, velocities, cell, temperatures, the step, and the states of generator and adaptive potentials."""
         cell = self._state.cell
-        return ({} if cell is None else {"cell": cell.cpu().clone()}) | {
-            "positions": self._state.positions.cpu().clone(),
-            "velocities": self._state.velocities.cpu().clone(),
-            "temperature_K": temperatures,
-            "step": torch.tensor(self._state.step),
-            "random": self.generator.get_state(),
+        learned = {
+            f"{_POTENTIAL}{index}.{name}": value.detach().cpu().clone()
+            for index, part in enumerate(self._adaptive)
+            for name, value in part.state_dict().items()
         }
+        return (
+            learned
+            | ({} if cell is None else {"cell": cell.cpu().clone()})
+            | {
+                "positions": self._state.positions.cpu().clone(),
+                "velocities": self._state.velocities.cpu().clone(),
+                "temperature_K": self._moving.temperature_K.cpu().double().clone(),
+                "step": torch.tensor(self._state.step),
+                "random": self.generator.get_state(),
+            }
+        )
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` gave."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state_dict` gave."""
         self.prepare(State(state["positions"], state["velocities"], int(state["step"]), state.get("cell")))
-        temperatures = state["temperature_K"].tolist()
-        self.set_temperature(temperatures[0] if len(temperatures) == 1 else temperatures)
+        if not torch.equal(state["temperature_K"], self._moving.temperature_K.cpu().double()):
+            self.set_temperature(state["temperature_K"])
         self.generator.set_state(state["random"])
+        for index, part in enumerate(self._adaptive):
+            prefix = f"{_POTENTIAL}{index}."
+            part.load_state_dict(
+                {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            )
+
+
+def placed_system(system: System, device: torch.device | str, dtype: torch.dtype) -> System:
+    """The system on a device and in a precision; parts without a method `to` are used as they are."""
+    held, cell = system.constraints, system.cell
+    move = getattr(held, "to", None)
+    return replace(
+        system,
+        masses=system.masses.to(device, dtype),
+        potential=placed_potential(system.potential, device, dtype),
+        positions=system.positions.to(device, dtype),
+        constraints=held if move is None else move(device, dtype),
+        cell=None if cell is None else cell.to(device, dtype),
+    )

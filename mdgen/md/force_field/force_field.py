@@ -1,10 +1,14 @@
 """The force field of one molecule as a `Potential`: the sum of its terms, differentiable in all it is given."""
 
+from functools import cached_property
+
+import openmm
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import Potential
 from mdgen.md.force_field.forces import differentiated, energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
 from mdgen.md.force_field.pair_forces import PairForces, pair_forces
@@ -26,30 +30,38 @@ _ALL_PAIRS = 400
 class ForceField:
     """Energies and forces of one molecule or box, every replica at once.
 
-    With a cutoff pairs come from a Verlet list, kept between calls and found anew when an atom has gone half its skin;
-    energies and forces do not depend on when. Up to 400 atoms a graph is made of every pair, which then costs less.
+    With a cutoff pairs come from a Verlet list, kept between calls and searched again when an atom has moved by half
+    its skin; energies and forces do not depend on when. Up to 400 atoms a graph is made of every pair, which then costs
+    less.
 
     Args:
-        parameters: the numbers; their precision and device are those of the positions to come. Where they require a
-            gradient, the energies carry it.
-
-    Raises:
-        MdgenError: for Ewald sums.
+        parameters: numbers of the force field; their precision and device are those of the positions to come. Where
+            they require a gradient, the energies carry it.
+        openmm_system: the same force field as OpenMM holds it, which engine=openmm and comparisons with it need; None
+            where there is none.
     """
 
-    def __init__(self, parameters: ForceFieldParameters) -> None:
-        if parameters.cutoff is not None and parameters.cutoff.ewald:
-            raise MdgenError(
-                "the built-in engine has no Ewald sums (PME); run this system with engine=openmm, or build it with "
-                "long_range=reaction_field"
-            )
-        self.parameters = parameters
-        device = parameters.masses.device
-        self._pairs = all_pairs(parameters.n_atoms, device) if parameters.born is not None else None
-        by_list = parameters.cutoff is not None and parameters.n_atoms > _ALL_PAIRS
-        self._normal = None if by_list else normal_pairs(parameters.n_atoms, parameters.exception_atoms)
+    translation_invariant = True
+
+    def __init__(self, parameters: ForceFieldParameters, openmm_system: openmm.System | None = None) -> None:
+        self.parameters, self.openmm_system = parameters, openmm_system
         self._list: VerletList | None = None
         self._pair_forces: PairForces | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the parameters."""
+        return self.parameters.fingerprint
+
+    @property
+    def not_computed(self) -> str | None:
+        """What of it only OpenMM computes, in words; None if there is no such part."""
+        cutoff = self.parameters.cutoff
+        return "Ewald sums (PME)" if cutoff is not None and cutoff.ewald else None
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "ForceField":
+        """The same force field on a device and in a precision."""
+        return ForceField(self.parameters.to(device, dtype), self.openmm_system)
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -66,8 +78,10 @@ class ForceField:
         dispersion_correction, born and surface that there are.
 
         Raises:
-            MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images.
+            MdgenError: if a cell is missing, smaller than twice the cutoff, or given to a force field without images,
+                or for Ewald sums.
         """
+        self._require_computed()
         self.require_cell(cell)
         return self._bonded(positions) | self._nonbonded(positions, cell) | self._solvation(positions)
 
@@ -78,10 +92,30 @@ class ForceField:
         cutoff = self.parameters.cutoff
         if cutoff is None or positions.device.type != "cpu":
             return differentiated(self, positions, cell)
+        self._require_computed()
         self.require_cell(cell)
         energy, forces = self._tables(cutoff)(positions.detach(), cell, self._verlet_list(positions, cell, cutoff))
         rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
         return energy + rest_energy, forces + rest_forces
+
+    def _require_computed(self) -> None:
+        if self.not_computed is not None:
+            raise MdgenError(
+                f"{self.not_computed} are computed by OpenMM alone; run this system with engine=openmm, or build it "
+                "with long_range=reaction_field"
+            )
+
+    @cached_property
+    def _pairs(self) -> Tensor:
+        """Every pair, for generalised Born."""
+        return all_pairs(self.parameters.n_atoms, self.parameters.masses.device)
+
+    @cached_property
+    def _normal(self) -> Tensor | None:
+        """Every pair without numbers of its own; None where pairs come from a list."""
+        p = self.parameters
+        by_list = p.cutoff is not None and p.n_atoms > _ALL_PAIRS
+        return None if by_list else normal_pairs(p.n_atoms, p.exception_atoms)
 
     def _bonded(self, positions: Tensor) -> dict[str, Tensor]:
         p = self.parameters
@@ -134,7 +168,7 @@ class ForceField:
         return table.sigma[first, second], table.epsilon[first, second]
 
     def _normal_pairs(self, positions: Tensor, cell: Tensor | None) -> Tensor:
-        """Every pair of normal interaction, or those of the list, found anew where the old one has become stale."""
+        """Every pair of normal interaction, or those of the list, which is searched again where it has become stale."""
         if self._normal is not None:
             return self._normal
         assert self.parameters.cutoff is not None
@@ -172,9 +206,10 @@ class ForceField:
             require_room(cutoff, cell)
 
     def _solvation(self, positions: Tensor) -> dict[str, Tensor]:
-        p, pairs = self.parameters, self._pairs
-        if p.born is None or pairs is None:
+        p = self.parameters
+        if p.born is None:
             return {}
+        pairs = self._pairs
         distance = separations(positions, pairs)
         radii = born_radii(distance, pairs, p.born)
         return {
@@ -188,12 +223,27 @@ class _Rest:
 
     def __init__(self, whole: ForceField) -> None:
         self._whole = whole
+        self.fingerprint = ""
 
     def energy(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
         """Energy in kJ/mol of bonded terms, exceptions and solvent."""
         whole = self._whole
         parts = whole._bonded(positions) | whole._exceptions(positions, cell) | whole._solvation(positions)
         return torch.stack(tuple(parts.values())).sum(0)
+
+
+def force_field_of(potential: Potential) -> ForceField:
+    """A potential that is a force field and nothing more.
+
+    Raises:
+        MdgenError: for any other potential.
+    """
+    if isinstance(potential, ForceField):
+        return potential
+    raise MdgenError(
+        f"this needs a system whose energy is a force field alone, but its potential is a {type(potential).__name__}; "
+        "leave out added potentials"
+    )
 
 
 def require_room(cutoff: Cutoff, cell: Float[Tensor, "*replica 3"]) -> None:

@@ -8,11 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import Potential
+from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.registry import register
 
 
 @runtime_checkable
 class KnowsForces(Protocol):
-    """A potential with a quicker way to its forces than differentiation, for when no graph is wanted."""
+    """A potential with a faster method for its forces than differentiation, used where no graph is needed."""
 
     def detached_energy_and_forces(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -23,7 +25,7 @@ class KnowsForces(Protocol):
 
 @runtime_checkable
 class KnowsAttachedForces(Protocol):
-    """A potential with its own way to forces that can be differentiated, whatever they are asked for."""
+    """A potential with its own method for forces that can themselves be differentiated; it is always used."""
 
     def attached_energy_and_forces(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -62,15 +64,30 @@ def differentiated(
     return (energy, -gradient) if keep else (energy.detach(), -gradient)
 
 
+@register
 class SumOfPotentials:
     """Potentials added: a force field with a bias, a network, a restraint.
 
     Args:
-        parts: what to add.
+        parts: potentials to add.
     """
 
     def __init__(self, parts: Sequence[Potential]) -> None:
         self.parts = tuple(parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprints of the parts, in their order."""
+        return fingerprint(type(self).__name__, {"parts": [part.fingerprint for part in self.parts]})
+
+    @property
+    def translation_invariant(self) -> bool:
+        """Whether no part depends on where the centre is."""
+        return all(is_translation_invariant(part) for part in self.parts)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "SumOfPotentials":
+        """The sum of the same parts on a device and in a precision."""
+        return SumOfPotentials([placed_potential(part, device, dtype) for part in self.parts])
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -81,6 +98,24 @@ class SumOfPotentials:
     def detached_energy_and_forces(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
     ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-        """Sums over the parts, each by its quickest way."""
+        """Sums over the parts, each by its fastest method."""
         found = [energy_and_forces(part, positions.detach(), cell) for part in self.parts]
         return torch.stack([energy for energy, _ in found]).sum(0), torch.stack([forces for _, forces in found]).sum(0)
+
+
+def parts_of(potential: Potential) -> list[Potential]:
+    """The terms of a sum of potentials, nested sums included; a potential that is no sum is its own only term."""
+    if not isinstance(potential, SumOfPotentials):
+        return [potential]
+    return [term for part in potential.parts for term in parts_of(part)]
+
+
+def is_translation_invariant(potential: Potential) -> bool:
+    """Whether the energy is declared not to change when all atoms are shifted (attribute `translation_invariant`)."""
+    return bool(getattr(potential, "translation_invariant", False))
+
+
+def placed_potential(potential: Potential, device: torch.device | str, dtype: torch.dtype) -> Potential:
+    """The potential on a device and in a precision, by its method `to`; itself where it has none."""
+    move = getattr(potential, "to", None)
+    return potential if move is None else move(device, dtype)

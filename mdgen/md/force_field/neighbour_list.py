@@ -24,9 +24,9 @@ class VerletList:
     Args:
         pairs: sorted, `i < j`, padded with pairs of atom 0 with itself.
         count: pairs without padding that there are, whether or not they all fit.
-        positions: where the atoms were, nm.
+        positions: positions for which the list was made, nm.
         cell: edges of the box then, nm; None without one.
-        skin_nm: how far beyond the cutoff it reaches.
+        skin_nm: distance beyond the cutoff to which it reaches.
     """
 
     pairs: Int[Tensor, "replica capacity 2"]
@@ -67,10 +67,10 @@ def verlet_list(
     """Find every pair within `cutoff_nm + skin_nm`, exceptions left out, by a k-d tree in O(atoms log atoms).
 
     Args:
-        positions: where the atoms are; they may lie outside the cell.
+        positions: nm; atoms may lie outside the cell.
         cell: edges of the orthorhombic box in nm; None without one.
-        cutoff_nm: of the interaction.
-        skin_nm: how far beyond to look.
+        cutoff_nm: cutoff of the interaction.
+        skin_nm: distance beyond the cutoff to search.
         exception_atoms: pairs to leave out.
         capacity: pairs there is room for; None for a fifth more than are found.
     """

@@ -1,13 +1,13 @@
 """The force field of one molecule as tensors: what loaders make and what every engine path reads."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.units import COULOMB_OPENMM
 
 
@@ -39,7 +39,7 @@ class BornParameters:
         kind: `HCT`, `OBC1`, `OBC2`, `GBn` or `GBn2` (Nguyen, Roe, Simmerling, J. Chem. Theory Comput. 2013, 9, 2020).
         radius: intrinsic radii in nm, without the offset.
         scale: factors of the pairwise descreening; GBn2's is negative for sulfur.
-        offset_nm: what is taken off every radius inside the descreening integral.
+        offset_nm: length subtracted from every radius inside the descreening integral.
         alpha: first coefficient of tanh(alpha psi - beta psi^2 + gamma psi^3); one for all, or in GBn2 one an atom;
             HCT has no such bend.
         beta: second coefficient.
@@ -67,15 +67,15 @@ class BornParameters:
 
 @dataclass(frozen=True)
 class Cutoff:
-    """Lennard-Jones and Coulomb up to a distance, by reaction field beyond it; exceptions know no cutoff.
+    """Lennard-Jones and Coulomb up to a distance, by reaction field beyond it; exceptions have no cutoff.
 
     Args:
-        distance_nm: where both end.
-        switch_nm: where the switching function of Lennard-Jones begins; None cuts it.
+        distance_nm: distance beyond which both end.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         reaction_field_dielectric: relative permittivity beyond the cutoff.
         periodic: whether atoms see the nearest images in an orthorhombic cell.
         dispersion_kJ_nm3: mean energy of Lennard-Jones beyond the cutoff times the cell's volume.
-        ewald: whether Coulomb goes on beyond by Ewald sums, which only `engine=openmm` computes.
+        ewald: whether Coulomb is summed beyond by Ewald's method, which only `engine=openmm` computes.
     """
 
     distance_nm: float
@@ -181,21 +181,4 @@ class ForceFieldParameters:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over every number, so that a resumed run can tell that its force field is still the same."""
-        digest = sha256()
-        parts: list[Any] = [self]
-        for part in parts:
-            for field in fields(part):
-                value = getattr(part, field.name)
-                if is_dataclass(value):
-                    parts.append(value)
-                    continue
-                if field.name in _LATER and value == field.default:
-                    continue
-                digest.update(field.name.encode())
-                content = value.detach().cpu().contiguous().numpy().tobytes() if isinstance(value, Tensor) else None
-                digest.update(repr(value).encode() if content is None else content)
-        return digest.hexdigest()
-
-
-_LATER = {"kappa_per_nm", "neck", "cutoff", "cmap", "impropers", "pair_table"}
-"""Fields that came later: at their defaults they leave the fingerprint as it was, so that older runs go on."""
+        return fingerprint(type(self).__name__, {field.name: getattr(self, field.name) for field in fields(self)})

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.force_field.terms.nonbonded import lorentz_berthelot
 from mdgen.md.force_field.terms.pairs import normal_pairs, separations
@@ -16,12 +18,14 @@ class PowerRepulsion:
     TorchMD's `RepulsionCG` has power 6, `Repulsion` power 12 (Doerr et al., J. Chem. Theory Comput. 2021, 17, 2355).
 
     Args:
-        sigma: of each atom, nm; pairs take the arithmetic mean.
-        epsilon: of each atom, kJ/mol; pairs take the geometric mean.
+        sigma: diameter of each atom, nm; pairs take the arithmetic mean.
+        epsilon: strength of each atom, kJ/mol; pairs take the geometric mean.
         exception_atoms: pairs to leave out.
-        power: how steep it is.
-        cutoff: where pairs end; None for no cutoff.
+        power: exponent of the distance.
+        cutoff: distance beyond which pairs do not interact; None for no cutoff.
     """
+
+    translation_invariant = True
 
     def __init__(
         self,
@@ -32,16 +36,25 @@ class PowerRepulsion:
         cutoff: Cutoff | None = None,
     ) -> None:
         self.sigma, self.epsilon, self.power, self.cutoff = sigma, epsilon, power, cutoff
+        self.exception_atoms = exception_atoms
         self._pairs = normal_pairs(len(sigma), exception_atoms)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its numbers."""
+        return fingerprint(type(self).__name__, {n: v for n, v in vars(self).items() if not n.startswith("_")})
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "PowerRepulsion":
+        """The same repulsion on a device and in a precision."""
+        sigma, epsilon = self.sigma.to(device, dtype), self.epsilon.to(device, dtype)
+        return PowerRepulsion(sigma, epsilon, self.exception_atoms.to(device), self.power, self.cutoff)
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
     ) -> Float[Tensor, "replica"]:
         """Energy in kJ/mol."""
         distance = separations(positions, self._pairs, cell)
-        sigma, epsilon = lorentz_berthelot(
-            self.sigma.to(positions)[self._pairs], self.epsilon.to(positions)[self._pairs]
-        )
+        sigma, epsilon = lorentz_berthelot(self.sigma[self._pairs], self.epsilon[self._pairs])
         energy = 4 * epsilon * (sigma / distance).pow(self.power)
         if self.cutoff is not None:
             energy = energy * (distance < self.cutoff.distance_nm)

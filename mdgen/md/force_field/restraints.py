@@ -1,25 +1,120 @@
-"""Harmonic distance restraints as a `Potential`: soft stand-ins for constraints while minimising."""
+"""Harmonic restraints of distances, positions and torsions: biases to add to any other potential."""
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.errors import MdgenError
+from mdgen.geometry.dihedrals import dihedral_angles
+from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.registry import register
 
 
-class DistanceRestraints:
-    """Holds pairs of atoms near given distances with `k (r - r0)^2`.
+class _Restraint:
+    """Atoms, the values that they are held at, and a stiffness."""
+
+    translation_invariant = True
+
+    def __init__(self, atoms: Tensor, target: Tensor, k: float) -> None:
+        if len(atoms) != len(target):
+            raise MdgenError(f"a restraint of {len(atoms)} sets of atoms has {len(target)} targets; give one each")
+        if not 0 <= k < float("inf"):
+            raise MdgenError(f"the stiffness of a restraint is {k}, but must be zero or a positive number")
+        self.atoms, self.target, self.k = atoms, target, k
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its numbers."""
+        return fingerprint(type(self).__name__, vars(self))
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "_Restraint":
+        """The same restraint on a device and in a precision."""
+        return type(self)(self.atoms.to(device), self.target.to(device, dtype), self.k)
+
+
+@register
+class DistanceRestraints(_Restraint):
+    """Holds pairs of atoms near given distances: `k (r - r0)^2`. A periodic cell is ignored.
 
     Args:
-        atoms: pairs.
-        length: distances in nm.
+        atoms: indices of the two atoms of each restraint, (restraint, 2).
+        length_nm: distances r0 in nm.
         k: stiffness in kJ/mol/nm^2.
     """
 
-    def __init__(self, atoms: Int[Tensor, "restraint 2"], length: Float[Tensor, "restraint"], k: float = 2.0e5) -> None:
-        self.atoms, self.length, self.k = atoms, length, k
+    def __init__(
+        self,
+        atoms: Int[Tensor, "restraint 2"] | Sequence[Sequence[int]],
+        length_nm: Float[Tensor, "restraint"] | Sequence[float],
+        k: float = 2.0e5,
+    ) -> None:
+        super().__init__(_indices(atoms, 2), _numbers(length_nm), k)
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
     ) -> Float[Tensor, "replica"]:
-        """Energy in kJ/mol; a cell plays no part."""
-        return bond_energy(positions, self.atoms, self.length, self.length.new_full(self.length.shape, self.k))
+        """Energy in kJ/mol."""
+        return bond_energy(positions, self.atoms, self.target, self.target.new_full(self.target.shape, self.k))
+
+
+@register
+class PositionRestraints(_Restraint):
+    """Holds atoms near points in space: `k |x - x0|^2`.
+
+    Args:
+        atoms: indices of the atoms.
+        positions_nm: the points x0 in nm, (restraint, 3).
+        k: stiffness in kJ/mol/nm^2.
+    """
+
+    translation_invariant = False
+
+    def __init__(
+        self,
+        atoms: Int[Tensor, "restraint"] | Sequence[int],
+        positions_nm: Float[Tensor, "restraint 3"] | Sequence[Sequence[float]],
+        k: float = 1000.0,
+    ) -> None:
+        super().__init__(torch.as_tensor(atoms, dtype=torch.int64), _numbers(positions_nm).reshape(-1, 3), k)
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """Energy in kJ/mol."""
+        return self.k * (positions[:, self.atoms] - self.target).square().sum((-1, -2))
+
+
+@register
+class TorsionRestraints(_Restraint):
+    """Holds torsions near given angles: `k (1 - cos(phi - phi0))`, periodic and smooth.
+
+    Args:
+        atoms: indices of the four atoms of each torsion, (restraint, 4).
+        angle_rad: angles phi0 in radians, of IUPAC sign.
+        k: height in kJ/mol: a torsion opposite to its angle has the energy 2 k.
+    """
+
+    def __init__(
+        self,
+        atoms: Int[Tensor, "restraint 4"] | Sequence[Sequence[int]],
+        angle_rad: Float[Tensor, "restraint"] | Sequence[float],
+        k: float = 100.0,
+    ) -> None:
+        super().__init__(_indices(atoms, 4), _numbers(angle_rad), k)
+
+    def energy(
+        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
+    ) -> Float[Tensor, "replica"]:
+        """Energy in kJ/mol."""
+        return self.k * (1 - torch.cos(dihedral_angles(positions, self.atoms) - self.target)).sum(-1)
+
+
+def _indices(atoms: Tensor | Sequence[Sequence[int]], width: int) -> Tensor:
+    return torch.as_tensor(atoms, dtype=torch.int64).reshape(-1, width)
+
+
+def _numbers(values: Tensor | Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)

@@ -9,7 +9,7 @@ class BondGraph:
     """The graph of a molecule's bonds; every table is sorted.
 
     Args:
-        n_atoms: how many atoms.
+        n_atoms: number of atoms.
         bonds: pairs of atoms.
 
     >>> BondGraph(4, [(1, 0), (1, 2), (2, 3)]).dihedrals

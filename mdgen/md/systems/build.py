@@ -1,35 +1,32 @@
-"""A molecule with its force field, ready to run: from a sequence, a PDB file, or files of AMBER, CHARMM or GROMACS.
+"""A molecule with its force field as a `System`: from a sequence, a PDB file, or files of AMBER, CHARMM or GROMACS.
 
 OpenMM reads the files, places hydrogens and water and assigns parameters; only `engine=openmm` needs it afterwards.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
-import mdtraj
 import numpy as np
 import openmm
 import openmm.app
 import torch
-from jaxtyping import Float
 from openmm import unit
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.interfaces import Potential, System
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize
-from mdgen.md.force_field.force_field import ForceField, require_room
+from mdgen.md.force_field.force_field import ForceField, force_field_of, require_room
 from mdgen.md.force_field.forces import SumOfPotentials
-from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.restraints import DistanceRestraints
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
-from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.openmm_loader import system_from_openmm
 from mdgen.md.systems.overlaps import require_apart
 from mdgen.md.systems.peptides import extended_peptide
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
-from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 
 SOLVENTS = ["vacuum", *IMPLICIT_SOLVENTS, *WATERS]
@@ -42,29 +39,7 @@ _SURFACE = {"ace": "ACE", "none": None}
 _OPENMM_STEPS = 200
 
 
-@dataclass(frozen=True)
-class MolecularSystem:
-    """A molecule, its force field and where it starts.
-
-    Args:
-        parameters: the force field as tensors.
-        molecule: the topology.
-        positions: a relaxed start in nm, constraints met.
-        openmm_system: the same force field as OpenMM holds it, for comparison or for running there.
-        openmm_topology: the topology as OpenMM holds it.
-        cell: edges of the periodic box in nm; None without one.
-        potentials: what adds to the force field, such as repulsion between beads; for the torch engine.
-    """
-
-    parameters: ForceFieldParameters
-    molecule: Molecule
-    positions: Float[Tensor, "atom 3"]
-    openmm_system: openmm.System
-    openmm_topology: openmm.app.Topology
-    cell: Float[Tensor, "3"] | None = None
-    potentials: tuple[Potential, ...] = ()
-
-
+@register
 def build_system(
     sequence: str | None = None,
     capped: bool = True,
@@ -89,7 +64,7 @@ def build_system(
     box_nm: Sequence[float] | None = None,
     padding_nm: float = 1.0,
     ion_molar: float = 0.0,
-) -> MolecularSystem:
+) -> System:
     """Build a molecule from exactly one of `sequence`, `pdb`, `prmtop`, `psf` and `top`.
 
     Args:
@@ -97,14 +72,14 @@ def build_system(
             dipeptide when capped.
         capped: whether a sequence ends in ACE and NME rather than in charged termini.
         pdb: a file with hydrogens, or without any, which are added then.
-        prmtop: an AMBER topology, which holds its own force field; `force_field` plays no part.
-        coordinates: where a prmtop, psf or top starts: an inpcrd, rst7, gro or pdb file.
+        prmtop: an AMBER topology, which holds its own force field; `force_field` is ignored.
+        coordinates: start of a prmtop, psf or top: an inpcrd, rst7, gro or pdb file.
         force_field: `amber14` (ff14SB), `amber19` (ff19SB), `amber99sbildn` or `charmm36`.
         solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p` or
             `tip3pfb`, a box of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
         constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
         hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
-        coulomb: whose 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522, as sander and pmemd).
+        coulomb: convention of 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522).
         surface: the non-polar term of an implicit solvent: `ace`, or `none`, as AMBER has it unless gbsa is set.
         relax: minimise the start; otherwise only the constraints are met.
         salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
@@ -113,7 +88,7 @@ def build_system(
         top: a GROMACS topology.
         repair: let PDBFixer, where it is installed, add heavy atoms that a pdb misses.
         cutoff_nm: makes the system periodic, pairs ending there; None for no cutoff, and 1 nm with water.
-        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.
         box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
         padding_nm: water between a molecule and the faces of its box.
@@ -232,32 +207,29 @@ def _created(source: Source, name: str, solvent: str, settings: dict[str, Any]) 
         raise MdgenError(f"{name} makes no force field ({first_line(error)}); complete its parameters") from error
 
 
-def _settled(source: Source, system: openmm.System, coulomb_constant: float, relax: bool) -> MolecularSystem:
-    """Parameters, topology and a start: relaxed if asked to, with its constraints met."""
-    topology, cell = source.topology, box_edges(system)
-    parameters = load_openmm_system(system, topology, coulomb_constant, ewald=True)
+def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: float, relax: bool) -> System:
+    """The system with a start: relaxed if asked to, with its constraints met."""
     positions = torch.from_numpy(source.positions)
-    require_apart(positions, cell, topology)
-    if parameters.cutoff is not None and cell is not None:
-        require_room(parameters.cutoff, cell)
-    if relax and parameters.cutoff is not None:
-        positions = _relaxed_by_openmm(system, positions)
+    system = system_from_openmm(openmm_system, positions, source.topology, coulomb_constant)
+    field = force_field_of(system.potential)
+    require_apart(positions, system.cell, source.topology)
+    if field.parameters.cutoff is not None and system.cell is not None:
+        require_room(field.parameters.cutoff, system.cell)
+    if relax and field.parameters.cutoff is not None:
+        positions = _relaxed_by_openmm(openmm_system, positions)
     elif relax:
-        positions = _relaxed(parameters, positions)
-    held = distance_constraints(
-        parameters.masses, parameters.constraint_atoms, parameters.constraint_length, tolerance=1e-12
-    )
-    start = held.positions(positions[None], positions[None])[0]
-    molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
-    return MolecularSystem(parameters, molecule, start, system, topology, cell)
+        positions = _relaxed(field, positions)
+    held = system.constraints
+    if isinstance(held, DistanceConstraints):
+        positions = replace(held, tolerance=1e-12).positions(positions[None], positions[None])[0]
+    return replace(system, positions=positions)
 
 
-def _relaxed(parameters: ForceFieldParameters, positions: Tensor) -> Tensor:
-    """Downhill; stiff springs stand in for the constraints."""
-    potential: Potential = ForceField(parameters)
-    if len(parameters.constraint_atoms):
-        springs = DistanceRestraints(parameters.constraint_atoms, parameters.constraint_length)
-        potential = SumOfPotentials([potential, springs])
+def _relaxed(field: ForceField, positions: Tensor) -> Tensor:
+    """Positions at a minimum; stiff springs replace the constraints."""
+    p = field.parameters
+    springs = [DistanceRestraints(p.constraint_atoms, p.constraint_length)] if len(p.constraint_atoms) else []
+    potential: Potential = SumOfPotentials([field, *springs]) if springs else field
     return minimize(potential, positions[None]).positions[0]
 
 

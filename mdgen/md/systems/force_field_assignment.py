@@ -48,7 +48,7 @@ def assigned(
         source: a molecule without force field.
         force_field: a key of `FORCE_FIELDS`.
         solvent: a key of `IMPLICIT_SOLVENTS` or `WATERS`, or `vacuum`.
-        settings: of `createSystem`.
+        settings: arguments of `createSystem`.
         padding_nm: water between the molecule and the faces of a cubic box.
         ion_molar: Na+ and Cl- beyond those that neutralise.
 

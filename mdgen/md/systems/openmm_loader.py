@@ -6,6 +6,7 @@ OpenMM reads AMBER, CHARMM, GROMACS and its own force-field XML, so its `System`
 from collections.abc import Callable
 from typing import Any
 
+import mdtraj
 import numpy as np
 import openmm
 import torch
@@ -13,11 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import System
+from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.openmm_born import born_from_custom, born_from_gbsa
 from mdgen.md.systems.openmm_charmm import correction_maps_from, exceptions_from_bonds, impropers_from, pair_table_from
 from mdgen.md.systems.openmm_nonbonded import cutoff_from, nonbonded_tables
-from mdgen.md.systems.parameter_checks import require_every_atom, require_sound
+from mdgen.md.systems.parameter_checks import require_every_atom, require_valid
+from mdgen.molecule.topology import Molecule
 from mdgen.units import COULOMB_OPENMM
 
 _WITHOUT_EFFECT = (openmm.CMMotionRemover,)
@@ -39,13 +44,13 @@ def load_openmm_system(
     """The force field of an `openmm.System`, in float64 and internal units.
 
     Args:
-        system: of harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff and at
-            most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's `implicit/obc1.xml`,
-            `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM also correction maps, Urey and Bradley's
-            bonds, harmonic impropers and Lennard-Jones by a table of types.
+        system: forces among harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff
+            and at most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's
+            `implicit/obc1.xml`, `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM also correction maps,
+            Urey and Bradley's bonds, harmonic impropers and Lennard-Jones by a table of types.
         topology: an `openmm.app.Topology`, only to name atoms in errors.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
-        ewald: whether to take note of Ewald sums, which only engine=openmm computes, rather than to refuse them.
+        ewald: whether to accept Ewald sums, which only engine=openmm computes, rather than to refuse them.
 
     Raises:
         MdgenError: for a force, a setting or a particle that this engine does not have; a centre-of-mass motion
@@ -81,8 +86,34 @@ def load_openmm_system(
     if "NonbondedForce" in by_name:
         parts["cutoff"] = cutoff_from(by_name["NonbondedForce"], custom, tensors, parts.get("pair_table"), ewald)
     parameters = ForceFieldParameters(masses=_real(masses), coulomb_constant=coulomb_constant, **parts, **tensors)
-    require_sound(parameters, _names(topology))
+    require_valid(parameters, _names(topology))
     return parameters
+
+
+def system_from_openmm(
+    system: openmm.System,
+    positions: Float[Tensor, "atom 3"],
+    topology: Any = None,
+    coulomb_constant: float = COULOMB_OPENMM,
+) -> System:
+    """An `openmm.System` as a system of this package, which engine=openmm and the built-in engines run.
+
+    Args:
+        system: forces as `load_openmm_system` takes them; Ewald sums are left to engine=openmm.
+        positions: start in nm.
+        topology: an `openmm.app.Topology`; None for particles without names and bonds.
+        coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
+
+    Raises:
+        MdgenError: for a force, a setting or a particle that this engine does not have, or a triclinic box.
+    """
+    p = load_openmm_system(system, topology, coulomb_constant, ewald=True)
+    if topology is None:
+        molecule = Molecule.particles([f"P{index}" for index in range(p.n_atoms)])
+    else:
+        molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
+    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length) if len(p.constraint_atoms) else None
+    return System(molecule, p.masses, ForceField(p, system), positions, held, box_edges(system))
 
 
 def _known_forces(system: openmm.System) -> list[openmm.Force]:
@@ -130,8 +161,7 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
     )
     if np.abs(vectors - np.diag(np.diag(vectors))).max() > 1e-9:
         raise MdgenError(
-            "the system's box is triclinic, but mdgen knows orthorhombic boxes only, whatever the engine; build a "
-            "rectangular box"
+            "the system's box is triclinic, but all engines here need an orthorhombic one; build a rectangular box"
         )
     return _real(np.diag(vectors).tolist())
 

@@ -51,8 +51,8 @@ def cutoff_from(
         force: has Coulomb, and Lennard-Jones unless `custom` has it.
         custom: Lennard-Jones by a table of types, if the system has it.
         tensors: charges, sigmas, epsilons by their names.
-        table: the numbers of `custom`.
-        ewald: whether Ewald sums may be taken note of, for engine=openmm to compute.
+        table: Lennard-Jones parameters of `custom`.
+        ewald: whether to accept Ewald sums, which engine=openmm computes.
 
     Raises:
         MdgenError: for Ewald sums, or where `custom` ends elsewhere.

@@ -1,4 +1,4 @@
-"""OpenMM's Reference platform in double precision, the standard that every energy and force here is held against."""
+"""OpenMM's Reference platform in double precision, which every energy and force is compared with."""
 
 from dataclasses import replace
 
@@ -8,8 +8,9 @@ from jaxtyping import Float
 from openmm import unit
 from torch import Tensor
 
-from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.systems.build import MolecularSystem
+from mdgen.errors import MdgenError
+from mdgen.interfaces import System
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.units import COULOMB_OPENMM, KCAL
 
 _TERM_OF = {
@@ -29,24 +30,30 @@ _PARTS_OF = {"lennard_jones": ("lennard_jones", "dispersion_correction"), "solva
 
 
 def reference_errors(
-    system: MolecularSystem, positions: Float[Tensor, "1 atom 3"]
+    system: System, positions: Float[Tensor, "1 atom 3"]
 ) -> tuple[dict[str, float], Float[np.ndarray, "atom 3"], Float[np.ndarray, "atom 3"]]:
     """Error of each term's energy in kcal/mol, the forces of this engine and those of the Reference platform.
 
     OpenMM's Coulomb constant cannot be changed, so the comparison is made with that one; Coulomb and generalised Born
     are proportional to it. Where OpenMM writes generalised Born as a formula, it rounds the constant to 138.935485,
-    which is 2e-7 more: the comparison follows it.
+    which is 2e-7 more: the comparison does the same.
+
+    Raises:
+        MdgenError: if the potential is not a force field alone, or did not come from OpenMM.
     """
-    field = ForceField(replace(system.parameters, coulomb_constant=COULOMB_OPENMM))
+    own = force_field_of(system.potential)
+    if own.openmm_system is None:
+        raise MdgenError("this force field did not come from OpenMM, so there is nothing to compare it with")
+    field = ForceField(replace(own.parameters, coulomb_constant=COULOMB_OPENMM))
     cell = None if system.cell is None else system.cell[None]
     mine = {name: float(energy) for name, energy in field.energy_terms(positions, cell).items()}
-    if "CustomGBForce" in _names(system.openmm_system) and "born" in mine:
+    if "CustomGBForce" in _names(own.openmm_system) and "born" in mine:
         mine["born"] *= _BORN_CONSTANT / COULOMB_OPENMM
-    theirs, forces = reference_energies_and_forces(system.openmm_system, positions[0].numpy())
+    theirs, forces = reference_energies_and_forces(own.openmm_system, positions[0].numpy())
     errors = {}
     for term, energy in theirs.items():
-        own = sum(mine.get(part, 0.0) for part in _PARTS_OF.get(term, (term,)))
-        errors[term] = abs(own - energy) / KCAL
+        energy_here = sum(mine.get(part, 0.0) for part in _PARTS_OF.get(term, (term,)))
+        errors[term] = abs(energy_here - energy) / KCAL
     return errors, field.energy_and_forces(positions, cell)[1][0].numpy(), forces
 
 

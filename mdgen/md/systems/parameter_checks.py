@@ -1,4 +1,4 @@
-"""A force field that makes no sense is found before it moves anything: missing parameters, numbers that are none."""
+"""Checks of force-field parameters: numbers for every atom, finite, and indices of atoms that exist."""
 
 from collections.abc import Mapping, Sized
 from dataclasses import fields, is_dataclass
@@ -29,15 +29,15 @@ def require_every_atom(columns: Mapping[str, Sized], n_atoms: int, names: list[s
             )
 
 
-def require_sound(parameters: ForceFieldParameters, names: list[str] | None = None) -> None:
-    """Raise unless there are atoms, every number is finite and every table speaks of atoms that exist.
+def require_valid(parameters: ForceFieldParameters, names: list[str] | None = None) -> None:
+    """Raise unless there are atoms, every number is finite and every table names atoms that exist.
 
     Args:
-        parameters: the force field.
-        names: of the atoms, for the message.
+        parameters: parameters to check.
+        names: names of the atoms, for the message.
 
     Raises:
-        MdgenError: naming the first atom or table where it is not so.
+        MdgenError: naming the first atom or table that fails.
     """
     if parameters.n_atoms == 0:
         raise MdgenError("the system has no atoms; give a molecule")
@@ -65,6 +65,6 @@ def _require_existing(name: str, atoms: Tensor, n_atoms: int) -> None:
     outside = atoms[(atoms < 0) | (atoms >= n_atoms)]
     if outside.numel():
         raise MdgenError(
-            f"{name} speak of atom {int(outside[0])}, but the system has {n_atoms} atoms, counted from 0; "
+            f"{name} name atom {int(outside[0])}, but the system has {n_atoms} atoms, counted from 0; "
             "make the two agree"
         )

@@ -1,6 +1,7 @@
 """A small periodic box of flexible water with ions, made from a seed alone: no file, no solvation by chance."""
 
-import mdtraj
+from dataclasses import replace
+
 import openmm
 import openmm.app
 import torch
@@ -9,12 +10,11 @@ from openmm import unit
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import System
 from mdgen.md.dynamics.minimize import minimize
-from mdgen.md.force_field.force_field import ForceField, require_room
+from mdgen.md.force_field.force_field import require_room
 from mdgen.md.force_field.parameters import Cutoff
-from mdgen.md.systems.build import MolecularSystem
-from mdgen.md.systems.openmm_loader import load_openmm_system
-from mdgen.molecule.topology import Molecule
+from mdgen.md.systems.openmm_loader import system_from_openmm
 
 _WATER_NM = ((0.0, 0.0, 0.0), (0.09572, 0.0, 0.0), (-0.023999, 0.092663, 0.0))
 """Oxygen and the two hydrogens of TIP3P."""
@@ -30,17 +30,17 @@ def salt_water_box(
     cutoff_nm: float,
     switch_nm: float | None,
     generator: torch.Generator,
-) -> MolecularSystem:
+) -> System:
     """TIP3P waters that bend and stretch, with pairs of Na+ and Cl-, in a cube; reaction field beyond the cutoff.
 
     Molecules are put at random sites of a cubic lattice, turned at random, and relaxed.
 
     Args:
-        n_waters: how many waters; their atoms come first, oxygen before its hydrogens.
-        n_pairs: pairs of Na+ and Cl-, in this order after the waters.
-        edge_nm: of the cube; 97 waters and a pair of ions have water's density in one of 1.45 nm.
-        cutoff_nm: where pairs end; at most half the edge.
-        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        n_waters: number of waters; their atoms come first, oxygen before its hydrogens.
+        n_pairs: number of pairs of Na+ and Cl-, in this order after the waters.
+        edge_nm: edge of the cube; 97 waters and a pair of ions have water's density in one of 1.45 nm.
+        cutoff_nm: distance beyond which pairs do not interact; at most half the edge.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         generator: source of randomness.
 
     Raises:
@@ -48,7 +48,7 @@ def salt_water_box(
     """
     n_molecules = n_waters + 2 * n_pairs
     if n_waters < 0 or n_pairs < 0 or n_molecules < 1:
-        raise MdgenError(f"a box of {n_waters} waters and {n_pairs} pairs of ions makes no sense; give at least one")
+        raise MdgenError(f"a box of {n_waters} waters and {n_pairs} pairs of ions is empty; give at least one")
     cell = torch.full((3,), float(edge_nm), dtype=torch.float64)
     require_room(Cutoff(cutoff_nm), cell)
     if switch_nm is not None and not 0 < switch_nm <= cutoff_nm:
@@ -62,13 +62,11 @@ def salt_water_box(
         rigidWater=False,
         removeCMMotion=False,
     )
-    parameters = load_openmm_system(system, topology)
     sites = _sites(n_molecules, edge_nm, generator)
     positions = torch.cat([_waters(sites[:n_waters], generator), sites[n_waters:]])
-    field = ForceField(parameters)
-    relaxed = minimize(field, positions[None], _SLOPE_TOLERANCE, _MOST_ITERATIONS, cell=cell[None]).positions[0]
-    molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
-    return MolecularSystem(parameters, molecule, relaxed, system, topology, cell)
+    found = system_from_openmm(system, positions, topology)
+    relaxed = minimize(found.potential, positions[None], _SLOPE_TOLERANCE, _MOST_ITERATIONS, cell=cell[None])
+    return replace(found, positions=relaxed.positions[0], cell=cell)
 
 
 def _topology(n_waters: int, n_pairs: int, edge_nm: float) -> openmm.app.Topology:

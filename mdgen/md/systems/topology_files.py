@@ -68,7 +68,7 @@ def from_pdb(path: str, repair: bool = False) -> Source:
     if repair:
         return _repaired(path)
     file = _read(openmm.app.PDBFile, "a PDB file", path)
-    source = _sound(path, Source(file.topology, in_nm(file.positions)))
+    source = _checked(path, Source(file.topology, in_nm(file.positions)))
     _require_no_gap(path, source)
     return source
 
@@ -87,7 +87,7 @@ def from_prmtop(path: str, coordinates: str | None, solvent: str, box_nm: Sequen
     def create(**settings: Any) -> openmm.System:
         return file.createSystem(**settings, **_implicit(solvent))
 
-    return _sound(path, Source(file.topology, positions, create), coordinates)
+    return _checked(path, Source(file.topology, positions, create), coordinates)
 
 
 def from_psf(
@@ -116,7 +116,7 @@ def from_psf(
     def create(**settings: Any) -> openmm.System:
         return file.createSystem(numbers, **settings, **_implicit(solvent))
 
-    return _sound(path, Source(file.topology, positions, create), coordinates)
+    return _checked(path, Source(file.topology, positions, create), coordinates)
 
 
 def _give_masses(file: openmm.app.CharmmPsfFile, numbers: openmm.app.CharmmParameterSet) -> None:
@@ -138,7 +138,7 @@ def from_top(path: str, coordinates: str | None, box_nm: Sequence[float] | None)
     box = _edges(box_nm) if box_nm is not None else box
     folder = str(Path(path).parent.resolve())
     file = _read(openmm.app.GromacsTopFile, "a top file", path, periodicBoxVectors=box, includeDir=folder)
-    return _sound(path, Source(file.topology, positions, file.createSystem), coordinates)
+    return _checked(path, Source(file.topology, positions, file.createSystem), coordinates)
 
 
 def in_nm(positions: Any) -> Float[np.ndarray, "atom 3"]:
@@ -177,7 +177,7 @@ def _repaired(path: str) -> Source:
     fixer.addMissingAtoms(seed=0)
     with fixed_python_random():
         fixer.addMissingHydrogens(7.0)
-    return _sound(path, Source(fixer.topology, in_nm(fixer.positions)))
+    return _checked(path, Source(fixer.topology, in_nm(fixer.positions)))
 
 
 def _require_no_gap(path: str, source: Source) -> None:
@@ -226,7 +226,7 @@ def _read(reader: Callable[..., Any], kind: str, path: str, **settings: Any) -> 
         raise MdgenError(f"cannot read {path} as {kind} ({first_line(error)}); give a whole one") from error
 
 
-def _sound(path: str, source: Source, coordinates: str | None = None) -> Source:
+def _checked(path: str, source: Source, coordinates: str | None = None) -> Source:
     n_atoms = source.topology.getNumAtoms()
     if n_atoms == 0:
         raise MdgenError(f"{path} holds no atoms; give a whole one")

@@ -2,7 +2,7 @@
 
 The sections are `atomtypes`, `bonds` (k0, req), `angles` (k0, theta0), `dihedrals` (terms of phi_k, phase, per; scnb
 and scee for 1-4 pairs), `impropers` (phi_k, phase, per), `lj` (sigma, epsilon; sigma14, epsilon14), `electrostatics`
-(charge) and `masses`. Keys are types in parentheses; `X` stands for any. Units are converted here and nowhere else.
+(charge) and `masses`. Keys are types in parentheses; `X` stands for any. Units are converted here only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,13 +59,13 @@ def load_yaml_force_field(
     Args:
         path: the file.
         molecule: gives the bonds.
-        atom_types: of each atom, as the file names them.
+        atom_types: type of each atom, as the file names them.
         terms: which to take, of `TERMS`.
-        cutoff: where pairs end, in nm; None for no cutoff.
+        cutoff: distance beyond which pairs do not interact; None for no cutoff.
         coulomb_constant: 1/(4 pi eps0) in kJ nm/mol/e^2; TorchMD's is OpenMM's to seven digits.
 
     Raises:
-        MdgenError: naming the file, term, type or number that is missing or makes no sense.
+        MdgenError: naming the file, term, type or number that is missing or out of range.
     """
     unknown = [term for term in terms if term.lower() not in TERMS]
     if unknown:

@@ -1,4 +1,4 @@
-"""A molecule with a YAML force field, ready to run: bonds and types from a psf, or types from a list."""
+"""A molecule with a YAML force field as a `System`: bonds and types from a psf, or types from a list."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,18 +9,20 @@ import openmm.app
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import Potential, System
 from mdgen.md.dynamics.minimize import minimize
 from mdgen.md.force_field.force_field import ForceField, require_room
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.parameters import Cutoff
-from mdgen.md.systems.build import MolecularSystem
 from mdgen.md.systems.openmm_export import to_openmm_system
 from mdgen.md.systems.overlaps import require_apart
 from mdgen.md.systems.topology_files import first_line, from_pdb
 from mdgen.md.systems.yaml_force_field import load_yaml_force_field
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 
 
+@register
 def build_yaml_system(
     force_field: str,
     pdb: str,
@@ -32,7 +34,7 @@ def build_yaml_system(
     box_nm: Sequence[float] | None = None,
     constraints: str = "none",
     relax: bool = True,
-) -> MolecularSystem:
+) -> System:
     """Build a molecule or box from coordinates and a force field in TorchMD's YAML format.
 
     Args:
@@ -40,9 +42,9 @@ def build_yaml_system(
         pdb: coordinates, and bonds where no psf is named.
         psf: atom types and bonds; or
         atom_types: the type of each atom, or one for all.
-        terms: of the force field, `yaml_force_field.TERMS`.
+        terms: terms of the force field, of `yaml_force_field.TERMS`.
         cutoff_nm: makes the system periodic; None for no cutoff.
-        switch_nm: where Lennard-Jones begins to be switched off; None cuts it.
+        switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         box_nm: edges of the box; None for the pdb's.
         constraints: `none`, which is all that the format knows.
         relax: minimise the start.
@@ -74,15 +76,17 @@ def build_yaml_system(
         require_room(cutoff, cell)
     molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
     loaded = load_yaml_force_field(force_field, molecule, types, terms, cutoff)
+    openmm_system = to_openmm_system(loaded.parameters)
+    if cell is not None:
+        openmm_system.setDefaultPeriodicBoxVectors(*torch.diag(cell).tolist())
+    potential: Potential = ForceField(loaded.parameters, openmm_system)
+    if loaded.potentials:
+        potential = SumOfPotentials([potential, *loaded.potentials])
     positions = torch.from_numpy(source.positions)
     require_apart(positions, cell, topology)
     if relax:
-        potential = SumOfPotentials([ForceField(loaded.parameters), *loaded.potentials])
         positions = minimize(potential, positions[None], cell=None if cell is None else cell[None]).positions[0]
-    system = to_openmm_system(loaded.parameters)
-    if cell is not None:
-        system.setDefaultPeriodicBoxVectors(*torch.diag(cell).tolist())
-    return MolecularSystem(loaded.parameters, molecule, positions, system, topology, cell, loaded.potentials)
+    return System(molecule, loaded.parameters.masses, potential, positions, None, cell)
 
 
 def _from_psf(path: str) -> tuple[openmm.app.Topology, list[str]]:

@@ -16,13 +16,13 @@ FLOOR = 0.5
 """Least local step, relative to the mean."""
 
 
-class Stretch(nn.Module):
+class DensityEqualising(nn.Module):
     """From a coordinate within [0, 1] to another within [0, 1] and back, piecewise linear over equal bins.
 
-    Before `fit` it changes nothing. Beyond [0, 1] it goes on with slope one.
+    Before `fit` it changes nothing. Beyond [0, 1] its slope is one.
 
     Args:
-        channels: coordinates, each with a scale of its own.
+        channels: number of coordinates, each with a scale of its own.
     """
 
     knots: Tensor
@@ -46,7 +46,7 @@ class Stretch(nn.Module):
             self.knots[channel, 0] = 0.0
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """To the stretched coordinate."""
+        """To the equalised coordinate."""
         bin_, low, slope = self._piece(values)
         return (low + slope * (values.double() - bin_ / BINS)).to(values.dtype)
 
@@ -54,16 +54,16 @@ class Stretch(nn.Module):
         """Log of the local step, for densities."""
         return self._piece(values)[2].log().to(values.dtype)
 
-    def inverse(self, stretched: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Back from the stretched coordinate."""
-        wanted = stretched.double().movedim(-1, 0).contiguous()
+    def inverse(self, equalised: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Back from the equalised coordinate."""
+        wanted = equalised.double().movedim(-1, 0).contiguous()
         flat = wanted.reshape(len(self.knots), -1)
         places = (torch.searchsorted(self.knots, flat, right=True) - 1).clamp(0, BINS - 1)
         low, high = self.knots.gather(1, places), self.knots.gather(1, places + 1)
         outside = (flat < 0) | (flat > 1)
         inside = (places + (flat - low) / (high - low)) / BINS
         values = torch.where(outside, flat, inside)
-        return values.reshape(wanted.shape).movedim(0, -1).to(stretched.dtype)
+        return values.reshape(wanted.shape).movedim(0, -1).to(equalised.dtype)
 
     def _piece(self, values: Float[Tensor, "*batch channel"]) -> tuple[Tensor, Tensor, Tensor]:
         """The bin of each value, and height and slope of the scale there; the identity outside of [0, 1]."""

@@ -16,9 +16,9 @@ def perceptron(
     """Linear layers with an activation after each but the last.
 
     Args:
-        n_inputs: channels that come in.
+        n_inputs: input channels.
         hidden: width of each hidden layer.
-        n_outputs: channels that leave.
+        n_outputs: output channels.
         activation: one of `ACTIVATIONS`.
         batch_norm: whether each hidden layer is normalised over the batch before its activation.
 
@@ -43,7 +43,7 @@ def perceptron(
 
 @torch.no_grad()
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all linear layers anew, uniform within 1 / sqrt(inputs), from a stream of one's own."""
+    """Draw the weights of all linear layers, uniform within 1 / sqrt(inputs)."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             bound = layer.in_features**-0.5

@@ -6,18 +6,20 @@ from torch import Tensor, nn
 
 from mdgen.geometry.superposition import superpose
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 
 LEAST_SPREAD = 1e-4
 """Spread in nm below which a coordinate counts as constant."""
 
 
+@register
 class CartesianRepresentation(nn.Module):
     """All atoms superposed on a reference frame by a proper rotation, each coordinate standardised.
 
     Nothing holds bonds or chirality but what the decoder learns.
 
     Args:
-        molecule: whose structures are represented.
+        molecule: molecule whose structures are represented.
     """
 
     reference: Tensor
@@ -27,7 +29,6 @@ class CartesianRepresentation(nn.Module):
     def __init__(self, molecule: Molecule) -> None:
         super().__init__()
         self.molecule = molecule
-        self.arguments = {"molecule": molecule}
         self.register_buffer("reference", torch.zeros(molecule.n_atoms, 3))
         self.register_buffer("mean", torch.zeros(3 * molecule.n_atoms))
         self.register_buffer("scale", torch.ones(3 * molecule.n_atoms))

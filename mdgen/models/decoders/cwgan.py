@@ -3,7 +3,11 @@
 Source: Gulrajani et al., arXiv:1704.00028 (2017); as a decoder in Sidky, Chen, Ferguson, Chem. Sci. 11, 9459 (2020).
 """
 
+import copy
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -11,19 +15,29 @@ from torch import Tensor, nn
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, LatentSpace, Loss
-from mdgen.models.batches import DecoderBatch
+from mdgen.models.batches import FrameBatch, RandomRows, TrainingData
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.density_ratio import DensityRatio
 from mdgen.models.decoders.representation import Representation
+from mdgen.models.part import Part
 from mdgen.molecule.topology import Molecule
+from mdgen.progress import Progress
+from mdgen.registry import register, resolve
+
+REPRESENTATIONS = {
+    "internal": "mdgen.models.decoders.internal.InternalRepresentation",
+    "cartesian": "mdgen.models.decoders.cartesian.CartesianRepresentation",
+}
+"""Short names of representations; any other is given by the dotted name that it is registered by."""
 
 BLOCK = 8192
 """Frames that are decoded at a time."""
 
 
-class CWGAN(nn.Module):
+@register
+class CWGAN(Part):
     """Decoder: a generator from noise and a latent to a represented structure, with the critic that trains it.
 
     The generator starts from a first guess, in which every value is drawn from its own distribution over the data,
@@ -33,14 +47,29 @@ class CWGAN(nn.Module):
     The penalty is on the gradient in what the critic sees of the structure, not in the latent.
 
     Args:
-        latent: of the encoder.
-        representation: positions to values and back, fitted to the training data.
+        latent: latent space of the encoder.
+        representation: positions to values and back: `internal` (bonds, angles and chirality right by construction),
+            `cartesian` (as in the paper) or the dotted name of a registered class with `fitted(molecule, positions)`,
+            fitted in `prepare`; or one that was fitted before.
         noise_channels: numbers of Gaussian noise a structure.
         hidden: widths of the hidden layers of generator and critic (Swish).
         gradient_penalty: weight of `(|gradient| - 1)^2`.
-        redraws: how often a structure that is too frequent, or packed tighter than the data are, may be drawn again.
+        redraws: number of times that a structure which is too frequent, or packed tighter than the data are, may be
+            drawn again.
+        critic_steps: steps of the critic to one of the generator in training.
+        balance: 0 draws frames as they come; 1 draws rare latents as often as common ones. What is learnt, the
+            distribution of structures at a latent, is the same; how well it is learnt where data are few is not.
+        consistency_weight: weight of how far encoded structures are from their latents; 0 leaves it out.
+        ratio_steps: training steps of the density ratio that rejects what is drawn too often; 0 leaves it out.
     """
 
+    learns_from = "frames"
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "optimizer": functools.partial(torch.optim.Adam, lr=5e-4, betas=(0.5, 0.9)),  # critics want little momentum
+        "n_steps": 2500,
+        "batch_size": 256,
+        "average_decay": 0.999,
+    }
     gain: Tensor
     latent_offset: Tensor
     latent_scale: Tensor
@@ -48,35 +77,77 @@ class CWGAN(nn.Module):
     def __init__(
         self,
         latent: LatentSpace,
-        representation: nn.Module,
+        representation: nn.Module | str = "internal",
         noise_channels: int = 50,
         hidden: Sequence[int] = (200, 200, 200),
         gradient_penalty: float = 10.0,
         redraws: int = 16,
+        critic_steps: int = 4,
+        balance: float = 0.5,
+        consistency_weight: float = 3.0,
+        ratio_steps: int = 800,
     ) -> None:
         super().__init__()
         if noise_channels < 1:
             raise MdgenError(f"noise_channels is {noise_channels}; at least 1 is needed to draw different structures")
-        self.arguments = {
-            "latent": latent,
-            "representation": representation,
-            "noise_channels": int(noise_channels),
-            "hidden": [int(width) for width in hidden],
-            "gradient_penalty": float(gradient_penalty),
-            "redraws": int(redraws),
-        }
         self.latent, self.noise_channels, self.gradient_penalty = latent, noise_channels, gradient_penalty
+        self.hidden, self.redraws, self.rejected_share = tuple(hidden), redraws, float("nan")
+        self.critic_steps, self.balance, self.ratio_steps = critic_steps, balance, ratio_steps
+        self.consistency_weight = consistency_weight
+        self._encoder: list[Encoder] = []  # in a list, so that its weights stay out of checkpoints and optimisers
+        if isinstance(representation, nn.Module):
+            self._build(representation)
+        else:
+            self._representation: type = resolve(REPRESENTATIONS.get(representation, representation))
+
+    def _build(self, representation: nn.Module) -> None:
         self.representation: Representation = representation  # type: ignore[assignment]
-        self.redraws, self.rejected_share = redraws, float("nan")
         self.contacts = Contacts(self.representation.molecule)
-        n_conditions = latent.tokens * latent.channels
+        n_conditions = self.latent.tokens * self.latent.channels
         n_values = self.representation.n_values
-        self.generator = perceptron(noise_channels + n_values + n_conditions, hidden, n_values, "swish")
+        self.generator = perceptron(self.noise_channels + n_values + n_conditions, self.hidden, n_values, "swish")
         self.gain = nn.Parameter(torch.ones(n_values))
-        self.critic = Critic(self.representation.n_critic_values, n_conditions, hidden)
+        self.critic = Critic(self.representation.n_critic_values, n_conditions, self.hidden)
         self.register_buffer("latent_offset", torch.zeros(n_conditions))
         self.register_buffer("latent_scale", torch.ones(n_conditions))
         self.ratio = DensityRatio(self.representation.n_ratio_values, n_conditions)
+
+    def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
+        """Fit the representation, draw the weights, and represent every frame once."""
+        frames: FrameBatch = data.training
+        if not hasattr(self, "representation"):
+            fitted = self._representation.fitted(data.molecule, frames.frames)  # type: ignore[attr-defined]
+            self._build(fitted)
+            self.arguments["representation"] = fitted
+        self.initialise(generator)
+        self.fit_scale(frames.latents)
+        if data.encoder is not None and self.consistency_weight > 0:
+            own = copy.deepcopy(data.encoder)
+            self._encoder = [own.requires_grad_(False) if isinstance(own, nn.Module) else own]
+        values = torch.cat([self.representation.represent(block) for block in frames.frames.split(10_000)])
+        weights = rarity(frames.latents) ** self.balance
+        return replace(data, training=replace(frames, frames=values, weights=weights))
+
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Train the density ratio and count what is packed too tightly."""
+        self._encoder = []
+        if self.ratio_steps > 0:
+            self._fit_ratio(data.training, generator)
+        self.fit_rejection(data.every.frames, data.every.latents, generator)
+
+    def _fit_ratio(self, frames: FrameBatch, generator: torch.Generator, size: int = 2048) -> None:
+        """Train the classifier behind the density ratio, on frames drawn as they come."""
+        optimizer = torch.optim.AdamW(self.ratio.parameters(), lr=2e-3, weight_decay=1e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.ratio_steps)
+        progress = Progress("density ratio", self.ratio_steps)
+        rows = RandomRows(torch.ones(len(frames)))
+        for step in range(1, self.ratio_steps + 1):
+            loss = self.ratio_loss(frames.rows(rows.draw(size, generator)), generator).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            progress.update(step, cross_entropy=float(loss.detach()))
 
     @property
     def molecule(self) -> Molecule:
@@ -94,8 +165,8 @@ class CWGAN(nn.Module):
 
         Args:
             positions: training frames.
-            latents: of the same frames.
-            generator: of the structures that are decoded for the count.
+            latents: latent of each.
+            generator: random stream of the structures that are decoded for the count.
         """
         nn.init.ones_(self.contacts.acceptance)
         some = latents[:: max(1, len(latents) // 20_000)]
@@ -105,7 +176,7 @@ class CWGAN(nn.Module):
         self.contacts.fit(positions, decoded)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights anew."""
+        """Draw the weights."""
         nn.init.ones_(self.gain)
         initialise(self.generator, generator)
         initialise(self.critic, generator)
@@ -122,11 +193,11 @@ class CWGAN(nn.Module):
         """Latents as the networks see them: within [-1, 1]."""
         return (latents - self.latent_offset) / self.latent_scale
 
-    def ratio_loss(self, batch: DecoderBatch, generator: torch.Generator) -> Loss:
-        """Of the density ratio, for structures drawn now; the generator is left as it is."""
+    def ratio_loss(self, batch: FrameBatch, generator: torch.Generator) -> Loss:
+        """The loss of the density ratio, for structures drawn now; the generator is left as it is."""
         with torch.no_grad():
             drawn = self.generate(batch.latents, self.noise(len(batch.latents), generator))
-            real, drawn = (self.representation.ratio_values(values) for values in (batch.values, drawn))
+            real, drawn = (self.representation.ratio_values(values) for values in (batch.frames, drawn))
         return self.ratio.loss(real, drawn, self.conditions(batch.latents))
 
     def generate(
@@ -143,13 +214,17 @@ class CWGAN(nn.Module):
         normal = torch.randn(count, self.noise_channels, generator=generator, device=generator.device)
         return torch.cat([normal, self.representation.first_guess(count, generator)], -1)
 
-    def critic_loss(self, batch: DecoderBatch, generator: torch.Generator) -> Loss:
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """What the critic's steps move."""
+        return list(self.critic.parameters())
+
+    def critic_loss(self, batch: FrameBatch, generator: torch.Generator) -> Loss:
         """`mean C(generated) - mean C(real)` plus the gradient penalty between the two."""
         conditions = self.conditions(batch.latents)
         with torch.no_grad():
             fake = self.generate(batch.latents, self.noise(len(batch.latents), generator))
             fake = self.representation.critic_values(fake)
-            real = self.representation.critic_values(batch.values)
+            real = self.representation.critic_values(batch.frames)
             share = torch.rand(len(real), 1, generator=generator, device=generator.device)
             between = torch.lerp(real, fake, share)
         scores = self.critic(torch.cat([fake, real]), conditions.repeat(2, 1))
@@ -159,32 +234,24 @@ class CWGAN(nn.Module):
         total = -distance + self.gradient_penalty * penalty
         return Loss(total, {"wasserstein": distance.detach(), "penalty": penalty.detach()})
 
-    def generator_loss(
-        self,
-        batch: DecoderBatch,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        consistency_weight: float = 0.0,
-    ) -> Loss:
-        """`-mean C(generated)`, and where an encoder is given how far the encoded structures are from their latents.
+    def generator_loss(self, batch: FrameBatch, generator: torch.Generator) -> Loss:
+        """`-mean C(generated)`, and how far the encoded structures are from their latents.
 
         Structures of the true conditional reproduce their latent exactly, so the second term does not move the optimum.
-
-        Args:
-            batch: its latents are the conditions.
-            generator: of the noise.
-            encoder: that defines the latent; not trained here.
-            consistency_weight: weight of the squared deviation of the scaled latent.
         """
         values = self.generate(batch.latents, self.noise(len(batch.latents), generator))
         conditions = self.conditions(batch.latents)
         adversarial = -self.critic(self.representation.critic_values(values), conditions).mean()
-        if encoder is None or consistency_weight == 0:
-            return Loss(adversarial, {"adversarial": adversarial.detach()})
-        encoded = encoder.encode(self.representation.build(values), Context()).flatten(1)
-        deviation = ((encoded - batch.latents) / self.latent_scale).square().sum(-1).mean()
-        terms = {"adversarial": adversarial.detach(), "consistency": deviation.detach()}
-        return Loss(adversarial + consistency_weight * deviation, terms)
+        terms = {"adversarial": adversarial.detach()}
+        total = adversarial
+        for encoder in self._encoder:
+            if isinstance(encoder, nn.Module):
+                encoder.to(values.device)
+            encoded = encoder.encode(self.representation.build(values), batch.context).flatten(1)
+            deviation = ((encoded - batch.latents) / self.latent_scale).square().sum(-1).mean()
+            terms["consistency"] = deviation.detach()
+            total = total + self.consistency_weight * deviation
+        return Loss(total, terms)
 
     @torch.no_grad()
     def decode(
@@ -215,3 +282,11 @@ class CWGAN(nn.Module):
         seen = self.representation.ratio_values(values)
         rejected = self.ratio.rejected(seen, self.conditions(latents), generator)
         return positions, rejected | self.contacts.rejected(positions, generator)
+
+
+def rarity(latents: Float[Tensor, "frame channel"], n_bins: int = 40) -> Float[Tensor, "frame"]:
+    """One over how many frames share a frame's bin, in the channel in which it is rarest."""
+    low, high = latents.min(0).values, latents.max(0).values
+    bins = ((latents - low) / (high - low).clamp(min=1e-12) * n_bins).long().clamp(max=n_bins - 1)
+    counts = [torch.bincount(channel, minlength=n_bins)[channel] for channel in bins.T]
+    return 1.0 / torch.stack(counts).amin(0)

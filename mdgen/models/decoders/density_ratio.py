@@ -35,7 +35,7 @@ class DensityRatio(nn.Module):
         self.register_buffer("log_ceiling", torch.tensor(-torch.inf))
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights anew and accept everything."""
+        """Draw the weights and accept everything."""
         initialise(self, generator)
         self.log_ceiling.fill_(-torch.inf)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.zmatrix import build_zmatrix
+from mdgen.registry import register
 
 LEAST_SPREAD = 1e-5
 """Spread in nm or radians below which a coordinate counts as constant, such as a constrained bond length."""
@@ -26,6 +27,7 @@ N_HARMONICS = 3
 """Multiples of each torsion that the critic sees: three, since methyl groups have threefold symmetry."""
 
 
+@register
 class InternalRepresentation(nn.Module):
     """Free torsions on the unit circle; everything stiff whitened by principal components.
 
@@ -35,8 +37,8 @@ class InternalRepresentation(nn.Module):
     `fitted`.
 
     Args:
-        molecule: whose structures are represented.
-        free_torsions: which dihedrals of the molecule's `ZMatrix` turn freely.
+        molecule: molecule whose structures are represented.
+        free_torsions: dihedrals of the molecule's `ZMatrix` that turn freely.
         n_stiff: number of directions in which the stiff coordinates vary.
     """
 
@@ -50,7 +52,6 @@ class InternalRepresentation(nn.Module):
 
     def __init__(self, molecule: Molecule, free_torsions: Sequence[int], n_stiff: int) -> None:
         super().__init__()
-        self.arguments = {"molecule": molecule, "free_torsions": list(free_torsions), "n_stiff": n_stiff}
         self.molecule, self.free_torsions = molecule, list(free_torsions)
         self.n_free, self.n_stiff = len(free_torsions), n_stiff
         self.zmatrix = build_zmatrix(molecule)

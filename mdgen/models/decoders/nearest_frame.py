@@ -2,26 +2,31 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
+from mdgen.models.batches import FrameBatch, TrainingData
+from mdgen.models.part import Part
 from mdgen.molecule.topology import Molecule
+from mdgen.registry import register
 
 BLOCK = 1024
 """Frames whose neighbours are sought at a time."""
 
 
-class NearestFrame(nn.Module):
+@register
+class NearestFrame(Part):
     """Decoder: the structure of one of the training frames nearest in the latent.
 
     Args:
-        latent: of the encoder.
-        molecule: of the frames.
-        n_frames: how many training frames are kept.
-        n_neighbours: one of this many nearest frames is drawn.
+        latent: latent space of the encoder.
+        molecule: molecule of the frames.
+        n_frames: number of training frames that are kept.
+        n_neighbours: number of nearest frames, of which one is drawn.
     """
 
+    learns_from = "frames"
     positions: Tensor
     latents: Tensor
 
@@ -29,29 +34,19 @@ class NearestFrame(nn.Module):
         super().__init__()
         if not 1 <= n_neighbours <= n_frames:
             raise MdgenError(f"n_neighbours is {n_neighbours}; it must be between 1 and n_frames, {n_frames}")
-        self.arguments = {
-            "latent": latent,
-            "molecule": molecule,
-            "n_frames": int(n_frames),
-            "n_neighbours": int(n_neighbours),
-        }
         self.latent, self.molecule, self.n_neighbours = latent, molecule, n_neighbours
         self.register_buffer("positions", torch.zeros(n_frames, molecule.n_atoms, 3))
         self.register_buffer("latents", torch.zeros(n_frames, latent.tokens * latent.channels))
 
     @torch.no_grad()
-    def fit(
-        self,
-        positions: Float[Tensor, "frame atom 3"],
-        latents: Float[Tensor, "frame channel"],
-        generator: torch.Generator,
-    ) -> None:
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """Keep frames of the data, drawn at random (with repetition only where there are too few)."""
+        frames: FrameBatch = data.every
         n = len(self.positions)
-        order = torch.randperm(len(positions), generator=generator)
+        order = torch.randperm(len(frames), generator=generator)
         chosen = order.repeat(-(-n // len(order)))[:n]
-        self.positions.copy_(positions[chosen])
-        self.latents.copy_(latents[chosen])
+        self.positions.copy_(frames.frames[chosen])
+        self.latents.copy_(frames.latents[chosen])
 
     @torch.no_grad()
     def decode(

@@ -3,42 +3,50 @@
 Source: Chen, Sidky, Ferguson, J. Chem. Phys. 150, 214114 (2019); Sidky, Chen, Ferguson, Chem. Sci. 11, 9459 (2020).
 """
 
+import functools
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mdgen.errors import MdgenError
-from mdgen.interfaces import Context, LatentSpace, Loss
-from mdgen.models.batches import PairBatch
+from mdgen.interfaces import Loss
+from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.perceptron import initialise, perceptron
-from mdgen.models.blocks.spectrum import implied_timescales, reversible_covariances, slow_modes, whitened
-from mdgen.models.fingerprint import fingerprint
+from mdgen.models.blocks.spectrum import reversible_covariances, slow_modes, whitened
+from mdgen.models.encoders.slow_modes import SlowModes
+from mdgen.registry import register
 
 
-class SRV(nn.Module):
+@register
+class SRV(SlowModes):
     """Encoder into slow collective variables `psi`, slowest first, of zero mean and unit variance.
 
     The network is trained by `loss` on lagged pairs of features; `fit_spectrum` then fixes order, scale and sign.
 
     Args:
-        features: a module from positions `(..., atom, 3)` to features `(..., feature)` with an attribute `n_features`,
-            or a plain number of features, which are then given to `encode_features` instead of positions to `encode`.
+        features: as for `SlowModes`.
         lag_ps: time between the two frames of a pair.
-        n_modes: how many slow modes.
+        n_modes: number of slow modes.
         hidden: widths of the hidden layers (tanh).
         batch_norm: whether the hidden layers are normalised over the batch.
-        relative_jitter: added to the diagonal of the covariance, relative to its mean.
+        relative_jitter: number added to the diagonal of the covariance, relative to its mean.
         extra_outputs: outputs beyond `n_modes` that are trained along and then left out. With as many outputs as modes
             the descent settles easily where one of them is noise, and a slow mode of a rare state is missed.
     """
 
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "optimizer": functools.partial(torch.optim.Adam, lr=5e-3),
+        "patience": 10,
+        "batch_size": 20_000,  # covariances of small batches are biased
+        "validation_share": 0.2,
+        "gradient_clip": 0.0,  # Adam's step does not depend on the norm, and the loss is bounded
+    }
     feature_mean: Tensor
     feature_scale: Tensor
     output_mean: Tensor
     projection: Tensor
-    mode_eigenvalues: Tensor
 
     def __init__(
         self,
@@ -48,52 +56,29 @@ class SRV(nn.Module):
         hidden: Sequence[int] = (100, 100),
         batch_norm: bool = False,
         relative_jitter: float = 1e-6,
-        extra_outputs: int = 0,
+        extra_outputs: int = 2,
     ) -> None:
-        super().__init__()
-        if lag_ps <= 0:
-            raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0")
-        if isinstance(n_modes, bool) or n_modes != int(n_modes) or n_modes < 1:
-            raise MdgenError(f"the encoder's n_modes is {n_modes}; it must be a whole number from 1")
-        n_modes = int(n_modes)
-        n_features = features if isinstance(features, int) else int(features.n_features)  # type: ignore[arg-type]
-        self.arguments = {
-            "features": features,
-            "lag_ps": float(lag_ps),
-            "n_modes": n_modes,
-            "hidden": [int(width) for width in hidden],
-            "batch_norm": bool(batch_norm),
-            "relative_jitter": float(relative_jitter),
-            "extra_outputs": int(extra_outputs),
-        }
-        n_outputs = n_modes + int(extra_outputs)
-        self.lag_ps, self.n_modes, self.relative_jitter = float(lag_ps), n_modes, relative_jitter
-        self.features = nn.Identity() if isinstance(features, int) else features
-        self.network = perceptron(n_features, hidden, n_outputs, "tanh", batch_norm)
-        self.register_buffer("feature_mean", torch.zeros(n_features))
-        self.register_buffer("feature_scale", torch.ones(n_features))
+        super().__init__(features, lag_ps, n_modes)
+        n_outputs = self.n_modes + int(extra_outputs)
+        self.relative_jitter = relative_jitter
+        self.network = perceptron(self.n_features, hidden, n_outputs, "tanh", batch_norm)
+        self.register_buffer("feature_mean", torch.zeros(self.n_features))
+        self.register_buffer("feature_scale", torch.ones(self.n_features))
         self.register_buffer("output_mean", torch.zeros(n_outputs))
-        self.register_buffer("projection", torch.eye(n_outputs, n_modes))
-        self.register_buffer("mode_eigenvalues", torch.full((n_modes,), float("nan"), dtype=torch.float64))
+        self.register_buffer("projection", torch.eye(n_outputs, self.n_modes))
 
-    @property
-    def latent(self) -> LatentSpace:
-        """What the slow modes are; `origin` names these very weights."""
-        molecule = getattr(self.features, "molecule", None)
-        return LatentSpace("slow_modes", 1, self.n_modes, fingerprint(self), molecule.fingerprint if molecule else "")
+    def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
+        """Draw the weights and take the scale of the features from what is trained on."""
+        self.initialise(generator)
+        self.fit_standardisation(data.training.frames)
+        return data
 
-    @property
-    def eigenvalues(self) -> Float[Tensor, "channel"]:
-        """Autocorrelation of each mode at the lag; NaN before `fit_spectrum`."""
-        return self.mode_eigenvalues
-
-    @property
-    def timescales_ps(self) -> Float[Tensor, "channel"]:
-        """Implied timescales `-lag / ln(lambda)`; NaN where `lambda` is not between 0 and 1."""
-        return implied_timescales(self.mode_eigenvalues, self.lag_ps)
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Fix the modes over all the data."""
+        self.fit_spectrum(data.every)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights anew."""
+        """Draw the weights."""
         initialise(self.network, generator)
 
     @torch.no_grad()
@@ -109,7 +94,7 @@ class SRV(nn.Module):
         """What the network makes of features, before the modes are sorted out."""
         return self.network((features - self.feature_mean) / self.feature_scale)
 
-    def loss(self, batch: PairBatch) -> Loss:
+    def loss(self, batch: PairBatch, generator: torch.Generator | None = None) -> Loss:
         """`-1 - sum lambda |lambda|` over a batch of feature pairs: least where the outputs span the slowest modes.
 
         The square alone, as published, rewards an anticorrelated output too; keeping the sign does not.
@@ -140,7 +125,3 @@ class SRV(nn.Module):
         outputs = self.outputs(features.reshape(-1, features.shape[-1]))
         modes = (outputs - self.output_mean) @ self.projection
         return modes.reshape(*features.shape[:-1], self.n_modes)
-
-    def encode(self, positions: Float[Tensor, "*batch atom 3"], context: Context) -> Float[Tensor, "*batch 1 channel"]:
-        """The slow modes of each frame, as one token; differentiable."""
-        return self.encode_features(self.features(positions)).unsqueeze(-2)

@@ -5,15 +5,18 @@ Source: Prinz et al., J. Chem. Phys. 134, 174105 (2011).
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace
-from mdgen.models.batches import PairBatch
+from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.part import Part
 from mdgen.models.propagators.first_frame import first_frame
+from mdgen.registry import register
 
 
-class MarkovStateModel(nn.Module):
+@register
+class MarkovStateModel(Part):
     """Cells of the latent with a transition matrix counted over pairs; a visit shows a frame of the data.
 
     Args:
@@ -25,6 +28,7 @@ class MarkovStateModel(nn.Module):
         n_starts: how many frames of the data are kept to start trajectories from.
     """
 
+    learns_from = "lagged_latents"
     centres: Tensor
     transition_matrix: Tensor
     members: Tensor
@@ -42,14 +46,6 @@ class MarkovStateModel(nn.Module):
         super().__init__()
         if n_states < 2 or n_members < 1:
             raise MdgenError(f"n_states is {n_states} and n_members {n_members}; at least 2 and 1 are needed")
-        self.arguments = {
-            "latent": latent,
-            "lag_ps": float(lag_ps),
-            "n_states": int(n_states),
-            "reversible": bool(reversible),
-            "n_members": int(n_members),
-            "n_starts": int(n_starts),
-        }
         self.latent, self.lag_ps = latent, float(lag_ps)
         self.n_states, self.reversible = n_states, reversible
         values = latent.tokens * latent.channels
@@ -68,14 +64,18 @@ class MarkovStateModel(nn.Module):
         """The lag, and nothing else."""
         return self.lag_ps, self.lag_ps
 
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Place the cells and count the transitions over all the data."""
+        self.count(data.every, generator)
+
     @torch.no_grad()
-    def fit(self, batch: PairBatch, generator: torch.Generator, iterations: int = 20) -> None:
+    def count(self, batch: PairBatch, generator: torch.Generator, iterations: int = 20) -> None:
         """Place the cells by k-means and count the transitions.
 
         Args:
-            batch: every pair of the training data, over a table of latents `(frame, token * channel)`.
-            generator: for the first centres and the frames that are kept.
-            iterations: of k-means.
+            batch: pairs of the training data, over a table of latents `(frame, token * channel)`.
+            generator: random stream of the first centres and the frames that are kept.
+            iterations: iterations of k-means.
 
         Raises:
             MdgenError: if there are fewer frames than states, or a cell that no pair leaves.

@@ -3,9 +3,10 @@
 Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Ferguson, Chem. Sci. 11, 9459 (2020).
 """
 
+import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +16,17 @@ from torch.nn import functional
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
-from mdgen.models.batches import PairBatch
-from mdgen.models.blocks.density_equalising import Stretch
+from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.blocks.density_equalising import DensityEqualising
 from mdgen.models.blocks.perceptron import initialise, perceptron
+from mdgen.models.part import Part
 from mdgen.models.propagators.first_frame import first_frame
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
-from mdgen.models.propagators.rejection_filter import Gate
+from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.registry import register
 
 MAX_REDRAWS = 32
-"""How often a sample that left the support is drawn anew before it is taken as it is."""
+"""How often a sample that left the support is drawn again before the walker stays where it is."""
 
 
 class Mixture(NamedTuple):
@@ -43,7 +46,8 @@ class Mixture(NamedTuple):
         return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))
 
 
-class MDN(nn.Module):
+@register
+class MDN(Part):
     """Markov propagator `p(psi_{t+lag} | psi_t)` as a mixture of Gaussians with full covariances.
 
     The latent is scaled so that the data fills `[padding, 1 - padding]`; means lie in (0, 1) by a sigmoid, widths above
@@ -58,12 +62,15 @@ class MDN(nn.Module):
         padding: margin of the scaled range at both sides, so that samples do not pile up at the edge.
         width_floor: least width of a Gaussian, in the scaled range.
         reversible: whether every pair is learnt in both directions.
-        reject_outside: whether a sample outside the range of the data, or one that the `Gate` refuses, is drawn anew.
-        n_starts: how many frames of the data are kept to start trajectories from.
-        stretch: whether crowded regions of each channel get more room (`Stretch`); worth it where rare states lie far
-            from narrow peaks, as in slow modes of molecules.
+        reject_outside: whether a sample outside the range of the data, or one that the `RejectionFilter`
+            refuses, is drawn again.
+        n_starts: number of frames of the data that are kept to start trajectories from.
+        density_equalising: whether crowded regions of each channel get more room (`DensityEqualising`); worth it where
+            rare states lie far from narrow peaks, as in slow modes of molecules.
     """
 
+    learns_from = "lagged_latents"
+    training_defaults: ClassVar[dict[str, Any]] = {"optimizer": functools.partial(torch.optim.Adam, lr=5e-3)}
     offset: Tensor
     scale: Tensor
     starts: Tensor
@@ -79,7 +86,7 @@ class MDN(nn.Module):
         reversible: bool = True,
         reject_outside: bool = True,
         n_starts: int = 512,
-        stretch: bool = False,
+        density_equalising: bool = True,
     ) -> None:
         super().__init__()
         if latent.tokens != 1:
@@ -91,18 +98,6 @@ class MDN(nn.Module):
                 f"an MDN needs 0 <= padding < 0.5, width_floor > 0 and n_components >= 1; "
                 f"it was given {padding:g}, {width_floor:g} and {n_components}"
             )
-        self.arguments = {
-            "latent": latent,
-            "lag_ps": float(lag_ps),
-            "n_components": int(n_components),
-            "hidden": [int(width) for width in hidden],
-            "padding": float(padding),
-            "width_floor": float(width_floor),
-            "reversible": bool(reversible),
-            "reject_outside": bool(reject_outside),
-            "n_starts": int(n_starts),
-            "stretch": bool(stretch),
-        }
         self.latent, self.lag_ps = latent, float(lag_ps)
         self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
         self.reversible, self.reject_outside = reversible, reject_outside
@@ -114,8 +109,8 @@ class MDN(nn.Module):
         self.register_buffer("offset", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
-        self.stretch = Stretch(channels) if stretch else None
-        self.gate = Gate(channels)
+        self.equalised = DensityEqualising(channels) if density_equalising else None
+        self.rejection_filter = RejectionFilter(channels)
         self.outside_share = float("nan")
         self._spread_means()
 
@@ -142,8 +137,18 @@ class MDN(nn.Module):
         bias[:, channels:] = 0.0
         bias[:, channels : 2 * channels] = math.log(math.expm1(0.2))
 
+    def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
+        """Draw the weights and take the range of the latent from all the data."""
+        self.initialise(generator)
+        self.fit_scale(data.every.frames, generator)
+        return data
+
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Fit the rejection filter."""
+        self.fit_rejection_filter(data.every, generator)
+
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights anew."""
+        """Draw the weights."""
         initialise(self, generator)
         self._spread_means()
 
@@ -157,19 +162,19 @@ class MDN(nn.Module):
             raise MdgenError(f"channel {int((high <= low).nonzero()[0])} of the latent does not vary over the data")
         self.scale.copy_((high - low) / (1 - 2 * self.padding))
         self.offset.copy_(low - self.padding * self.scale)
-        if self.stretch is not None:
-            self.stretch.fit(self._unpadded((latents - self.offset) / self.scale))
+        if self.equalised is not None:
+            self.equalised.fit(self._unpadded((latents - self.offset) / self.scale))
         chosen = torch.randint(len(latents), (len(self.starts),), generator=generator, device=generator.device)
         self.starts.copy_(latents[chosen.to(latents.device)].unsqueeze(1))
 
     def scaled(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Latents as the network sees them: within [0, 1], stretched where the settings say so."""
+        """Latents as the network sees them: within [0, 1], its density equalised where the settings say so."""
         linear = (latents - self.offset) / self.scale
-        return linear if self.stretch is None else self._padded(self.stretch(self._unpadded(linear)))
+        return linear if self.equalised is None else self._padded(self.equalised(self._unpadded(linear)))
 
     def unscaled(self, scaled: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Latents from what the network sees."""
-        linear = scaled if self.stretch is None else self._padded(self.stretch.inverse(self._unpadded(scaled)))
+        linear = scaled if self.equalised is None else self._padded(self.equalised.inverse(self._unpadded(scaled)))
         return linear * self.scale + self.offset
 
     def _unpadded(self, linear: Tensor) -> Tensor:
@@ -188,7 +193,7 @@ class MDN(nn.Module):
         widths = tuple(self.width_floor + functional.softplus(shape) for shape in shapes[channels : 2 * channels])
         return Mixture(log_weights, means, widths, shapes[2 * channels :])
 
-    def loss(self, batch: PairBatch) -> Loss:
+    def loss(self, batch: PairBatch, generator: torch.Generator | None = None) -> Loss:
         """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
         if self.reversible:
             batch = batch.both_directions()
@@ -202,11 +207,11 @@ class MDN(nn.Module):
     def log_prob(
         self, next: Float[Tensor, "batch token channel"], now: Float[Tensor, "batch token channel"]
     ) -> Float[Tensor, "batch"]:
-        """Log of the transition density, in the units of the latent itself; of the mixture, before any gate."""
+        """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
         density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0])) - self.scale.log().sum()
-        if self.stretch is None:
+        if self.equalised is None:
             return density
-        return density + self.stretch.log_slope(self._unpadded((next[:, 0] - self.offset) / self.scale)).sum(-1)
+        return density + self.equalised.log_slope(self._unpadded((next[:, 0] - self.offset) / self.scale)).sum(-1)
 
     @torch.no_grad()
     def step(
@@ -230,57 +235,57 @@ class MDN(nn.Module):
     def _refused(
         self, before: Float[Tensor, "batch channel"], after: Float[Tensor, "batch channel"], generator: torch.Generator
     ) -> Bool[Tensor, "batch"]:
-        return self.leaves_support(after) | ~self.gate.keeps(before, after, generator)
+        return self.leaves_support(after) | ~self.rejection_filter.keeps(before, after, generator)
 
     @torch.no_grad()
-    def fit_gate(
+    def fit_rejection_filter(
         self, pairs: PairBatch, generator: torch.Generator, walkers: int = 2000, frames: int = 200, rounds: int = 3
     ) -> None:
-        """After the training: where the data are, and how often they jump between wells (`Gate`).
+        """After the training: where the data are, and how often they jump between wells (`RejectionFilter`).
 
-        Each round runs the model under the gate so far, from every well alike, and counts the jumps that it would make
-        from the frames it comes by: what matters is where the model itself goes, not where the data are.
+        Each round runs the model under the filter so far, from every well alike, and counts the jumps that it would
+        make from the frames it visits: what matters is where the model itself goes, not where the data are.
 
         Args:
-            pairs: of the training data.
-            generator: of the trajectories and samples.
-            walkers: trajectories of each round.
-            frames: of each trajectory.
-            rounds: corrections.
+            pairs: pairs of the training data.
+            generator: random stream of the trajectories and samples.
+            walkers: number of trajectories of each round.
+            frames: frames of each trajectory.
+            rounds: number of corrections.
         """
         if not self.reject_outside:
             return
         scaled = self.scaled(pairs.frames)
-        self.gate.fit_support(scaled)
-        wells = self.gate.wells(scaled)
-        data = self.gate.count(wells[pairs.now], wells[pairs.later])
+        self.rejection_filter.fit_support(scaled)
+        wells = self.rejection_filter.wells(scaled)
+        data = self.rejection_filter.count(wells[pairs.now], wells[pairs.later])
         data = data + data.T if self.reversible else data
         for _ in range(rounds if len(wells.unique()) > 1 else 0):
             start = pairs.frames[_evenly(wells, walkers, generator)]
             run = self.scaled(self.sample(_from(start, frames, self.latent), Context(), generator)[:, :, 0])
             visited = run[:, frames // 2 :].reshape(-1, run.shape[-1])
-            self.gate.correct(data, self._jumps(visited, generator))
+            self.rejection_filter.correct(data, self._jumps(visited, generator))
 
     def _jumps(
         self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 64, size: int = 20_000
     ) -> Float[Tensor, "well well"]:
-        """Chances of the gated step from visited frames, as many of each well, summed by the wells that it joins."""
-        now = visited[_evenly(self.gate.wells(visited), size, generator)]
-        before, mixture = self.gate.wells(now), self.mixture(now)
-        n = len(self.gate.acceptance)
+        """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
+        now = visited[_evenly(self.rejection_filter.wells(visited), size, generator)]
+        before, mixture = self.rejection_filter.wells(now), self.mixture(now)
+        n = len(self.rejection_filter.acceptance)
         chances = torch.zeros(size, n, dtype=torch.float64)
         for _ in range(draws):
             after = _draw(mixture, generator)
             inside = (~self.leaves_support(after)).double()
-            chances.scatter_add_(1, self.gate.wells(after)[:, None], inside[:, None])
-        chances *= self.gate.acceptance[before]
-        # Refused samples are drawn anew, so the chances of a frame add up to one.
+            chances.scatter_add_(1, self.rejection_filter.wells(after)[:, None], inside[:, None])
+        chances *= self.rejection_filter.acceptance[before]
+        # Refused samples are drawn again, so the chances of a frame add up to one.
         chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
         return torch.zeros(n, n, dtype=torch.float64).index_add_(0, before, chances)
 
     def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
         """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
-        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.gate.outside(scaled)
+        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.rejection_filter.outside(scaled)
 
     @torch.no_grad()
     def sample(
@@ -297,7 +302,7 @@ class MDN(nn.Module):
         seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
         limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
         values, left = rollout(
-            self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, self.gate.tables()
+            self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, self.rejection_filter.tables()
         )
         self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
         trajectory = self.unscaled(torch.from_numpy(values))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt64
 
-from mdgen.models.propagators.rejection_filter import GateTables
+from mdgen.models.propagators.rejection_filter import FilterTables
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -37,18 +37,18 @@ def rollout(
     seeds: UInt64[np.ndarray, "walker"],
     n_frames: int,
     limits: tuple[float, float, int],
-    gate: GateTables,
+    rejection: FilterTables,
 ) -> tuple[Float32[np.ndarray, "walker frame channel"], Int64[np.ndarray, "walker"]]:
     """Walk each walker from its start, in the scaled latent.
 
     Args:
-        weights: of the network.
-        start: the first frame of each walker.
-        seeds: of each walker's own stream of random numbers, so that no walker depends on how many others there are.
+        weights: weights of the network.
+        start: first frame of each walker.
+        seeds: seed of each walker's own random stream, so that no walker depends on how many others there are.
         n_frames: frames a walker, the start included.
-        limits: least and greatest value of the data's range, and how often a sample that is refused is drawn anew;
+        limits: least and greatest value of the data's range, and how often a refused sample is drawn again;
             after that the walker stays where it is for a frame.
-        gate: which samples are refused beside those outside of the range.
+        rejection: which samples are refused beside those outside of the range.
 
     Returns:
         The trajectories, and how many samples of each walker left the range at the first draw.
@@ -60,7 +60,9 @@ def rollout(
 
     def walk(share: np.ndarray) -> None:
         own = slice(share[0], share[-1] + 1)
-        _walk(weights, start[own], seeds[own], np.float32(low), np.float32(high), redraws, gate, out[own], left[own])
+        _walk(
+            weights, start[own], seeds[own], np.float32(low), np.float32(high), redraws, rejection, out[own], left[own]
+        )
 
     # Plain threads: the compiled loop holds no interpreter lock, and needs no threading layer of its own.
     with ThreadPoolExecutor(len(shares)) as pool:
@@ -161,30 +163,30 @@ def _gaussian(weights, hidden, component, stream, normals, point):
 
 @numba.njit(cache=True, fastmath=True)
 @no_type_check
-def _occupied(gate, point):
-    if gate.n_cells == 0:
+def _occupied(rejection, point):
+    if rejection.n_cells == 0:
         return True
     cell = 0
     for c in range(point.shape[0]):
-        place = int(point[c] * gate.n_cells)
-        cell = cell * gate.n_cells + min(max(place, 0), gate.n_cells - 1)
-    return gate.occupied[cell]
+        place = int(point[c] * rejection.n_cells)
+        cell = cell * rejection.n_cells + min(max(place, 0), rejection.n_cells - 1)
+    return rejection.occupied[cell]
 
 
 @numba.njit(cache=True, fastmath=True)
 @no_type_check
-def _kept(gate, now, following, stream):
+def _kept(rejection, now, following, stream):
     before, after = 0, 0
     for c in range(now.shape[0]):
-        before += (now[c] > gate.thresholds[c]) << c
-        after += (following[c] > gate.thresholds[c]) << c
-    chance = gate.acceptance[before, after]
+        before += (now[c] > rejection.thresholds[c]) << c
+        after += (following[c] > rejection.thresholds[c]) << c
+    chance = rejection.acceptance[before, after]
     return chance >= 1.0 or _uniform(stream) < chance
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _walk(weights, start, seeds, low, high, redraws, gate, out, left):
+def _walk(weights, start, seeds, low, high, redraws, rejection, out, left):
     channels = start.shape[1]
     n_layers = len(weights.layers)
     width = channels
@@ -216,10 +218,12 @@ def _walk(weights, start, seeds, low, high, redraws, gate, out, left):
                 for c in range(channels):
                     value = out[walker, frame, c]
                     outside = outside or value < low or value > high
-                outside = outside or not _occupied(gate, out[walker, frame])
+                outside = outside or not _occupied(rejection, out[walker, frame])
                 if attempt == 0:
                     left[walker] += outside
-                if redraws == 0 or (not outside and _kept(gate, out[walker, frame - 1], out[walker, frame], stream)):
+                if redraws == 0 or (
+                    not outside and _kept(rejection, out[walker, frame - 1], out[walker, frame], stream)
+                ):
                     break
                 if attempt == redraws:
                     out[walker, frame] = out[walker, frame - 1]

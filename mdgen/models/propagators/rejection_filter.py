@@ -1,8 +1,8 @@
-"""A gate on the samples of a propagator: they stay where data are, and jump between wells as often as the data do.
+"""A filter on the samples of a propagator: they stay where data are, and jump between wells as often as the data do.
 
 A mixture of Gaussians leaves a little density everywhere, also between wells, and one jump too many in a thousand steps
 is nothing to a likelihood but everything to a slow timescale. So a sample is kept with a probability that depends on
-the cell it falls into and on the wells it joins, and drawn anew otherwise:
+the cell it falls into and on the wells it joins, and drawn again otherwise:
 
     p'(next | now) = p(next | now) a(now, next) / Z(now),   a = 0 outside of the data's cells,
 
@@ -25,8 +25,8 @@ _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
 
-class GateTables(NamedTuple):
-    """The gate as the compiled rollout wants it."""
+class FilterTables(NamedTuple):
+    """The filter as the compiled rollout wants it."""
 
     n_cells: int
     occupied: np.ndarray
@@ -34,11 +34,11 @@ class GateTables(NamedTuple):
     acceptance: np.ndarray
 
 
-class Gate(nn.Module):
+class RejectionFilter(nn.Module):
     """Which samples of a scaled latent are kept; keeps all before `fit`.
 
     Args:
-        channels: of the latent.
+        channels: channels of the latent.
     """
 
     occupied: Tensor
@@ -120,9 +120,9 @@ class Gate(nn.Module):
         wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, torch.ones_like(ratio))
         self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
 
-    def tables(self) -> GateTables:
+    def tables(self) -> FilterTables:
         """Arrays for the compiled rollout."""
-        return GateTables(
+        return FilterTables(
             self.n_cells,
             self.occupied.cpu().numpy(),
             self.thresholds.cpu().numpy().astype(np.float32),

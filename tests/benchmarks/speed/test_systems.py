@@ -49,7 +49,7 @@ def test_openmm_gets_its_own_force_for_obc2_with_the_same_energy(small: Prepared
     assert small.facts["forces_against_openmm_relative"] < 1e-9
     custom = build_system(**SYSTEMS["alanine_dipeptide_obc2"].settings, relax=False)
     context = openmm.Context(
-        custom.openmm_system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+        custom.potential.openmm_system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
     )
     context.setPositions(small.start.positions)
     theirs = context.getState(getEnergy=True).getPotentialEnergy()._value
@@ -89,7 +89,7 @@ def test_torchmds_numbers_give_the_energy_of_the_flexible_box(box: Prepared, fol
     with np.load(folder / "box" / "torchmd.npz", allow_pickle=False) as stored:
         numbers = dict(stored)
     sources, _ = _sources(SYSTEMS[BOX], None)
-    flexible = build_system(**sources, constraints="none", relax=False).parameters
+    flexible = build_system(**sources, constraints="none", relax=False).potential.parameters
     x = torch.from_numpy(box.start.positions)[None]
     terms = ForceField(flexible).energy_terms(x, torch.from_numpy(box.start.cell)[None])
     positions, cell = numbers["positions"], numbers["cell"]

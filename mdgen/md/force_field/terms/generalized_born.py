@@ -22,7 +22,7 @@ def born_radii(
     `1/B_i = 1/o_i - tanh(alpha psi - beta psi^2 + gamma psi^3) / r_i`; HCT has `1/B_i = 1/o_i - I_i` instead.
 
     Args:
-        distance: of every pair `i < j`, in nm.
+        distance: distance of every pair `i < j`, in nm.
         pairs: the atoms of those pairs.
         born: the model.
     """

@@ -36,7 +36,7 @@ def separations(
     """Distance in nm of each pair; with a cell, that of the nearest images.
 
     Args:
-        positions: where the atoms are; they may lie outside the cell.
+        positions: nm; atoms may lie outside the cell.
         pairs: one list for all replicas, or one a replica, padded there with pairs of an atom with itself, which count
             as far apart.
         cell: edges of the orthorhombic box in nm.

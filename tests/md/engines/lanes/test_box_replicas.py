@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from mdgen.md.engines.box_engine import BoxEngine
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.engines.box_engine import BoxEngine
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.torch_engine import TorchEngine

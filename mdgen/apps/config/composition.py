@@ -1,0 +1,263 @@
+"""From the command line to one resolved config: composed by Hydra, checked against signatures."""
+
+import copy
+import difflib
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mdgen.apps.config.help import included
+from mdgen.apps.config.schemas import SCHEMAS
+from mdgen.apps.config.search_path import (
+    add_to_search_path,
+    config_folder,
+    experiment_verbs,
+    is_group,
+    option_names,
+    search_folders,
+)
+from mdgen.apps.config.signatures import annotations_of, checked
+from mdgen.errors import MdgenError
+from mdgen.registry import resolve
+
+CONFIG_DIR = "--config-dir="
+
+
+def compose(verb: str, arguments: list[str]) -> DictConfig:
+    """Compose `conf/<verb>.yaml` with `arguments`, interpolations resolved.
+
+    Args:
+        verb: name of the verb.
+        arguments: overrides `key=value`; `plugins=[MODULE,...]`, which are imported first; `--config-dir=FOLDER`.
+            Keys of the config can be set, and parameters of what it names that it leaves at their defaults.
+            `group=null` chooses none of a group that can do without.
+
+    Returns:
+        The config; its key `plugins` lists those that were named, if any were.
+
+    Raises:
+        MdgenError: for a key or option that does not exist (with its nearest neighbour), a value of another type than
+            the signature's, an override that cannot be read, or a part that is not registered.
+    """
+    overrides, plugins = set_search_path(verb, arguments)
+    parsed = [_single(parsed_override(override, verb)) for override in overrides]
+    groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
+    values = [each for each in parsed if not is_group(str(each.key_or_group))]
+    try:
+        defaults = copy.deepcopy(_defaults(verb, tuple(groups), search_folders()))
+        config = _compose(verb, [*groups, *(_value(verb, each, defaults) for each in values)])
+        OmegaConf.resolve(config)
+        OmegaConf.resolve(defaults)
+        _check_values(verb, config, defaults, {str(each.key_or_group) for each in values})
+    except MissingConfigException as error:
+        raise MdgenError(f"there is no {error.missing_cfg_file}; `mdgen {verb} --help` lists the options") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise MdgenError(_explain(verb, groups, error)) from error
+    OmegaConf.set_struct(config, False)
+    config.update({"plugins": plugins} if plugins else {})
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Load the plug-ins and set the search path that arguments name; returns the other arguments and the plug-ins."""
+    folders = [each.removeprefix(CONFIG_DIR) for each in arguments if each.startswith(CONFIG_DIR)]
+    plugins: Any = []
+    for each in arguments:
+        if each.startswith("plugins="):
+            plugins = checked("plugins", parsed_override(each, verb).value(), str | list[str])
+    plugins = [plugins] if isinstance(plugins, str) else plugins
+    add_to_search_path(plugins, folders)
+    return [each for each in arguments if not each.startswith((CONFIG_DIR, "plugins="))], plugins
+
+
+def hydra_overrides(verb: str, overrides: list[str]) -> list[str]:
+    """Overrides as Hydra takes them: with its signs for `group=null` and for keys that the config does not list."""
+    parsed = [_single(parsed_override(override, verb)) for override in overrides]
+    groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
+    defaults = _defaults(verb, tuple(groups), search_folders())
+    return [*groups, *(_value(verb, each, defaults) for each in parsed if not is_group(str(each.key_or_group)))]
+
+
+@functools.lru_cache(maxsize=16)
+def _defaults(verb: str, groups: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
+    """The config before any value is given; many runs of one command share it."""
+    return _compose(verb, list(groups))
+
+
+def search_path_override() -> list[str]:
+    """What tells Hydra of the folders beside our own."""
+    added = ",".join("'file://{}'".format(str(each).replace("'", "\\'")) for each in search_folders()[1:])
+    return [f"hydra.searchpath=[{added}]"] if added else []
+
+
+def _compose(verb: str, overrides: list[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(config_dir=str(config_folder().resolve()), version_base="1.3"):
+        return hydra.compose(config_name=verb, overrides=[*search_path_override(), *overrides])
+
+
+def parsed_override(text: str, verb: str = "VERB") -> Override:
+    """A `key=value` as Hydra reads it; it may have several values.
+
+    Raises:
+        MdgenError: if it cannot be read.
+    """
+    key, _, value = text.partition("=")
+    if not key.lstrip("+~") or ("=" not in text and not text.startswith("~")):
+        raise MdgenError(f"cannot read {text!r}: expected key=value; see `mdgen {verb} --help`")
+    try:
+        (parsed,) = OverridesParser.create().parse_overrides([text])
+    except HydraException as error:
+        quoted = value.strip().replace("'", "\\'")
+        raise MdgenError(
+            f"cannot read {text!r}: a value with blanks, brackets or signs such as = and ~ is put in quotes, "
+            f"and once more in quotes for the shell: \"{key}='{quoted}'\""
+        ) from error
+    if parsed.value_type == ValueType.ELEMENT and isinstance(parsed.value(), float) and value.strip().isalpha():
+        return parsed_override(f"{key}='{value.strip()}'", verb)  # the peptide NAN is no number
+    return parsed
+
+
+def _single(parsed: Override) -> Override:
+    text = str(parsed.input_line)
+    key, _, value = text.partition("=")
+    if parsed.is_sweep_override():
+        raise MdgenError(
+            f"{text}: expected one value; add --multirun to run each, write a list as {key}=[{value}], or text as "
+            f"\"{key}='{value}'\""
+        )
+    if value.startswith("@"):
+        raise MdgenError(f"{text}: a file of values goes with --multirun, which runs each; add that, or give one value")
+    if key.startswith("hydra"):
+        raise MdgenError(f"{text}: launchers go with --multirun, which makes several runs; add that, or leave it out")
+    return parsed
+
+
+def _choice(verb: str, override: Override) -> list[str]:
+    """The override of a group, as Hydra takes it."""
+    group, text, value = str(override.key_or_group), str(override.input_line), override.value()
+    key, names = override.get_key_element().lstrip("+~"), option_names(str(override.key_or_group))
+    if text.startswith(("+", "~")):
+        raise MdgenError(f"{text}: groups are neither added nor left out; write {key}=..., one of {', '.join(names)}")
+    if value is None and _can_do_without(verb, group, override.package):
+        return [f"~{key}"] if override.package else []
+    if not isinstance(value, str) or value not in names:
+        close = difflib.get_close_matches(str(value), names, n=1)
+        meant = f"did you mean {key}={close[0]}? " if close else ""
+        given = text.partition("=")[2]
+        raise MdgenError(f"there is no {key}={given}; {meant}the options are {', '.join(names) or 'none'}")
+    verbs = experiment_verbs(value) if group == "experiment" else []
+    if verbs and verb not in verbs:
+        raise MdgenError(f"experiment={value} is for mdgen {', '.join(verbs)}, not for mdgen {verb}")
+    return [text]
+
+
+def _can_do_without(verb: str, group: str, package: str | None) -> bool:
+    """Whether none is a choice: it is the default of the verb, or of the verb whose config is included there."""
+    parent, _, key = (package or group).rpartition(".")
+    owner = next((each.name for each in included(verb) if each.key == parent), verb) if parent else verb
+    return any(each.name == group and each.key == key and each.default is None for each in included(owner))
+
+
+def _value(verb: str, override: Override, defaults: DictConfig) -> str:
+    """The override of a key, as Hydra takes it: one that the config leaves at its constructor's default is added."""
+    key, text = str(override.key_or_group), str(override.input_line)
+    known = dict(leaves(defaults))
+    if text.startswith(("+", "~")):
+        if key not in known:
+            raise MdgenError(_no_key(verb, key, list(known)))
+        raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(defaults, parent) if parent and key not in known else None
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    taken = {} if target is None else annotations_of(resolve(target)) or {}
+    return f"++{text}" if name in taken else text
+
+
+def _explain(verb: str, groups: list[str], error: Exception) -> str:
+    text = str(error)
+    found = re.search(r"Could not (?:override|delete) '([^']+)'", text) or re.search(
+        r"Key '([^']+)' is not in struct", text
+    )
+    if found is None:
+        return " ".join(text.split())
+    try:
+        composed = _compose(verb, groups)
+    except HydraException:  # it is a group that is wrong
+        composed = _compose(verb, [])
+    return _no_key(verb, found.group(1), [name for name, _ in leaves(composed)])
+
+
+def _no_key(verb: str, key: str, known: list[str]) -> str:
+    groups = [each.key for each in included(verb)]
+    candidates = [name for name in [*known, *groups] if name != key]
+    namesakes = [name for name in candidates if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    close = namesakes or difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)
+    return f"there is no key {key!r}; the nearest is {close[0]!r}; `mdgen {verb} --help` lists them all"
+
+
+def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: set[str]) -> None:
+    before, after = dict(leaves(defaults)), dict(leaves(config))
+    annotations = dict(key_types(plain(config), annotations_of(SCHEMAS[verb])))
+    # What was given is looked at first, before what other keys take from it.
+    for key in sorted(after, key=lambda name: name not in given):
+        if annotations[key] is None:
+            raise MdgenError(_no_key(verb, key, list(annotations)))
+        value = checked(key, after[key], annotations[key], before.get(key))
+        if value != after[key] or type(value) is not type(after[key]):
+            OmegaConf.update(config, key, value)
+    for key in given - after.keys():
+        raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
+
+
+def key_types(
+    node: Mapping[str, Any], annotations: Mapping[str, Any] | None, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Every dotted key of a config with the annotation of its parameter; None where what the node names has none.
+
+    Args:
+        node: config as plain data. What it names as `_target_` says which keys it takes.
+        annotations: types of its keys where it names nothing; None where nothing is known of them.
+        prefix: dotted name of the node, with a dot at its end.
+
+    Raises:
+        MdgenError: if a node names what is not registered.
+    """
+    named = "_target_" in node
+    annotations = annotations_of(resolve(str(node["_target_"]))) if named else annotations
+    for key, value in node.items():
+        own = {"_target_": str, "_partial_": bool}.get(key) if named else None
+        annotation = own or (Any if annotations is None else annotations.get(key, None if named else Any))
+        if isinstance(value, dict) and annotation is not None:
+            inner = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
+            yield from key_types(value, annotations_of(inner) if inner else None, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", annotation
+
+
+def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every `(dotted key, value)` of a config, depth first; lists are leaves."""
+    data: Any = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else config
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def plain(config: Any) -> Any:
+    """A config as plain dicts, lists and scalars."""
+    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

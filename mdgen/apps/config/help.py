@@ -1,0 +1,106 @@
+"""Help a newcomer understands; what a verb's keys mean is read from the comments of its config files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mdgen.apps.config.search_path import config_file, experiment_verbs, is_group, option_names
+from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
+
+
+@dataclass(frozen=True)
+class Included:
+    """What a verb's config includes: a group of options, or another verb's config, under a key of its own."""
+
+    name: str
+    key: str
+    default: str | None
+
+
+def included(verb: str) -> list[Included]:
+    """What `conf/<verb>.yaml` includes, in order."""
+    document = yaml.safe_load(config_file(verb).read_text())
+    found = []
+    for entry in document.get("defaults", []):
+        text, option = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
+        if text == "_self_" or text.startswith("override "):
+            continue
+        name, _, key = text.removeprefix("optional ").partition("@")
+        found.append(Included(name, key or name, option))
+    return found
+
+
+def overview() -> str:
+    """The text of `mdgen --help`."""
+    width = max(map(len, VERBS))
+    lines = [f"  {name.ljust(width)}   {verb.summary}" for name, verb in VERBS.items()]
+    return (
+        "mdgen learns from molecular dynamics trajectories and generates new ones.\n\n"
+        "usage: mdgen VERB [key=value ...]\n\n"
+        + "\n".join(lines)
+        + "\n\nmdgen VERB --help   what a verb does, its keys with their defaults, examples\n"
+        "mdgen VERB --cfg    the config that a command would run with, without running it\n"
+        "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n"
+        "mdgen VERB plugins=[MODULE] ...     with parts of your own: encoders, propagators, decoders, potentials\n\n"
+        "A first run:        mdgen demo\n"
+        "Units:              every key that has one carries it: lag_ps, temperature_K, length_ns, timestep_fs\n"
+    )
+
+
+def verb_help(name: str) -> str:
+    """The text of `mdgen VERB --help`."""
+    verb = VERBS[name]
+    parts = [f"mdgen {name}: {verb.summary}\n\n{verb.explanation}\n"]
+    parts.append("Examples\n" + "".join(f"  {example}\n" for example in verb.examples))
+    parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(config_file(name)))
+    parts.extend(_section(each, name) for each in included(name))
+    if name in RUN_FOLDER_VERBS:
+        parts.append(_SWEEPS)
+    parts.append(_OWN_PARTS)
+    return "\n".join(parts)
+
+
+_SWEEPS = """--multirun (-m)  several runs by one command, each in a folder of its own in `output`
+  key=A,B,C                 a run for each value; with several such keys, for each combination
+  key=@FILE                 a run for each line of a file, such as a file of sequences; lines of # are passed over
+  hydra/launcher=basic      one after another; joblib: in processes of this machine (hydra.launcher.n_jobs=4);
+                            submitit_slurm: as jobs of a cluster (hydra.launcher.cpus_per_task=8 ...), submitit_local
+  The same command again continues: what is done is left alone. Runs that fail are named at the end.
+"""
+
+_OWN_PARTS = """plugins=[MODULE,...]  modules of your own, on PYTHONPATH or in this folder, that register parts with
+                      mdgen.registry.register; a folder `conf` beside one holds its configs, conf/encoder/mine.yaml
+--config-dir FOLDER   configs of your own, such as FOLDER/experiment/mine.yaml
+"""
+
+
+def _section(part: Included, verb: str) -> str:
+    """The options of a group with their keys, or a word on which verb's keys these are."""
+    if not is_group(part.name):
+        return f"{part.key}.KEY=...  any key of `mdgen {part.name} --help`\n"
+    options = option_names(part.name)
+    if part.name == "experiment":
+        options = [name for name in options if verb in (experiment_verbs(name) or [verb])]
+    if not options:
+        return ""
+    if len(options) == 1 and part.default is not None:
+        return f"{part.key}.KEY=...\n" + _body(config_file(f"{part.name}/{options[0]}"))
+    group = part.key if part.key == part.name else f"{part.name}@{part.key}"
+    default = "none is the default" if part.default is None else f"{part.default} is the default"
+    text = f"{group}=...  one of {', '.join(options)}; {default}\n"
+    return text + "".join(
+        f"\n  {group}={option}\n" + _body(config_file(f"{part.name}/{option}"), "  ") for option in options
+    )
+
+
+def _body(path: Path, indent: str = "") -> str:
+    lines, in_defaults = [], False
+    for line in path.read_text().splitlines():
+        if line.startswith("defaults:"):
+            in_defaults = True
+        elif in_defaults and line and not line.startswith((" ", "-")):
+            in_defaults = False
+        if not in_defaults and line.strip() and "_target_" not in line and "_partial_" not in line:
+            lines.append(f"{indent}  {line}\n")
+    return "".join(lines)

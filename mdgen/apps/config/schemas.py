@@ -1,0 +1,135 @@
+"""Types of the keys that each verb has of its own; the keys of a part are typed by the part's signature."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+Path = Annotated[str, "path"]
+"""Text that the messages call a path."""
+
+Fractions = tuple[float, float]
+
+
+@dataclass
+class Data:
+    """Trajectories that a verb reads."""
+
+    trajectories: Path | list[Path] | None
+    topology: Path | None
+    frame_spacing_ps: float | None
+    fraction: Fractions
+
+
+@dataclass
+class Run:
+    """What every verb that calculates has."""
+
+    output: Path
+    seed: int
+    threads: int | None
+
+
+@dataclass
+class Simulate(Run):
+    """Keys of `mdgen simulate`."""
+
+    engine: str
+    device: str
+    compile: bool
+    pressure_bar: float | None
+    precision: Literal["single", "double"]
+    n_replicas: int
+    length_ns: float
+    equilibration_ns: float
+    anneal_temperature_K: float | None
+    save_ps: float
+
+
+@dataclass
+class DecoderPart:
+    """What a decoder's config says beside its model."""
+
+    representation: Literal["internal", "cartesian"]
+
+
+@dataclass
+class Train(Run):
+    """Keys of `mdgen train`."""
+
+    encoder_run: Path | None
+    data: Data
+    decoder: DecoderPart | None
+
+
+@dataclass
+class Generate(Run):
+    """Keys of `mdgen generate`."""
+
+    encoder_run: Path
+    propagator_run: Path
+    decoder_run: Path
+    n_trajectories: int
+    length_ns: float
+    start: Path | None
+    export: Literal["xtc", "dcd", "h5", "pdb"] | None
+
+
+@dataclass
+class Evaluate(Run):
+    """Keys of `mdgen evaluate`."""
+
+    encoder_run: Path | None
+    pairs: Path | None
+    seeds: list[Path] | None
+    training_runs: Path | list[Path] | None
+    reference: Data
+    generated: Data
+    replicate: Data
+
+
+@dataclass
+class Energy(Run):
+    """Keys of `mdgen energy`."""
+
+    data: Data
+    forces: bool
+    check: bool
+    check_frames: int
+
+
+@dataclass
+class Compare:
+    """Keys of `mdgen compare`."""
+
+    first: Path
+    second: Path
+    row: str | None
+
+
+@dataclass
+class Demo(Run):
+    """Keys of `mdgen demo`: its own, and those of the verbs that its steps are."""
+
+    data: Data
+    lag_ps: float
+    training_fraction: Fractions
+    reference_fraction: Fractions
+    replicate_fraction: Fractions
+    simulate: Simulate
+    train_encoder: Train
+    train_propagator: Train
+    train_decoder: Train
+    generate: Generate
+    evaluate: Evaluate
+    four_wells: Run
+
+
+SCHEMAS: dict[str, Any] = {
+    "simulate": Simulate,
+    "train": Train,
+    "generate": Generate,
+    "evaluate": Evaluate,
+    "energy": Energy,
+    "compare": Compare,
+    "benchmark": Run,
+    "demo": Demo,
+}

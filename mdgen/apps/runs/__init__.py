@@ -1,0 +1,1 @@
+"""Runs: their folders, provenance, threads, screen output, concurrent steps and sweeps."""

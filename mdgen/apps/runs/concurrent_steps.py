@@ -1,0 +1,65 @@
+"""Steps of the demo that need nothing of each other, each in a process of its own.
+
+Small networks train fastest on one thread; two of them keep two cores busy.
+"""
+
+import importlib
+import logging
+import multiprocessing
+import signal
+import sys
+from typing import Any
+
+from mdgen.apps.runs.screen import show_on_screen
+from mdgen.errors import MdgenError
+from mdgen.registry import load_plugins
+
+GRACE_S = 5.0
+
+
+def run_concurrently(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list[str]) -> None:
+    """Run `module.run(config)` for every step at once and wait for all of them.
+
+    Args:
+        steps: module of `mdgen.apps` and config of each step, by name.
+        plugins: modules of plug-ins that the configs name parts of.
+
+    Raises:
+        MdgenError: naming the steps that failed; what they said is on the screen, and what the others did is kept.
+        KeyboardInterrupt: after Ctrl-C; every step keeps what it has done.
+    """
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_run_step, args=(module, config, plugins), name=name)
+        for name, (module, config) in steps.items()
+    ]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.join()
+    except KeyboardInterrupt:
+        # A terminal's Ctrl-C has reached the steps as well; a second signal could catch them writing.
+        for process in processes:
+            process.join(GRACE_S)
+        raise
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    failed = [f"{process.name} (exit status {process.exitcode})" for process in processes if process.exitcode]
+    if failed:
+        raise MdgenError(f"{', '.join(failed)} failed, as said above; the same command continues with what is left")
+
+
+def _run_step(module: str, config: dict[str, Any], plugins: list[str]) -> None:
+    show_on_screen()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        load_plugins(plugins)
+        importlib.import_module(f"mdgen.apps.{module}").run(config)
+    except MdgenError as error:
+        logging.getLogger("mdgen").error("%s", error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

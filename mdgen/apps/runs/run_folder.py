@@ -1,0 +1,209 @@
+"""A run folder: one run's config, provenance, log, metrics, checkpoints and outputs, and a `DONE` mark at the end."""
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from yaml import YAMLError
+
+from mdgen.apps.runs.provenance import provenance
+from mdgen.errors import MdgenError
+from mdgen.files import writable, write_aside
+from mdgen.results import Acceptance, acceptance_table, write_result
+
+logger = logging.getLogger("mdgen")
+
+OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json"}
+"""Files that say what a run is, but are none of its results."""
+
+INCIDENTAL_KEYS = ("output", "threads", "logger")
+"""Keys that do not change a run's result: a folder may be resumed with others."""
+
+GROWING_KEYS = {"simulate": "length_ns"}
+"""By verb, the key whose value may grow: a run that is done then goes on."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, locked while it is open.
+
+    A run that was stopped is resumed by the same command. A run that is done is left as it is, or continued where it is
+    asked to be longer. A folder that holds a run with other settings is refused, so that no result is ever mixed from
+    two.
+    """
+
+    path: Path
+    verb: str
+    started: float
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended well."""
+        return (self.path / "DONE").is_file()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the folder was opened."""
+        return time.monotonic() - self.started
+
+    def finish(self, metrics: dict[str, Any], acceptance: Iterable[Acceptance] = ()) -> None:
+        """Write `metrics.json`, print the acceptance table, mark the run as done."""
+        rows = list(acceptance)
+        result = {"verb": self.verb, **metrics, "wall_seconds_last_part": round(self.seconds, 1)}
+        write_result(self.path / "metrics.json", result, rows)
+        self.mark_done(rows)
+
+    def mark_done(self, acceptance: Iterable[Acceptance] = ()) -> None:
+        """Print the acceptance table and mark the run as done; its `metrics.json` is written already."""
+        rows = list(acceptance)
+        write_aside(self.path / "DONE", b"")
+        if rows:
+            logger.info("\n%s\n", acceptance_table(rows))
+
+
+@contextmanager
+def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[RunFolder]:
+    """Open a run folder for writing: check it, lock it, write its config and provenance, log into it.
+
+    Args:
+        path: the folder, made if need be.
+        verb: the verb that runs.
+        config: the resolved config, as plain data.
+
+    Raises:
+        MdgenError: if another process uses the folder, if it holds a run with other settings or files that are no
+            run's, or if it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise MdgenError(f"output={path} is a file; expected a folder; choose another output")
+    _refuse_foreign(path)
+    fresh = not (path / "config.yaml").is_file()
+    with writable(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run)
+    try:
+        _lock(lock, path)
+        longer = _compare(path, verb, config)
+        with writable(path):
+            if longer:
+                (path / "DONE").unlink(missing_ok=True)
+            if not (path / "DONE").is_file():
+                write_aside(path / "config.yaml", OmegaConf.to_yaml({"verb": verb, **config}).encode())
+                _add_provenance(path, provenance(int(config.get("seed", 0))))
+            with _log_into(path / "run.log"):
+                yield RunFolder(path, verb, time.monotonic())
+    except MdgenError:
+        if fresh:
+            _remove_empty_run(path)
+        raise
+    finally:
+        lock.close()
+
+
+def _remove_empty_run(path: Path) -> None:
+    """Leave no folder behind that holds nothing but our own notes: the corrected command may use its name."""
+    if path.is_dir() and {each.name for each in path.iterdir()} <= OWN_NOTES:
+        for each in path.iterdir():
+            each.unlink()
+        path.rmdir()
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.is_dir() and not (path / "config.yaml").is_file():
+        others = [each.name for each in path.iterdir() if each.name not in (".lock", "run.log")]
+        if others:
+            raise MdgenError(
+                f"output={path} holds files of no mdgen run (such as {sorted(others)[0]!r}); choose another output"
+            )
+
+
+def _lock(lock: Any, path: Path) -> None:
+    # An flock dies with its process, so a killed run leaves no stale lock behind.
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise MdgenError(
+            f"output={path} is in use by another run (process {holder}); wait for it, stop it or choose another output"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
+    """Refuse a folder of another run; whether it holds a shorter one of the same."""
+    earlier = path / "config.yaml"
+    if not earlier.is_file():
+        return False
+    try:
+        stored = OmegaConf.to_container(OmegaConf.load(earlier))
+    except (YAMLError, OSError) as error:
+        raise MdgenError(f"{earlier} cannot be read ({type(error).__name__}); choose another output") from error
+    if not isinstance(stored, dict) or stored.get("verb") != verb:
+        raise MdgenError(f"output={path} holds another kind of run than {verb!r}; choose another output")
+    growing = GROWING_KEYS.get(verb, "")
+    longer = growing in stored and float(config[growing]) > float(stored[growing])
+    given = {**config, growing: stored[growing]} if longer else config
+    difference = first_difference(_essential(stored), _essential({"verb": verb, **given}))
+    if difference is not None:
+        key, before, now = difference
+        raise MdgenError(
+            f"output={path} holds a run with other settings ({key} was {before!r}, now {now!r}); "
+            "choose another output, or delete that folder"
+        )
+    return longer
+
+
+def _essential(config: Any) -> Any:
+    """A config without the incidental keys, at every depth."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _essential(value) for key, value in config.items() if key not in INCIDENTAL_KEYS}
+
+
+def first_difference(before: Any, now: Any, prefix: str = "") -> tuple[str, Any, Any] | None:
+    """The first dotted key at which two nested configs differ, with both values; None if they are equal.
+
+    >>> first_difference({"a": {"b": 1}}, {"a": {"b": 2}})
+    ('a.b', 1, 2)
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}, key=str):
+            found = first_difference(before.get(key), now.get(key), f"{prefix}{key}.")
+            if found is not None:
+                return found
+        return None
+    return None if before == now else (prefix.rstrip("."), before, now)
+
+
+def _add_provenance(path: Path, entry: dict[str, Any]) -> None:
+    """One entry a start, so that a resumed run says so."""
+    file = path / "provenance.json"
+    try:
+        entries = json.loads(file.read_text()) if file.is_file() else []
+    except json.JSONDecodeError:
+        entries = []
+    write_aside(file, (json.dumps([*entries, entry], indent=2) + "\n").encode())
+
+
+@contextmanager
+def _log_into(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

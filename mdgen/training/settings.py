@@ -1,0 +1,80 @@
+"""How a part is trained, and on what machine."""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from mdgen.registry import register, register_library
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+register_library("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD")
+register_library("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger")
+
+
+@register
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a part is trained; parts name in `training_defaults` what suits them better than these.
+
+    Args:
+        optimizer: function that makes the optimiser from the parameters.
+        max_epochs: passes over the data at most.
+        patience: epochs without a better validation loss after which the training stops.
+        batch_size: pairs, frames or windows a step and process.
+        validation_share: share of the frames kept back, by trajectory or long block; 0 for none.
+        n_steps: steps of a training that draws its batches at random, with repetition, instead of passing over the
+            data; 0 for passes.
+        cosine: whether the learning rate falls to nothing on a cosine.
+        gradient_clip: greatest norm of the gradient; 0 for none.
+        average_decay: decay of the moving average of the weights, which is then what is kept; 0 for none.
+        max_frames: frames, evenly spaced, that are held in memory with all their atoms at most.
+        seed: seed of weights, split, order and noise.
+    """
+
+    optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=1e-3))
+    max_epochs: int = 60
+    patience: int = 60
+    batch_size: int = 4_000
+    validation_share: float = 0.1
+    n_steps: int = 0
+    cosine: bool = True
+    gradient_clip: float = 1.0
+    average_decay: float = 0.0
+    max_frames: int = 200_000
+    seed: int = 0
+
+
+def settings_for(part: Any, **given: Any) -> TrainingSettings:
+    """The settings of a part: those given, then its own `training_defaults`, then the general ones."""
+    return TrainingSettings(**{**getattr(part, "training_defaults", {}), **given})
+
+
+@register
+@dataclass(frozen=True)
+class TrainerSettings:
+    """The machine, in the words of `lightning.Trainer`.
+
+    Args:
+        accelerator: `cpu`, `cuda`, `mps` or `auto`.
+        devices: number of devices, or their indices; each has a process of its own.
+        num_nodes: number of machines.
+        strategy: how several processes work together, such as `ddp`.
+        precision: such as `32-true`, `bf16-mixed` or `64-true`.
+        checkpoint_interval_s: least time between two checkpoints.
+    """
+
+    accelerator: str = "cpu"
+    devices: int | str | list[int] = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    checkpoint_interval_s: float = 5.0
+
+
+ONE_PROCESSOR = TrainerSettings()
+"""One process on the CPU."""

@@ -1,0 +1,135 @@
+"""Training any part: prepare, then descend, play or solve, by what the part offers; then finish."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger
+
+from mdgen.data.trajectories import TrajectorySet
+from mdgen.errors import MdgenError
+from mdgen.interfaces import (
+    AdversariallyTrainable,
+    ClosedFormTrainable,
+    Encoder,
+    GradientTrainable,
+    SpectralEncoder,
+)
+from mdgen.models.batches import TrainingData
+from mdgen.training.fitting import fit
+from mdgen.training.gathering import gather
+from mdgen.training.minibatches import Passes, RandomDraws, Whole
+from mdgen.training.modules import AdversarialTraining, GradientTraining, PartTraining
+from mdgen.training.settings import ONE_PROCESSOR, TrainerSettings, TrainingSettings, settings_for
+
+PROCEDURES: dict[type, type[PartTraining] | None] = {
+    GradientTrainable: GradientTraining,
+    AdversariallyTrainable: AdversarialTraining,
+    ClosedFormTrainable: None,
+}
+"""What a part may offer, and the Lightning module that descends; a closed form needs none."""
+
+
+def train(
+    part: Any,
+    trajectories: TrajectorySet,
+    settings: TrainingSettings | None = None,
+    encoder: Encoder | None = None,
+    machine: TrainerSettings = ONE_PROCESSOR,
+    folder: Path | None = None,
+    run_logger: Logger | None = None,
+    label: str = "part",
+) -> dict[str, Any]:
+    """Train a part in place on some trajectories.
+
+    Args:
+        part: encoder, propagator or decoder that is `Trainable`.
+        trajectories: data.
+        settings: how; what the part is best trained with where None.
+        encoder: encoder whose latents a propagator or decoder learns from.
+        machine: accelerator, devices, precision and strategy.
+        folder: folder of the checkpoint to resume from.
+        run_logger: logger that receives the figures of every epoch.
+        label: what is trained, for progress lines and the checkpoint's name.
+
+    Returns:
+        Metrics: the history, numbers of frames and pairs, seconds; eigenvalues and timescales of a spectral encoder.
+
+    Raises:
+        MdgenError: if the part offers no procedure or several, or the data do not suit it (`gather`).
+    """
+    begin = time.monotonic()
+    settings = settings_for(part) if settings is None else settings
+    if procedure_of(part) is not GradientTraining:
+        settings = replace(settings, validation_share=0.0)  # neither other way looks at validation data
+    generator = torch.Generator().manual_seed(settings.seed)
+    data = gather(part, trajectories, settings, generator, encoder)
+    history = train_on(part, data, settings, generator, machine, folder, run_logger, label)
+    metrics: dict[str, Any] = {"history": history}
+    if isinstance(part, SpectralEncoder):
+        metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
+    metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
+    return {**metrics, "seconds": time.monotonic() - begin}
+
+
+def train_on(
+    part: Any,
+    data: TrainingData,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    machine: TrainerSettings = ONE_PROCESSOR,
+    folder: Path | None = None,
+    run_logger: Logger | None = None,
+    label: str = "part",
+) -> list[dict[str, float]]:
+    """Train a part in place on data that were gathered; arguments and history as for `train`."""
+    procedure = procedure_of(part)
+    data = part.prepare(data, generator)
+    history: list[dict[str, float]] = []
+    if procedure is None:
+        part.fit(data, generator)
+    else:
+        history = descend(procedure(part, settings, generator), data, machine, folder, run_logger, label)
+    part.eval()
+    part.finish(data, generator)
+    return history
+
+
+def descend(
+    module: PartTraining,
+    data: TrainingData,
+    machine: TrainerSettings = ONE_PROCESSOR,
+    folder: Path | None = None,
+    run_logger: Logger | None = None,
+    label: str = "part",
+) -> list[dict[str, float]]:
+    """Descend on prepared data, leaving the best or the averaged weights in the part; arguments as for `train`."""
+    settings, generator = module.settings, module.generator
+    validation = None if data.validation is None else Whole(data.validation)
+    if settings.n_steps == 0:
+        batches: Any = Passes(data.training, settings.batch_size * module.batches_a_step, generator)
+        n_epochs = settings.max_epochs
+    else:
+        n_epochs = max(1, min(50, settings.n_steps // 10))
+        size = settings.batch_size * module.batches_a_step
+        batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
+    history = fit(label, module, batches, validation, n_epochs, machine, folder, run_logger)
+    module.keep_average()
+    return history
+
+
+def procedure_of(part: Any) -> type[PartTraining] | None:
+    """The Lightning module that trains a part; None for a part that is fitted in closed form.
+
+    Raises:
+        MdgenError: if the part offers no procedure, or several.
+    """
+    found = [offered for offered in PROCEDURES if isinstance(part, offered)]
+    if len(found) != 1:
+        raise MdgenError(
+            f"a {type(part).__name__} cannot be trained: it must have learns_from, prepare and finish, and exactly one "
+            "of loss, critic_loss with generator_loss, and fit (mdgen.interfaces.Trainable)"
+        )
+    return PROCEDURES[found[0]]

@@ -1,0 +1,161 @@
+"""What every engine promises, run over all of them: energies, forces, restarts, independence, temperatures."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Integrator, State, System
+from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.velocities import initial_state, kinetic_temperature
+from mdgen.md.engines.base_engine import BaseEngine
+from mdgen.md.engines.engine import ENGINES, Engine, make_engine
+from mdgen.md.engines.kernel_engine import KernelEngine
+from mdgen.md.engines.openmm_engine import OpenMMEngine
+from mdgen.md.engines.torch_engine import TorchEngine
+from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.md.systems.salt_water import salt_water_box
+from tests.md.reference import alanine_dipeptide
+
+
+@cache
+def brine() -> System:
+    """A periodic box of flexible water with a pair of ions."""
+    return salt_water_box(20, 1, 0.9, 0.42, 0.36, torch.Generator().manual_seed(0))
+
+
+CASES: dict[str, tuple[type[BaseEngine], Callable[[], System]]] = {
+    "kernel": (KernelEngine, alanine_dipeptide),
+    "box_kernel": (KernelEngine, brine),
+    "torch": (TorchEngine, alanine_dipeptide),
+    "torch_box": (TorchEngine, brine),
+    "openmm": (OpenMMEngine, alanine_dipeptide),
+    "openmm_box": (OpenMMEngine, brine),
+}
+every_engine = pytest.mark.parametrize("case", CASES)
+
+
+def engine_of(case: str, seed: int = 1, replicas: int = 3, integrator: Integrator | None = None) -> Engine:
+    make, system = CASES[case]
+    generator = torch.Generator().manual_seed(seed)
+    return make(system(), integrator or Langevin(1.0, 300.0, 5.0), replicas, generator, "double", 1)
+
+
+def start_of(case: str, replicas: int = 3) -> State:
+    system = CASES[case][1]()
+    return initial_state(system, replicas, torch.tensor([300.0]), torch.Generator().manual_seed(2))
+
+
+def started(case: str, seed: int = 1, **settings: object) -> Engine:
+    engine = engine_of(case, seed, **settings)
+    engine.prepare(start_of(case, engine.n_replicas))
+    return engine
+
+
+def test_every_engine_is_here() -> None:
+    assert {make for make, _ in CASES.values()} == set(ENGINES.values())
+
+
+@every_engine
+def test_it_is_an_engine_and_has_the_energy_of_the_potential(case: str) -> None:
+    engine, state, system = started(case), start_of(case), CASES[case][1]()
+    assert isinstance(engine, Engine)
+    expected = system.potential.energy(state.positions, state.cell)
+    np.testing.assert_allclose(engine.potential_energy(), expected.numpy(), rtol=0, atol=2e-3)
+
+
+@every_engine
+def test_its_first_step_shows_the_forces_of_the_potential(case: str) -> None:
+    """From rest, leapfrog moves an atom by `F dt^2 / m`, velocity Verlet by half of that."""
+    make, of = CASES[case]
+    system = alanine_dipeptide("none") if of is alanine_dipeptide else of()
+    engine = make(system, VelocityVerlet(1.0), 2, torch.Generator(), "double", 1)
+    generator = torch.Generator().manual_seed(4)
+    x = system.positions.repeat(2, 1, 1)
+    x = x + 0.005 * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    cell = None if system.cell is None else system.cell.expand(2, 3)
+    engine.prepare(State(x, torch.zeros_like(x), cell=cell))
+    before, after = engine.advance(0).positions, engine.advance(1).positions
+    factor = 2.0 if make is TorchEngine else 1.0
+    found = factor * (after - before).double() * system.masses[:, None] / engine.timestep_ps**2
+    expected = energy_and_forces(system.potential, x, cell)[1]
+    assert float((found - expected).norm() / expected.norm()) < 2e-5
+
+
+@every_engine
+def test_a_restart_and_how_steps_are_divided_change_no_bit(case: str) -> None:
+    whole, parts, other = started(case), started(case), engine_of(case, seed=9)
+    end = whole.advance(30)
+    parts.advance(11)
+    other.load_state_dict(parts.state_dict())
+    frames = parts.record(2, 7)
+    assert frames.shape == (3, 2, *end.positions.shape[1:])
+    for resumed in (parts.advance(5), other.advance(19)):
+        assert resumed.step == end.step == 30
+        assert torch.equal(resumed.positions, end.positions)
+        assert torch.equal(resumed.velocities, end.velocities)
+    assert not torch.equal(end.positions[0], end.positions[1])  # their random numbers differ
+
+
+@every_engine
+@pytest.mark.parametrize("push", [0.01, float("nan")])
+def test_replicas_are_independent(case: str, push: float) -> None:
+    plain, other = started(case), engine_of(case)
+    state = start_of(case)
+    state.positions[1, 0] += push
+    other.prepare(state)
+    expected, found = (engine.record(2, 10) for engine in (plain, other))
+    assert np.array_equal(expected[[0, 2]], found[[0, 2]])
+    assert not np.array_equal(expected[1], found[1])
+    assert np.isnan(other.potential_energy()).tolist() == [False, bool(np.isnan(push)), False]
+
+
+@every_engine
+def test_every_replica_has_its_temperature(case: str) -> None:
+    system = CASES[case][1]()
+    cold_and_hot = torch.tensor([200.0, 200.0, 600.0, 600.0], dtype=torch.float64)
+    engine = started(case, replicas=4, integrator=Langevin(1.0, cold_and_hot, 50.0))
+    assert engine.temperature_K.tolist() == engine.settings["temperature_K"] == cold_and_hot.tolist()
+    engine.advance(100)
+    n_constraints = 0 if system.constraints is None else len(system.constraints.lengths)
+
+    def mean_temperature() -> list[float]:
+        found = [
+            kinetic_temperature(engine.advance(10).velocities.double(), system.masses, n_constraints) for _ in range(40)
+        ]
+        return torch.stack(found).mean(0).tolist()
+
+    first, second, third, fourth = mean_temperature()
+    assert 150 < min(first, second) <= max(first, second) < 300 < 450 < min(third, fourth)
+    engine.set_temperature(cold_and_hot.flip(0))
+    engine.advance(100)
+    assert mean_temperature()[0] > 450
+    assert max(mean_temperature()[2:]) < 300
+
+
+@every_engine
+def test_what_does_not_fit_is_named(case: str) -> None:
+    engine = engine_of(case)
+    with pytest.raises(MdgenError, match=r"\(4, \d+, 3\).*\(3, \d+, 3\)"):
+        engine.prepare(start_of(case, 4))
+    for settings, complaint in (
+        ({"replicas": 0}, "n_replicas is 0"),
+        ({"integrator": Langevin(1.0, [300.0, 310.0])}, "2 temperatures for 3 replicas"),
+    ):
+        with pytest.raises(MdgenError, match=complaint):
+            engine_of(case, **settings)
+    with pytest.raises(MdgenError, match="precision is 'half'"):
+        CASES[case][0](CASES[case][1](), Langevin(1.0, 300.0), 1, torch.Generator(), "half")
+
+
+def test_auto_takes_the_fastest_that_lacks_nothing() -> None:
+    integrator, generator = Langevin(1.0, 300.0), torch.Generator()
+    assert list(ENGINES) == ["kernel", "torch", "openmm"]
+    assert isinstance(make_engine(alanine_dipeptide(), integrator, 1, generator, threads=1), KernelEngine)
+    with pytest.raises(MdgenError, match="engine is 'gpu', but must be one of auto, kernel, torch, openmm"):
+        make_engine(alanine_dipeptide(), integrator, 1, generator, kind="gpu")  # type: ignore[arg-type]
+    with pytest.raises(MdgenError, match="device is 'tpu'"):
+        make_engine(alanine_dipeptide(), integrator, 1, generator, device="tpu")

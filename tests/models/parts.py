@@ -1,0 +1,101 @@
+"""Every encoder, propagator and decoder that there is, and how each is made and trained in a second."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mdgen.data.trajectories import TrajectorySet
+from mdgen.interfaces import Context, LatentSpace
+from mdgen.models.decoders.cwgan import CWGAN
+from mdgen.models.decoders.nearest_frame import NearestFrame
+from mdgen.models.encoders.srv import SRV
+from mdgen.models.encoders.tica import TICA
+from mdgen.models.propagators.markov_state_model import MarkovStateModel
+from mdgen.models.propagators.mdn import MDN
+from mdgen.molecule.features import TorsionDistanceFeatures
+from mdgen.training.settings import settings_for
+from mdgen.training.train import train
+from tests.models.structures import alanine_dipeptide, frames
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
+from toy_parts.toy_decoder import LinearDecoder
+from toy_parts.toy_encoder import ChainShape
+from toy_parts.toy_propagator import OrnsteinUhlenbeck, WindowFiller
+
+MOLECULE = alanine_dipeptide()
+FEATURES = TorsionDistanceFeatures(MOLECULE, distances="none")
+LAG_PS = 1.0
+LATENT = LatentSpace("slow_modes", 1, 2, "an encoder")
+
+ENCODERS: dict[str, Callable[[], Any]] = {
+    "SRV": lambda: SRV(FEATURES, LAG_PS, n_modes=2, hidden=[8]),
+    "TICA": lambda: TICA(FEATURES, LAG_PS, n_modes=2),
+    "ChainShape": ChainShape,
+}
+PROPAGATORS: dict[str, Callable[[LatentSpace], Any]] = {
+    "MDN": lambda latent: MDN(latent, LAG_PS, n_components=4, hidden=[16]),
+    "MarkovStateModel": lambda latent: MarkovStateModel(latent, LAG_PS, n_states=10),
+    "OrnsteinUhlenbeck": lambda latent: OrnsteinUhlenbeck(latent, LAG_PS),
+    "WindowFiller": lambda latent: WindowFiller(latent, LAG_PS),
+}
+_GAN: dict[str, Any] = {"noise_channels": 4, "hidden": [16, 16], "ratio_steps": 3, "critic_steps": 2}
+DECODERS: dict[str, Callable[[LatentSpace], Any]] = {
+    "CWGAN internal": lambda latent: CWGAN(latent, "internal", **_GAN),
+    "CWGAN cartesian": lambda latent: CWGAN(latent, "cartesian", **_GAN),
+    "NearestFrame": lambda latent: NearestFrame(latent, MOLECULE, n_frames=300),
+    "LinearDecoder": lambda latent: LinearDecoder(latent, MOLECULE),
+}
+
+
+@functools.cache
+def trajectories() -> TrajectorySet:
+    """Five short trajectories of alanine dipeptide."""
+    return TrajectorySet.from_arrays(MOLECULE, 0.5, [frames(300, seed).numpy() for seed in range(5)])
+
+
+def trained(part: Any, encoder: Any = None, **settings: Any) -> Any:
+    """The part after a short training."""
+    short = {"n_steps": 10, "batch_size": 32} if part.learns_from == "frames" else {"max_epochs": 2}
+    train(part, trajectories(), settings_for(part, **{**short, **settings}), encoder)
+    return part
+
+
+@functools.cache
+def trained_encoder(name: str) -> Any:
+    """An encoder, trained once."""
+    return trained(ENCODERS[name]())
+
+
+@functools.cache
+def trained_propagator(name: str) -> Any:
+    """A propagator for TICA's latent, trained once."""
+    return trained(PROPAGATORS[name](trained_encoder("TICA").latent), trained_encoder("TICA"))
+
+
+@functools.cache
+def trained_decoder(name: str) -> Any:
+    """A decoder for TICA's latent, trained once."""
+    return trained(DECODERS[name](trained_encoder("TICA").latent), trained_encoder("TICA"))
+
+
+def contexts(n: int) -> dict[str, Context]:
+    """A context that says nothing, and one that says all."""
+    full = Context(
+        (MOLECULE,),
+        torch.full((n,), 300.0),
+        torch.full((n,), LAG_PS),
+        torch.zeros(n, 1, dtype=torch.int64),
+        torch.ones(n, 1, dtype=torch.bool),
+        torch.ones(n, MOLECULE.n_atoms, dtype=torch.bool),
+        torch.zeros(n, 1, MOLECULE.n_atoms, 3),
+    )
+    return {"empty": Context(), "full": full}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """A random stream."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,111 @@
+"""What every encoder must do."""
+
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Context, Encoder, SpectralEncoder
+from mdgen.models.checkpoint import load_model, save_model
+from mdgen.training.train import PROCEDURES, procedure_of
+from tests.models.parts import ENCODERS, MOLECULE, contexts, trained, trained_encoder, trajectories
+from tests.models.structures import frames
+
+POSITIONS = frames(30, seed=9)
+
+
+@pytest.fixture(params=ENCODERS)
+def name(request):
+    return request.param
+
+
+def test_it_keeps_the_seam_and_offers_one_procedure(name):
+    encoder = trained_encoder(name)
+    assert isinstance(encoder, Encoder)
+    assert encoder.learns_from == "lagged_frames"
+    assert procedure_of(encoder) in PROCEDURES.values()
+    assert not encoder.training
+
+
+def test_shapes_follow_the_latent_and_leading_axes_do_not_matter(name):
+    encoder = trained_encoder(name)
+    latent = encoder.encode(POSITIONS, Context())
+    assert latent.shape == (30, encoder.latent.tokens, encoder.latent.channels)
+    assert torch.isfinite(latent).all()
+    windows = encoder.encode(POSITIONS.view(5, 6, -1, 3), Context())
+    torch.testing.assert_close(windows.flatten(0, 1), latent)
+
+
+def test_a_row_does_not_depend_on_the_others(name):
+    encoder = trained_encoder(name)
+    torch.testing.assert_close(encoder.encode(POSITIONS, Context())[7:8], encoder.encode(POSITIONS[7:8], Context()))
+
+
+def test_a_rigid_motion_changes_nothing(name):
+    encoder = trained_encoder(name)
+    rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))
+    moved = POSITIONS @ (rotation * torch.linalg.det(rotation)).T + 0.5
+    torch.testing.assert_close(
+        encoder.encode(moved, Context()), encoder.encode(POSITIONS, Context()), atol=1e-3, rtol=1e-3
+    )
+
+
+def test_the_latent_is_differentiable_in_the_positions(name):
+    positions = POSITIONS[:3].clone().requires_grad_()
+    trained_encoder(name).encode(positions, Context()).square().sum().backward()
+    assert torch.isfinite(positions.grad).all()
+    assert (positions.grad != 0).any()
+
+
+@pytest.mark.parametrize("said", ["empty", "full"])
+def test_any_context_will_do(name, said):
+    assert trained_encoder(name).encode(POSITIONS, contexts(30)[said]).shape[0] == 30
+
+
+def test_the_same_seed_gives_the_same_encoder_and_its_origin_names_it(name):
+    torch.rand(3)
+    again = trained(ENCODERS[name]())
+    assert again.latent == trained_encoder(name).latent
+    assert again.latent.origin
+    assert ENCODERS[name]().latent.origin != again.latent.origin
+
+
+def test_the_data_have_mean_zero_and_spread_one(name):
+    encoder = trained_encoder(name)
+    latent = torch.cat([encoder.encode(torch.tensor(trajectories().positions(i)), Context())[:, 0] for i in range(5)])
+    torch.testing.assert_close(latent.mean(0), torch.zeros(latent.shape[1]), atol=0.02, rtol=0)
+    torch.testing.assert_close(latent.std(0), torch.ones(latent.shape[1]), atol=0.03, rtol=0)
+
+
+def test_a_file_gives_it_back(name, tmp_path):
+    encoder = trained_encoder(name)
+    save_model(tmp_path / "encoder.safetensors", encoder, {"temperature_K": 300.0})
+    again = load_model(tmp_path / "encoder.safetensors")
+    assert type(again) is type(encoder)
+    assert again.latent == encoder.latent
+    assert again.metadata == {"temperature_K": 300.0}
+    assert torch.equal(again.encode(POSITIONS, Context()), encoder.encode(POSITIONS, Context()))
+
+
+def test_a_spectrum_is_ordered_and_its_timescales_follow(name):
+    encoder = trained_encoder(name)
+    if not isinstance(encoder, SpectralEncoder):
+        pytest.skip("no spectrum")
+    assert (encoder.eigenvalues.diff() <= 0).all()
+    torch.testing.assert_close(encoder.timescales_ps[0], -encoder.lag_ps / encoder.eigenvalues[0].log())
+    # phi changes its state with probability 0.02 a frame, and the lag is two frames.
+    assert float(encoder.eigenvalues[0]) == pytest.approx(0.96**2, abs=0.06)
+
+
+def test_a_lag_that_the_data_have_not_is_refused(name):
+    encoder = ENCODERS[name]()
+    if not hasattr(encoder, "lag_ps"):
+        pytest.skip("no lag")
+    for lag_ps, word in ((0.7, "lag"), (2000.0, "longest trajectory")):
+        encoder.lag_ps = lag_ps
+        with pytest.raises(MdgenError, match=word):
+            trained(encoder)
+
+
+def test_its_molecule_is_that_of_its_features(name):
+    encoder = trained_encoder(name)
+    assert encoder.latent.molecule in ("", MOLECULE.fingerprint)
