@@ -101,7 +101,7 @@ def isolated() -> Iterator[None]:
 
     Parts of this package stay: their modules stay imported, and would not register them again.
     """
-    parts, plugins = set(_PARTS), list(_PLUGINS)
+    parts, plugins, modules = set(_PARTS), list(_PLUGINS), set(sys.modules)
     try:
         yield
     finally:
@@ -109,8 +109,9 @@ def isolated() -> Iterator[None]:
             if name not in parts:
                 del _PARTS[name]
         for plugin in set(_PLUGINS) - set(plugins):
-            for module in [each for each in sys.modules if each == plugin or each.startswith(f"{plugin}.")]:
-                del sys.modules[module]
+            for module in set(sys.modules) - modules:
+                if module == plugin or module.startswith(f"{plugin}."):
+                    del sys.modules[module]
         _PLUGINS[:] = plugins
 
 

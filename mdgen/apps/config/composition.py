@@ -246,7 +246,7 @@ def key_types(
         own = {"_target_": str, "_partial_": bool}.get(key) if named else None
         annotation = own or (Any if annotations is None else annotations.get(key, None if named else Any))
         if isinstance(value, dict) and annotation is not None:
-            inner = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
+            inner: Any = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
             yield from key_types(value, annotations_of(inner) if inner else None, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", annotation
