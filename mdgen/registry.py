@@ -97,13 +97,21 @@ def load_plugins(modules: Sequence[str] = ()) -> list[str]:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Forget on leaving what was registered and loaded within; for tests."""
-    parts, plugins = dict(_PARTS), list(_PLUGINS)
+    """Forget on leaving which parts were registered and which plug-ins were loaded within; for tests.
+
+    Parts of this package stay: their modules stay imported, and would not register them again.
+    """
+    parts, plugins, modules = set(_PARTS), list(_PLUGINS), set(sys.modules)
     try:
         yield
     finally:
-        _PARTS.clear()
-        _PARTS.update(parts)
+        for name in [name for name, part in _PARTS.items() if part is not None and not name.startswith("mdgen.")]:
+            if name not in parts:
+                del _PARTS[name]
+        for plugin in set(_PLUGINS) - set(plugins):
+            for module in set(sys.modules) - modules:
+                if module == plugin or module.startswith(f"{plugin}."):
+                    del sys.modules[module]
         _PLUGINS[:] = plugins
 
 

@@ -1,5 +1,8 @@
-"""Systems that cannot be simulated: each is one sentence on the command line, and leaves nothing behind."""
+"""Mistakes on the command line: each is one sentence that names what was expected, and leaves nothing behind."""
 
+import io
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 from openmm import unit
 
+from mdgen.apps.config.composition import compose, plain
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
@@ -18,116 +22,183 @@ from mdgen.md.engines.engine import make_engine
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.peptides import extended_peptide
+from mdgen.registry import isolated
 from tests.md.test_sources import GRO, TOP
 
-SMALL = ["n_replicas=2", "engine=torch", "length_ns=1e-5", "equilibration_ns=0", "save_ps=0.002"]
+VACUUM = "system.sequence=A system.solvent=vacuum"
+GROMACS = "system=gromacs system.hydrogen_mass_amu=null system.coordinates=FILES/a.gro"
+PDB = "system=pdb system.solvent=vacuum"
+
+MISTAKES = [
+    # Verbs and forms of overrides.
+    ("simulat", "there is no verb 'simulat'; expected one of simulate, train"),
+    ("train nonsense", "expected key=value"),
+    ("simulate =3", "expected key=value"),
+    ("simulate lenght_ns=1", "'lenght_ns'; the nearest is 'length_ns'"),
+    ("simulate integrator.temprature_K=1", "the nearest is 'integrator.temperature_K'"),
+    ("demo simulate.n_replica=1", "the nearest is 'simulate.n_replicas'"),
+    ("benchmark suite=md repeats=3", "no key 'repeats'; the nearest is 'suite.repeats'"),
+    ("simulate +n_replica=3", "there is no key 'n_replica'; the nearest is 'n_replicas'"),
+    ("simulate ++n_replica=3", "there is no key 'n_replica'; the nearest is 'n_replicas'"),
+    ("simulate +n_replicas=3", "neither added nor left out; write n_replicas="),
+    ("simulate ~n_replicas", "neither added nor left out; write n_replicas="),
+    ("simulate ~integrator", "neither added nor left out; write integrator="),
+    ("simulate +integrator=langevin", "neither added nor left out; write integrator="),
+    ("train encoder=srv encoder.model.widht=3", "no key 'encoder.model.widht'"),
+    ("train encoder.model.n_modes=3", "no key 'encoder.model.n_modes'"),
+    # Groups.
+    ("train encoder=srvv", "did you mean encoder=srv"),
+    ("simulate integrator@foo=langevin", "there is no key 'integrator@foo'"),
+    ("simulate integrator=null", "there is no integrator=null; the options are langevin, overdamped"),
+    ("simulate integrator=3", "there is no integrator=3"),
+    ("simulate 'integrator={x: 1}'", "there is no integrator={x: 1}"),
+    ("simulate integrator=foo/bar", "there is no integrator=foo/bar"),
+    ("simulate system=null", "there is no system=null"),
+    (
+        "simulate experiment=charge_recovery",
+        "is for mdgen benchmark, not for mdgen simulate",
+    ),
+    # Types of values.
+    ("simulate length_ns=long", "length_ns=long: expected a number such as 2.0"),
+    ("simulate length_ns=null", "length_ns=null: expected a number such as 2.0"),
+    ("simulate length_ns=nan", "length_ns=nan: expected a number such as 2.0"),
+    ("simulate 'length_ns={a: 1}'", "length_ns was given a table"),
+    ("simulate threads=two", "threads=two: expected a whole number, or null"),
+    ("simulate threads=1.5", "threads=1.5: expected a whole number, or null"),
+    ("simulate threads=0", "threads=0: expected at least 1"),
+    ("simulate pressure_bar=high", "pressure_bar=high: expected a number, or null"),
+    ("simulate anneal_temperature_K=true", "anneal_temperature_K=true: expected a number, or null"),
+    ("simulate precision=half", "precision=half: expected single or double"),
+    ("simulate n_replicas=8.5", "n_replicas=8.5: expected a whole number such as 64"),
+    ("simulate n_replicas=null", "n_replicas=null: expected a whole number such as 64"),
+    ("simulate n_replicas=1,2", "n_replicas=1,2: expected one value"),
+    ("simulate output=", "output=: expected a path such as runs/simulate"),
+    ("simulate output=3", "output=3: expected a path such as runs/simulate; text that looks like a number"),
+    ("simulate system.cutoff_nm=far", "system.cutoff_nm=far: expected a number, or null"),
+    ("simulate system.hydrogen_mass_amu=heavy", "expected a number, or null, such as 3.0"),
+    ("simulate system.solvent=beer", "system.solvent=beer: expected one of obc2, obc1"),
+    ("simulate system.capped=1", "system.capped=1: expected true or false"),
+    ("simulate system.capped=null", "system.capped=null: expected true or false"),
+    ("simulate system=gromacs system.box_nm=cube", "box_nm=cube: expected a list of numbers, or null"),
+    ("simulate system=gromacs system.box_nm=[1.0,a]", "box_nm=[1.0,a]: expected a list of numbers"),
+    ("simulate system=psf system.charmm_files=a.prm", "charmm_files=a.prm: expected a list of texts"),
+    ("train seed=null", "seed=null: expected a whole number such as 0"),
+    ("train data.frame_spacing_ps=often", "data.frame_spacing_ps=often: expected a number, or null"),
+    ("train data.trajectories=3", "data.trajectories=3: expected a path, or a list of paths, or null"),
+    ("train data.portion=0.5", "data.portion=0.5: expected a list of two numbers such as [0.0,1.0]"),
+    ("train data.portion=[0.5]", "data.portion=[0.5]: expected a list of two numbers"),
+    ("train data.portion=[a,b]", "data.portion=[a,b]: expected a list of two numbers"),
+    ("train data.portion=null", "data.portion=null: expected a list of two numbers"),
+    ("evaluate metrics.settings.lag_ps=long", "metrics.settings.lag_ps=long: expected a number, or null"),
+    ("evaluate seeds=3", "seeds=3: expected a list of paths, or null"),
+    ("demo lag_ps=null", "lag_ps=null: expected a number such as 5.0"),
+    ("demo training_portion=[0.5]", "training_portion=[0.5]: expected a list of two numbers"),
+    ("generate encoder_run=3", "encoder_run=3: expected a path"),
+    ("generate export=gif", "export=gif: expected one of xtc, dcd, h5, pdb, null"),
+    ("generate", "encoder_run was not given"),
+    # Plug-ins and registered parts.
+    ("simulate plugins=[nowhere]", "the plug-in nowhere cannot be imported (ModuleNotFoundError: No module named"),
+    ("simulate plugins=[3]", "plugins=[3]: expected text, or a list of texts"),
+    ("simulate --config-dir FILES/nowhere", "nowhere is no folder"),
+    ("train encoder=srv encoder.model._target_=os.system", "'os.system' is not registered with mdgen"),
+    ("train encoder=srv encoder.model._target_=my.Toy", "name its module, as plugins=[my]"),
+    ("train encoder=srv encoder.model._target_=mdgen.models.encoders.tica.TICA", "no key 'encoder.model.hidden'"),
+    # Sweeps.
+    ("simulate system.sequence=@list.txt", "goes with --multirun"),
+    ("simulate system.sequence=A,G", "add --multirun to run each"),
+    ("simulate hydra/launcher=joblib", "launchers go with --multirun"),
+    ("simulate -m system.sequence=A", "needs a key with several values"),
+    ("simulate -m system.sequence=A,A", "same folder 'A' (system.sequence=A)"),
+    ("simulate -m output=a,b", "output is the folder of all runs"),
+    ("simulate -m system.sequence=@nowhere.txt", "nowhere.txt: that file cannot be read"),
+    ("simulate -m seed=interval(0,1)", "expected values to choose from"),
+    ("simulate -m seed=1,x", "seed=x: expected a whole number"),
+    ("simulate -m seed=1,2 seed=3", "seed is given twice"),
+    ("simulate -m tempering=null,parallel", "tempering=null cannot be one of several choices"),
+    ("simulate -m system.sequense=A,G", "the nearest is 'system.sequence'"),
+    ("simulate -m seed=0,1 hydra/launcher=slurm", "Available options in 'hydra/launcher': basic joblib submitit_local"),
+    ("simulate -m seed=0,1 hydra.launcher.n_jobs=2", "Could not override 'hydra.launcher.n_jobs'"),
+    ("compare -m a,b", "is for verbs that write run folders"),
+    # Molecules.
+    ("simulate system.sequence=ipgd", "'ipgd' has small letters; did you mean 'IPGD'?"),
+    ("simulate system.sequence=AXA", "residue 'X' at position 2"),
+    ("simulate system.sequence=\"''\"", "expected text, or null, such as A"),
+    ("simulate system.sequence=12", "expected text, or null, such as A"),
+    ("simulate system.sequence=A-G", "residue '-' at position 2"),
+    ("simulate system.sequence=NAN n_replicas=0", "n_replicas=0"),  # the peptide is no number
+    ("simulate system.sequence=A system.capped=false", "without caps is a free amino acid"),
+    (f"simulate {PDB} system.pdb=FILES/ring.pdb", "residue PHE 3 does not match"),
+    (f"simulate {PDB} system.pdb=FILES/gap.pdb", "gap.pdb has a gap: ACE 1 and PHE 3"),
+    (f"simulate {PDB} system.pdb=FILES/water.pdb", "residue HOH 1 is water"),
+    (f"simulate {PDB} system.pdb=FILES/benzene.pdb", "residue BEN 1 is unknown to amber99sbildn; known are"),
+    (f"simulate {PDB} system.pdb=FILES/empty.pdb", "holds no atoms"),
+    (f"simulate {PDB} system.pdb=nowhere.pdb", "does not exist"),
+    (f"simulate {GROMACS} system.top=FILES/a.top system.coordinates=FILES/overlap.gro", "C1"),
+    (f"simulate {GROMACS} system.top=FILES/a.top system.cutoff_nm=1.2", "half"),
+    (f"simulate {GROMACS} system.top=FILES/a.top system.cutoff_nm=0.9 system.coordinates=FILES/boxless.gro", "box"),
+    (f"simulate {GROMACS} system.top=FILES/a.top system.coordinates=FILES/words.gro", "cannot read"),
+    (f"simulate {GROMACS} system.top=FILES/massless.top", "mass 0 amu"),
+    (f"simulate {GROMACS} system.top=FILES/negative.top", "mass -1 amu"),
+    (f"simulate {GROMACS} system.top=FILES/unknown.top", "parameters"),
+    # Settings of a simulation.
+    (f"simulate {VACUUM} integrator.timestep_fs=0", "timestep_fs is 0"),
+    (f"simulate {VACUUM} integrator.timestep_fs=3", "no multiple of the time step"),
+    (f"simulate {VACUUM} integrator.temperature_K=-5", "temperature_K is -5"),
+    (f"simulate {VACUUM} integrator.temperature_K=[300,a]", "temperature_K=[300,a]: expected a number, or a list of"),
+    (f"simulate {VACUUM} integrator.friction_per_ps=-1", "friction_per_ps is -1"),
+    (f"simulate {VACUUM} system.hydrogen_mass_amu=-1", "between 1 and 4"),
+    (f"simulate {VACUUM} system.cutoff_nm=1", "cutoff_nm needs a periodic box, but this molecule has none"),
+    (f"simulate {VACUUM} length_ns=0", "length_ns is 0"),
+    (f"simulate {VACUUM} pressure_bar=1", "pressure_bar"),
+    (f"simulate {VACUUM} engine=openmm pressure_bar=1", "no box to hold it"),
+    (f"simulate {VACUUM} device=tpu", "device"),
+    # Data, results of one file, comparisons.
+    ("train encoder=tica", "no trajectories were named"),
+    ("train encoder=tica data.trajectories=FILES/nowhere.dcd", "does not exist"),
+    ("train encoder=tica propagator=mdn", "encoder, propagator was named"),
+    ("train propagator=mdn", "name it: encoder_run=FOLDER"),
+    ("train propagator=mdn encoder_run=FILES", "is no run folder"),
+    ("energy output=FILES", "expected a file that ends in .json"),
+    ("benchmark output=FILES", "expected a file that ends in .json"),
+    ("compare first=FILES/nowhere second=FILES", "nowhere"),
+]
 
 
-@pytest.fixture
-def said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The one sentence of a simulation that must fail and leave nothing."""
-
-    def of(*arguments: str, keep: bool = False) -> str:
-        capsys.readouterr()
-        assert main(["simulate", f"output={tmp_path}/run", *SMALL, "integrator.timestep_fs=2", *arguments]) == 2
-        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: "))
-        assert keep or not (tmp_path / "run").exists()
-        return line
-
-    return of
-
-
-@pytest.mark.parametrize(
-    ("sequence", "complaint"),
-    [
-        ("ipgd", "'ipgd' has small letters; did you mean 'IPGD'?"),
-        ("AXA", "residue 'X' at position 2"),
-        ("''", "expected text such as A"),
-        ("12", "expected text such as A"),
-        ("A-G", "residue '-' at position 2"),
-    ],
-)
-def test_sequences(said, sequence: str, complaint: str) -> None:
-    assert complaint in said(f"system.sequence={sequence}")
-
-
-def test_one_residue_without_caps(said) -> None:
-    assert "without caps is a free amino acid" in said("system.sequence=A", "system.capped=false")
-
-
-def test_a_sequence_that_spells_a_number_is_a_sequence(said) -> None:
-    assert "n_replicas=0" in said("system.sequence=NAN", "n_replicas=0")
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        ("integrator.timestep_fs=0", "timestep_fs is 0"),
-        ("integrator.timestep_fs=3", "no multiple of the time step"),
-        ("integrator.temperature_K=-5", "temperature_K is -5"),
-        ("integrator.friction_per_ps=-1", "friction_per_ps is -1"),
-        ("system.hydrogen_mass_amu=-1", "between 1 and 4"),
-        ("system.cutoff_nm=1", "cutoff_nm needs a periodic box, but this molecule has none"),
-        ("length_ns=0", "length_ns is 0"),
-        ("pressure_bar=1", "pressure_bar"),
-        ("engine=openmm pressure_bar=1", "no box to hold it"),
-        ("device=tpu", "device"),
-    ],
-)
-def test_settings(said, change: str, complaint: str) -> None:
-    assert complaint in said("system.sequence=A", "system.solvent=vacuum", *change.split())
-
-
-def test_a_time_step_that_explodes(said, tmp_path: Path) -> None:
-    changes = ["integrator.timestep_fs=40", "save_ps=0.04", "length_ns=0.01"]
-    sentence = said("system.sequence=A", "system.solvent=vacuum", *changes, keep=True)
-    assert "all 2 replicas blew up; replica" in sentence
-    assert "time step of 40 fs is too long" in sentence
-    assert not (tmp_path / "run/DONE").exists()
-
-
-@pytest.fixture
-def gromacs(said, tmp_path: Path):
-    """What is said of a small molecule in a box, after changes of its files."""
-
-    def of(*arguments: str, top: tuple[str, str] = ("", ""), gro: tuple[str, str] = ("", "")) -> str:
-        for name, text, (old, new) in (("a.top", TOP, top), ("a.gro", GRO, gro)):
-            assert old in text
-            (tmp_path / name).write_text(text.replace(old, new) if old else text)
-        files = [f"system.top={tmp_path}/a.top", f"system.coordinates={tmp_path}/a.gro"]
-        return said("system=gromacs", *files, "system.hydrogen_mass_amu=null", *arguments)
-
-    return of
-
-
-def test_files_with_a_force_field(gromacs) -> None:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of molecules that cannot be simulated."""
+    folder = tmp_path_factory.mktemp("files")
     atom = "3 H 1 MOL H1 3 0.05"
-    assert "C1" in gromacs(gro=("1.150   1.000   1.000", "1.000   1.000   1.001"))
-    assert "half" in gromacs("system.cutoff_nm=1.2")
-    no_box = gromacs("system.cutoff_nm=0.9", gro=("   2.00000   2.00000   2.20000\n", "   0.0 0.0 0.0\n"))
-    assert "box" in no_box
-    assert "mass 0 amu" in gromacs(top=(atom, f"{atom} 0.0"))
-    assert "mass -1 amu" in gromacs(top=(atom, f"{atom} -1.0"))
-    assert "parameters" in gromacs(top=("1 3 1 0.109 280000", "1 3 1"))
-    assert "cannot read" in gromacs(gro=("1.000   1.000   1.000", "x y z"))
+    for name, text, old, new in (
+        ("a.top", TOP, "", ""),
+        ("a.gro", GRO, "", ""),
+        ("overlap.gro", GRO, "1.150   1.000   1.000", "1.000   1.000   1.001"),
+        ("boxless.gro", GRO, "   2.00000   2.00000   2.20000\n", "   0.0 0.0 0.0\n"),
+        ("words.gro", GRO, "1.000   1.000   1.000", "x y z"),
+        ("massless.top", TOP, atom, f"{atom} 0.0"),
+        ("negative.top", TOP, atom, f"{atom} -1.0"),
+        ("unknown.top", TOP, "1 3 1 0.109 280000", "1 3 1"),
+    ):
+        assert old in text
+        (folder / name).write_text(text.replace(old, new) if old else text)
+    (folder / "ring.pdb").write_text(pdb("PHE CE1", "PHE CZ"))
+    (folder / "gap.pdb").write_text(pdb("ALA"))
+    (folder / "water.pdb").write_text(pdb(added=hetero("O", "HOH")))
+    (folder / "benzene.pdb").write_text(pdb(added=hetero("C1", "BEN")))
+    (folder / "empty.pdb").write_text("REMARK nothing\n")
+    return folder
 
 
-@pytest.fixture
-def pdb(said, tmp_path: Path):
-    """What is said of a PDB file of heavy atoms, some left out, some lines added."""
-
-    def of(without: tuple[str, ...] = (), add: str = "", *arguments: str) -> str:
-        topology, positions = extended_peptide("AF")
-        modeller = openmm.app.Modeller(topology, positions * unit.nanometer)
-        gone = [a for a in topology.atoms() if f"{a.residue.name} {a.name}" in without or a.residue.name in without]
-        modeller.delete(gone)
-        with (tmp_path / "a.pdb").open("w") as file:
-            openmm.app.PDBFile.writeFile(modeller.topology, modeller.positions, file, keepIds=True)
-        content = (tmp_path / "a.pdb").read_text()
-        (tmp_path / "a.pdb").write_text(content.replace("END\n", add + "END\n"))
-        return said("system=pdb", f"system.pdb={tmp_path}/a.pdb", "system.solvent=vacuum", *arguments)
-
-    return of
+def pdb(*without: str, added: str = "") -> str:
+    """A PDB file of heavy atoms of ACE-ALA-PHE-NME without some atoms or residues, with lines added."""
+    topology, positions = extended_peptide("AF")
+    modeller = openmm.app.Modeller(topology, positions * unit.nanometer)
+    modeller.delete(
+        [a for a in topology.atoms() if f"{a.residue.name} {a.name}" in without or a.residue.name in without]
+    )
+    text = io.StringIO()
+    openmm.app.PDBFile.writeFile(modeller.topology, modeller.positions, text, keepIds=True)
+    return text.getvalue().replace("END\n", f"{added}END\n")
 
 
 def hetero(name: str, residue: str) -> str:
@@ -136,24 +207,61 @@ def hetero(name: str, residue: str) -> str:
     )
 
 
-def test_pdb_files(pdb, said, tmp_path: Path) -> None:
-    assert "residue PHE 3 does not match" in pdb(("PHE CE1", "PHE CZ"))
-    assert "a.pdb has a gap: ACE 1 and PHE 3" in pdb(("ALA",))
-    assert "residue HOH 1 is water" in pdb((), hetero("O", "HOH"))
-    assert "residue BEN 1 is unknown to amber99sbildn; known are" in pdb((), hetero("C1", "BEN"))
-    (tmp_path / "empty.pdb").write_text("REMARK nothing\n")
-    assert "holds no atoms" in said("system=pdb", f"system.pdb={tmp_path}/empty.pdb")
-    assert "does not exist" in said("system=pdb", "system.pdb=nowhere.pdb")
+SMALL = ["n_replicas=2", "engine=torch", "length_ns=1e-5", "equilibration_ns=0", "save_ps=0.002"]
+SMALL += ["integrator.timestep_fs=2"]
 
 
-def test_repair_without_pdbfixer(pdb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pdbfixer", None)
-    assert "pip install pdbfixer" in pdb(("PHE CZ",), "", "system.repair=true")
+@pytest.fixture
+def said(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The one sentence of a command that must fail and leave nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def of(command: str) -> str:
+        verb, *arguments = shlex.split(command.replace("FILES", str(files)))
+        small = SMALL if verb == "simulate" and "-m" not in arguments else []
+        capsys.readouterr()
+        with isolated():
+            assert main([verb, *small, *arguments]) == 2
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: "))
+        return line
+
+    return of
 
 
-def test_repair_with_pdbfixer(pdb, tmp_path: Path) -> None:
-    pytest.importorskip("pdbfixer", reason="PDBFixer is not installed (the extra `repair`)")
-    assert "n_replicas=0" in pdb(("PHE CZ", "PHE CE1"), "", "system.repair=true", "n_replicas=0")
+@pytest.mark.parametrize(("command", "expected"), MISTAKES, ids=[command for command, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_and_leaves_nothing(said, command: str, expected: str) -> None:
+    assert expected in said(command)
+    assert not list(Path("runs").rglob("config.yaml"))
+    assert not list(Path.cwd().glob("*.json"))
+
+
+@pytest.mark.parametrize("value", ["/a=b", "/a=b/c d", "a b(c", "[a,b", "~/x", "it's=odd"])
+def test_a_value_that_cannot_be_read_is_quoted_for_the_user(value: str) -> None:
+    with pytest.raises(MdgenError) as error:
+        compose("train", [f"data.trajectories={value}"])
+    text = str(error.value)
+    assert "is put in quotes" in text
+    assert not any(word in text for word in ("http", "mismatched", "viable", "Lexer", "EOF", "\n"))
+    suggested = text.split(": ")[-1].strip('"')
+    assert plain(compose("train", [suggested]))["data"]["trajectories"] == value
+
+
+def test_a_time_step_that_explodes(said, tmp_path: Path) -> None:
+    changes = "integrator.timestep_fs=40 save_ps=0.04 length_ns=0.01"
+    sentence = said(f"simulate {VACUUM} {changes}")
+    assert "all 2 replicas blew up; replica" in sentence
+    assert "time step of 40 fs is too long" in sentence
+    assert not (tmp_path / "runs/simulate/DONE").exists()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_repair_by_pdbfixer(said, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    if installed:
+        pytest.importorskip("pdbfixer", reason="PDBFixer is not installed (the extra `repair`)")
+    else:
+        monkeypatch.setitem(sys.modules, "pdbfixer", None)
+    sentence = said(f"simulate {PDB} system.pdb=FILES/ring.pdb system.repair=true length_ns=0")
+    assert ("length_ns is 0" if installed else "pip install pdbfixer") in sentence
 
 
 def test_forces_that_the_engine_lacks_are_named() -> None:

@@ -27,7 +27,7 @@ from mdgen.apps.config.search_path import (
     option_names,
     search_folders,
 )
-from mdgen.apps.config.signatures import annotations_of, checked
+from mdgen.apps.config.signatures import MISSING, annotations_of, checked
 from mdgen.errors import MdgenError
 from mdgen.registry import resolve
 
@@ -180,8 +180,9 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
             raise MdgenError(_no_key(verb, key, list(known)))
         raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
     parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(defaults, parent) if parent and key not in known else None
-    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    target = known.get(f"{parent}._target_") if key not in known else None
+    if target == MISSING:  # any registered part, which the command line names
+        return f"++{text}"
     taken = {} if target is None else annotations_of(resolve(target)) or {}
     return f"++{text}" if name in taken else text
 
@@ -236,12 +237,16 @@ def key_types(
         MdgenError: if a node names what is not registered.
     """
     named = "_target_" in node
+    if node.get("_target_") == MISSING:
+        raise MdgenError(
+            f"{prefix}_target_ was not given; name a registered part, such as {prefix}_target_=MODULE.CLASS"
+        )
     annotations = annotations_of(resolve(str(node["_target_"]))) if named else annotations
     for key, value in node.items():
         own = {"_target_": str, "_partial_": bool}.get(key) if named else None
         annotation = own or (Any if annotations is None else annotations.get(key, None if named else Any))
         if isinstance(value, dict) and annotation is not None:
-            inner = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
+            inner: Any = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
             yield from key_types(value, annotations_of(inner) if inner else None, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", annotation

@@ -10,13 +10,30 @@ Fractions = tuple[float, float]
 
 
 @dataclass
+class Loader:
+    """How batches are loaded."""
+
+    batch_size: int
+    workers: int
+
+
+@dataclass
 class Data:
-    """Trajectories that a verb reads."""
+    """Trajectories that a verb reads, and where there are many molecules how windows are cut from them."""
 
     trajectories: Path | list[Path] | None
     topology: Path | None
     frame_spacing_ps: float | None
+    temperature_K: float | None
     fraction: Fractions
+    molecules: Path | list[dict[str, Any]] | None
+    frames: int
+    window_spacing_ps: float | None
+    hop_ps: float | None
+    split_by: Literal["molecule", "trajectory"]
+    validation_share: float
+    test_share: float
+    loader: Loader
 
 
 @dataclass
