@@ -105,7 +105,16 @@ class LatentSimulator:
         """Move the parts to a device, on which everything is drawn and computed from then on.
 
         The same seed draws other numbers on another kind of device.
+
+        Raises:
+            MdgenError: if there is no such device.
         """
+        try:
+            torch.zeros((), device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise MdgenError(
+                f"device={device} was asked for, but torch finds no such device; use device=cpu"
+            ) from error
         for part in self._parts().values():
             if isinstance(part, nn.Module):
                 part.to(device)

@@ -146,7 +146,9 @@ def test_a_rollout_goes_on_with_the_same_parts_only(changed, tmp_path):
         for name in ("propagator", "decoder"):
             other[name].latent = dataclasses.replace(other[name].latent, origin="")
     with pytest.raises(MdgenError, match=f"was generated with {changed} "):
-        LatentSimulator(*other.values()).generate_to_store(tmp_path / "run", Rollout(n_frames=9), n_trajectories=2, seed=2)
+        LatentSimulator(*other.values()).generate_to_store(
+            tmp_path / "run", Rollout(n_frames=9), n_trajectories=2, seed=2
+        )
     assert np.array_equal(read(TrajectoryStore.open(tmp_path / "run")), before)
 
 

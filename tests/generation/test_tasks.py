@@ -11,7 +11,7 @@ from mdgen.errors import MdgenError
 from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Upsampling
-from mdgen.molecule.residues import RESIDUE_TYPES
+from mdgen.molecule.residues import residue_types
 from tests.generation.toys import MOLECULE, Atoms, GaussianProcess
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 
@@ -180,7 +180,7 @@ def test_the_context_is_filled_for_every_part(tmp_path):
             assert (context.temperature_K == 300.0).all()
             assert (context.frame_spacing_ps == 2.5).all()
             assert context.residue_types.shape == (len(context.temperature_K), 2)
-            assert (context.residue_types == RESIDUE_TYPES.index("unknown")).all()
+            assert (context.residue_types == residue_types(MOLECULE)).all()
             assert context.token_mask is None  # every token of one molecule is real
 
 
