@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import mdtraj
 import numpy as np
@@ -16,10 +16,10 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition
 from mdgen.molecule.topology import Molecule
 
-Frames = mdtraj.Trajectory | Tensor | np.ndarray
+Frames: TypeAlias = mdtraj.Trajectory | Tensor | np.ndarray
 """Structures of which each stands for itself: an mdtraj trajectory, or positions in nm `(frame, atom, 3)`."""
 
-Trajectories = Frames | Sequence[Frames]
+Trajectories: TypeAlias = Frames | Sequence[Frames]
 """One trajectory, a list of some, or positions in nm `(trajectory, frame, atom, 3)`; all of one length."""
 
 Latents = Float[Tensor, "_known frame token channel"]

@@ -76,6 +76,7 @@ def load_model(path: Path | str) -> nn.Module:
         raise MdgenError(
             f"{path} is damaged or of another version of mdgen ({reason}); train the part again"
         ) from error
+    module.metadata = header.get("metadata", {})  # type: ignore[assignment]
     return module.eval()
 
 

@@ -249,6 +249,19 @@ def test_load_reads_the_folder_of_a_run(tmp_path):
         mdgen.load(tmp_path / "absent")
 
 
+def test_the_temperature_of_the_training_is_that_of_a_loaded_simulator(tmp_path):
+    names = ("encoder", "propagator", "decoder")
+    for name, part in zip(names, parts(), strict=True):
+        save_model(tmp_path / f"{name}.safetensors", part, {"temperature_K": 310.0})
+    simulator = mdgen.load(tmp_path)
+    assert simulator.temperature_K == 310.0
+    assert "310 K" in str(simulator)
+    assert len(simulator.rollout(n_frames=3, temperature_K=310.0)[0]) == 3
+    save_model(tmp_path / "decoder.safetensors", simulator.decoder, {"temperature_K": 300.0})
+    with pytest.raises(MdgenError, match="encoder was trained at 310 K and the decoder at 300 K"):
+        mdgen.load(tmp_path)
+
+
 def test_each_file_must_hold_its_kind_of_part(tmp_path):
     kinds = ("encoder", "propagator", "decoder")
     for kind, part in zip(kinds, parts(), strict=True):
