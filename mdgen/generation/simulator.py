@@ -37,6 +37,9 @@ from mdgen.models.fingerprint import fingerprint
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
+ENCODED_FRAMES = 10_000
+"""Frames that are encoded at a time."""
+
 
 class Settings(TypedDict, total=False):
     """What every task takes, as `LatentSimulator.generate` explains it."""
@@ -155,6 +158,12 @@ class LatentSimulator:
             MdgenError: for a condition that the propagator cannot meet, or a temperature or spacing that the parts were
                 not trained for.
         """
+        latent, shape = self.propagator.latent, tuple(condition.values.shape)
+        if len(shape) != 4 or shape[3] != latent.channels or shape[2] != (latent.tokens or shape[2]):
+            raise MdgenError(
+                f"the condition has shape {shape}; give (batch, frame, token, channel) with {latent.tokens or 'any'} "
+                f"tokens of {latent.channels} channels"
+            )
         context = self._context(len(condition.values), temperature_K, frame_spacing_ps)
         return sample_windows(self.propagator, condition, context, generator)
 
@@ -246,7 +255,7 @@ class LatentSimulator:
     def _context(self, n: int, temperature_K: float | None, frame_spacing_ps: float | None) -> Context:
         """The context of `n` rows; refuses what the parts were not trained for."""
         kelvin = chosen_temperature_K(temperature_K, self._trained_K)
-        spacing = chosen_spacing_ps(frame_spacing_ps, self.propagator.frame_spacing_ps)
+        spacing = chosen_spacing_ps(frame_spacing_ps, None, self.propagator.frame_spacing_ps)
         return context_of(self.molecule, n, kelvin, spacing).to(self.device)
 
     def _request(
@@ -260,8 +269,7 @@ class LatentSimulator:
         if n_trajectories is not None and n_trajectories < 1:
             raise MdgenError(f"{n_trajectories} trajectories were asked for; it must be at least 1")
         kelvin = chosen_temperature_K(temperature_K, self._trained_K)
-        asked_ps = task.frame_spacing_ps if frame_spacing_ps is None else frame_spacing_ps
-        spacing = chosen_spacing_ps(asked_ps, self.propagator.frame_spacing_ps)
+        spacing = chosen_spacing_ps(frame_spacing_ps, task.frame_spacing_ps, self.propagator.frame_spacing_ps)
         structures = task.structures(self.molecule)
         latents = [self._encoded(each.to(self.device), kelvin, spacing) for each in structures]
         condition = task.condition(latents or [self._drawn(n_trajectories or 1, seed)], n_trajectories)
@@ -308,12 +316,11 @@ class LatentSimulator:
     def _encoded(
         self, positions: Float[Tensor, "known frame atom 3"], temperature_K: float | None, frame_spacing_ps: float
     ) -> Float[Tensor, "known frame token channel"]:
-        # Single frames are encoded together, and the frames of a trajectory together.
-        single = positions.shape[1] == 1
-        batches = [positions[:, 0]] if single else list(positions)
-        rows = self._context(len(batches[0]), temperature_K, frame_spacing_ps)
-        latents = torch.stack([self.encoder.encode(each, rows) for each in batches])
-        return latents.transpose(0, 1) if single else latents
+        latents = [
+            self.encoder.encode(part, self._context(len(part), temperature_K, frame_spacing_ps))
+            for part in positions.flatten(0, 1).split(ENCODED_FRAMES)
+        ]
+        return torch.cat(latents).unflatten(0, positions.shape[:2])
 
 
 def block_generator(seed: int, block: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -114,6 +114,12 @@ def test_a_known_frame_that_follows_unknown_ones_out_of_reach_is_refused_too():
     assert torch.equal(made[:, 9], KNOWN[:, 9])
 
 
+def test_a_condition_of_another_latent_is_refused():
+    condition = Condition(torch.zeros(1, 4, 2, 5), torch.ones(1, 4, 2, 5, dtype=torch.bool))
+    with pytest.raises(MdgenError, match=r"shape \(1, 4, 2, 5\); give .* with 2 tokens of 3 channels"):
+        sample(condition, 9)
+
+
 def test_a_propagator_that_misses_a_known_value_or_a_frame_does_no_harm_unseen(monkeypatch):
     process = GaussianProcess(7)
     simulator = LatentSimulator(Atoms(), process, Atoms())
