@@ -12,7 +12,7 @@ from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Upsampling
 from mdgen.molecule.residues import residue_types
-from tests.generation.toys import MOLECULE, Atoms, GaussianProcess
+from tests.generation.toys import MOLECULE, Atoms, GaussianProcess, RandomWalk
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 
 FRAMES = np.random.default_rng(0).normal(size=(2, 9, 2, 3)).astype(np.float32)
@@ -183,6 +183,26 @@ def test_the_context_is_filled_for_every_part(tmp_path):
             assert context.residue_types.shape == (len(context.temperature_K), 2)
             assert (context.residue_types == residue_types(MOLECULE)).all()
             assert context.token_mask is None  # every token of one molecule is real
+    up, *_ = process.contexts
+    assert np.array_equal(up.key_frames[:, 0], FRAMES[:, 0])
+    assert np.array_equal(decoder.contexts[-1].key_frames[:, 0], FRAMES[[0, 1, 0], 0])
+    assert np.array_equal(encoder.contexts[0].key_frames[:, 0], np.repeat(FRAMES[:, 0], 9, axis=0))
+
+
+def test_both_ends_of_a_path_are_measured_against_its_start():
+    encoder, process = Atoms(), GaussianProcess(9)
+    simulator = LatentSimulator(encoder, process, Atoms())
+    made = simulator.interpolate(FRAMES[:, 0], FRAMES[0, :3], 9, n_trajectories=4)
+    assert np.array_equal([each.xyz[-1] for each in made], FRAMES[0, [0, 1, 2, 0]])
+    for context in encoder.contexts:
+        assert np.array_equal(context.key_frames[:, 0], FRAMES[[0, 1, 0], 0])
+    assert np.array_equal(process.contexts[0].key_frames[:, 0], FRAMES[[0, 1, 0, 0], 0])
+
+
+def test_drawn_starts_have_no_structure_to_measure_against():
+    decoder = Atoms()
+    LatentSimulator(Atoms(), RandomWalk(), decoder).rollout(n_frames=3, n_trajectories=2)
+    assert decoder.contexts[0].key_frames is None
 
 
 def test_the_python_face_names_the_tasks():
