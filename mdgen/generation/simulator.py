@@ -281,7 +281,7 @@ class LatentSimulator:
         spacing = chosen_spacing_ps(frame_spacing_ps, task.frame_spacing_ps, self.propagator.frame_spacing_ps)
         structures = task.structures(self.molecule)
         keys = structures[0][:, :1] if structures else None
-        latents = [self._encoded(each, keys, kelvin, spacing) for each in structures]
+        latents = [] if keys is None else [self._encoded(each, keys, kelvin, spacing) for each in structures]
         condition = task.condition(latents or [self._drawn(n_trajectories or 1, seed)], n_trajectories)
         Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
         n, n_frames = condition.values.shape[:2]

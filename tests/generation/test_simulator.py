@@ -215,6 +215,19 @@ def test_parts_that_do_not_belong_together_are_refused():
         LatentSimulator(encoder, propagator, decoder, peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER))
 
 
+@pytest.mark.parametrize("kind", [MDN, MarkovStateModel])
+def test_propagators_that_step_forward_refuse_the_other_tasks(kind):
+    simulator = LatentSimulator(*parts(kind))
+    sentence = f"{kind.__name__} makes each frame from the one before, so it simulates forward from a known first frame"
+    for task in (
+        lambda: simulator.interpolate(POSITIONS[0], POSITIONS[1], 5),
+        lambda: simulator.upsample(POSITIONS[:3], 2),
+        lambda: simulator.inpaint(POSITIONS[:3], [0]),
+    ):
+        with pytest.raises(MdgenError, match=sentence):
+            task()
+
+
 def test_mistaken_starts_are_refused(simulator):
     with pytest.raises(MdgenError, match=r"shape \(4, 21, 3\)"):
         simulator.rollout(torch.zeros(4, 21, 3))
