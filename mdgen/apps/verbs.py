@@ -36,11 +36,16 @@ VERBS = {
     ),
     "generate": Verb(
         "compose trained parts and generate new trajectories",
-        "Composes an encoder, a propagator and a decoder that were trained apart, and rolls out many trajectories at"
-        " once,\ndecoded block by block to disk.",
+        "Composes an encoder, a propagator and a decoder that were trained apart, and generates many trajectories at"
+        " once,\nblock by block to disk: forward from a start (task=rollout), between two structures (interpolate),"
+        " between the\nframes of coarse trajectories (upsample), or around known tokens (inpaint). A propagator that"
+        " steps from one frame\nto the next, as mdn, simulates forward only.",
         (
             "mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator "
             "decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated",
+            "mdgen generate task=interpolate start=a.pdb end=b.pdb length_ns=1 encoder_run=E propagator_run=P "
+            "decoder_run=D",
+            "mdgen generate task=upsample coarse=runs/coarse factor=10 encoder_run=E propagator_run=P decoder_run=D",
         ),
     ),
     "evaluate": Verb(

@@ -79,23 +79,33 @@ def chosen_temperature_K(asked: float | None, trained: tuple[float, float] | Non
     return _within("temperature_K", "K", asked if asked is not None else trained[0], trained, "the parts were")
 
 
-def chosen_spacing_ps(asked: float | None, trained: tuple[float, float]) -> float:
-    """The time between generated frames; the least that the propagator was trained for where none is asked for.
+def chosen_spacing_ps(asked: float | None, implied: float | None, trained: tuple[float, float]) -> float:
+    """The time between generated frames.
+
+    Args:
+        asked: what the caller asks for, if anything.
+        implied: what follows from the times of known trajectories, if anything does; used where none is asked for.
+        trained: the least and the largest that the propagator was trained for; the least is used where nothing is said.
 
     Raises:
-        MdgenError: if the propagator was not trained for the one asked for.
+        MdgenError: if the propagator was not trained for it.
     """
+    if asked is None and implied is not None:
+        source = "follows from the times of the known trajectories"
+        return _within("frame_spacing_ps", "ps", implied, trained, "the propagator was", source)
     return _within("frame_spacing_ps", "ps", trained[0] if asked is None else asked, trained, "the propagator was")
 
 
-def _within(key: str, unit: str, asked: float, trained: tuple[float, float], who: str) -> float:
+def _within(
+    key: str, unit: str, value: float, trained: tuple[float, float], who: str, source: str = "was asked for"
+) -> float:
     least, largest = trained
-    if not least * (1 - _SAME) <= asked <= largest * (1 + _SAME):
+    if not least * (1 - _SAME) <= value <= largest * (1 + _SAME):
         raise MdgenError(
-            f"{key}={asked:g} was asked for, but {who} trained at {_shown(least, largest)} {unit}; ask for that, or "
-            "train on such trajectories"
+            f"{key}={value:g} {source}, but {who} trained at {_shown(least, largest)} {unit}; ask for that, or train "
+            "on such trajectories"
         )
-    return min(max(float(asked), least), largest)
+    return min(max(float(value), least), largest)
 
 
 def _shown(least: float, largest: float) -> str:

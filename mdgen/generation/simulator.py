@@ -30,12 +30,16 @@ from mdgen.generation.tasks import (
     Trajectories,
     Upsampling,
     fingerprint_of,
+    in_turn,
 )
 from mdgen.generation.windows import Windows, part_of, sample_windows
 from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator
 from mdgen.models.fingerprint import fingerprint
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
+
+ENCODED_FRAMES = 10_000
+"""Frames that are encoded at a time."""
 
 
 class Settings(TypedDict, total=False):
@@ -105,7 +109,16 @@ class LatentSimulator:
         """Move the parts to a device, on which everything is drawn and computed from then on.
 
         The same seed draws other numbers on another kind of device.
+
+        Raises:
+            MdgenError: if there is no such device.
         """
+        try:
+            torch.zeros((), device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise MdgenError(
+                f"device={device} was asked for, but torch finds no such device; use device=cpu"
+            ) from error
         for part in self._parts().values():
             if isinstance(part, nn.Module):
                 part.to(device)
@@ -133,6 +146,7 @@ class LatentSimulator:
         generator: torch.Generator,
         temperature_K: float | None = None,
         frame_spacing_ps: float | None = None,
+        key_frames: Float[Tensor, "batch key atom 3"] | None = None,
     ) -> Float[Tensor, "batch frame token channel"]:
         """Latent trajectories under any condition, chained from the windows that the propagator makes at once.
 
@@ -141,12 +155,19 @@ class LatentSimulator:
             generator: source of all that is random.
             temperature_K: temperature; that of the training where None.
             frame_spacing_ps: time between two frames; the propagator's own where None.
+            key_frames: structures that tokens are measured against, nm; parts without such tokens do not need them.
 
         Raises:
             MdgenError: for a condition that the propagator cannot meet, or a temperature or spacing that the parts were
                 not trained for.
         """
-        context = self._context(len(condition.values), temperature_K, frame_spacing_ps)
+        latent, shape = self.propagator.latent, tuple(condition.values.shape)
+        if len(shape) != 4 or shape[3] != latent.channels or shape[2] != (latent.tokens or shape[2]):
+            raise MdgenError(
+                f"the condition has shape {shape}; give (batch, frame, token, channel) with {latent.tokens or 'any'} "
+                f"tokens of {latent.channels} channels"
+            )
+        context = self._context(len(condition.values), temperature_K, frame_spacing_ps, key_frames)
         return sample_windows(self.propagator, condition, context, generator)
 
     def generate(
@@ -234,11 +255,17 @@ class LatentSimulator:
     def _parts(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "propagator": self.propagator, "decoder": self.decoder}
 
-    def _context(self, n: int, temperature_K: float | None, frame_spacing_ps: float | None) -> Context:
+    def _context(
+        self,
+        n: int,
+        temperature_K: float | None,
+        frame_spacing_ps: float | None,
+        key_frames: Float[Tensor, "{n} key atom 3"] | None,
+    ) -> Context:
         """The context of `n` rows; refuses what the parts were not trained for."""
         kelvin = chosen_temperature_K(temperature_K, self._trained_K)
-        spacing = chosen_spacing_ps(frame_spacing_ps, self.propagator.frame_spacing_ps)
-        return context_of(self.molecule, n, kelvin, spacing).to(self.device)
+        spacing = chosen_spacing_ps(frame_spacing_ps, None, self.propagator.frame_spacing_ps)
+        return context_of(self.molecule, n, kelvin, spacing, key_frames).to(self.device)
 
     def _request(
         self,
@@ -251,17 +278,18 @@ class LatentSimulator:
         if n_trajectories is not None and n_trajectories < 1:
             raise MdgenError(f"{n_trajectories} trajectories were asked for; it must be at least 1")
         kelvin = chosen_temperature_K(temperature_K, self._trained_K)
-        asked_ps = task.frame_spacing_ps if frame_spacing_ps is None else frame_spacing_ps
-        spacing = chosen_spacing_ps(asked_ps, self.propagator.frame_spacing_ps)
+        spacing = chosen_spacing_ps(frame_spacing_ps, task.frame_spacing_ps, self.propagator.frame_spacing_ps)
         structures = task.structures(self.molecule)
-        latents = [self._encoded(each.to(self.device), kelvin, spacing) for each in structures]
+        keys = structures[0][:, :1] if structures else None
+        latents = [] if keys is None else [self._encoded(each, keys, kelvin, spacing) for each in structures]
         condition = task.condition(latents or [self._drawn(n_trajectories or 1, seed)], n_trajectories)
         Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
         n, n_frames = condition.values.shape[:2]
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
         identity = {"seed": seed, "n_trajectories": n, **self._fingerprints(), **task.settings, **conditions}
         plan = BlockPlan.sized(n_frames, n, self.molecule.n_atoms)
-        return _Request(condition, self._context(n, kelvin, spacing), plan, seed, identity, spacing, kelvin)
+        context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
+        return _Request(condition, context, plan, seed, identity, spacing, kelvin)
 
     def _fingerprints(self) -> dict[str, str]:
         # A part that is no module has no weights to tell it by: its class must do.
@@ -297,14 +325,19 @@ class LatentSimulator:
 
     @torch.no_grad()
     def _encoded(
-        self, positions: Float[Tensor, "known frame atom 3"], temperature_K: float | None, frame_spacing_ps: float
+        self,
+        positions: Float[Tensor, "known frame atom 3"],
+        keys: Float[Tensor, "known 1 atom 3"],
+        temperature_K: float | None,
+        frame_spacing_ps: float,
     ) -> Float[Tensor, "known frame token channel"]:
-        # Single frames are encoded together, and the frames of a trajectory together.
-        single = positions.shape[1] == 1
-        batches = [positions[:, 0]] if single else list(positions)
-        rows = self._context(len(batches[0]), temperature_K, frame_spacing_ps)
-        latents = torch.stack([self.encoder.encode(each, rows) for each in batches])
-        return latents.transpose(0, 1) if single else latents
+        n, n_frames = positions.shape[:2]
+        rows = torch.arange(n).repeat_interleave(n_frames)
+        latents = []
+        for part, row in zip(positions.flatten(0, 1).split(ENCODED_FRAMES), rows.split(ENCODED_FRAMES), strict=True):
+            context = self._context(len(part), temperature_K, frame_spacing_ps, keys[row])
+            latents.append(self.encoder.encode(part.to(self.device), context))
+        return torch.cat(latents).unflatten(0, (n, n_frames))
 
 
 def block_generator(seed: int, block: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import mdtraj
 import numpy as np
@@ -16,10 +16,10 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition
 from mdgen.molecule.topology import Molecule
 
-Frames = mdtraj.Trajectory | Tensor | np.ndarray
+Frames: TypeAlias = mdtraj.Trajectory | Tensor | np.ndarray
 """Structures of which each stands for itself: an mdtraj trajectory, or positions in nm `(frame, atom, 3)`."""
 
-Trajectories = Frames | Sequence[Frames]
+Trajectories: TypeAlias = Frames | Sequence[Frames]
 """One trajectory, a list of some, or positions in nm `(trajectory, frame, atom, 3)`; all of one length."""
 
 Latents = Float[Tensor, "_known frame token channel"]
@@ -40,7 +40,10 @@ class Task(Protocol):
         ...
 
     def structures(self, molecule: Molecule) -> tuple[Float[Tensor, "_known _frame atom 3"], ...]:
-        """Positions that are known, in nm; none where the propagator is to draw its start."""
+        """Positions that are known, in nm; none where the propagator is to draw its start.
+
+        Where there are several, their rows belong together. The first frame of the first is the key frame of a row.
+        """
         ...
 
     def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
@@ -80,7 +83,7 @@ class Rollout:
 
     def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
         """The first frame."""
-        return first_frame(_in_turn(latents[0][:, 0], n_trajectories or len(latents[0])), self.n_frames)
+        return first_frame(in_turn(latents[0][:, 0], n_trajectories or len(latents[0])), self.n_frames)
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,14 @@ class Interpolation:
         """Not said: the ends lie in no time."""
 
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
-        """Both ends."""
-        return _frames(self.start, molecule, "start"), _frames(self.end, molecule, "end")
+        """Both ends, in pairs."""
+        first, last = _frames(self.start, molecule, "start"), _frames(self.end, molecule, "end")
+        n = max(len(first), len(last))
+        return in_turn(first, n), in_turn(last, n)
 
     def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
         """Both ends."""
-        n = n_trajectories or max(map(len, latents))
-        first, last = (_in_turn(each[:, 0], n) for each in latents)
+        first, last = (in_turn(each[:, 0], n_trajectories or len(each)) for each in latents)
         return both_ends(first, last, self.n_frames)
 
 
@@ -146,7 +150,7 @@ class Upsampling:
 
     def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
         """Every `factor`-th frame."""
-        return every_kth(_in_turn(latents[0], n_trajectories or len(latents[0])), self.factor)
+        return every_kth(in_turn(latents[0], n_trajectories or len(latents[0])), self.factor)
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ class Inpainting:
 
     def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
         """The chosen tokens."""
-        return tokens(_in_turn(latents[0], n_trajectories or len(latents[0])), self.tokens)
+        return tokens(in_turn(latents[0], n_trajectories or len(latents[0])), self.tokens)
 
 
 def fingerprint_of(structures: Sequence[Float[Tensor, "_known _frame atom 3"]]) -> str:
@@ -190,8 +194,9 @@ def fingerprint_of(structures: Sequence[Float[Tensor, "_known _frame atom 3"]]) 
     return digest.hexdigest()[:16]
 
 
-def _in_turn(latents: Tensor, n: int) -> Tensor:
-    return latents[torch.arange(n) % len(latents)]
+def in_turn(known: Float[Tensor, "_known *rest"], n: int) -> Float[Tensor, "_n *rest"]:
+    """As many rows as are asked for: all that are known, then the first of them again."""
+    return known[torch.arange(n) % len(known)]
 
 
 def _spacing_ps(given: Trajectories) -> float | None:

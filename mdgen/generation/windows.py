@@ -99,9 +99,7 @@ def sample_windows(
     return torch.cat(pieces, 1)
 
 
-def part_of(
-    condition: Condition, done: int, stop: int, last: Float[Tensor, "batch token channel"] | None
-) -> Condition:
+def part_of(condition: Condition, done: int, stop: int, last: Float[Tensor, "batch token channel"] | None) -> Condition:
     """The condition of the frames up to `stop` that follow the first `done`; it begins with the last of these.
 
     Unknown values are zero.

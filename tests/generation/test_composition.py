@@ -42,7 +42,10 @@ def test_what_is_generated_carries_its_temperature(trained, asked, expected, tmp
 @pytest.mark.parametrize(
     ("trained", "sentence"),
     [
-        ((300.0, 350.0, 300.0), "the propagator was trained at 350 K and the encoder at 300 K; compose parts that were"),
+        (
+            (300.0, 350.0, 300.0),
+            "the propagator was trained at 350 K and the encoder at 300 K; compose parts that were",
+        ),
         ((300.0, None, 310.0), "the decoder was trained at 310 K and the encoder at 300 K"),
         (([280, 290], 300.0, None), "the propagator was trained at 300 K and the encoder at 280 to 290 K"),
     ],
@@ -77,7 +80,9 @@ def test_frame_spacing_is_the_propagators_and_reaches_time_and_store(tmp_path):
     simulator = composed(spacing_ps=(2.0, 8.0))
     assert simulator.rollout(START, 3)[0].time.tolist() == [0, 2, 4]
     assert simulator.rollout(START, 3, frame_spacing_ps=5.0)[0].time.tolist() == [0, 5, 10]
-    assert simulator.generate_to_store(tmp_path / "run", Rollout(START, 7), frame_spacing_ps=8.0).frame_spacing_ps == 8.0
+    assert (
+        simulator.generate_to_store(tmp_path / "run", Rollout(START, 7), frame_spacing_ps=8.0).frame_spacing_ps == 8.0
+    )
 
 
 def test_a_simulator_says_what_it_is():

@@ -146,7 +146,9 @@ def test_a_rollout_goes_on_with_the_same_parts_only(changed, tmp_path):
         for name in ("propagator", "decoder"):
             other[name].latent = dataclasses.replace(other[name].latent, origin="")
     with pytest.raises(MdgenError, match=f"was generated with {changed} "):
-        LatentSimulator(*other.values()).generate_to_store(tmp_path / "run", Rollout(n_frames=9), n_trajectories=2, seed=2)
+        LatentSimulator(*other.values()).generate_to_store(
+            tmp_path / "run", Rollout(n_frames=9), n_trajectories=2, seed=2
+        )
     assert np.array_equal(read(TrajectoryStore.open(tmp_path / "run")), before)
 
 
@@ -213,6 +215,19 @@ def test_parts_that_do_not_belong_together_are_refused():
         LatentSimulator(encoder, propagator, decoder, peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER))
 
 
+@pytest.mark.parametrize("kind", [MDN, MarkovStateModel])
+def test_propagators_that_step_forward_refuse_the_other_tasks(kind):
+    simulator = LatentSimulator(*parts(kind))
+    sentence = f"{kind.__name__} makes each frame from the one before, so it simulates forward from a known first frame"
+    for task in (
+        lambda: simulator.interpolate(POSITIONS[0], POSITIONS[1], 5),
+        lambda: simulator.upsample(POSITIONS[:3], 2),
+        lambda: simulator.inpaint(POSITIONS[:3], [0]),
+    ):
+        with pytest.raises(MdgenError, match=sentence):
+            task()
+
+
 def test_mistaken_starts_are_refused(simulator):
     with pytest.raises(MdgenError, match=r"shape \(4, 21, 3\)"):
         simulator.rollout(torch.zeros(4, 21, 3))
@@ -245,6 +260,19 @@ def test_load_reads_the_folder_of_a_run(tmp_path):
         mdgen.load(generate)
     with pytest.raises(MdgenError, match="not a folder"):
         mdgen.load(tmp_path / "absent")
+
+
+def test_the_temperature_of_the_training_is_that_of_a_loaded_simulator(tmp_path):
+    names = ("encoder", "propagator", "decoder")
+    for name, part in zip(names, parts(), strict=True):
+        save_model(tmp_path / f"{name}.safetensors", part, {"temperature_K": 310.0})
+    simulator = mdgen.load(tmp_path)
+    assert simulator.temperature_K == 310.0
+    assert "310 K" in str(simulator)
+    assert len(simulator.rollout(n_frames=3, temperature_K=310.0)[0]) == 3
+    save_model(tmp_path / "decoder.safetensors", simulator.decoder, {"temperature_K": 300.0})
+    with pytest.raises(MdgenError, match="encoder was trained at 310 K and the decoder at 300 K"):
+        mdgen.load(tmp_path)
 
 
 def test_each_file_must_hold_its_kind_of_part(tmp_path):

@@ -11,8 +11,8 @@ from mdgen.errors import MdgenError
 from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Upsampling
-from mdgen.molecule.residues import RESIDUE_TYPES
-from tests.generation.toys import MOLECULE, Atoms, GaussianProcess
+from mdgen.molecule.residues import residue_types
+from tests.generation.toys import MOLECULE, Atoms, GaussianProcess, RandomWalk
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 
 FRAMES = np.random.default_rng(0).normal(size=(2, 9, 2, 3)).astype(np.float32)
@@ -65,7 +65,8 @@ def test_what_is_known_comes_out_exactly_and_the_rest_is_drawn(name, simulator):
 def test_each_task_is_a_method_too_and_takes_what_is_known_in_turn(simulator):
     starts, ends = FRAMES[:, 0], FRAMES[:1, 1]
     made = simulator.interpolate(starts, ends, 9, n_trajectories=3, seed=4)
-    assert [np.array_equal(each.xyz[[0, -1]], [start, ends[0]]) for each, start in zip(made, starts[[0, 1, 0]])]
+    assert np.array_equal([each.xyz[0] for each in made], starts[[0, 1, 0]])
+    assert np.array_equal([each.xyz[-1] for each in made], ends[[0, 0, 0]])
     assert len(simulator.interpolate(starts, ends, 9)) == 2
     coarse = [mdtraj.Trajectory(each, MOLECULE.topology, time=8.0 * np.arange(9)) for each in FRAMES]
     for given in (FRAMES, torch.tensor(FRAMES), coarse):
@@ -149,8 +150,8 @@ REFUSED = [
     (Upsampling([], 2), "at least one, all of one length"),
     (Upsampling(FRAMES, 0), "every 0-th frame cannot be known"),
     (Upsampling(FRAMES, 9), "frames 0 and 9 are 9 frames apart"),
-    (Upsampling(SLOW, 4), "frame_spacing_ps=2.5 was asked for, but the propagator was trained at 2 ps"),
-    (Inpainting(SLOW, [0]), "frame_spacing_ps=10 was asked for"),
+    (Upsampling(SLOW, 4), "frame_spacing_ps=2.5 follows from the times .* but the propagator was trained at 2 ps"),
+    (Inpainting(SLOW, [0]), "frame_spacing_ps=10 follows from the times of the known trajectories"),
     (Inpainting(FRAMES, [2]), "there are tokens 0 to 1; there is no 2"),
 ]
 
@@ -171,7 +172,7 @@ def test_the_context_is_filled_for_every_part(tmp_path):
     simulator = LatentSimulator(encoder, process, decoder)
     simulator.upsample(FRAMES, 4, frame_spacing_ps=2.5)
     simulator.rollout(FRAMES[:, 0], n_frames=20, n_trajectories=3, frame_spacing_ps=2.5)
-    rows = {"encode": (9, 9, 2), "sample": (2, 2, 2, 2, 3, 3, 3), "decode": (2, 3)}
+    rows = {"encode": (18, 2), "sample": (2, 2, 2, 2, 3, 3, 3), "decode": (2, 3)}
     seen = {"encode": encoder.contexts, "sample": process.contexts, "decode": decoder.contexts}
     for call, contexts in seen.items():
         assert tuple(len(context.temperature_K) for context in contexts) == rows[call]
@@ -180,8 +181,28 @@ def test_the_context_is_filled_for_every_part(tmp_path):
             assert (context.temperature_K == 300.0).all()
             assert (context.frame_spacing_ps == 2.5).all()
             assert context.residue_types.shape == (len(context.temperature_K), 2)
-            assert (context.residue_types == RESIDUE_TYPES.index("unknown")).all()
+            assert (context.residue_types == residue_types(MOLECULE)).all()
             assert context.token_mask is None  # every token of one molecule is real
+    up, *_ = process.contexts
+    assert np.array_equal(up.key_frames[:, 0], FRAMES[:, 0])
+    assert np.array_equal(decoder.contexts[-1].key_frames[:, 0], FRAMES[[0, 1, 0], 0])
+    assert np.array_equal(encoder.contexts[0].key_frames[:, 0], np.repeat(FRAMES[:, 0], 9, axis=0))
+
+
+def test_both_ends_of_a_path_are_measured_against_its_start():
+    encoder, process = Atoms(), GaussianProcess(9)
+    simulator = LatentSimulator(encoder, process, Atoms())
+    made = simulator.interpolate(FRAMES[:, 0], FRAMES[0, :3], 9, n_trajectories=4)
+    assert np.array_equal([each.xyz[-1] for each in made], FRAMES[0, [0, 1, 2, 0]])
+    for context in encoder.contexts:
+        assert np.array_equal(context.key_frames[:, 0], FRAMES[[0, 1, 0], 0])
+    assert np.array_equal(process.contexts[0].key_frames[:, 0], FRAMES[[0, 1, 0, 0], 0])
+
+
+def test_drawn_starts_have_no_structure_to_measure_against():
+    decoder = Atoms()
+    LatentSimulator(Atoms(), RandomWalk(), decoder).rollout(n_frames=3, n_trajectories=2)
+    assert decoder.contexts[0].key_frames is None
 
 
 def test_the_python_face_names_the_tasks():

@@ -114,6 +114,12 @@ def test_a_known_frame_that_follows_unknown_ones_out_of_reach_is_refused_too():
     assert torch.equal(made[:, 9], KNOWN[:, 9])
 
 
+def test_a_condition_of_another_latent_is_refused():
+    condition = Condition(torch.zeros(1, 4, 2, 5), torch.ones(1, 4, 2, 5, dtype=torch.bool))
+    with pytest.raises(MdgenError, match=r"shape \(1, 4, 2, 5\); give .* with 2 tokens of 3 channels"):
+        sample(condition, 9)
+
+
 def test_a_propagator_that_misses_a_known_value_or_a_frame_does_no_harm_unseen(monkeypatch):
     process = GaussianProcess(7)
     simulator = LatentSimulator(Atoms(), process, Atoms())
@@ -126,7 +132,7 @@ def test_a_propagator_that_misses_a_known_value_or_a_frame_does_no_harm_unseen(m
         simulator.sample(condition, torch.Generator())
 
 
-def test_the_condition_of_a_long_rollout_takes_no_room():
-    condition = first_frame(torch.zeros(1000, 1, 3), 10**7)  # 120 GB if written out
+def test_a_long_rollout_of_many_trajectories_is_looked_through_at_once():
+    condition = first_frame(torch.zeros(1000, 1, 3), 10**6)  # 12 GB if written out
     assert Windows.of(condition, RandomWalk()).block_stop(5, 100) == 105
-    assert condition.values.untyped_storage().nbytes() == 12_000
+    assert Windows.of(condition, GaussianProcess(50)).block_stop(0, 99) == 99
