@@ -144,11 +144,12 @@ class TrajectoryStore:
         """Temperature of each trajectory, from `temperature_K` of the metadata; None where it is not known.
 
         Raises:
-            MdgenError: if it is neither a positive number nor a list of one a trajectory.
+            MdgenError: if it is neither a number from 0 on nor a list of one a trajectory.
         """
         given = self._manifest["metadata"].get("temperature_K")
-        each = given if isinstance(given, list) else [given] * self.n_trajectories
-        numbers = [value is None or (isinstance(value, (int, float)) and 0 < value < np.inf) for value in each]
+        each = given if isinstance(given, list) else [given]
+        each = each * self.n_trajectories if len(each) == 1 else each
+        numbers = [value is None or (isinstance(value, (int, float)) and 0 <= value < np.inf) for value in each]
         if len(each) != self.n_trajectories or not all(numbers):
             raise MdgenError(
                 f"{self.path} says temperature_K is {given}; expected a number, or one for each of its "

@@ -83,6 +83,14 @@ def test_ranks_share_an_epoch(ranks: int, drop_last: bool) -> None:
         assert len(set(dealt)) == len(dealt)
 
 
+def test_ranks_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = sampler()
+    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", 1)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    assert list(sampler()) == list(alone) == list(sampler(rank=1, ranks=2))
+    assert list(sampler()) != list(sampler(rank=0, ranks=1))
+
+
 def test_a_sampler_needs_a_limit() -> None:
     for settings, match in [
         ({"batch_size": None}, "needs a limit"),
