@@ -8,7 +8,7 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.md.engines.engine import beyond_kernel
-from mdgen.md.engines.lanes.tables import force_tables
+from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM

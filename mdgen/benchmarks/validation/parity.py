@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.md.engines.engine import beyond_kernel
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import MolecularSystem, build_system
 from mdgen.md.systems.openmm_reference import reference_errors, relative_error

@@ -15,7 +15,7 @@ from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.overdamped import OverdampedLangevin
 from mdgen.md.engines.box_engine import BoxEngine
 from mdgen.md.engines.kernel_engine import KernelEngine
-from mdgen.md.engines.lanes.replica_kernel import MOST_ATOMS
+from mdgen.md.engines.lanes.replicas.replica_kernel import MOST_ATOMS
 from mdgen.md.engines.openmm_engine import OpenMMEngine
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mdgen.interfaces import State
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 

@@ -5,9 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.forces import differentiated, energy_and_forces
+from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
-from mdgen.md.force_field.pair_forces import PairForces, pair_forces
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.angles import angle_energy
 from mdgen.md.force_field.terms.bonds import bond_energy
@@ -26,8 +25,8 @@ _ALL_PAIRS = 400
 class ForceField:
     """Energies and forces of one molecule or box, every replica at once.
 
-    With a cutoff pairs come from a Verlet list, kept between calls and found anew when an atom has gone half its skin;
-    energies and forces do not depend on when. Up to 400 atoms a graph is made of every pair, which then costs less.
+    With a cutoff, pairs come from a Verlet list, kept between calls and rebuilt when an atom has moved by half its
+    skin; forces do not depend on when. Up to 400 atoms every pair is computed, which then costs less.
 
     Args:
         parameters: the numbers; their precision and device are those of the positions to come. Where they require a
@@ -49,7 +48,6 @@ class ForceField:
         by_list = parameters.cutoff is not None and parameters.n_atoms > _ALL_PAIRS
         self._normal = None if by_list else normal_pairs(parameters.n_atoms, parameters.exception_atoms)
         self._list: VerletList | None = None
-        self._pair_forces: PairForces | None = None
 
     def energy(
         self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
@@ -70,18 +68,6 @@ class ForceField:
         """
         self.require_cell(cell)
         return self._bonded(positions) | self._nonbonded(positions, cell) | self._solvation(positions)
-
-    def detached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-        """Energies and forces without a graph; the pairs of a list on a processor by compiled formulas."""
-        cutoff = self.parameters.cutoff
-        if cutoff is None or positions.device.type != "cpu":
-            return differentiated(self, positions, cell)
-        self.require_cell(cell)
-        energy, forces = self._tables(cutoff)(positions.detach(), cell, self._verlet_list(positions, cell, cutoff))
-        rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
-        return energy + rest_energy, forces + rest_forces
 
     def _bonded(self, positions: Tensor) -> dict[str, Tensor]:
         p = self.parameters
@@ -134,27 +120,16 @@ class ForceField:
         return table.sigma[first, second], table.epsilon[first, second]
 
     def _normal_pairs(self, positions: Tensor, cell: Tensor | None) -> Tensor:
-        """Every pair of normal interaction, or those of the list, found anew where the old one has become stale."""
+        """Every pair of normal interaction, or those of the list, which is rebuilt where the old one is stale."""
         if self._normal is not None:
             return self._normal
-        assert self.parameters.cutoff is not None
-        return self._verlet_list(positions, cell, self.parameters.cutoff).pairs
-
-    def _verlet_list(self, positions: Tensor, cell: Tensor | None, cutoff: Cutoff) -> VerletList:
-        known = self._list
+        cutoff, known = self.parameters.cutoff, self._list
+        assert cutoff is not None
         if known is None or not bool(known.holds(positions.detach(), cell)):
             search = (positions, cell, cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
             found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
-            known = verlet_list(*search) if bool(found.overflow.any()) else found
-            self._list = known
-        return known
-
-    def _tables(self, cutoff: Cutoff) -> PairForces:
-        """Kept, unless a number requires a gradient and so may be changed in place."""
-        p = self.parameters
-        if self._pair_forces is None or any(t.requires_grad for t in (p.charges, p.sigma, p.epsilon)):
-            self._pair_forces = pair_forces(p, cutoff)
-        return self._pair_forces
+            self._list = known = verlet_list(*search) if bool(found.overflow.any()) else found
+        return known.pairs
 
     def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
         """Raise unless there is a cell where the force field is periodic, and room in it for the cutoff.
@@ -181,19 +156,6 @@ class ForceField:
             "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant),
             "surface": surface_energy(radii, p.born),
         }
-
-
-class _Rest:
-    """A force field without its normal pairs."""
-
-    def __init__(self, whole: ForceField) -> None:
-        self._whole = whole
-
-    def energy(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
-        """Energy in kJ/mol of bonded terms, exceptions and solvent."""
-        whole = self._whole
-        parts = whole._bonded(positions) | whole._exceptions(positions, cell) | whole._solvation(positions)
-        return torch.stack(tuple(parts.values())).sum(0)
 
 
 def require_room(cutoff: Cutoff, cell: Float[Tensor, "*replica 3"]) -> None:
