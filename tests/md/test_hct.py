@@ -9,7 +9,7 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.kernel_engine import KernelEngine
-from mdgen.md.engines.lanes.tables import force_tables
+from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.systems.build import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 from tests.md.reference import openmm_energies_and_forces, shaken

@@ -15,7 +15,6 @@ from mdgen.md.dynamics.minimize import minimize
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.force_field.forces import differentiated
 from mdgen.md.force_field.neighbour_list import verlet_list
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
@@ -47,24 +46,6 @@ def test_water_agrees_with_openmm(edge: float, cutoff: float, switch: float | No
     total, mine = ForceField(parameters).energy_and_forces(x, cell)
     assert float(total) == pytest.approx(sum(energies.values()), abs=1e-4)
     assert np.linalg.norm(mine[0].numpy() - forces) < 1e-8 * np.linalg.norm(forces)
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 2e-4)])
-@pytest.mark.parametrize("switch", [None, 0.65])
-def test_compiled_pairs_agree_with_the_differentiable_path(
-    dtype: torch.dtype, tolerance: float, switch: float | None
-) -> None:
-    system, _, x = water_box(1.9, 0.8, switch, rigid=False)
-    parameters, cell = loaded(system)
-    x = torch.cat([shaken(x, 0.01), shaken(x, 0.01, 1)]).to(dtype)
-    cells = cell.expand(2, 3).to(dtype)
-    field = ForceField(parameters.to(dtype=dtype))
-    energy, forces = differentiated(field, x, cells)
-    quick_energy, quick_forces = field.energy_and_forces(x, cells)
-    assert float((quick_forces - forces).norm() / forces.norm()) < tolerance
-    assert float(((quick_energy - energy) / energy).abs().max()) < tolerance
-    attached = x.clone().requires_grad_()
-    assert field.energy_and_forces(attached, cells)[1].requires_grad  # who wants a graph still gets one
 
 
 def test_a_cutoff_without_a_box_agrees_with_openmm() -> None:

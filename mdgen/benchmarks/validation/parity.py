@@ -11,7 +11,7 @@ from torch import Tensor
 from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.kernel_engine import KernelEngine
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_reference import reference_errors, relative_error

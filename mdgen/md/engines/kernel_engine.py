@@ -11,7 +11,7 @@ from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.engines.base_engine import BaseEngine, Precision, constant_volume
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
-from mdgen.md.engines.lanes.replica_kernel import MOST_ATOMS, ReplicaKernel
+from mdgen.md.engines.lanes.replicas.replica_kernel import MOST_ATOMS, ReplicaKernel
 from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 

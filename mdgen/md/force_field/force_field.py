@@ -9,9 +9,8 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential
-from mdgen.md.force_field.forces import differentiated, energy_and_forces
+from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
-from mdgen.md.force_field.pair_forces import PairForces, pair_forces
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.angles import angle_energy
 from mdgen.md.force_field.terms.bonds import bond_energy
@@ -46,7 +45,6 @@ class ForceField:
     def __init__(self, parameters: ForceFieldParameters, openmm_system: openmm.System | None = None) -> None:
         self.parameters, self.openmm_system = parameters, openmm_system
         self._list: VerletList | None = None
-        self._pair_forces: PairForces | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -84,19 +82,6 @@ class ForceField:
         self._require_computed()
         self.require_cell(cell)
         return self._bonded(positions) | self._nonbonded(positions, cell) | self._solvation(positions)
-
-    def detached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-        """Energies and forces without a graph; the pairs of a list on a processor by compiled formulas."""
-        cutoff = self.parameters.cutoff
-        if cutoff is None or positions.device.type != "cpu":
-            return differentiated(self, positions, cell)
-        self._require_computed()
-        self.require_cell(cell)
-        energy, forces = self._tables(cutoff)(positions.detach(), cell, self._verlet_list(positions, cell, cutoff))
-        rest_energy, rest_forces = differentiated(_Rest(self), positions, cell)
-        return energy + rest_energy, forces + rest_forces
 
     def _require_computed(self) -> None:
         if self.not_computed is not None:
@@ -171,24 +156,13 @@ class ForceField:
         """Every pair of normal interaction, or those of the list, which is searched again where it has become stale."""
         if self._normal is not None:
             return self._normal
-        assert self.parameters.cutoff is not None
-        return self._verlet_list(positions, cell, self.parameters.cutoff).pairs
-
-    def _verlet_list(self, positions: Tensor, cell: Tensor | None, cutoff: Cutoff) -> VerletList:
-        known = self._list
+        cutoff, known = self.parameters.cutoff, self._list
+        assert cutoff is not None
         if known is None or not bool(known.holds(positions.detach(), cell)):
             search = (positions, cell, cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
             found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
-            known = verlet_list(*search) if bool(found.overflow.any()) else found
-            self._list = known
-        return known
-
-    def _tables(self, cutoff: Cutoff) -> PairForces:
-        """Kept, unless a number requires a gradient and so may be changed in place."""
-        p = self.parameters
-        if self._pair_forces is None or any(t.requires_grad for t in (p.charges, p.sigma, p.epsilon)):
-            self._pair_forces = pair_forces(p, cutoff)
-        return self._pair_forces
+            self._list = known = verlet_list(*search) if bool(found.overflow.any()) else found
+        return known.pairs
 
     def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
         """Raise unless there is a cell where the force field is periodic, and room in it for the cutoff.
@@ -216,20 +190,6 @@ class ForceField:
             "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant),
             "surface": surface_energy(radii, p.born),
         }
-
-
-class _Rest:
-    """A force field without its normal pairs."""
-
-    def __init__(self, whole: ForceField) -> None:
-        self._whole = whole
-        self.fingerprint = ""
-
-    def energy(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
-        """Energy in kJ/mol of bonded terms, exceptions and solvent."""
-        whole = self._whole
-        parts = whole._bonded(positions) | whole._exceptions(positions, cell) | whole._solvation(positions)
-        return torch.stack(tuple(parts.values())).sum(0)
 
 
 def force_field_of(potential: Potential) -> ForceField:

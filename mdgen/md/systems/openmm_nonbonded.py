@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.pair_forces import pair_kinds
 from mdgen.md.force_field.parameters import Cutoff, PairTable
-from mdgen.md.force_field.terms.nonbonded import dispersion_correction
+from mdgen.md.force_field.terms.nonbonded import dispersion_correction, pair_kinds
 
 _METHODS = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
 

@@ -1,12 +1,12 @@
-"""Compiled dynamics of many replicas of one small molecule, on processors.
+"""Compiled dynamics on processors: one set of SIMD functions, and two kernels that differ in what the lanes hold.
 
-Sixteen replicas are one block, and every number of a block is one SIMD value (`lanes`), so each pair of atoms costs the
-same few vector instructions for all sixteen. A block runs through all steps asked before the next one starts: its
-state and its work space stay in the cache, and threads share nothing. From below to above:
+`replicas` gives sixteen replicas of a small molecule one lane each; `box` gives sixteen atoms, or terms, of one replica
+with a cutoff one lane each. What both share, from below to above:
 
+- `jit`: compilation, and the digest of sources that keys the cache on disk;
 - `lanes`, `lane_instructions`, `lane_math`, `vectors`: the vector type, its operations, functions and space vectors;
-- `random`: a stream of random numbers a replica;
-- `tables`, `born_radii`, `pair_sweeps`, `bonded`, `forces`: a force field laid out flat, and what it does to a block;
-- `constraints`, `step`: rigid bonds, the integrator and the two compiled entry points;
-- `replica_kernel`: the class that everybody else uses.
+- `random`: streams of random numbers;
+- `pair_laws`, `bonded_forces`, `rigid_bonds`, `integration`: the physical laws, each written once;
+- `layouts`, `bonded_terms`: atoms and numbers of bonded terms as either kernel holds them;
+- `lane_kernel`: state, checks and threads of a kernel.
 """

@@ -1,4 +1,4 @@
-"""What single instructions do to sixteen replicas beside arithmetic: roots, selections, conversions, bit patterns."""
+"""Operations on lane values beside arithmetic: roots, selections, conversions, bit patterns, the sum over lanes."""
 
 from typing import Any
 
@@ -138,3 +138,48 @@ def as_signed(typingctx: Any, a: Any) -> Any:
     """Unsigned integer lanes read as signed ones."""
     target = types.int32 if a.dtype.bitwidth == 32 else types.int64
     return Lanes(target)(a), lambda context, builder, sig, args: args[0]
+
+
+@intrinsic
+def select_within(typingctx: Any, a: Any, limit: Any, mask: Any, value: Any) -> Any:
+    """`value` in the lanes where `a < limit` and whose bit of the integer `mask` is set, else zero; lane 0 is bit 0."""
+    if not isinstance(mask, types.Integer) or not isinstance(a, Lanes) or a != value:
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        bits = context.cast(builder, args[2], sig.args[2], types.uint16)
+        set_bits = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+        less = builder.fcmp_ordered("<", args[0], as_lanes(context, builder, args[1], sig.args[1], a.dtype))
+        return builder.select(builder.and_(less, set_bits), args[3], ir.Constant(args[3].type, None))
+
+    return value(a, limit, mask, value), lower
+
+
+@intrinsic
+def bits_less(typingctx: Any, a: Any, b: Any) -> Any:
+    """An integer with the bits of those lanes set where `a < b`; `b` may be a number."""
+    if not isinstance(a, Lanes):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        right = as_lanes(context, builder, args[1], sig.args[1], a.dtype)
+        mask = builder.bitcast(builder.fcmp_ordered("<", args[0], right), ir.IntType(LANES))
+        return builder.zext(mask, ir.IntType(64))
+
+    return types.int64(a, b), lower
+
+
+@intrinsic
+def lane_sum(typingctx: Any, a: Any) -> Any:
+    """Sum over the lanes, always in the same tree-like order."""
+    if not isinstance(a, Lanes):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        element = element_type(a.dtype)
+        kind = ir.FunctionType(element, [element, args[0].type])
+        suffix = {"float": "f32", "double": "f64"}[str(element)]
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{LANES}{suffix}")
+        return builder.call(function, [ir.Constant(element, -0.0), args[0]], fastmath=("reassoc",))
+
+    return a.dtype(a), lower

@@ -8,9 +8,10 @@ rounding; double precision, which exists for tests, calls the scalar library.
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import (
     absolute,
     bits,
@@ -27,9 +28,6 @@ from mdgen.md.engines.lanes.lane_instructions import (
     select_less,
     square_root,
 )
-
-lane_function = njit(error_model="numpy")
-"""Compiles a function of lane values; it is inlined into the kernel that calls it, so it needs no cache of its own."""
 
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453

@@ -132,42 +132,48 @@ def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, index: typ
         context.cast(builder, part, kind, types.intp)
         for part, kind in zip(cgutils.unpack_tuple(builder, args[1]), index.types, strict=True)
     ]
+    row = len(indices) < array.ndim
     shape = cgutils.unpack_tuple(builder, view.shape)
     strides = cgutils.unpack_tuple(builder, view.strides)
-    indices.append(ir.IntType(64)(0))
+    indices += [ir.IntType(64)(0)] if row else []
     item = cgutils.get_item_pointer2(context, builder, view.data, shape, strides, "C", indices)
-    return builder.bitcast(item, vector_type(array.dtype).as_pointer())
+    return builder.bitcast(item, vector_type(array.dtype).as_pointer()) if row else item
 
 
-def _is_row(array: types.Type, index: types.Type) -> bool:
-    return (
-        isinstance(array, types.Array)
-        and array.layout == "C"
-        and isinstance(index, types.BaseTuple)
-        and len(index) == array.ndim - 1
-    )
+def _element(array: types.Type, index: types.Type) -> types.Type | None:
+    """Type of `array[index]`: a number, or a lane value where `index` leaves out the last axis; None for any other."""
+    if not (isinstance(array, types.Array) and array.layout == "C" and isinstance(index, types.BaseTuple)):
+        return None
+    return {array.ndim - 1: Lanes(array.dtype), array.ndim: array.dtype}.get(len(index))
 
 
 @intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """`array[index]`, a row of `LANES` values of a C-contiguous array, as one lane value; `index` is a tuple."""
-    if not _is_row(array, index):
+    """`array[index]` of a C-contiguous array for a tuple of indices, none of them negative.
+
+    Where the tuple leaves out the last axis, of `LANES` values, it is one lane value, otherwise a number: so the same
+    function serves arrays over sixteen replicas and arrays of one.
+    """
+    element = _element(array, index)
+    if element is None:
         return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         return builder.load(_pointer(context, builder, array, index, args), align=array.dtype.bitwidth // 8)
 
-    return Lanes(array.dtype)(array, index), lower
+    return element(array, index), lower
 
 
 @intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a lane value to the row `array[index]`."""
-    if not _is_row(array, index) or value != Lanes(array.dtype):
+    """Write a lane value or a number to `array[index]`, see `load`; a number is converted to the array's type."""
+    element = _element(array, index)
+    if element is None or (isinstance(element, Lanes) and value != element):
         return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        builder.store(args[2], _pointer(context, builder, array, index, args), align=array.dtype.bitwidth // 8)
+        written = args[2] if isinstance(element, Lanes) else context.cast(builder, args[2], value, element)
+        builder.store(written, _pointer(context, builder, array, index, args), align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, index, value), lower
@@ -181,3 +187,55 @@ def filled(typingctx: Any, array: Any, number: Any) -> Any:
         return splat(builder, context.cast(builder, args[1], number, array.dtype))
 
     return Lanes(array.dtype)(array, number), lower
+
+
+def _flat(array: types.Type, offset: types.Type) -> bool:
+    return (
+        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(offset, types.Integer)
+    )
+
+
+def _flat_pointer(context: Any, builder: ir.IRBuilder, array: types.Array, offset: types.Type, args: Any) -> ir.Value:
+    view = context.make_array(array)(context, builder, args[0])
+    return builder.gep(view.data, [context.cast(builder, args[1], offset, types.intp)])
+
+
+@intrinsic
+def load_at(typingctx: Any, array: Any, offset: Any) -> Any:
+    """`LANES` numbers of a flat array from `offset` on, which must not be negative, as one lane value."""
+    if not _flat(array, offset):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        pointer = _flat_pointer(context, builder, array, offset, args)
+        pointer = builder.bitcast(pointer, vector_type(array.dtype).as_pointer())
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, offset), lower
+
+
+@intrinsic
+def store_at(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a lane value to a flat array from `offset` on, which must not be negative."""
+    if not _flat(array, offset) or value != Lanes(array.dtype):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        pointer = _flat_pointer(context, builder, array, offset, args)
+        pointer = builder.bitcast(pointer, vector_type(array.dtype).as_pointer())
+        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, offset, value), lower
+
+
+@intrinsic
+def number_at(typingctx: Any, array: Any, offset: Any) -> Any:
+    """`array[offset]` of a flat array for an offset that is not negative, without the check for one that is."""
+    if not _flat(array, offset):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.load(_flat_pointer(context, builder, array, offset, args))
+
+    return array.dtype(array, offset), lower

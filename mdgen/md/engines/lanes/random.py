@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt32
 
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import as_signed, converted, select_less, square_root
-from mdgen.md.engines.lanes.lane_math import lane_function, log, sine_cosine
+from mdgen.md.engines.lanes.lane_math import log, sine_cosine
 from mdgen.md.engines.lanes.lanes import load, store
 
 WORDS = 4

@@ -1,14 +1,14 @@
-"""Vectors in space of sixteen replicas: three lane values, stored as the rows `array[atom, 0..2]`."""
+"""Vectors in space: three lane values from an array (atom, 3, lane), or three numbers from an array (atom, 3)."""
 
 from typing import Any
 
-from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import load, store
 
 
 @lane_function
 def load_vector(array: Any, atom: Any) -> Any:
-    """The vector of one atom from an array (atom, 3, lane)."""
+    """The vector of one atom."""
     return load(array, (atom, 0)), load(array, (atom, 1)), load(array, (atom, 2))
 
 

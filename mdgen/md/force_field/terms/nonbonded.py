@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
-from mdgen.md.force_field.parameters import Cutoff
+from mdgen.md.force_field.parameters import Cutoff, PairTable
 
 _INTEGRATION_POINTS = 64
 
@@ -66,6 +66,13 @@ def lorentz_berthelot(
     # The root's slope is infinite at 0, where many hydrogens lie; there the mean is 0 and so shall its gradient be.
     mean = torch.where(product > 0, product, torch.ones_like(product)).sqrt() * (product > 0)
     return sigma.mean(-1), mean
+
+
+def pair_kinds(sigma: Float[Tensor, "atom"], epsilon: Float[Tensor, "atom"]) -> PairTable:
+    """Combining rules tabulated over kinds of atoms with equal sigma and epsilon, so that pairs of kinds are few."""
+    kinds, kind = torch.unique(torch.stack([sigma, epsilon], -1).detach(), dim=0, return_inverse=True)
+    both = torch.stack(torch.broadcast_tensors(kinds[:, None], kinds[None]), -1)
+    return PairTable(kind, *lorentz_berthelot(both[..., 0, :], both[..., 1, :]))
 
 
 def dispersion_correction(

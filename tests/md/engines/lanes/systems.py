@@ -7,7 +7,7 @@ import torch
 
 from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.systems.build import MolecularSystem, build_system
 from mdgen.units import BOLTZMANN
 

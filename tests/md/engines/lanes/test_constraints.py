@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.constraints import constrain_velocities, constraint_tables
-from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
+from mdgen.md.engines.lanes.rigid_bonds import constrain_velocities
 from tests.md.engines.lanes.systems import bond_errors, kernel_at, peptide
 
 

@@ -9,8 +9,8 @@ import torch
 from openmm import unit
 
 from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
-from mdgen.md.engines.lanes.step import RECENTRE_EVERY
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.replicas.replica_steps import RECENTRE_EVERY
 from mdgen.md.force_field.parameters import Cutoff
 from tests.md.engines.lanes.systems import (
     degrees_of_freedom,

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.born_radii import RADIUS, SLOPE_I, SLOPE_J, descreening_sweep, effective_radii
-from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.replica_kernel import ReplicaKernel
-from mdgen.md.engines.lanes.tables import force_tables
+from mdgen.md.engines.lanes.replicas.born_radii import RADIUS, SLOPE_I, SLOPE_J, descreening_sweep, effective_radii
+from mdgen.md.engines.lanes.replicas.force_tables import force_tables
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from tests.md.engines.lanes.systems import peptide
 from tests.md.reference import openmm_energies_and_forces
 

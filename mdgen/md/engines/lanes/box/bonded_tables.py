@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
+from mdgen.md.engines.lanes.bonded_terms import as_numpy, bonded_terms
 from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.tables import torsion_tables
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 
@@ -41,31 +40,31 @@ class BondedTables(NamedTuple):
 def bonded_tables(parameters: ForceFieldParameters, dtype: type) -> BondedTables:
     """Lay out the bonded terms and those exceptions that are not mere exclusions."""
     p = parameters
-    quads, torsions = torsion_tables(p)
+    bonds, angles, torsions = bonded_terms(p)
     impropers = p.impropers
     no_atoms, no_numbers = np.zeros((0, 4), np.int64), np.zeros((0, 3))
-    improper_atoms = no_atoms if impropers is None else _numpy(impropers.atoms)
+    improper_atoms = no_atoms if impropers is None else as_numpy(impropers.atoms)
     improper_numbers = no_numbers
     if impropers is not None:
-        theta0 = _numpy(impropers.theta0)
-        improper_numbers = np.stack([np.cos(theta0), np.sin(theta0), _numpy(impropers.k)], -1)
+        theta0 = as_numpy(impropers.theta0)
+        improper_numbers = np.stack([np.cos(theta0), np.sin(theta0), as_numpy(impropers.k)], -1)
     exception_atoms, exceptions = _exceptions(p)
     return BondedTables(
-        *_grouped(_numpy(p.bond_atoms), np.stack([_numpy(p.bond_length), _numpy(p.bond_k)], -1), 1, dtype),
-        *_grouped(_numpy(p.angle_atoms), np.stack([_numpy(p.angle_theta0), _numpy(p.angle_k)], -1), 1, dtype),
-        *_grouped(quads, torsions, 0, dtype),
+        *_grouped(*bonds, 1, dtype),
+        *_grouped(*angles, 1, dtype),
+        *_grouped(*torsions, 0, dtype),
         *_grouped(improper_atoms, improper_numbers, 2, dtype),
         *_grouped(exception_atoms, exceptions, 0, dtype),
     )
 
 
 def _exceptions(p: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
-    sixth = _numpy(p.exception_sigma) ** 6
-    strength = 24 * _numpy(p.exception_epsilon) * sixth
-    charged = p.coulomb_constant * _numpy(p.exception_charge_product)
+    sixth = as_numpy(p.exception_sigma) ** 6
+    strength = 24 * as_numpy(p.exception_epsilon) * sixth
+    charged = p.coulomb_constant * as_numpy(p.exception_charge_product)
     numbers = np.stack([2 * strength * sixth, strength, charged], -1)
     acts = np.abs(numbers).sum(-1) > 0
-    return _numpy(p.exception_atoms).reshape(-1, 2)[acts], numbers[acts]
+    return as_numpy(p.exception_atoms).reshape(-1, 2)[acts], numbers[acts]
 
 
 def _grouped(atoms: np.ndarray, numbers: np.ndarray, strength: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +78,3 @@ def _grouped(atoms: np.ndarray, numbers: np.ndarray, strength: int, dtype: type)
         np.ascontiguousarray(atoms[chosen].reshape(groups, LANES, atoms.shape[-1]).swapaxes(1, 2), np.int64),
         np.ascontiguousarray(numbers.reshape(groups, LANES, numbers.shape[-1]).swapaxes(1, 2), dtype),
     )
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()

@@ -3,13 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.born_radii import DISTANT
+from mdgen.md.engines.lanes.bonded_terms import as_numpy, bonded_terms
+from mdgen.md.engines.lanes.replicas.born_radii import DISTANT
 from mdgen.md.force_field.parameters import ForceFieldParameters
-
-HIGHEST_PERIODICITY = 6
 
 
 class ForceTables(NamedTuple):
@@ -50,23 +48,19 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
-    torsion_atoms, torsions = torsion_tables(parameters)
+    bonds, angles, torsions = bonded_terms(parameters)
     return ForceTables(
         pairs=_table(_pair_table(parameters), dtype),
         born_atoms=_table(_born_table(parameters, dtype), dtype),
         necks=_table(_neck_table(parameters), dtype),
         surface=_table(np.array([0.0 if parameters.born is None else parameters.born.surface_energy]), dtype),
-        bond_atoms=_table(_numpy(parameters.bond_atoms).reshape(-1, 2), np.int64),
-        bonds=_table(np.stack([_numpy(parameters.bond_length), _numpy(parameters.bond_k)], -1), dtype),
-        angle_atoms=_table(_numpy(parameters.angle_atoms).reshape(-1, 3), np.int64),
-        angles=_table(np.stack([_numpy(parameters.angle_theta0), _numpy(parameters.angle_k)], -1), dtype),
-        torsion_atoms=_table(torsion_atoms, np.int64),
-        torsions=_table(torsions, dtype),
+        bond_atoms=_table(bonds.atoms, np.int64),
+        bonds=_table(bonds.numbers, dtype),
+        angle_atoms=_table(angles.atoms, np.int64),
+        angles=_table(angles.numbers, dtype),
+        torsion_atoms=_table(torsions.atoms, np.int64),
+        torsions=_table(torsions.numbers, dtype),
     )
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
 
 
 def _table(values: np.ndarray, dtype: type) -> np.ndarray:
@@ -81,19 +75,19 @@ def _born_factor(parameters: ForceFieldParameters) -> float:
 
 
 def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
-    charges, sigma, epsilon = (_numpy(t) for t in (parameters.charges, parameters.sigma, parameters.epsilon))
+    charges, sigma, epsilon = (as_numpy(t) for t in (parameters.charges, parameters.sigma, parameters.epsilon))
     product = charges[:, None] * charges
     solvated = _born_factor(parameters) * product
     sigma = (sigma[:, None] + sigma) / 2
     epsilon = np.sqrt(epsilon[:, None] * epsilon)
     product = product.copy()
-    first, second = _numpy(parameters.exception_atoms).reshape(-1, 2).T
+    first, second = as_numpy(parameters.exception_atoms).reshape(-1, 2).T
     for table, own in (
         (product, parameters.exception_charge_product),
         (sigma, parameters.exception_sigma),
         (epsilon, parameters.exception_epsilon),
     ):
-        table[first, second] = table[second, first] = _numpy(own)
+        table[first, second] = table[second, first] = as_numpy(own)
     columns = [parameters.coulomb_constant * product, 48 * epsilon * sigma**12, 24 * epsilon * sigma**6, solvated]
     upper = np.triu_indices(len(charges), k=1)
     return np.stack([column[upper] for column in columns], -1)
@@ -110,10 +104,10 @@ def _born_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
         )
     if born.kind == "HCT":
         raise MdgenError("the many-replica kernel does not have generalised Born after HCT; use the torch engine")
-    radius = _numpy(born.radius)
+    radius = as_numpy(born.radius)
     reduced = radius - born.offset_nm
-    descreening = _numpy(born.scale) * reduced
-    self_energy = -0.5 * _born_factor(parameters) * _numpy(parameters.charges) ** 2
+    descreening = as_numpy(born.scale) * reduced
+    self_energy = -0.5 * _born_factor(parameters) * as_numpy(parameters.charges) ** 2
     # The polynomial has single precision; in double every distance takes the closed form.
     distant = np.abs(descreening) / np.sqrt(DISTANT) if dtype == np.float32 else np.full_like(radius, np.inf)
     model = [np.broadcast_to(np.asarray(factor), radius.shape) for factor in (born.alpha, born.beta, born.gamma)]
@@ -124,32 +118,8 @@ def _neck_table(parameters: ForceFieldParameters) -> np.ndarray:
     born = parameters.born
     if born is None or born.neck is None:
         return np.zeros((0, 5))
-    radius, distance, height = (_numpy(table) for table in (born.radius, born.neck.distance, born.neck.height))
+    radius, distance, height = (as_numpy(table) for table in (born.radius, born.neck.distance, born.neck.height))
     reach = radius[:, None] + radius + born.neck.cut_nm
     upper = np.triu_indices(len(radius), k=1)
     columns = [reach, distance, born.neck.scale * height, distance.T, born.neck.scale * height.T]
     return np.stack([column[upper] for column in columns], -1)
-
-
-def torsion_tables(parameters: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
-    """Merge terms of the same four atoms: `k (1 + cos(n phi - g)) = k + k cos g cos(n phi) + k sin g sin(n phi)`."""
-    merged: dict[tuple[int, ...], np.ndarray] = {}
-    columns = (parameters.torsion_atoms, parameters.torsion_periodicity, parameters.torsion_phase, parameters.torsion_k)
-    for atoms, periodicity, phase, k in zip(*(_numpy(column) for column in columns), strict=True):
-        if k == 0.0:
-            continue
-        if not 1 <= periodicity <= HIGHEST_PERIODICITY:
-            raise MdgenError(
-                f"a torsion has periodicity {periodicity}; the many-replica kernel takes 1 to {HIGHEST_PERIODICITY}: "
-                "use the torch engine"
-            )
-        quad = tuple(int(atom) for atom in (atoms if atoms[0] < atoms[-1] else atoms[::-1]))
-        row = merged.setdefault(quad, np.zeros(1 + 2 * HIGHEST_PERIODICITY))
-        row[0] += k
-        row[2 * periodicity - 1] += k * np.cos(phase)
-        row[2 * periodicity] += k * np.sin(phase)
-    quads = np.array(list(merged), dtype=np.int64).reshape(-1, 4)
-    rows = np.array(list(merged.values())).reshape(-1, 1 + 2 * HIGHEST_PERIODICITY)
-    used = np.flatnonzero(np.abs(rows).sum(0) > 0)
-    periods = (used[-1] + 1) // 2 if len(used) else 0
-    return quads, rows[:, : 1 + 2 * periods]

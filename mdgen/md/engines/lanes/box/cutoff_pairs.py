@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.box.selection import lane_sum, load_at, number_at, select_within, store_at
-from mdgen.md.engines.lanes.lane_instructions import converted, maximum, minimum, reciprocal_root
-from mdgen.md.engines.lanes.lane_math import lane_function
-from mdgen.md.engines.lanes.lanes import LANES, filled
+from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.lane_instructions import converted, lane_sum, reciprocal_root, select_within
+from mdgen.md.engines.lanes.lanes import LANES, filled, load_at, number_at, store_at
+from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones, reaction_field, switched
 
 
 class PairTables(NamedTuple):
@@ -37,23 +37,6 @@ class PairTables(NamedTuple):
 
 
 @lane_function
-def _dispersion(square: Any, inverse: Any, inverse_square: Any, a: Any, b: Any, switch: Any, energies: Any) -> Any:
-    """Force over distance times the square distance, and energy, of Lennard-Jones."""
-    sixth = inverse_square * inverse_square * inverse_square
-    pull = (a * sixth - b) * sixth
-    if switch is None:
-        if energies is None:
-            return pull, pull
-        return pull, (a * sixth * (1.0 / 12.0) - b * (1.0 / 6.0)) * sixth
-    energy = (a * sixth * (1.0 / 12.0) - b * (1.0 / 6.0)) * sixth
-    t = maximum((square * inverse - switch[0]) * switch[1], 0.0)
-    t = minimum(t, 1.0)
-    s = 1.0 - t * t * t * (10.0 - t * (15.0 - 6.0 * t))
-    slope = (-30.0 * switch[1]) * (t * t) * ((1.0 - t) * (1.0 - t))
-    return pull * s - energy * slope * (square * inverse), energy * s
-
-
-@lane_function
 def _apart(here: Any, slot: Any, charges: Any, grid: Any, scale: Any) -> Any:
     """Vectors from a block to an atom, and their squares."""
     like = load_at(charges, slot)
@@ -64,7 +47,7 @@ def _apart(here: Any, slot: Any, charges: Any, grid: Any, scale: Any) -> Any:
 
 
 @lane_function
-def _pull(
+def _pair_with_block(
     here: Any, square: Any, others: Any, slot: Any, mask: Any, strengths: Any, numbers: Any, acts: Any, energies: Any
 ) -> Any:
     """Force over distance between an atom and a block, and the two energies.
@@ -75,17 +58,18 @@ def _pull(
     limit, field = numbers.square[0], numbers.field
     inverse = reciprocal_root(square)
     inverse_square = inverse * inverse
-    pull = others * charge * inverse
+    charges = others * charge
+    pull = coulomb(charges, inverse)
     dispersed = charged = others
     if acts is not None:
         a, b = load_at(strengths, row + 2 * slot), load_at(strengths, row + 2 * slot + LANES)
-        of_dispersion, energy = _dispersion(square, inverse, inverse_square, a, b, numbers.switch, energies)
+        of_dispersion, energy = lennard_jones(inverse_square, a, b)
+        of_dispersion, energy = switched(of_dispersion, energy, square * inverse, numbers.switch)
         pull = pull + of_dispersion
         if energies is not None:
             dispersed = select_within(square, limit, mask, energy)
     if energies is not None:
-        energy = others * charge * (inverse + field[0] * square - field[1])
-        charged = select_within(square, limit, mask, energy)
+        charged = select_within(square, limit, mask, reaction_field(charges, inverse, square, field))
     return select_within(square, limit, mask, inverse_square * pull - others * response), dispersed, charged
 
 
@@ -95,7 +79,7 @@ def _visit(
     last: Any,
     one: Any,
     two: Any,
-    near: Any,
+    neighbours: Any,
     arrays: Any,
     scale: Any,
     numbers: Any,
@@ -110,20 +94,22 @@ def _visit(
     grid, charges, strengths, forces = arrays
     zero = filled(scale, 0.0)
     x, y, z, p, q, r, dispersed, charged = zero, zero, zero, zero, zero, zero, zero, zero
-    slot = np.int64(number_at(near.slots, first))
+    slot = np.int64(number_at(neighbours.slots, first))
     to_one, to_two = _apart(one, slot, charges, grid, scale), _apart(two, slot, charges, grid, scale)
     for entry in range(first, last):
-        ahead = np.int64(number_at(near.slots, entry + 1))
+        ahead = np.int64(number_at(neighbours.slots, entry + 1))
         one_ahead, two_ahead = _apart(one, ahead, charges, grid, scale), _apart(two, ahead, charges, grid, scale)
-        masks, others = number_at(near.masks, entry), load_at(charges, slot)
-        pull, energy, charge = _pull(one, to_one[3], others, slot, masks, strengths, numbers, acts, energies)
+        masks, others = number_at(neighbours.masks, entry), load_at(charges, slot)
+        pull, energy, charge = _pair_with_block(one, to_one[3], others, slot, masks, strengths, numbers, acts, energies)
         on_x, on_y, on_z = pull * to_one[0], pull * to_one[1], pull * to_one[2]
         x, y, z = x + on_x, y + on_y, z + on_z
         if energies is not None:
             charged = charged + charge
             if acts is not None:
                 dispersed = dispersed + energy
-        pull, energy, charge = _pull(two, to_two[3], others, slot, masks >> 16, strengths, numbers, acts, energies)
+        pull, energy, charge = _pair_with_block(
+            two, to_two[3], others, slot, masks >> 16, strengths, numbers, acts, energies
+        )
         p, q, r = p + pull * to_two[0], q + pull * to_two[1], r + pull * to_two[2]
         if energies is not None:
             charged = charged + charge
@@ -141,31 +127,36 @@ def _visit(
 
 
 @lane_function
-def _atom(slot: Any, space: Any, tables: Any) -> Any:
-    """What `_pull` has to know of an atom."""
+def _atom(slot: Any, ordered: Any, tables: Any) -> Any:
+    """What `_pair_with_block` has to know of an atom."""
     block, lane = slot // LANES, slot % LANES
-    charge = space.charges[block, lane]
-    row = 2 * space.kinds.shape[0] * space.kinds[slot]
-    grid = space.grid
+    charge = ordered.charges[block, lane]
+    row = 2 * ordered.kinds.shape[0] * ordered.kinds[slot]
+    grid = ordered.grid
     response = (tables.field[0] + tables.field[0]) * charge
     return grid[block, 0, lane], grid[block, 1, lane], grid[block, 2, lane], charge, response, row
 
 
 @lane_function
-def pair_forces(near: Any, space: Any, tables: Any, energies: Any) -> None:
-    """Write the forces of all normal pairs to `space.forces`; with `energies`, add those to elements 4 and 5."""
-    space.forces[:] = 0.0
-    arrays = space.grid.reshape(-1), space.charges.reshape(-1), space.strengths.reshape(-1), space.forces.reshape(-1)
-    numbers, scale = tables, space.scale
-    for couple in range(near.starts.shape[0] - 1):
+def cutoff_pair_forces(neighbours: Any, ordered: Any, tables: Any, energies: Any) -> None:
+    """Write the forces of all normal pairs to `ordered.forces`; with `energies`, add those to elements 4 and 5."""
+    ordered.forces[:] = 0.0
+    arrays = (
+        ordered.grid.reshape(-1),
+        ordered.charges.reshape(-1),
+        ordered.strengths.reshape(-1),
+        ordered.forces.reshape(-1),
+    )
+    numbers, scale = tables, ordered.scale
+    for couple in range(neighbours.starts.shape[0] - 1):
         slot = 2 * couple
-        one, two = _atom(slot, space, tables), _atom(slot + 1, space, tables)
-        first, last = near.starts[couple], near.starts[couple + 1]
-        if tables.acts[space.kinds[slot]] + tables.acts[space.kinds[slot + 1]]:
-            on = _visit(first, last, one, two, near, arrays, scale, numbers, True, energies)
+        one, two = _atom(slot, ordered, tables), _atom(slot + 1, ordered, tables)
+        first, last = neighbours.starts[couple], neighbours.starts[couple + 1]
+        if tables.acts[ordered.kinds[slot]] + tables.acts[ordered.kinds[slot + 1]]:
+            on = _visit(first, last, one, two, neighbours, arrays, scale, numbers, True, energies)
         else:
-            on = _visit(first, last, one, two, near, arrays, scale, numbers, None, energies)
+            on = _visit(first, last, one, two, neighbours, arrays, scale, numbers, None, energies)
         block, lane = slot // LANES, slot % LANES
         for axis in range(3):
-            space.forces[block, axis, lane] += on[axis]
-            space.forces[block, axis, lane + 1] += on[3 + axis]
+            ordered.forces[block, axis, lane] += on[axis]
+            ordered.forces[block, axis, lane + 1] += on[3 + axis]

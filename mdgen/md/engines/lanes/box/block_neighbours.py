@@ -1,28 +1,27 @@
-"""Which blocks of sixteen atoms are near which atom: an order in space, and a list that serves for many steps.
+"""Neighbour lists of blocks of sixteen atoms: atoms sorted in space, and the blocks near every atom.
 
-Atoms are sorted along columns, up one and down the next, so that sixteen in a row lie together. A list holds every pair
-within the cutoff and a buffer; it is found anew when an atom has gone half the buffer. Order and list follow from the
-positions at which they were found and from nothing else: found again there, they give the same sums to the last bit.
+Atoms are sorted along columns, up one and down the next, so that sixteen in a row lie close together. A list holds
+every pair within the cutoff and a buffer, and is rebuilt when an atom has moved by half the buffer. Order and list
+depend only on the positions at which they were built: built again there, they give the same sums to the last bit.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.box.selection import bits_less
-from mdgen.md.engines.lanes.lane_instructions import converted
-from mdgen.md.engines.lanes.lane_math import lane_function
+from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.lane_instructions import bits_less, converted
 from mdgen.md.engines.lanes.lanes import LANES, load
 
 _ALL = (1 << LANES) - 1
 _BINS_AN_ATOM = 8
 _LARGEST = 1e8
-"""Edges of the box that an atom may be away; further, the replica has blown up."""
-READY, FULL, LOST = 0, 1, 2
-"""What came of a search: a list; more pairs than there is room for; an atom that is nowhere."""
+"""Largest coordinate in edges of the box; beyond it the replica has diverged."""
+READY, OVERFLOW, DIVERGED = 0, 1, 2
+"""Outcome of a rebuild: a list; more pairs than it has room for; an atom without a finite position."""
 
 
-class Space(NamedTuple):
+class SortedAtoms(NamedTuple):
     """The atoms of one replica sorted into blocks; `number` is float32 or float64, `turn` int32 or int64.
 
     Args:
@@ -34,7 +33,7 @@ class Space(NamedTuple):
         forces: number (block, 3, lane).
         scale: number (3,): nm of a unit of `grid`.
         edges: float64 (2, 3): origin and edges of the box.
-        listed: float64 (atom, 3): where the list was found; NaN before there is one.
+        listed: float64 (atom, 3): positions at which the list was built; NaN before the first.
     """
 
     order: np.ndarray
@@ -48,15 +47,15 @@ class Space(NamedTuple):
     listed: np.ndarray
 
 
-class Near(NamedTuple):
-    """The list of one replica.
+class NeighbourList(NamedTuple):
+    """The neighbour list of one replica.
 
     Args:
         starts: int64 (couple + 1,): where the entries of the atoms in slots 2 k and 2 k + 1 begin.
         slots: int32 (entry + 1,): first slot of a block; one more may be looked at than there are.
         masks: uint32 (entry,): the atoms of the block that count for the first of the two, and from bit 16 on for the
             second; the cutoff is not in it.
-        needed: int64 (1,): entries that the last search found.
+        needed: int64 (1,): entries that the last rebuild found.
     """
 
     starts: np.ndarray
@@ -65,8 +64,8 @@ class Near(NamedTuple):
     needed: np.ndarray
 
 
-class Search(NamedTuple):
-    """What a search for neighbours goes by.
+class NeighbourSearch(NamedTuple):
+    """Settings of the neighbour list, and the pairs excluded from it.
 
     Args:
         reach: number (1,): square of the cutoff and the buffer.
@@ -84,63 +83,63 @@ class Search(NamedTuple):
 
 
 @lane_function
-def is_stale(x: Any, space: Any, search: Any) -> Any:
-    """Whether an atom has gone too far for the list, or nowhere."""
+def is_stale(x: Any, ordered: Any, search: Any) -> Any:
+    """Whether an atom has moved too far for the list, or is not finite."""
     furthest = 0.0
     for atom in range(x.shape[0]):
-        dx = x[atom, 0] - space.listed[atom, 0]
-        dy = x[atom, 1] - space.listed[atom, 1]
-        dz = x[atom, 2] - space.listed[atom, 2]
+        dx = x[atom, 0] - ordered.listed[atom, 0]
+        dy = x[atom, 1] - ordered.listed[atom, 1]
+        dz = x[atom, 2] - ordered.listed[atom, 2]
         square = dx * dx + dy * dy + dz * dz
         furthest = furthest if square <= furthest else (square if square == square else np.inf)
     return not furthest <= search.moved[0]
 
 
 @lane_function
-def place(x: Any, space: Any) -> None:
-    """Write the atoms' coordinates to `space.grid`."""
-    turn = 8 * space.grid.itemsize
+def update_grid(x: Any, ordered: Any) -> None:
+    """Write the atoms' coordinates to `ordered.grid`."""
+    turn = 8 * ordered.grid.itemsize
     for axis in range(3):
-        origin, inverse = space.edges[0, axis], 1.0 / space.edges[1, axis]
-        for slot in range(space.order.shape[0]):
-            part = (x[space.order[slot], axis] - origin) * inverse
+        origin, inverse = ordered.edges[0, axis], 1.0 / ordered.edges[1, axis]
+        for slot in range(ordered.order.shape[0]):
+            part = (x[ordered.order[slot], axis] - origin) * inverse
             part -= np.rint(part)
             # Doubles have 53 bits; the shift wraps half an edge round to minus half.
-            space.grid[slot // LANES, axis, slot % LANES] = (np.int64(part * 2.0**53) << 11) >> (64 - turn)
+            ordered.grid[slot // LANES, axis, slot % LANES] = (np.int64(part * 2.0**53) << 11) >> (64 - turn)
 
 
 @lane_function
-def find(x: Any, space: Any, near: Any, tables: Any, search: Any) -> Any:
-    """Sort the atoms and find the list anew; returns `READY`, `FULL` or `LOST`."""
-    _enclose(x, space, search)
+def rebuild(x: Any, ordered: Any, neighbours: Any, tables: Any, search: Any) -> Any:
+    """Sort the atoms and build their list; returns `READY`, `OVERFLOW` or `DIVERGED`."""
+    _enclose(x, ordered, search)
     for atom in range(x.shape[0]):
         for axis in range(3):
-            # Nothing less than a number will do: NaN compares false.
-            if not abs((x[atom, axis] - space.edges[0, axis]) / space.edges[1, axis]) < _LARGEST:
-                return LOST
-    _sort(x, space)
-    _acting_first(space.order, tables, x.shape[0])
-    for slot in range(space.order.shape[0]):
-        atom, block, lane = space.order[slot], slot // LANES, slot % LANES
+            # Written so that NaN, which compares false, is caught too.
+            if not abs((x[atom, axis] - ordered.edges[0, axis]) / ordered.edges[1, axis]) < _LARGEST:
+                return DIVERGED
+    _sort(x, ordered)
+    _acting_first(ordered.order, tables, x.shape[0])
+    for slot in range(ordered.order.shape[0]):
+        atom, block, lane = ordered.order[slot], slot // LANES, slot % LANES
         real = slot < x.shape[0]
-        space.charges[block, lane] = tables.charges[atom] if real else 0.0
-        space.kinds[slot] = tables.kinds[atom]
-        for kind in range(space.strengths.shape[0]):
+        ordered.charges[block, lane] = tables.charges[atom] if real else 0.0
+        ordered.kinds[slot] = tables.kinds[atom]
+        for kind in range(ordered.strengths.shape[0]):
             for power in range(2):
                 strength = tables.strengths[kind, tables.kinds[atom], power]
-                space.strengths[kind, block, power, lane] = strength if real else 0.0
+                ordered.strengths[kind, block, power, lane] = strength if real else 0.0
     for axis in range(3):
-        space.scale[axis] = space.edges[1, axis] / 2.0 ** (8 * space.grid.itemsize)
-    place(x, space)
-    _list(space, near, search, x.shape[0])
-    if near.needed[0] >= near.slots.shape[0]:
-        return FULL
-    space.listed[:] = x
+        ordered.scale[axis] = ordered.edges[1, axis] / 2.0 ** (8 * ordered.grid.itemsize)
+    update_grid(x, ordered)
+    _list(ordered, neighbours, search, x.shape[0])
+    if neighbours.needed[0] >= neighbours.slots.shape[0]:
+        return OVERFLOW
+    ordered.listed[:] = x
     return READY
 
 
 @lane_function
-def _enclose(x: Any, space: Any, search: Any) -> None:
+def _enclose(x: Any, ordered: Any, search: Any) -> None:
     """Without a box, take one so large that no atom sees an image."""
     if search.margin[0] == 0.0:
         return
@@ -148,25 +147,25 @@ def _enclose(x: Any, space: Any, search: Any) -> None:
         low, high = np.inf, -np.inf
         for atom in range(x.shape[0]):
             low, high = min(low, x[atom, axis]), max(high, x[atom, axis])
-        space.edges[0, axis] = low - 0.5 * search.margin[0]
-        space.edges[1, axis] = high - low + search.margin[0]
+        ordered.edges[0, axis] = low - 0.5 * search.margin[0]
+        ordered.edges[1, axis] = high - low + search.margin[0]
 
 
 @lane_function
-def _sort(x: Any, space: Any) -> None:
+def _sort(x: Any, ordered: Any) -> None:
     """Sort by columns, up and down in turn, and by height in them; equals by their index."""
     atoms = x.shape[0]
-    width = (space.edges[1, 0] * space.edges[1, 1] * space.edges[1, 2] * LANES / atoms) ** (1.0 / 3.0)
+    width = (ordered.edges[1, 0] * ordered.edges[1, 1] * ordered.edges[1, 2] * LANES / atoms) ** (1.0 / 3.0)
     most = int(np.sqrt(atoms)) + 1
-    across = min(most, max(1, int(np.rint(space.edges[1, 0] / width))))
-    along = min(most, max(1, int(np.rint(space.edges[1, 1] / width))))
+    across = min(most, max(1, int(np.rint(ordered.edges[1, 0] / width))))
+    along = min(most, max(1, int(np.rint(ordered.edges[1, 1] / width))))
     levels = max(1, _BINS_AN_ATOM * atoms // (across * along))
     key = np.empty(atoms, np.int64)
     counts = np.zeros(across * along * levels + 1, np.int64)
     bins, cell = (across, along, levels), np.empty(3, np.int64)
     for atom in range(atoms):
         for axis in range(3):
-            part = (x[atom, axis] - space.edges[0, axis]) / space.edges[1, axis]
+            part = (x[atom, axis] - ordered.edges[0, axis]) / ordered.edges[1, axis]
             part -= np.floor(part)
             cell[axis] = min(bins[axis] - 1, int(part * bins[axis]))
         column = cell[0] * along + (along - 1 - cell[1] if cell[0] % 2 else cell[1])
@@ -175,10 +174,10 @@ def _sort(x: Any, space: Any) -> None:
     for k in range(1, counts.shape[0]):
         counts[k] += counts[k - 1]
     for atom in range(atoms):
-        space.order[counts[key[atom]]] = atom
+        ordered.order[counts[key[atom]]] = atom
         counts[key[atom]] += 1
-    for slot in range(atoms, space.order.shape[0]):
-        space.order[slot] = space.order[atoms - 1]
+    for slot in range(atoms, ordered.order.shape[0]):
+        ordered.order[slot] = ordered.order[atoms - 1]
 
 
 @lane_function
@@ -199,19 +198,19 @@ def _acting_first(order: Any, tables: Any, atoms: Any) -> None:
 
 
 @lane_function
-def _boxes(space: Any) -> Any:
+def _boxes(ordered: Any) -> Any:
     """Middle, in turns, and half widths, in nm, of what each block encloses."""
-    blocks = space.grid.shape[0]
+    blocks = ordered.grid.shape[0]
     middle, half = np.empty((blocks, 3)), np.empty((blocks, 3))
-    turn = 2.0 ** (8 * space.grid.itemsize)
+    turn = 2.0 ** (8 * ordered.grid.itemsize)
     for block in range(blocks):
         for axis in range(3):
-            first, low, high = space.grid[block, axis, 0], 0.0, 0.0
+            first, low, high = ordered.grid[block, axis, 0], 0.0, 0.0
             for lane in range(1, LANES):
-                apart = _wrapped(space.grid[block, axis, lane] - first, turn)
+                apart = _wrapped(ordered.grid[block, axis, lane] - first, turn)
                 low, high = min(low, apart), max(high, apart)
             middle[block, axis] = first / turn + 0.5 * (low + high)
-            half[block, axis] = 0.5 * (high - low) * space.edges[1, axis]
+            half[block, axis] = 0.5 * (high - low) * ordered.edges[1, axis]
     return middle, half
 
 
@@ -223,14 +222,14 @@ def _wrapped(difference: Any, turn: Any) -> Any:
 
 
 @lane_function
-def _close_blocks(block: Any, middle: Any, half: Any, space: Any, search: Any, close: Any) -> Any:
+def _close_blocks(block: Any, middle: Any, half: Any, ordered: Any, search: Any, close: Any) -> Any:
     """Write to `close` the blocks from `block` on that an atom of it may reach; returns how many."""
     found, reach = 0, search.reach[0]
     for other in range(block, middle.shape[0]):
         square = 0.0
         for axis in range(3):
             apart = middle[block, axis] - middle[other, axis]
-            gap = abs(apart - np.rint(apart)) * space.edges[1, axis] - half[block, axis] - half[other, axis]
+            gap = abs(apart - np.rint(apart)) * ordered.edges[1, axis] - half[block, axis] - half[other, axis]
             square += max(gap, 0.0) ** 2
         if square < reach:
             close[found] = other
@@ -239,27 +238,27 @@ def _close_blocks(block: Any, middle: Any, half: Any, space: Any, search: Any, c
 
 
 @lane_function
-def _list(space: Any, near: Any, search: Any, atoms: Any) -> None:
+def _list(ordered: Any, neighbours: Any, search: Any, atoms: Any) -> None:
     """Every pair is listed once: for the atom in the lower slot."""
-    blocks, reach = space.grid.shape[0], search.reach[0]
+    blocks, reach = ordered.grid.shape[0], search.reach[0]
     starts, excluded = search.excluded_starts, search.excluded
-    middle, half = _boxes(space)
+    middle, half = _boxes(ordered)
     rank = np.empty(atoms, np.int64)
     for slot in range(atoms):
-        rank[space.order[slot]] = slot
+        rank[ordered.order[slot]] = slot
     allowed = np.full((2, blocks), _ALL, np.int64)
     allowed[:, blocks - 1] = _ALL >> (LANES * blocks - atoms)
     close, n_close, count = np.empty(blocks, np.int64), 0, 0
-    for couple in range(near.starts.shape[0] - 1):
+    for couple in range(neighbours.starts.shape[0] - 1):
         block, lane = (2 * couple) // LANES, (2 * couple) % LANES
         if lane == 0:
-            n_close = _close_blocks(block, middle, half, space, search, close)
-        _exclude(allowed, 2 * couple, space.order, rank, starts, excluded)
-        near.starts[couple] = count
-        count = _entries(block, lane, close[:n_close], allowed, space, near, reach, count)
-        _include(allowed, 2 * couple, space.order, rank, starts, excluded)
-    near.starts[near.starts.shape[0] - 1] = count
-    near.needed[0] = count
+            n_close = _close_blocks(block, middle, half, ordered, search, close)
+        _exclude(allowed, 2 * couple, ordered.order, rank, starts, excluded)
+        neighbours.starts[couple] = count
+        count = _entries(block, lane, close[:n_close], allowed, ordered, neighbours, reach, count)
+        _include(allowed, 2 * couple, ordered.order, rank, starts, excluded)
+    neighbours.starts[neighbours.starts.shape[0] - 1] = count
+    neighbours.needed[0] = count
 
 
 @lane_function
@@ -290,13 +289,15 @@ def _include(allowed: Any, first: Any, order: Any, rank: Any, starts: Any, exclu
 
 
 @lane_function
-def _entries(block: Any, lane: Any, close: Any, allowed: Any, space: Any, near: Any, reach: Any, count: Any) -> Any:
+def _entries(
+    block: Any, lane: Any, close: Any, allowed: Any, ordered: Any, neighbours: Any, reach: Any, count: Any
+) -> Any:
     """Write the entries of two atoms side by side, as far as there is room; returns the count with them."""
-    grid, room = space.grid, near.slots.shape[0] - 1
-    scale_x, scale_y, scale_z = space.scale[0], space.scale[1], space.scale[2]
+    grid, room = ordered.grid, neighbours.slots.shape[0] - 1
+    scale_x, scale_y, scale_z = ordered.scale[0], ordered.scale[1], ordered.scale[2]
     x, y, z = grid[block, 0, lane], grid[block, 1, lane], grid[block, 2, lane]
     p, q, r = grid[block, 0, lane + 1], grid[block, 1, lane + 1], grid[block, 2, lane + 1]
-    like = load(space.charges, (block,))
+    like = load(ordered.charges, (block,))
     for k in range(close.shape[0]):
         other = close[k]
         at_x, at_y, at_z = load(grid, (other, 0)), load(grid, (other, 1)), load(grid, (other, 2))
@@ -308,7 +309,7 @@ def _entries(block: Any, lane: Any, close: Any, allowed: Any, space: Any, near: 
         two = bits_less(dx * dx + dy * dy + dz * dz, reach) & allowed[1, other]
         if one | two:
             if count < room:
-                near.slots[count] = LANES * other
-                near.masks[count] = allowed[0, other] | (allowed[1, other] << LANES)
+                neighbours.slots[count] = LANES * other
+                neighbours.masks[count] = allowed[0, other] | (allowed[1, other] << LANES)
             count += 1
     return count

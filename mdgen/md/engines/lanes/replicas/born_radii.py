@@ -8,8 +8,9 @@ References:
 
 from typing import Any
 
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import absolute, any_less, maximum, minimum, reciprocal_root, select_less
-from mdgen.md.engines.lanes.lane_math import LOG2_E, exp2, lane_function, log
+from mdgen.md.engines.lanes.lane_math import LOG2_E, exp2, log
 from mdgen.md.engines.lanes.lanes import filled, load, store
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus
 

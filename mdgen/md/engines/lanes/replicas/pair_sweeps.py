@@ -11,7 +11,12 @@ Reference for the pair function of the second: Still et al., JACS 1990, 112, 612
 
 from typing import Any
 
-from mdgen.md.engines.lanes.born_radii import (
+from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.lane_instructions import reciprocal_root
+from mdgen.md.engines.lanes.lane_math import LN_2, exp2
+from mdgen.md.engines.lanes.lanes import filled, load, store
+from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones
+from mdgen.md.engines.lanes.replicas.born_radii import (
     EXPONENT,
     GRADIENT,
     INVERSE,
@@ -23,9 +28,6 @@ from mdgen.md.engines.lanes.born_radii import (
     descreening_sweep,
     effective_radii,
 )
-from mdgen.md.engines.lanes.lane_instructions import reciprocal_root
-from mdgen.md.engines.lanes.lane_math import LN_2, exp2, lane_function
-from mdgen.md.engines.lanes.lanes import filled, load, store
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector, subtract_from
 
 FORCE = SQUARE
@@ -33,9 +35,12 @@ FORCE = SQUARE
 
 
 @lane_function
-def _lennard_jones(repulsion: Any, dispersion: Any, inverse_six: Any) -> Any:
-    """The energy, from the factors of the force."""
-    return (repulsion * inverse_six * (1.0 / 12.0) - dispersion * (1.0 / 6.0)) * inverse_six
+def _pair(inverse: Any, charges: Any, repulsion: Any, dispersion: Any) -> Any:
+    """Force over distance of Lennard-Jones and Coulomb, and their energies."""
+    inverse_square = inverse * inverse
+    pull, dispersed = lennard_jones(inverse_square, repulsion, dispersion)
+    charged = coulomb(charges, inverse)
+    return inverse_square * (pull + charged), dispersed, charged
 
 
 @lane_function
@@ -54,10 +59,7 @@ def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
             inverse = load(pairs, (pair, INVERSE))
             charges, solvated = tables.pairs[pair, 0], tables.pairs[pair, 3]
             repulsion, dispersion = tables.pairs[pair, 1], tables.pairs[pair, 2]
-            inverse_square = inverse * inverse
-            coulomb = charges * inverse
-            inverse_six = inverse_square * inverse_square * inverse_square
-            force = inverse_square * ((repulsion * inverse_six - dispersion) * inverse_six + coulomb)
+            force, dispersed, charged = _pair(inverse, charges, repulsion, dispersion)
 
             radius_j = load(born, (RADIUS, j))
             product = radius_i * radius_j
@@ -71,7 +73,7 @@ def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
             store(born, (GRADIENT, j), load(born, (GRADIENT, j)) + by_product * radius_i)
             store(pairs, (pair, FORCE), force + cubed * (0.25 * decay - 1.0))
             if energies is not None:
-                energy = energy + _lennard_jones(repulsion, dispersion, inverse_six) + coulomb
+                energy = energy + dispersed + charged
                 solvation = solvation - still
             pair += 1
         store(born, (GRADIENT, i), gradient_i)
@@ -132,15 +134,13 @@ def vacuum_forces(positions: Any, forces: Any, tables: Any, energies: Any) -> No
         for j in range(i + 1, atoms):
             between = minus(here, load_vector(positions, j))
             inverse = reciprocal_root(dot(between, between))
-            inverse_square = inverse * inverse
             charges, repulsion, dispersion = tables.pairs[pair, 0], tables.pairs[pair, 1], tables.pairs[pair, 2]
-            coulomb = charges * inverse
-            inverse_six = inverse_square * inverse_square * inverse_square
-            force = scaled(between, inverse_square * ((repulsion * inverse_six - dispersion) * inverse_six + coulomb))
+            strength, dispersed, charged = _pair(inverse, charges, repulsion, dispersion)
+            force = scaled(between, strength)
             force_i = plus(force_i, force)
             subtract_from(forces, j, force)
             if energies is not None:
-                energy = energy + _lennard_jones(repulsion, dispersion, inverse_six) + coulomb
+                energy = energy + dispersed + charged
             pair += 1
         store_vector(forces, i, force_i)
     if energies is not None:

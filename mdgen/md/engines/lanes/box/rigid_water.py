@@ -1,21 +1,19 @@
-"""Rigid triangles (water) sixteen at a time, and other rigid bonds one by one; positions and velocities.
+"""Rigid triangles, such as water, sixteen at a time in double precision: positions and velocities.
 
-A triangle's three multipliers solve a small system exactly, so Newton's iteration converges quadratically (M-SHAKE:
-Krautler et al., J. Comput. Chem. 2001, 22, 501). Other constraints are met in turn until all are (SHAKE: Ryckaert,
-Ciccotti, Berendsen, J. Comput. Phys. 1977, 23, 327; RATTLE: Andersen, ibid. 1983, 52, 24). All in double precision.
+The three multipliers of a triangle solve a small linear system exactly, so Newton's iteration converges quadratically
+(M-SHAKE: Krautler et al., J. Comput. Chem. 2001, 22, 501). Constraints outside triangles are in `rigid_bonds`.
 """
 
 from typing import Any
 
+from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import absolute, any_less, maximum
-from mdgen.md.engines.lanes.lane_math import lane_function
 from mdgen.md.engines.lanes.lanes import LANES, load
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector
 
 _TOLERANCE = 1e-10
 """Relative error of a squared length that may be left; Newton's last step leaves far less."""
-_MOST_TRIANGLE = 20
-_MOST_SWEEPS = 500
+_MOST_STEPS = 20
 
 
 @lane_function
@@ -77,7 +75,7 @@ def _pushed(corners: Any, then: Any, w: Any, by: Any) -> Any:
 
 @lane_function
 def constrain_triangle_velocities(x: Any, v: Any, tables: Any, work: Any) -> None:
-    """Take the stretching of sides out of the velocities (atom, 3); `work` is float64 (3, 3, lane)."""
+    """Remove the stretching of sides from the velocities (atom, 3); `work` is float64 (3, 3, lane)."""
     for group in range(tables.triangle_atoms.shape[0]):
         w = load(tables.triangles, (group, 3)), load(tables.triangles, (group, 4)), load(tables.triangles, (group, 5))
         sides = _sides(_gathered(x, tables.triangle_atoms, group, work))
@@ -92,7 +90,7 @@ def constrain_triangle_velocities(x: Any, v: Any, tables: Any, work: Any) -> Non
 def constrain_triangle_positions(before: Any, x: Any, v: Any, inverse_timestep: Any, tables: Any, work: Any) -> None:
     """Move corners along the sides before the step until every side has its length; velocities follow.
 
-    Lanes that have met their lengths go on with the others, by corrections of the size of rounding.
+    Converged lanes are iterated together with the others, by corrections of the size of rounding.
     """
     for group in range(tables.triangle_atoms.shape[0]):
         numbers = tables.triangles
@@ -101,7 +99,7 @@ def constrain_triangle_positions(before: Any, x: Any, v: Any, inverse_timestep: 
         then = _sides(_gathered(before, tables.triangle_atoms, group, work))
         trial = _gathered(x, tables.triangle_atoms, group, work)
         corners = trial
-        for _ in range(_MOST_TRIANGLE):
+        for _ in range(_MOST_STEPS):
             now = _sides(corners)
             excess = dot(now[0], now[0]) - length[0], dot(now[1], now[1]) - length[1], dot(now[2], now[2]) - length[2]
             right = -0.5 * excess[0], -0.5 * excess[1], -0.5 * excess[2]
@@ -119,55 +117,3 @@ def constrain_triangle_positions(before: Any, x: Any, v: Any, inverse_timestep: 
             plus(speeds[2], scaled(moved[2], inverse_timestep)),
         )
         _scattered(v, tables.triangle_atoms, group, work, speeds, tables.triangle_count)
-
-
-@lane_function
-def constrain_bond_velocities(x: Any, v: Any, tables: Any, timestep: Any) -> None:
-    """Take the motion along rigid bonds out of the velocities, cluster by cluster, until none moves."""
-    for cluster in range(tables.starts.shape[0] - 1):
-        for _ in range(_MOST_SWEEPS):
-            worst = 0.0
-            for k in range(tables.starts[cluster], tables.starts[cluster + 1]):
-                i, j, w_i, w_j = tables.atoms[k, 0], tables.atoms[k, 1], tables.numbers[k, 1], tables.numbers[k, 2]
-                dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-                rate = dx * (v[i, 0] - v[j, 0]) + dy * (v[i, 1] - v[j, 1]) + dz * (v[i, 2] - v[j, 2])
-                square = dx * dx + dy * dy + dz * dz
-                impulse = rate / (square * (w_i + w_j))
-                v[i, 0] -= w_i * impulse * dx
-                v[i, 1] -= w_i * impulse * dy
-                v[i, 2] -= w_i * impulse * dz
-                v[j, 0] += w_j * impulse * dx
-                v[j, 1] += w_j * impulse * dy
-                v[j, 2] += w_j * impulse * dz
-                worst = max(worst, abs(rate) * timestep / square)
-            if not worst > _TOLERANCE:
-                break
-
-
-@lane_function
-def constrain_bond_positions(before: Any, x: Any, v: Any, inverse_timestep: Any, tables: Any) -> None:
-    """Move atoms along the bonds' former directions until every bond has its length; velocities follow."""
-    for cluster in range(tables.starts.shape[0] - 1):
-        for _ in range(_MOST_SWEEPS):
-            worst = 0.0
-            for k in range(tables.starts[cluster], tables.starts[cluster + 1]):
-                i, j, w_i, w_j = tables.atoms[k, 0], tables.atoms[k, 1], tables.numbers[k, 1], tables.numbers[k, 2]
-                worst = max(worst, _shaken(before, x, v, inverse_timestep, i, j, w_i, w_j, tables.numbers[k, 0]))
-            if not worst > _TOLERANCE:
-                break
-
-
-@lane_function
-def _shaken(before: Any, x: Any, v: Any, inverse_timestep: Any, i: Any, j: Any, w_i: Any, w_j: Any, length: Any) -> Any:
-    """One Newton step of one bond; returns its relative error before."""
-    rx, ry, rz = before[i, 0] - before[j, 0], before[i, 1] - before[j, 1], before[i, 2] - before[j, 2]
-    dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-    excess = dx * dx + dy * dy + dz * dz - length
-    push = 0.5 * excess / ((w_i + w_j) * (dx * rx + dy * ry + dz * rz))
-    for axis in range(3):
-        along = (rx, ry, rz)[axis] * push
-        x[i, axis] -= w_i * along
-        x[j, axis] += w_j * along
-        v[i, axis] -= w_i * along * inverse_timestep
-        v[j, axis] += w_j * along * inverse_timestep
-    return abs(excess) / length

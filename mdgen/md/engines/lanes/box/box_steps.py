@@ -1,0 +1,115 @@
+"""Forces and time steps of one replica with a cutoff, its neighbour list rebuilt on the way."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdgen.md.engines.lanes.bonded_forces import bonded_forces, exception_forces, improper_forces
+from mdgen.md.engines.lanes.box.block_neighbours import DIVERGED, READY, is_stale, rebuild, update_grid
+from mdgen.md.engines.lanes.box.cutoff_pairs import cutoff_pair_forces
+from mdgen.md.engines.lanes.box.rigid_water import constrain_triangle_positions, constrain_triangle_velocities
+from mdgen.md.engines.lanes.integration import Dynamics, drift, kick
+from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.random import fill_normal
+from mdgen.md.engines.lanes.rigid_bonds import constrain_cluster_positions, constrain_cluster_velocities
+
+ENERGY_TERMS = ("bonds", "angles", "torsions", "impropers", "lennard_jones", "coulomb")
+"""The elements of an energy table, in order."""
+
+
+class Model(NamedTuple):
+    """Tables that do not change during a run: of pairs, neighbour search, bonded terms, rigid bonds and integrator."""
+
+    pairs: Any
+    search: Any
+    bonded: Any
+    rigid: Any
+    dynamics: Dynamics
+
+
+class WorkSpace(NamedTuple):
+    """Arrays that a thread needs beside a replica's state; contents do not matter between calls.
+
+    Args:
+        forces: number (atom, 3).
+        previous: float64 (atom, 3).
+        noise: float32 (row, lane), an even number of rows, at least three numbers an atom.
+        terms: number (4, 3, lane).
+        triangles: float64 (3, 3, lane).
+    """
+
+    forces: np.ndarray
+    previous: np.ndarray
+    noise: np.ndarray
+    terms: np.ndarray
+    triangles: np.ndarray
+
+
+@lane_function
+def _ready(x: Any, ordered: Any, neighbours: Any, model: Any) -> Any:
+    """Bring grid and neighbour list up to date with the positions `x`."""
+    if is_stale(x, ordered, model.search):
+        return rebuild(x, ordered, neighbours, model.pairs, model.search)
+    update_grid(x, ordered)
+    return READY
+
+
+@lane_function
+def _forces(x: Any, ordered: Any, neighbours: Any, model: Any, work: Any, energies: Any) -> None:
+    cutoff_pair_forces(neighbours, ordered, model.pairs, energies)
+    for slot in range(x.shape[0]):
+        for axis in range(3):
+            work.forces[ordered.order[slot], axis] = ordered.forces[slot // LANES, axis, slot % LANES]
+    bonded_forces(x, work.forces, model.bonded, work.terms, energies)
+    improper_forces(x, work.forces, model.bonded, work.terms, energies)
+    exception_forces(x, work.forces, model.bonded, work.terms, energies)
+
+
+@lane_function
+def _step(x: Any, v: Any, random: Any, thermal: Any, ordered: Any, neighbours: Any, model: Any, work: Any) -> None:
+    timestep, inverse_timestep = model.dynamics.numbers[0], model.dynamics.numbers[1]
+    _forces(x, ordered, neighbours, model, work, None)
+    kick(v, work.forces, model.dynamics)
+    constrain_triangle_velocities(x, v, model.rigid, work.triangles)
+    constrain_cluster_velocities(x, v, model.rigid, timestep)
+    if model.dynamics.numbers[3] > 0.0:
+        fill_normal(random, work.noise)
+    drift(x, v, work.previous, work.noise.reshape(-1), thermal, model.dynamics)
+    constrain_triangle_positions(work.previous, x, v, inverse_timestep, model.rigid, work.triangles)
+    constrain_cluster_positions(work.previous, x, v, inverse_timestep, model.rigid)
+
+
+def _entry_points(digest: str) -> tuple[Callable, Callable]:
+    """The two compiled functions that Python calls; see `jit.source_digest`."""
+
+    @entry_point
+    def advance_replica(x, v, random, thermal, ordered, neighbours, model, work, done, steps, every, frames):  # type: ignore[no-untyped-def]
+        """Advance from step `done` to step `steps`; returns the last step done and why it stopped there."""
+        digest  # noqa: B018
+        for step in range(done + 1, steps + 1):
+            state = _ready(x, ordered, neighbours, model)
+            if state == READY:
+                _step(x, v, random, thermal, ordered, neighbours, model, work)
+            elif state != DIVERGED:
+                return step - 1, state
+            if step % every == 0:
+                for atom in range(x.shape[0]):
+                    for axis in range(3):
+                        frames[step // every - 1, atom, axis] = x[atom, axis]
+        return steps, READY
+
+    @entry_point
+    def replica_energies(x, ordered, neighbours, model, work, energies):  # type: ignore[no-untyped-def]
+        """Forces to `work.forces` and energies of `ENERGY_TERMS` to `energies`; returns the state of the list."""
+        digest  # noqa: B018
+        state = _ready(x, ordered, neighbours, model)
+        if state == READY:
+            _forces(x, ordered, neighbours, model, work, energies)
+        return state
+
+    return advance_replica, replica_energies
+
+
+advance_replica, replica_energies = _entry_points(source_digest())

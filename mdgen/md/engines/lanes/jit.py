@@ -1,0 +1,25 @@
+"""How functions of the kernels are compiled, and when their cache on disk is out of date."""
+
+import hashlib
+from pathlib import Path
+
+from numba import njit
+
+lane_function = njit(error_model="numpy")
+"""Compiles a function that is inlined into the kernel that calls it and so needs no cache of its own."""
+
+entry_point = njit(error_model="numpy", nogil=True, cache=True)
+"""Compiles a function that Python calls, with a cache on disk; see `source_digest`."""
+
+
+def source_digest() -> str:
+    """Digest of every source file of the kernels, for each entry point to close over.
+
+    Numba's cache looks at the file of the entry point itself, not at those of the functions inlined into it. A value
+    closed over is part of the cache's key, so an entry point that closes over this digest is compiled again whenever
+    one of the sources has changed.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,48 @@
+"""Pair interactions as functions of distance, shared by the kernels of replicas and of boxes.
+
+Numbers of a pair are lane values or numbers alike. Lennard-Jones is given by `a = 48 epsilon sigma^12` and
+`b = 24 epsilon sigma^6`, the factors of its force.
+"""
+
+from typing import Any
+
+from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.lane_instructions import maximum, minimum
+
+
+@lane_function
+def lennard_jones(inverse_square: Any, a: Any, b: Any) -> Any:
+    """`r F` in kJ/mol, for the force F along the pair, and the energy, from `1/r^2`."""
+    inverse_six = inverse_square * inverse_square * inverse_square
+    energy = (a * inverse_six * (1.0 / 12.0) - b * (1.0 / 6.0)) * inverse_six
+    return (a * inverse_six - b) * inverse_six, energy
+
+
+@lane_function
+def switched(pull: Any, energy: Any, r: Any, switch: Any) -> Any:
+    """`r F` and energy times the switching function `1 - 10 t^3 + 15 t^4 - 6 t^5`, t from 0 to 1 over the switch.
+
+    Args:
+        pull: `r F` without the switch.
+        energy: energy without the switch.
+        r: distance in nm.
+        switch: distance where the switch begins, and its inverse width; None without a switch.
+    """
+    if switch is None:
+        return pull, energy
+    t = minimum(maximum((r - switch[0]) * switch[1], 0.0), 1.0)
+    value = 1.0 - t * t * t * (10.0 - t * (15.0 - 6.0 * t))
+    slope = (-30.0 * switch[1]) * (t * t) * ((1.0 - t) * (1.0 - t))
+    return pull * value - energy * slope * r, energy * value
+
+
+@lane_function
+def coulomb(charges: Any, inverse: Any) -> Any:
+    """Energy of Coulomb, which is `r F` too, from the Coulomb constant times the charges' product and `1/r`."""
+    return charges * inverse
+
+
+@lane_function
+def reaction_field(charges: Any, inverse: Any, square: Any, field: Any) -> Any:
+    """Energy `q (1/r + k r^2 - c)` of Coulomb with a reaction field; its `r F` is that of Coulomb less `2 k q r^2`."""
+    return charges * (inverse + field[0] * square - field[1])

@@ -1,0 +1,63 @@
+"""Constraints of the replica kernel laid out flat, and the number of sweeps that meets them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mdgen.errors import MdgenError
+from mdgen.md.force_field.parameters import ForceFieldParameters
+
+_TARGET = 1e-8
+_MOST_SWEEPS = 60
+
+
+class ConstraintTables(NamedTuple):
+    """Constraints as the kernels read them.
+
+    Args:
+        atoms: int64 (constraint, 2).
+        numbers: number (constraint, 4): squared length; inverse mass of either atom; inverse of their sum.
+        sweeps: number of sweeps over all constraints.
+    """
+
+    atoms: np.ndarray
+    numbers: np.ndarray
+    sweeps: int
+
+
+def constraint_tables(parameters: ForceFieldParameters, dtype: type) -> ConstraintTables:
+    """Lay out the constraints of a molecule and choose the number of sweeps.
+
+    Raises:
+        MdgenError: where the constraints depend on one another so strongly that sweeps would not meet them.
+    """
+    atoms = np.ascontiguousarray(parameters.constraint_atoms.detach().cpu().numpy().reshape(-1, 2), dtype=np.int64)
+    length = parameters.constraint_length.detach().cpu().numpy()
+    inverse = (1 / parameters.masses.detach().cpu().numpy())[atoms].reshape(-1, 2)
+    numbers = np.stack([length**2, inverse[:, 0], inverse[:, 1], 1 / inverse.sum(-1)], -1)
+    return ConstraintTables(atoms, np.ascontiguousarray(numbers, dtype=dtype), _sweeps(atoms, inverse))
+
+
+def _sweeps(atoms: np.ndarray, inverse_masses: np.ndarray) -> int:
+    """Sweeps after which the error is below `_TARGET`, from the Gauss-Seidel matrix of the coupled constraints.
+
+    Two constraints at one atom couple through its mass times the cosine between them. Where every constraint ends in an
+    atom of its own, as bonds to hydrogen do, that is a bond angle and at most 1/2; otherwise nothing is known of it.
+    Two more sweeps are for the Newton step's own convergence.
+    """
+    n = len(atoms)
+    if n == 0:
+        return 0
+    uses = np.bincount(atoms.ravel())
+    cosine = 0.5 if (uses[atoms].min(1) == 1).all() else 1.0
+    same = atoms[:, None, :, None] == atoms[None, :, None, :]
+    coupling = cosine * np.einsum("abpq,ap->ab", same, inverse_masses)
+    np.fill_diagonal(coupling, inverse_masses.sum(-1))
+    rate = np.abs(np.linalg.eigvals(np.linalg.solve(np.tril(coupling), np.triu(coupling, 1)))).max()
+    sweeps = 2 + np.ceil(np.log(_TARGET) / np.log(np.clip(rate, _TARGET, 1 - 1e-9)))
+    if sweeps > _MOST_SWEEPS:
+        raise MdgenError(
+            f"the {n} constraints depend on one another so strongly that they need more than {_MOST_SWEEPS} sweeps a "
+            "step of the many-replica kernel: constrain bonds to hydrogen only, or use the torch engine"
+        )
+    return int(sweeps)
