@@ -33,6 +33,7 @@ CHOICES = [
     for each in included(verb)
     if each.name != "experiment"
     for option in option_names(each.name)
+    if (verb, option) not in [("energy", "double_well"), ("energy", "potential")]  # no force field, no terms
 ]
 
 

@@ -236,14 +236,11 @@ def key_types(
     Raises:
         MdgenError: if a node names what is not registered.
     """
-    named = "_target_" in node
-    if node.get("_target_") == MISSING:
-        raise MdgenError(
-            f"{prefix}_target_ was not given; name a registered part, such as {prefix}_target_=MODULE.CLASS"
-        )
-    annotations = annotations_of(resolve(str(node["_target_"]))) if named else annotations
+    target = node.get("_target_", MISSING)
+    named = target != MISSING
+    annotations = annotations_of(resolve(str(target))) if named else annotations
     for key, value in node.items():
-        own = {"_target_": str, "_partial_": bool}.get(key) if named else None
+        own = {"_target_": str, "_partial_": bool}.get(key)
         annotation = own or (Any if annotations is None else annotations.get(key, None if named else Any))
         if isinstance(value, dict) and annotation is not None:
             inner: Any = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)

@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from mdgen.apps.config.signatures import annotations_of
+from mdgen.apps.config.signatures import MISSING, annotations_of
 from mdgen.errors import MdgenError
 from mdgen.registry import resolve
 
@@ -16,6 +16,8 @@ def instantiate(config: dict[str, Any], **arguments: Any) -> Any:
     Raises:
         MdgenError: if the target is not registered, or does not take the arguments.
     """
+    if config.get("_target_") == MISSING:
+        raise MdgenError("_target_ was not given; name a registered part, such as potential._target_=MODULE.CLASS")
     target = resolve(str(config.get("_target_", "")))
     annotations = annotations_of(target) or {}
     built = {
@@ -52,5 +54,5 @@ def required(config: dict[str, Any], *keys: str) -> None:
         MdgenError: naming the first that was not.
     """
     for key in keys:
-        if config.get(key) in (None, "???"):
+        if config.get(key) in (None, MISSING):
             raise MdgenError(f"{key} was not given; say {key}=..., see --help")

@@ -84,9 +84,18 @@ class Generate(Run):
     encoder_run: Path
     propagator_run: Path
     decoder_run: Path
+    device: str
+    task: Literal["rollout", "interpolate", "upsample", "inpaint"]
     n_trajectories: int
     length_ns: float
+    temperature_K: float | None
+    frame_spacing_ps: float | None
     start: Path | None
+    end: Path | None
+    coarse: Path | list[Path] | None
+    factor: int | None
+    known: Path | list[Path] | None
+    tokens: list[int] | None
     export: Literal["xtc", "dcd", "h5", "pdb"] | None
 
 

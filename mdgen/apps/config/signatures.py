@@ -42,7 +42,7 @@ def checked(key: str, value: Any, annotation: Any, default: Any = None) -> Any:
         MdgenError: saying what was expected.
     """
     adapter = _adapter(annotation)
-    if adapter is None or value == default == MISSING:
+    if adapter is None or (value == default and default in (None, MISSING)):
         return value
     empty = default != "" and any(isinstance(each, str) and not each.strip() for each in _listed(value))
     try:
