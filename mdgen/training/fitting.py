@@ -103,7 +103,7 @@ def _trainer(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, ImportError) as error:
         asked = f"accelerator={machine.accelerator} devices={machine.devices} strategy={machine.strategy}"
         reason = " ".join(str(error).split())[:200]
         raise MdgenError(f"no training with {asked} precision={machine.precision} here: {reason}") from error

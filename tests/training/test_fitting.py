@@ -145,15 +145,13 @@ def test_weights_that_were_never_judged_are_not_given_out():
         fit("part", module, batches, batches)
 
 
-def test_a_machine_that_is_not_there_is_named():
+@pytest.mark.parametrize(
+    "wrong", [{"accelerator": "tpu"}, {"accelerator": "abacus"}, {"precision": "3"}, {"strategy": "hope"}]
+)
+def test_a_machine_that_is_not_there_is_named(wrong):
     module, batches, validation = gradient_training()
-    for machine in (
-        TrainerSettings(accelerator="tpu"),
-        TrainerSettings(accelerator="abacus"),
-        TrainerSettings(precision="3"),
-    ):
-        with pytest.raises(MdgenError, match="no training with accelerator="):
-            fit("part", module, batches, validation, machine=TrainerSettings(**wrong))
+    with pytest.raises(MdgenError, match="no training with accelerator="):
+        fit("part", module, batches, validation, machine=TrainerSettings(**wrong))
 
 
 def test_an_interrupted_training_loses_a_few_seconds_at_most(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ class SlowModes(Part):
     learns_from = "lagged_frames"
     mode_eigenvalues: Tensor
 
-    def __init__(self, features: nn.Module | int, lag_ps: float, n_modes: int) -> None:
+    def __init__(self, features: nn.Module | int, lag_ps: float, n_modes: int | float) -> None:
         super().__init__()
         if lag_ps <= 0:
             raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0")

@@ -1,0 +1,63 @@
+"""One home for defaults: what a config lists is what Python gives without it, so both train the same model."""
+
+import functools
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mdgen.registry import resolve
+from mdgen.training.settings import TrainerSettings, settings_for
+
+CONF = Path(__file__).parents[2] / "conf"
+PARTS = [path for group in ("encoder", "propagator", "decoder") for path in sorted((CONF / group).glob("*.yaml"))]
+OPTIMIZER = "/optimizer@training.optimizer"
+
+
+def plain(value: Any) -> Any:
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def listed(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if not key.startswith("_")}
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_a_part_has_the_defaults_of_its_config(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    for section in ("model", "features"):
+        if section not in config:
+            continue
+        parameters = inspect.signature(resolve(config[section]["_target_"])).parameters
+        for key, value in listed(config[section]).items():
+            default = parameters[key].default
+            # What has no default is a choice that Python makes explicitly, or what the data and the encoder say (null).
+            assert default is inspect.Parameter.empty or plain(default) == value, f"{path.name}: {section}.{key}"
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_a_part_is_trained_as_its_config_says(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    settings = settings_for(resolve(config["model"]["_target_"]))
+    training = listed(config["training"])
+    given = training.pop("optimizer", {})
+    for key, value in training.items():
+        assert plain(getattr(settings, key)) == value, f"{path.name}: training.{key}"
+    if not any(OPTIMIZER in entry for entry in config.get("defaults", []) if isinstance(entry, dict)):
+        assert not given
+        return
+    (name,) = (entry[OPTIMIZER] for entry in config["defaults"] if isinstance(entry, dict))
+    whole = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text()) | given
+    assert isinstance(settings.optimizer, functools.partial)
+    assert settings.optimizer.func is resolve(whole["_target_"])
+    library = {key: value.default for key, value in inspect.signature(settings.optimizer.func).parameters.items()}
+    for key, value in listed(whole).items():
+        assert plain({**library, **settings.optimizer.keywords}[key]) == value, f"{path.name}: training.optimizer.{key}"
+
+
+def test_the_machine_has_the_defaults_of_its_config() -> None:
+    config = listed(yaml.safe_load((CONF / "trainer" / "default.yaml").read_text()))
+    assert TrainerSettings(**config) == TrainerSettings()
+    assert set(config) == set(inspect.signature(TrainerSettings).parameters)
