@@ -1,4 +1,4 @@
-"""What an experiment reports: estimates with intervals, and the acceptance list every result file ends in.
+"""Results of experiments: estimates with intervals, and the acceptance list that every result file ends in.
 
 >>> row = Acceptance.below("torsion_jsd", Estimate(0.03, 0.02, 0.04), bound=0.05)
 >>> row.holds, row.bound
@@ -17,20 +17,20 @@ from mdgen.files import write_aside
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the interval that holds it (95 % unless said otherwise); `low` and `high` are None without one."""
+    """A number with its confidence interval (95 % unless said otherwise); `low` and `high` are None without one."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def contains(self, value: float) -> bool:
-        """Whether the interval holds `value`; an estimate without an interval holds nothing."""
+        """Whether the interval contains `value`; False without an interval."""
         return self.low is not None and self.high is not None and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """One line of a result's acceptance: a figure, its interval, the bound it is held against, and whether it holds."""
+    """One line of a result's acceptance: a value, its interval, its bound, and whether the bound holds."""
 
     name: str
     value: float | None
@@ -41,17 +41,17 @@ class Acceptance:
 
     @classmethod
     def below(cls, name: str, estimate: Estimate, bound: float) -> "Acceptance":
-        """A figure that must be at most `bound`; one that is not finite fails."""
+        """A value that must be at most `bound`; one that is not finite fails."""
         return cls.judged(name, estimate, f"<= {bound:g}", estimate.value <= bound)
 
     @classmethod
     def above(cls, name: str, estimate: Estimate, bound: float) -> "Acceptance":
-        """A figure that must be at least `bound`; one that is not finite fails."""
+        """A value that must be at least `bound`; one that is not finite fails."""
         return cls.judged(name, estimate, f">= {bound:g}", estimate.value >= bound)
 
     @classmethod
     def judged(cls, name: str, estimate: Estimate, bound: str, holds: bool) -> "Acceptance":
-        """A figure held against a bound that needs words."""
+        """A value whose bound is described in words."""
         value, low, high = (_finite(number) for number in (estimate.value, estimate.low, estimate.high))
         return cls(name, value, low, high, bound, bool(holds) and value is not None)
 

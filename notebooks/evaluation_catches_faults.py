@@ -19,7 +19,7 @@ from mdgen.apps.provenance import provenance
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.evaluation import Settings, evaluate
 from mdgen.evaluation.baselines.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
-from mdgen.evaluation.names import label
+from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
 from mdgen.files import write_aside
 from mdgen.molecule.topology import Molecule

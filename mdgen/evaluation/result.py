@@ -1,4 +1,4 @@
-"""What an evaluation found, and how it is written to disk."""
+"""The result of an evaluation, and how it is written to disk."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,10 +18,10 @@ class RowResult:
     """The metrics of one row.
 
     Args:
-        label: what tables call it.
-        meaning: where its frames come from.
-        frames: how many.
-        length_ns: the time they span.
+        label: name in tables.
+        meaning: origin of its frames.
+        frames: number of frames.
+        length_ns: time that they span.
         metrics: estimates by name.
     """
 
@@ -36,26 +36,14 @@ class RowResult:
 class Evaluation:
     """The result of `evaluate`.
 
-    `metrics.json` is this object without `curves`:
-
-    ============ =======================================================================================
-    `schema`     `mdgen.evaluation/1`
-    `molecule`   residues, atoms, fingerprint
-    `settings`   as they were resolved: lag, states, frame spacing, strides, seed
-    `rows`       by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`, each
-                 metric `{"value", "low", "high"}` with its 95 % interval, null where there is none
-    `notes`      sentences: what could not be measured and why, what was resampled
-    `acceptance` the list every result of mdgen ends in
-    ============ =======================================================================================
-
-    The names of the metrics are in `mdgen.evaluation.names`.
+    `metrics.json` is this object without `curves`; `metrics.md` explains its keys, rows and metrics.
 
     Args:
-        molecule: a label, the number of atoms, the fingerprint.
-        settings: as resolved.
-        rows: by name.
-        notes: for the reader.
-        acceptance: bounds held or not.
+        molecule: residues, number of atoms, fingerprint.
+        settings: resolved settings.
+        rows: rows by name.
+        notes: sentences for the reader.
+        acceptance: bounds, and whether they hold.
         curves: arrays behind the plots, by name.
     """
 
@@ -84,7 +72,7 @@ def save_metrics(result: Evaluation, path: Path) -> None:
 
 
 def judge(rows: dict[str, RowResult], bounds: Bounds) -> tuple[Acceptance, ...]:
-    """Hold the generated rows against the bounds: six lines always, since what could not be measured has not passed.
+    """Compare the generated rows with the bounds; always six lines, since what could not be measured has not passed.
 
     Free energy, timescales and structure are judged on all generated frames, torsions on as many as the replicate has.
     """

@@ -211,6 +211,8 @@ def test_states_that_fall_apart_are_told(reference: TrajectorySet) -> None:
 class Spring:
     """A potential with one term: a spring between the first two atoms."""
 
+    fingerprint = "spring"
+
     def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
         return sum(self.energy_terms(positions).values())  # type: ignore[return-value]
 

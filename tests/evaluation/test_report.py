@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mdgen.evaluation import Evaluation, Settings, evaluate, write_report
-from mdgen.evaluation.metrics.structure import CHECKS, fit_checks
-from mdgen.evaluation.names import METRICS
+from mdgen.evaluation.metrics.catalogue import METRICS
+from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
 from tests.evaluation.alanine import molecule, toy_set, trajectory
 
 
@@ -111,8 +111,8 @@ def test_the_player_turns_and_plays(folder: Path, tmp_path: Path) -> None:
     assert found["frame"] > 0
 
 
-def test_the_film_is_not_mirrored(result: Evaluation) -> None:
+def test_the_animation_is_not_mirrored(result: Evaluation) -> None:
     checks = fit_checks(molecule(), torch.from_numpy(trajectory(200, 0)))
     for name in ("reference", "generated"):
-        film = torch.from_numpy(result.curves[f"film/{name}"])
-        assert checks.measure(film)[:, CHECKS.index("chirality_errors")].sum() == 0
+        animation = torch.from_numpy(result.curves[f"animation/{name}"])
+        assert checks.measure(animation)[:, CHECKS.index("chirality_errors")].sum() == 0

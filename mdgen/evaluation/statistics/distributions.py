@@ -50,7 +50,7 @@ def histograms(
 def sampling_floor(
     counts: Float[np.ndarray, "bin"], frames: int, rng: np.random.Generator, draws: int = 100
 ) -> Float[np.ndarray, "draw"]:
-    """Distances that a perfect sampler of `frames` independent frames would score, one a draw.
+    """Distances of a perfect sampler of `frames` independent frames, one a draw.
 
     With K occupied bins they lie near `sqrt((K - 1) / (8 frames))`: 0.11 at 1,000 frames and 100 bins.
     """

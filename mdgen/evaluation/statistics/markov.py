@@ -1,7 +1,7 @@
-"""Markov state models: counts, the reversible transition matrix, and what follows from it.
+"""Markov state models: counts, the reversible transition matrix, and quantities derived from it.
 
 The estimator of the transition matrix is deeptime's reversible maximum likelihood (Prinz et al., J. Chem. Phys. 134,
-174105, 2011); the rest is linear algebra on one page.
+174105, 2011); the rest is linear algebra.
 """
 
 import numpy as np
@@ -62,7 +62,7 @@ def eigenvalues(
 
 
 def timescales(values: Float[np.ndarray, "mode"], lag_ps: float) -> Float[np.ndarray, "mode"]:
-    """Implied timescales `-lag / ln(eigenvalue)` in ps; 0 where an eigenvalue is not above 0, faster than can be seen.
+    """Implied timescales `-lag / ln(eigenvalue)` in ps; 0 where an eigenvalue is not above 0, too fast to be resolved.
 
     >>> timescales(np.array([np.exp(-0.5), -0.1]), 2.0).round(6).tolist()
     [4.0, 0.0]
