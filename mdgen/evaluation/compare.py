@@ -7,7 +7,7 @@ from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
 from mdgen.evaluation.saved import SavedMetrics
-from mdgen.results import Estimate
+from mdgen.results import Estimate, aligned
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def comparison_table(differences: list[Difference], first: str, second: str) -> 
     for line in differences:
         mark = {True: "differs", False: "", None: "no interval"}[line.exceeds]
         cells.append((mark, label(line.metric), with_interval(line.first), with_interval(line.second)))
-    widths = [max(len(line[column]) for line in cells) for column in range(4)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return aligned(cells)
 
 
 def _dynamics(run: SavedMetrics) -> tuple[int | None, float | None]:

@@ -79,15 +79,11 @@ def judge(rows: dict[str, RowResult], bounds: Bounds) -> tuple[Acceptance, ...]:
     reference, replicate, equal = rows["reference"].metrics, rows["replicate"].metrics, rows["generated"].metrics
     everything = rows["generated_all"].metrics if "generated_all" in rows else equal
     torsions = _scaled(_of(equal, "torsion_jsd/all"), _of(replicate, "torsion_jsd/all").value)
-    clashes = _scaled(
-        _of(everything, "clash_share"), max(_of(reference, "clash_share").value, bounds.least_clash_share)
-    )
+    usual = max(_of(reference, "clash_share").value, bounds.least_clash_share)
+    clashes = _scaled(_of(everything, "clash_share"), usual)
+    psi = _of(everything, "free_energy_rmse_kT/psi_1")
     return (
-        _judge_below(
-            "free_energy_psi1_rmse_kT",
-            _of(everything, "free_energy_rmse_kT/psi_1"),
-            bounds.free_energy_psi1_rmse_kT,
-        ),
+        _judge_below("free_energy_psi1_rmse_kT", psi, bounds.free_energy_psi1_rmse_kT),
         _judge_below("torsion_jsd_over_replicate", torsions, bounds.torsion_jsd_over_replicate),
         _judge_timescale(1, everything, reference, bounds),
         _judge_timescale(2, everything, reference, bounds),
@@ -125,8 +121,5 @@ def _judge_timescale(
 
 def _scaled(estimate: Estimate, by: float) -> Estimate:
     by = by if by > 0 else float("nan")
-    return Estimate(
-        estimate.value / by,
-        None if estimate.low is None else estimate.low / by,
-        None if estimate.high is None else estimate.high / by,
-    )
+    low, high = (None if end is None else end / by for end in (estimate.low, estimate.high))
+    return Estimate(estimate.value / by, low, high)

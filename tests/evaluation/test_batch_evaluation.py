@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation import Settings, evaluate, evaluate_batch, write_report
+from mdgen.evaluation import Settings, evaluate, evaluate_batch
+from mdgen.evaluation.result import save_metrics
 from tests.evaluation.alanine import toy_set
 
 SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
@@ -13,13 +14,16 @@ def broken(folder: Path) -> None:
     raise MdgenError("its file is missing")
 
 
-def test_each_molecule_has_its_report_and_all_have_one_table(tmp_path: Path) -> None:
+def test_each_molecule_is_judged_once_and_all_have_one_table(tmp_path: Path) -> None:
     judged = []
 
     def evaluation(folder: Path) -> None:
         judged.append(folder.name)
         seed = len(judged)
-        write_report(evaluate(toy_set(4, 200, seed=seed), toy_set(2, 200, seed=seed + 1), settings=SETTINGS), folder)
+        save_metrics(
+            evaluate(toy_set(4, 200, seed=seed), toy_set(2, 200, seed=seed + 1), settings=SETTINGS),
+            folder / "metrics.json",
+        )
 
     for _ in range(2):
         found = evaluate_batch({"one": evaluation, "two": evaluation, "bad": broken}, tmp_path)
@@ -27,7 +31,6 @@ def test_each_molecule_has_its_report_and_all_have_one_table(tmp_path: Path) -> 
         assert found.gathered.molecules == ("one", "two")
         assert found.gathered.counts["generated"]["torsion_jsd/all"] == 2
     assert judged == ["one", "two"]  # the second time nothing is evaluated again
-    assert (tmp_path / "two" / "report.html").is_file()
     assert "generated" in (tmp_path / "aggregate.md").read_text()
 
 

@@ -16,8 +16,8 @@ from tests.evaluation.alanine import molecule, toy_set, trajectory
 
 @pytest.fixture(scope="module")
 def result() -> Evaluation:
-    settings = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=20, resamples=20)
-    return evaluate(toy_set(4, 800, seed=1), toy_set(6, 800, seed=2), settings=settings)
+    settings = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
+    return evaluate(toy_set(4, 300, seed=1), toy_set(4, 300, seed=2), settings=settings)
 
 
 @pytest.fixture(scope="module")

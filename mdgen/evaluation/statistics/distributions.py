@@ -4,9 +4,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import rel_entr
 
-JSD_MAXIMUM = float(np.sqrt(np.log(2)))
-"""The distance of two distributions that share no bin: 0.8326."""
-
 
 def jensen_shannon(
     p: Float[np.ndarray, "*batch bin"], q: Float[np.ndarray, "*batch bin"]

@@ -85,15 +85,6 @@ def slowest_timescales(
     return slowest
 
 
-def flux(
-    matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"]
-) -> Float[np.ndarray, "state state"]:
-    """Stationary flux `pi_i T_ij` from each state to each other one; the diagonal is zero."""
-    result = stationary[:, None] * matrix
-    np.fill_diagonal(result, 0.0)
-    return result
-
-
 def mean_first_passage(
     matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"], lag_ps: float
 ) -> Float[np.ndarray, "state state"]:
