@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mdgen.data.trajectories import TrajectorySet
+from mdgen.evaluation.acceptance import judge
 from mdgen.evaluation.baselines.floors import floors
 from mdgen.evaluation.baselines.rows import split
 from mdgen.evaluation.baselines.table_rows import table_rows
@@ -22,7 +23,7 @@ from mdgen.evaluation.preparation import Preparation, prepare
 from mdgen.evaluation.report.animation import animations
 from mdgen.evaluation.report.caveats import copies, few_frames, few_transitions, rounded_lags, short_blocks
 from mdgen.evaluation.report.curves import DRAWN, curves
-from mdgen.evaluation.result import Evaluation, RowResult, judge
+from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.seeds import few_seeds, with_seeds
 from mdgen.evaluation.settings import Bounds, Settings
 from mdgen.evaluation.statistics.observables import Observables

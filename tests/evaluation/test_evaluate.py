@@ -8,8 +8,9 @@ import torch
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
+from mdgen.evaluation.acceptance import judge
 from mdgen.evaluation.baselines.faults import in_random_order, mirrored, stretched, with_fault
-from mdgen.evaluation.result import RowResult, judge
+from mdgen.evaluation.result import RowResult
 from mdgen.molecule.topology import Molecule
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
 

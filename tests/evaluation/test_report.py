@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import torch
 from mdgen.evaluation import Evaluation, Settings, evaluate, write_report
 from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
+from mdgen.evaluation.report.html_report import report
 from tests.evaluation.alanine import molecule, toy_set, trajectory
 
 
@@ -58,6 +60,14 @@ def test_the_report_is_one_whole_file_without_the_network(folder: Path) -> None:
 
     Balance().feed(text)
     assert not tags
+
+
+def test_text_of_the_data_is_escaped(result: Evaluation) -> None:
+    text = report(
+        dataclasses.replace(result, notes=("a <b> & c",), molecule={**result.molecule, "residues": "<i>"}), []
+    )
+    assert "<p>a &lt;b&gt; &amp; c</p>" in text
+    assert "<title>&lt;i&gt;: generated" in text
 
 
 def shown_title(page: Path, script: str, folder: Path, width: int = 1280) -> object:

@@ -44,6 +44,6 @@ def label(name: str) -> str:
 
 
 def is_informative(row: str, metric: str) -> bool:
-    """Whether a metric says anything of a row: distances from the reference do not of the reference itself."""
+    """Whether a metric is shown for a row: distances from the reference are not for the reference itself."""
     kind = metric.partition("/")[0]
     return not (row == "reference" and kind in METRICS and METRICS[kind].distance)

@@ -39,7 +39,7 @@ def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list
         return []
     return [
         f"MD floor: its blocks of {blocks_ps:.4g} ps are shorter than {ENOUGH:g} times the slowest timescale, "
-        f"{slowest.value:.4g} ps, so dynamics may score above it; a longer reference would tell."
+        f"{slowest.value:.4g} ps, so dynamics may score above it; use a longer reference."
     ]
 
 
