@@ -20,7 +20,7 @@ Axis names, the same in every signature of the package:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -331,11 +331,14 @@ class Decoder(Protocol):
         ...
 
 
-class Metric(Protocol):
-    """Judges a generated set of trajectories against a reference; never draws."""
+Row = TypeVar("Row", contravariant=True)
 
-    def __call__(self, reference: object, generated: object) -> Estimate:
-        """The value with its interval."""
+
+class Metric(Protocol[Row]):
+    """Compares rows of observables with the target that it was made for; never draws."""
+
+    def __call__(self, row: Row) -> dict[str, Estimate]:
+        """Values with their intervals, by name; empty where the row cannot be judged."""
         ...
 
 

@@ -7,7 +7,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,18 @@ def acceptance_table(rows: Iterable[Acceptance]) -> str:
         interval = "" if row.low is None or row.high is None else f"{row.low:.4g} .. {row.high:.4g}"
         value = "not finite" if row.value is None else f"{row.value:.4g}"
         cells.append(("holds" if row.holds else "FAILS", row.name, value, interval, row.bound))
-    widths = [max(len(line[column]) for line in cells) for column in range(5)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
+    return aligned(cells)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as plain text with columns of equal width.
+
+    >>> print(aligned([("a", "bcd"), ("efg", "")]))
+    a    bcd
+    efg
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def write_result(path: Path, result: dict[str, Any], acceptance: Iterable[Acceptance]) -> None:

@@ -1,4 +1,4 @@
-"""Does the evaluation catch what it should? Real trajectories, half as reference and half as generated, with faults.
+"""Sensitivity of the evaluation: real trajectories, half as reference and half as generated, with known faults.
 
     python notebooks/evaluation_catches_faults.py ../shared/data data/results
 
@@ -19,7 +19,7 @@ from mdgen.apps.runs.provenance import provenance
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.evaluation import Settings, evaluate
 from mdgen.evaluation.baselines.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
-from mdgen.evaluation.names import label
+from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
 from mdgen.files import write_aside
 from mdgen.molecule.topology import Molecule
@@ -39,7 +39,7 @@ COLUMNS = (
     "bond_rms_nm",
     "chirality_error_share",
 )
-"""What the table of alanine dipeptide shows; the pentapeptide's shows those that it has too."""
+"""Columns of the table of alanine dipeptide; that of the pentapeptide has those that apply to it."""
 
 DISTRIBUTIONS = (
     "torsion_jsd/all",
@@ -55,7 +55,7 @@ DISTRIBUTIONS = (
     "clash_share",
     "radius_of_gyration_nm",
 )
-"""What shuffling in time must leave as it is."""
+"""Metrics that shuffling in time must leave unchanged."""
 
 KINETICS = (
     "timescale_ps/1",
@@ -70,11 +70,11 @@ KINETICS = (
     "path_occupancy_jsd",
     "path_log_probability",
 )
-"""What shuffling in time must wreck."""
+"""Metrics that shuffling in time must change."""
 
 
 def faults(molecule: Molecule) -> dict[str, tuple[Callable[[Frames], Frames], tuple[str, ...]]]:
-    """Each fault with the metrics that must catch it."""
+    """Each fault with the metrics that must detect it."""
     named = {torsion.name: torsion.atoms for torsion in torsions(molecule, ("backbone", "omega"))}
     oxygen = next(atom.index for atom in molecule.topology.atoms if atom.name == "O" and atom.residue.name == "ALA")
     carbon = next(near for near in molecule.neighbours[oxygen] if molecule.elements[near] == "C")
@@ -101,7 +101,7 @@ def shuffled(frames: Frames) -> Frames:
 
 
 Found = tuple[dict[str, dict[str, Estimate]], list[Acceptance]]
-"""Rows of a table, and what is held of them."""
+"""Rows of a table, and their acceptance."""
 
 
 def alanine_dipeptide(folder: Path) -> Found:
@@ -149,7 +149,7 @@ def _clean(halves: list[TrajectorySet], settings: Settings, name: str) -> Found:
 
 
 def run(folder: Path) -> tuple[dict[str, Any], list[Acceptance]]:
-    """Both molecules: their rows, and what is held of them."""
+    """Both molecules: their rows, and their acceptance."""
     tables, acceptance = {}, []
     for name, study in (("alanine dipeptide", alanine_dipeptide), ("pentapeptide", pentapeptide)):
         rows, lines = study(folder / name.replace(" ", "_"))
@@ -160,7 +160,7 @@ def run(folder: Path) -> tuple[dict[str, Any], list[Acceptance]]:
 
 
 def _caught(name: str, bad: Estimate, good: Estimate) -> Acceptance:
-    """The two intervals share nothing."""
+    """The two intervals do not overlap."""
     apart = bad.low is not None and good.high is not None and (bad.low > good.high or (bad.high or 0) < (good.low or 0))
     return Acceptance.judged(name, bad, f"apart from {with_interval(good)}", apart)
 
@@ -170,7 +170,7 @@ def _unmoved(name: str, bad: Estimate, good: Estimate) -> Acceptance:
 
 
 def _at_floor(name: str, found: Estimate, floor: Estimate) -> Acceptance:
-    """The interval of what was found and the spread of the floor share something."""
+    """The interval of the row and the spread of the floor overlap."""
     low, high = (found.value if end is None else end for end in (found.low, found.high))
     bottom, top = (floor.value if end is None else end for end in (floor.low, floor.high))
     shares = low <= top and high >= bottom

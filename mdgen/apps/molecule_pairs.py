@@ -1,20 +1,20 @@
-"""`mdgen evaluate pairs=FOLDER`: many molecules, one pair of trajectories each, and the aggregate over them."""
+"""`mdgen evaluate pairs=FOLDER`: batch evaluation of molecules, one pair of trajectories each."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.errors import MdgenError
-from mdgen.evaluation import aggregate, aggregate_table, read_metrics, save_aggregate
-from mdgen.files import write_aside
+from mdgen.evaluation import aggregate_table, evaluate_batch
 
 logger = logging.getLogger("mdgen")
 
 ROLES = ("reference", "generated", "replicate")
 TOPOLOGIES = (".pdb", ".prmtop", ".psf", ".h5", ".gro")
 STRUCTURES = (".pdb", ".prmtop", ".psf", ".gro", ".top")
-"""Files that are no trajectory where one lies beside them."""
+"""Formats of structures, which are not read as trajectories where there are others."""
 
 
 def configs_of_pairs(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,40 +47,24 @@ def _config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return filled
 
 
-def run_pairs(config: dict[str, Any], evaluate_one: Any) -> None:
-    """Evaluate every molecule, each a run folder of its own, and gather them.
-
-    One that cannot be judged does not keep the others from it; it is named at the end.
+def run_pairs(config: dict[str, Any], evaluate_one: Callable[[dict[str, Any]], None]) -> None:
+    """Evaluate every molecule, each in a run folder of its own, and gather them.
 
     Raises:
         MdgenError: naming the molecules that could not be judged, once the others are gathered.
     """
-    configs = configs_of_pairs(config)
-    names = {Path(each["output"]).name: each for each in configs}
+    evaluations = {
+        Path(each["output"]).name: lambda _, each=each: evaluate_one(each) for each in configs_of_pairs(config)
+    }
     with open_run(config["output"], "evaluate", config) as folder:
-        failures: dict[str, str] = {}
-        for name, each in names.items():
-            logger.info("evaluate      %s", each["output"])
-            try:
-                evaluate_one(each)
-            except MdgenError as error:
-                failures[name] = str(error)
-                logger.warning("evaluate      %s: %s", name, error)
-        judged = [name for name in names if name not in failures]
-        if judged:
-            gathered = aggregate([read_metrics(names[name]["output"]) for name in judged], int(config["seed"]))
-            save_aggregate(gathered, folder.path)
-            table = aggregate_table(gathered)
-            write_aside(folder.path / "table.md", table.encode())
-            logger.info("\n%s\nevaluate      %d molecules; aggregate in %s", table, len(judged), folder.path)
+        batch = evaluate_batch(evaluations, folder.path, int(config["seed"]))
+        judged, failures = batch.gathered.molecules, batch.failures
+        table = aggregate_table(batch.gathered)
+        logger.info("\n%s\nevaluate      %d molecules; aggregate in %s", table, len(judged), folder.path)
         if failures:
-            raise MdgenError(_told(failures, len(names)))
-        folder.finish({"molecules": judged})
-
-
-def _told(failures: dict[str, str], number: int) -> str:
-    name, reason = next(iter(failures.items()))
-    return (
-        f"{len(failures)} of {number} molecules could not be judged ({', '.join(failures)}); {name}: {reason}; the "
-        "same command goes on with them, and the others are done"
-    )
+            name, reason = next(iter(failures.items()))
+            raise MdgenError(
+                f"{len(failures)} of {len(evaluations)} molecules could not be judged ({', '.join(failures)}); "
+                f"{name}: {reason}; the same command evaluates them again, and the others are done"
+            )
+        folder.finish({"molecules": list(judged)})

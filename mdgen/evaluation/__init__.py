@@ -1,10 +1,10 @@
-"""Judging trajectories: distributions, free energies, kinetics and structure, with rows that show the judge's noise.
+"""Evaluation of trajectories: distributions, free energies, kinetics and structure, beside baselines and noise floors.
 
 `metrics.md` beside this file explains `metrics.json`: its keys, its rows and every metric.
 """
 
 from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
-from mdgen.evaluation.batch_evaluation import ManyEvaluations, evaluate_many
+from mdgen.evaluation.batch_evaluation import BatchEvaluation, evaluate_batch
 from mdgen.evaluation.compare import Difference, compare, comparison_table, unlike
 from mdgen.evaluation.evaluate import evaluate
 from mdgen.evaluation.report.html_report import write_report
@@ -14,10 +14,10 @@ from mdgen.evaluation.settings import Bounds, Settings
 
 __all__ = [
     "Aggregate",
+    "BatchEvaluation",
     "Bounds",
     "Difference",
     "Evaluation",
-    "ManyEvaluations",
     "RowResult",
     "SavedMetrics",
     "Settings",
@@ -26,7 +26,7 @@ __all__ = [
     "compare",
     "comparison_table",
     "evaluate",
-    "evaluate_many",
+    "evaluate_batch",
     "read_metrics",
     "save_aggregate",
     "unlike",

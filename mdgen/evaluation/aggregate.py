@@ -1,4 +1,4 @@
-"""Many molecules, one table: the median of each metric over molecules, with its interval."""
+"""Median of each metric over molecules, with its interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation.names import METRICS, label, says_something
-from mdgen.evaluation.report.tables import HEADLINES, with_interval
+from mdgen.evaluation.metrics.catalogue import METRICS, is_informative, label
+from mdgen.evaluation.report.tables import HEADLINES, markdown_table, with_interval
 from mdgen.evaluation.saved import SavedMetrics
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval
 from mdgen.results import Estimate, write_result
@@ -23,8 +23,8 @@ class Aggregate:
     Args:
         molecules: names of the evaluations.
         rows: medians by row and metric; the interval is of the bootstrap over molecules.
-        counts: molecules behind each median.
-        labels: of the rows.
+        counts: number of molecules behind each median.
+        labels: labels of the rows.
     """
 
     molecules: tuple[str, ...]
@@ -34,10 +34,10 @@ class Aggregate:
 
 
 def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
-    """Gather the metrics that are not of one residue or torsion alone.
+    """Medians of the metrics that are not of one residue or torsion alone.
 
     Raises:
-        MdgenError: if there is nothing to gather.
+        MdgenError: if there are no results.
     """
     if not results:
         raise MdgenError("there is no evaluation to gather; evaluate at least one pair of trajectories first")
@@ -60,11 +60,11 @@ def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
 def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> str:
     """The medians as a Markdown table, rows down and metrics across."""
     known = [metric for metric in metrics if any(metric in row for row in gathered.rows.values())]
-    lines = [["", *(label(metric) for metric in known)], ["---"] + ["---:"] * len(known)]
+    lines = []
     for row, found in gathered.rows.items():
-        cells = [with_interval(found.get(metric) if says_something(row, metric) else None) for metric in known]
+        cells = [with_interval(found.get(metric) if is_informative(row, metric) else None) for metric in known]
         lines.append([gathered.labels[row], *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(["", *(label(metric) for metric in known)], lines)
 
 
 def save_aggregate(gathered: Aggregate, folder: Path | str) -> None:

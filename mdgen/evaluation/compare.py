@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation.names import label
+from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
 from mdgen.evaluation.saved import SavedMetrics
-from mdgen.results import Estimate
+from mdgen.results import Estimate, aligned
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Difference:
     """One metric of the generated trajectories in two evaluations.
 
     Args:
-        metric: its name.
-        first: of the first run.
-        second: of the second run.
+        metric: name of the metric.
+        first: estimate of the first run.
+        second: estimate of the second run.
         exceeds: whether the difference is larger than both intervals together explain; None where there are none.
     """
 
@@ -34,9 +34,9 @@ def compare(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -
     in quadrature: what the 95 % interval of the difference would be for independent runs.
 
     Args:
-        first: one result.
-        second: the other.
-        row: the row that is compared; where None, `seeds` if both have it, so that the intervals are over training
+        first: first result.
+        second: second result.
+        row: row that is compared; where None, `seeds` if both have it, so that the intervals are over training
             seeds, and else `generated`.
 
     Raises:
@@ -65,30 +65,32 @@ def row_compared(first: SavedMetrics, second: SavedMetrics) -> str:
     return "seeds" if "seeds" in first.rows and "seeds" in second.rows else "generated"
 
 
-NO_MATTER = ("seed", "resamples", "player_frames", "bounds")
-"""Settings that change no metric but by chance."""
+IRRELEVANT = ("seed", "resamples", "player_frames", "bounds")
+"""Settings that change metrics by chance alone."""
 
 
 def unlike(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -> list[str]:
-    """Sentences on what else than the trajectories of the row may make two evaluations differ."""
-    row, told = row or row_compared(first, second), []
+    """Sentences on other reasons why two evaluations may differ than the trajectories of the row."""
+    row, sentences = row or row_compared(first, second), []
     mine, theirs = first.settings, second.settings
-    names = [name for name in mine if name in theirs and name not in NO_MATTER and mine[name] != theirs[name]]
+    names = [name for name in mine if name in theirs and name not in IRRELEVANT and mine[name] != theirs[name]]
     if names:
         shown = ", ".join(f"{name} {mine[name]} and {theirs[name]}" for name in names)
-        told.append(f"{first.name} and {second.name} were made with other settings: {shown}.")
+        sentences.append(f"{first.name} and {second.name} were made with other settings: {shown}.")
     elif _dynamics(first) != _dynamics(second):
-        told.append(f"{first.name} and {second.name} judge against other dynamics; name one reference and replicate.")
+        sentences.append(
+            f"{first.name} and {second.name} judge against other dynamics; name one reference and replicate."
+        )
     counts = [run.frames.get(row) for run in (first, second)]
     if None not in counts and counts[0] != counts[1]:
-        told.append(
+        sentences.append(
             f"the row {row!r} has {counts[0]:,} and {counts[1]:,} frames; distances fall with the number of frames."
         )
     for run, other in ((first, second), (second, first)):
         missing = [label(name) for name in run.rows.get(row, {}) if name not in other.rows.get(row, {})]
         if missing:
-            told.append(f"only {run.name} has {', '.join(missing)}.")
-    return told
+            sentences.append(f"only {run.name} has {', '.join(missing)}.")
+    return sentences
 
 
 def comparison_table(differences: list[Difference], first: str, second: str) -> str:
@@ -97,12 +99,11 @@ def comparison_table(differences: list[Difference], first: str, second: str) -> 
     for line in differences:
         mark = {True: "differs", False: "", None: "no interval"}[line.exceeds]
         cells.append((mark, label(line.metric), with_interval(line.first), with_interval(line.second)))
-    widths = [max(len(line[column]) for line in cells) for column in range(4)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return aligned(cells)
 
 
 def _dynamics(run: SavedMetrics) -> tuple[int | None, float | None]:
-    """What tells one reference from another: its frames, and a mean over all of them."""
+    """Identity of a reference: its number of frames, and a mean over all of them."""
     size = run.rows.get("reference", {}).get("radius_of_gyration_nm")
     return run.frames.get("reference"), None if size is None else size.value
 

@@ -1,4 +1,4 @@
-"""Before measuring: the same molecule, one frame spacing, ideal values, and what can be measured at all."""
+"""Preparation of an evaluation: same molecule, common frame spacing, ideal values, and what can be measured."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -6,8 +6,8 @@ from fractions import Fraction
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.energies import energies
-from mdgen.evaluation.metrics.observables import Observer, Projection, sample_positions
-from mdgen.evaluation.metrics.structure import fit_checks
+from mdgen.evaluation.metrics.observer import Observer, Projection, sample_positions
+from mdgen.evaluation.metrics.structure_checks import fit_checks
 from mdgen.evaluation.settings import Settings
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
@@ -24,10 +24,10 @@ class Preparation:
     """How the trajectories will be read.
 
     Args:
-        observer: what is measured on each frame.
-        strides: of the reference, the generated trajectories, and the replicate if one was given.
-        frame_spacing_ps: common to all after striding.
-        notes: for the reader.
+        observer: measurements on each frame.
+        strides: strides of the reference, the generated trajectories, and the replicate if one was given.
+        frame_spacing_ps: spacing common to all after striding.
+        notes: sentences for the reader.
     """
 
     observer: Observer
@@ -46,11 +46,11 @@ def prepare(
     """Check that the trajectories can be compared, and decide how.
 
     Args:
-        reference: of the molecule.
-        others: the generated trajectories and perhaps a replicate, by what messages call them.
+        reference: reference trajectories of the molecule.
+        others: generated trajectories and perhaps a replicate, by their names in messages.
         projection: slow coordinates, or None.
-        potential: of which energies are judged, or None.
-        settings: of the evaluation.
+        potential: potential whose energies are judged, or None.
+        settings: settings of the evaluation.
 
     Raises:
         MdgenError: if the molecules differ, saying which atoms, if a set is empty, or if no multiple of the frame
@@ -90,7 +90,7 @@ def prepare(
 
 
 def common_strides(spacings_ps: list[float]) -> tuple[tuple[int, ...], float]:
-    """How many frames of each make their least common spacing, and that spacing in ps.
+    """Number of frames of each that make their least common spacing, and that spacing in ps.
 
     >>> common_strides([1.0, 2.5])
     ((5, 2), 5.0)

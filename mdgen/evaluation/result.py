@@ -1,4 +1,4 @@
-"""What an evaluation found, and how it is written to disk."""
+"""The result of an evaluation, and how it is written to disk."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mdgen.evaluation.settings import Bounds
 from mdgen.results import Acceptance, Estimate, write_result
 
 SCHEMA = "mdgen.evaluation/1"
@@ -18,10 +17,10 @@ class RowResult:
     """The metrics of one row.
 
     Args:
-        label: what tables call it.
-        meaning: where its frames come from.
-        frames: how many.
-        length_ns: the time they span.
+        label: name in tables.
+        meaning: origin of its frames.
+        frames: number of frames.
+        length_ns: time that they span.
         metrics: estimates by name.
     """
 
@@ -36,26 +35,14 @@ class RowResult:
 class Evaluation:
     """The result of `evaluate`.
 
-    `metrics.json` is this object without `curves`:
-
-    ============ =======================================================================================
-    `schema`     `mdgen.evaluation/1`
-    `molecule`   residues, atoms, fingerprint
-    `settings`   as they were resolved: lag, states, frame spacing, strides, seed
-    `rows`       by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`, each
-                 metric `{"value", "low", "high"}` with its 95 % interval, null where there is none
-    `notes`      sentences: what could not be measured and why, what was resampled
-    `acceptance` the list every result of mdgen ends in
-    ============ =======================================================================================
-
-    The names of the metrics are in `mdgen.evaluation.names`.
+    `metrics.json` is this object without `curves`; `metrics.md` explains its keys, rows and metrics.
 
     Args:
-        molecule: a label, the number of atoms, the fingerprint.
-        settings: as resolved.
-        rows: by name.
-        notes: for the reader.
-        acceptance: bounds held or not.
+        molecule: residues, number of atoms, fingerprint.
+        settings: resolved settings.
+        rows: rows by name.
+        notes: sentences for the reader.
+        acceptance: bounds, and whether they hold.
         curves: arrays behind the plots, by name.
     """
 
@@ -81,64 +68,3 @@ class Evaluation:
 def save_metrics(result: Evaluation, path: Path) -> None:
     """Write `metrics.json`."""
     write_result(path, result.to_json(), result.acceptance)
-
-
-def judge(rows: dict[str, RowResult], bounds: Bounds) -> tuple[Acceptance, ...]:
-    """Hold the generated rows against the bounds: six lines always, since what could not be measured has not passed.
-
-    Free energy, timescales and structure are judged on all generated frames, torsions on as many as the replicate has.
-    """
-    reference, replicate, equal = rows["reference"].metrics, rows["replicate"].metrics, rows["generated"].metrics
-    everything = rows["generated_all"].metrics if "generated_all" in rows else equal
-    torsions = _scaled(_of(equal, "torsion_jsd/all"), _of(replicate, "torsion_jsd/all").value)
-    clashes = _scaled(
-        _of(everything, "clash_share"), max(_of(reference, "clash_share").value, bounds.least_clash_share)
-    )
-    return (
-        _judge_below(
-            "free_energy_psi1_rmse_kT",
-            _of(everything, "free_energy_rmse_kT/psi_1"),
-            bounds.free_energy_psi1_rmse_kT,
-        ),
-        _judge_below("torsion_jsd_over_replicate", torsions, bounds.torsion_jsd_over_replicate),
-        _judge_timescale(1, everything, reference, bounds),
-        _judge_timescale(2, everything, reference, bounds),
-        _judge_below("broken_bonds", _of(everything, "broken_bond_share"), bounds.broken_bonds),
-        _judge_below("clash_share_over_md", clashes, bounds.clash_share_over_md),
-    )
-
-
-def _of(metrics: dict[str, Estimate], name: str) -> Estimate:
-    return metrics.get(name, Estimate(float("nan")))
-
-
-def _judge_below(name: str, estimate: Estimate, bound: float) -> Acceptance:
-    if np.isfinite(estimate.value):
-        return Acceptance.below(name, estimate, bound)
-    return Acceptance.judged(name, Estimate(float("nan")), f"<= {bound:g}; could not be measured", False)
-
-
-def _judge_timescale(
-    number: int, generated: dict[str, Estimate], reference: dict[str, Estimate], bounds: Bounds
-) -> Acceptance:
-    name, key = f"timescale_{number}", f"timescale_ps/{number}"
-    mine, theirs = _of(generated, key), _of(reference, key)
-    bound = f"within {bounds.timescale_relative:.0%} of "
-    if not np.isfinite(theirs.value):
-        return Acceptance.judged(name, Estimate(float("nan")), f"{bound}the reference's, which has none", False)
-    bound += f"{theirs.value:.4g} ps"
-    if theirs.low is not None and theirs.high is not None:
-        bound += f" or in {theirs.low:.4g} .. {theirs.high:.4g}"
-    if not np.isfinite(mine.value):
-        return Acceptance.judged(name, Estimate(float("nan")), f"{bound}; could not be measured", False)
-    close = abs(mine.value - theirs.value) <= bounds.timescale_relative * theirs.value
-    return Acceptance.judged(name, mine, bound, close or theirs.contains(mine.value))
-
-
-def _scaled(estimate: Estimate, by: float) -> Estimate:
-    by = by if by > 0 else float("nan")
-    return Estimate(
-        estimate.value / by,
-        None if estimate.low is None else estimate.low / by,
-        None if estimate.high is None else estimate.high / by,
-    )

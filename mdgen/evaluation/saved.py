@@ -12,15 +12,15 @@ from mdgen.results import Estimate
 
 @dataclass(frozen=True)
 class SavedMetrics:
-    """What `metrics.json` says.
+    """Contents of `metrics.json`.
 
     Args:
-        name: of its folder.
-        molecule: as in the file.
+        name: name of its folder.
+        molecule: molecule as in the file.
         rows: metrics by row and name.
-        labels: of the rows.
-        frames: of the rows.
-        settings: as in the file.
+        labels: labels of the rows.
+        frames: number of frames of the rows.
+        settings: settings as in the file.
     """
 
     name: str

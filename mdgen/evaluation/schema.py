@@ -1,11 +1,11 @@
 """The page that documents `metrics.json`: `metrics.md` beside this file, made of the tables in the code.
 
-python -m mdgen.evaluation.schema        # writes it anew after a change
+python -m mdgen.evaluation.schema        # rewrites it after a change
 """
 
 from pathlib import Path
 
-from mdgen.evaluation.names import METRICS
+from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.result import SCHEMA
 from mdgen.files import write_aside
 
@@ -16,7 +16,7 @@ KEYS = {
     "molecule": "`residues`, `atoms`, `fingerprint`",
     "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `bounds`",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",
-    "notes": "sentences: what could not be measured and why, what was resampled, what to doubt",
+    "notes": "sentences: what could not be measured and why, what was resampled, caveats",
     "acceptance": "lines of `name`, `value`, `low`, `high`, `bound`, `holds`: the generated against bounds",
 }
 
@@ -32,10 +32,10 @@ ROWS = {
     "independent": "frames drawn at random from the reference",
     "markov_paths": "paths of the reference's Markov state model",
     "tica_ou": "an Ornstein-Uhlenbeck process in the slow linear coordinates",
-    "frozen": "one frame again and again",
-    "floor": "what as many independent frames score by luck, the reference taken as exact",
-    "md_floor": "what dynamics scores against itself: blocks of reference and replicate dealt anew into hands of these "
-    "sizes, so that frames are as correlated as those of dynamics",
+    "frozen": "one frame, repeated",
+    "floor": "score of as many independent frames by chance, the reference taken as exact",
+    "md_floor": "score of dynamics against itself by block permutation: blocks of reference and replicate are assigned "
+    "at random to two samples of these sizes, so that frames are as correlated as those of dynamics",
 }
 
 
@@ -52,7 +52,7 @@ def page() -> str:
         _table("Rows", "row", ROWS),
         "## Metrics\n\nA name may be followed by `/` and what it was measured on: `torsion_jsd/phi ALA2`,"
         " `timescale_ps/1`.\n\n| name | in tables | meaning |\n| --- | --- | --- |\n"
-        + "".join(f"| `{name}` | {short} | {meaning} |\n" for name, (short, meaning) in METRICS.items()),
+        + "".join(f"| `{name}` | {each.label} | {each.meaning} |\n" for name, each in METRICS.items()),
     ]
     return "\n".join(parts)
 

@@ -1,7 +1,6 @@
 """Several models that differ in their training seed alone: the mean of each metric, and an interval over seeds.
 
-A model compared with another must say how far its own twins lie apart. The interval is Student's for the mean of a few
-independent trainings, `mean +- t s / sqrt(n)`, so three seeds give a wide one, as they should.
+The interval is Student's for the mean of a few independent trainings, `mean +- t s / sqrt(n)`; it is wide for three.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +17,15 @@ LEAST_SEEDS = 3
 
 def with_seeds(rows: Mapping[str, RowResult]) -> tuple[dict[str, RowResult], int]:
     """The rows with `seeds` after `generated` and `seed_2`, `seed_3` ..., and how many seeds there are."""
-    twins = [name for name in rows if name == "generated" or name.startswith("seed_")]
-    if len(twins) < 2:
-        return dict(rows), len(twins)
+    seeds = [name for name in rows if name == "generated" or name.startswith("seed_")]
+    if len(seeds) < 2:
+        return dict(rows), len(seeds)
     result: dict[str, RowResult] = {}
     for name, row in rows.items():
         result[name] = row
-        if name == twins[-1]:
-            result["seeds"] = over_seeds([rows[twin] for twin in twins])
-    return result, len(twins)
+        if name == seeds[-1]:
+            result["seeds"] = over_seeds([rows[seed] for seed in seeds])
+    return result, len(seeds)
 
 
 def over_seeds(rows: Sequence[RowResult]) -> RowResult:

@@ -1,4 +1,4 @@
-"""What can be chosen about an evaluation, and the bounds its acceptance is held against."""
+"""Settings of an evaluation, and the bounds of its acceptance."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from mdgen.registry import register
 
 LEAST = {"torsion_bins": 2, "pair_bins": 2, "free_energy_bins": 2, "free_energy_pair_bins": 2, "n_states": 2,
          "n_macrostates": 2, "n_timescales": 1, "resamples": 2, "energy_frames": 1, "player_frames": 1}  # fmt: skip
-"""The least that each whole number may be."""
+"""Lower bound of each whole number."""
 
 POSITIVE = ("lag_ps", "tica_lag_ps", "free_energy_below_kT", "broken_bond_nm", "broken_angle_deg", "structure_work",
             "key_frame_ps")  # fmt: skip
@@ -16,31 +16,31 @@ POSITIVE = ("lag_ps", "tica_lag_ps", "free_energy_below_kT", "broken_bond_nm", "
 @register
 @dataclass(frozen=True)
 class Settings:
-    """How the measuring is done; the defaults follow the field's protocol.
+    """How the evaluation measures; the defaults follow the field's protocol.
 
     Args:
-        lag_ps: of the Markov state model; ten frames where None.
-        tica_lag_ps: of TICA.
+        lag_ps: lag of the Markov state model; ten frames where None.
+        tica_lag_ps: lag of TICA.
         n_states: k-means states of the Markov state model; 100, or 50 for less than 50 ns of reference, where None.
         n_macrostates: lumped states; 10, or 5 with fewer than 100 states, where None.
-        n_timescales: slowest timescales reported.
-        torsion_bins: of each torsion, over [-pi, pi].
-        pair_bins: along each axis of pairs of torsions and of TICA components.
-        free_energy_bins: of the slow coordinate.
-        free_energy_pair_bins: along phi and along psi.
+        n_timescales: number of slowest timescales reported.
+        torsion_bins: bins of each torsion, over [-pi, pi].
+        pair_bins: bins along each axis of pairs of torsions and of TICA components.
+        free_energy_bins: bins of the slow coordinate.
+        free_energy_pair_bins: bins along phi and along psi.
         free_energy_below_kT: depth to which free energies are compared.
-        broken_bond_nm: a bond further than this from its ideal length is broken.
-        broken_angle_deg: the same for angles.
+        broken_bond_nm: deviation from its ideal length beyond which a bond is broken.
+        broken_angle_deg: deviation from its ideal value beyond which an angle is broken.
         structure_work: most distances and angles measured for structure; beyond it every k-th frame is checked.
         energy_frames: frames of each set whose energy is computed, where a potential is given.
         key_frame_ps: spacing of the key frames from which the generated trajectories were upsampled; lags below it are
             judged apart.
         player_frames: frames of each set that the report's player shows.
-        resamples: of every bootstrap.
-        seed: of the bootstrap, of k-means and of the random rows.
+        resamples: resamples of every bootstrap.
+        seed: seed of the bootstrap, of k-means and of the random rows.
 
     Raises:
-        MdgenError: for numbers that nothing can be measured with.
+        MdgenError: for numbers out of range.
     """
 
     lag_ps: float | None = None
@@ -76,7 +76,7 @@ class Settings:
 @register
 @dataclass(frozen=True)
 class Bounds:
-    """What the generated trajectories must keep to.
+    """Bounds of the generated trajectories.
 
     Args:
         free_energy_psi1_rmse_kT: RMSE of the free energy over the slowest coordinate.
@@ -84,8 +84,8 @@ class Bounds:
         timescale_relative: relative difference of the two slowest timescales, unless inside the reference's interval.
         broken_bonds: share of frames with a broken bond.
         clash_share_over_md: share of frames with a clash over the reference's.
-        least_clash_share: the reference's share counts as at least this, so that the ratio to a reference that (nearly)
-            never clashes still means something.
+        least_clash_share: least value that the reference's share counts as, so that the ratio to a reference that
+            (nearly) never clashes is defined.
     """
 
     free_energy_psi1_rmse_kT: float = 0.2

@@ -2,40 +2,38 @@ from pathlib import Path
 
 import pytest
 
-from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.evaluation import Settings, evaluate_many
+from mdgen.evaluation import Settings, evaluate, evaluate_batch
+from mdgen.evaluation.result import save_metrics
 from tests.evaluation.alanine import toy_set
 
 SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
 
 
-def pair(seed: int) -> tuple[TrajectorySet, TrajectorySet]:
-    return toy_set(4, 200, seed=seed), toy_set(2, 200, seed=seed + 1)
-
-
-def broken() -> tuple[TrajectorySet, TrajectorySet]:
+def broken(folder: Path) -> None:
     raise MdgenError("its file is missing")
 
 
-def test_each_molecule_has_its_report_and_all_have_one_table(tmp_path: Path) -> None:
-    calls = []
+def test_each_molecule_is_judged_once_and_all_have_one_table(tmp_path: Path) -> None:
+    judged = []
 
-    def counted() -> tuple[TrajectorySet, TrajectorySet]:
-        calls.append(1)
-        return pair(1)
+    def evaluation(folder: Path) -> None:
+        judged.append(folder.name)
+        seed = len(judged)
+        save_metrics(
+            evaluate(toy_set(4, 200, seed=seed), toy_set(2, 200, seed=seed + 1), settings=SETTINGS),
+            folder / "metrics.json",
+        )
 
-    pairs = {"one": counted, "two": lambda: pair(3), "bad": broken}
     for _ in range(2):
-        found = evaluate_many(pairs, tmp_path, SETTINGS)
+        found = evaluate_batch({"one": evaluation, "two": evaluation, "bad": broken}, tmp_path)
         assert found.failures == {"bad": "its file is missing"}
         assert found.gathered.molecules == ("one", "two")
         assert found.gathered.counts["generated"]["torsion_jsd/all"] == 2
-    assert len(calls) == 1  # the second time nothing is evaluated again
-    assert (tmp_path / "two" / "report.html").is_file()
+    assert judged == ["one", "two"]  # the second time nothing is evaluated again
     assert "generated" in (tmp_path / "aggregate.md").read_text()
 
 
 def test_nothing_judged_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MdgenError, match="its file is missing"):
-        evaluate_many({"bad": broken}, tmp_path, SETTINGS)
+        evaluate_batch({"bad": broken}, tmp_path)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.metrics.observables import Observables
-from mdgen.evaluation.statistics.block_permutation import DRAWS, deal
-from mdgen.evaluation.statistics.distributions import histograms, jensen_shannon, sampling_floor
+from mdgen.evaluation.statistics.block_permutation import DRAWS, permute_blocks
+from mdgen.evaluation.statistics.distributions import jensen_shannon, sampling_floor
+from mdgen.evaluation.statistics.observables import Observables
 
 BINS = 10
 
@@ -22,30 +22,30 @@ def data(lengths: tuple[int, ...], stay: float, seed: int) -> Observables:
 
 
 def counts(data: Observables) -> np.ndarray:
-    return histograms(data["x"], data.units, BINS, int(data.units.max()) + 1)
+    return data.histogram(data["x"], BINS)
 
 
 def distances(target: Observables, replicate: Observables, frames: int) -> np.ndarray:
-    deals = deal(target, replicate, frames, np.random.default_rng(0))
-    assert deals is not None
-    return deals.distances(jensen_shannon, counts(deals.pool))
+    blocks = permute_blocks(target, replicate, frames, np.random.default_rng(0))
+    assert blocks is not None
+    return blocks.distances(jensen_shannon, counts(blocks.pool))
 
 
 @pytest.mark.parametrize(
     ("lengths", "frames"), [((30_000,), 20_000), ((100,) * 600, 20_000), ((100,) * 600, 50), ((20_000, 700), 500)]
 )
-def test_hands_share_no_block_and_hold_the_frames_asked_for(lengths: tuple[int, ...], frames: int) -> None:
+def test_samples_share_no_block_and_hold_the_frames_asked_for(lengths: tuple[int, ...], frames: int) -> None:
     target, replicate = data(lengths, 0.5, 1), data(lengths, 0.5, 2)
-    deals = deal(target, replicate, frames, np.random.default_rng(0))
-    assert deals is not None
-    assert deals.row.shape == deals.target.shape == (DRAWS, int(deals.pool.units.max()) + 1)
-    assert not ((deals.row > 0) & (deals.target > 0)).any()
-    sizes = np.bincount(deals.pool.units)
-    np.testing.assert_allclose(deals.row @ sizes, frames)
-    assert (deals.target @ sizes <= target.n_frames + 1e-6).all()
+    blocks = permute_blocks(target, replicate, frames, np.random.default_rng(0))
+    assert blocks is not None
+    assert blocks.row.shape == blocks.target.shape == (DRAWS, int(blocks.pool.units.max()) + 1)
+    assert not ((blocks.row > 0) & (blocks.target > 0)).any()
+    sizes = np.bincount(blocks.pool.units)
+    np.testing.assert_allclose(blocks.row @ sizes, frames)
+    assert (blocks.target @ sizes <= target.n_frames + 1e-6).all()
 
 
-def test_independent_frames_dealt_against_each_other_lie_where_theory_says() -> None:
+def test_independent_frames_lie_where_theory_says() -> None:
     """Of both samples: E d^2 = (K - 1) / 8 (1 / n + 1 / N)."""
     found = distances(data((2000,) * 20, 0.0, 1), data((2000,) * 20, 0.0, 2), 5000)
     expected = (BINS - 1) / 8 * (1 / 5000 + 1 / 40_000)
@@ -70,6 +70,6 @@ def test_the_floor_is_what_replicates_of_correlated_dynamics_score() -> None:
     assert naive.max() < low
 
 
-def test_too_little_to_deal_gives_none() -> None:
-    assert deal(data((2,), 0.5, 1), data((1,), 0.5, 2), 1, np.random.default_rng(0)) is None
-    assert deal(data((10,), 0.5, 1), data((10,), 0.5, 2), 40, np.random.default_rng(0)) is None
+def test_too_few_blocks_give_none() -> None:
+    assert permute_blocks(data((2,), 0.5, 1), data((1,), 0.5, 2), 1, np.random.default_rng(0)) is None
+    assert permute_blocks(data((10,), 0.5, 1), data((10,), 0.5, 2), 40, np.random.default_rng(0)) is None

@@ -6,7 +6,6 @@ from mdgen.evaluation.statistics.markov import (
     connected_set,
     count_matrices,
     eigenvalues,
-    flux,
     mean_first_passage,
     slowest_timescales,
     stationary_distribution,
@@ -29,12 +28,6 @@ def test_the_exact_chain_is_recovered_from_its_expected_counts() -> None:
     np.testing.assert_allclose(pi @ BIRTH_DEATH, pi, atol=1e-12)
     np.testing.assert_allclose(eigenvalues(BIRTH_DEATH, pi), exact, atol=1e-10)
     np.testing.assert_allclose(slowest_timescales(exact_counts(), 2.0, 2), -2 / np.log(exact[1:]), rtol=1e-4)
-
-
-def test_detailed_balance_makes_the_flux_symmetric() -> None:
-    between = flux(BIRTH_DEATH, stationary_distribution(BIRTH_DEATH))
-    np.testing.assert_allclose(between, between.T, atol=1e-12)
-    assert between.trace() == 0
 
 
 def test_first_passage_times_of_two_states_are_geometric() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -9,15 +10,16 @@ import pytest
 import torch
 
 from mdgen.evaluation import Evaluation, Settings, evaluate, write_report
-from mdgen.evaluation.metrics.structure import CHECKS, fit_checks
-from mdgen.evaluation.names import METRICS
+from mdgen.evaluation.metrics.catalogue import METRICS
+from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
+from mdgen.evaluation.report.html_report import report
 from tests.evaluation.alanine import molecule, toy_set, trajectory
 
 
 @pytest.fixture(scope="module")
 def result() -> Evaluation:
-    settings = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=20, resamples=20)
-    return evaluate(toy_set(4, 800, seed=1), toy_set(6, 800, seed=2), settings=settings)
+    settings = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
+    return evaluate(toy_set(4, 300, seed=1), toy_set(4, 300, seed=2), settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,14 @@ def test_the_report_is_one_whole_file_without_the_network(folder: Path) -> None:
 
     Balance().feed(text)
     assert not tags
+
+
+def test_text_of_the_data_is_escaped(result: Evaluation) -> None:
+    text = report(
+        dataclasses.replace(result, notes=("a <b> & c",), molecule={**result.molecule, "residues": "<i>"}), []
+    )
+    assert "<p>a &lt;b&gt; &amp; c</p>" in text
+    assert "<title>&lt;i&gt;: generated" in text
 
 
 def shown_title(page: Path, script: str, folder: Path, width: int = 1280) -> object:
@@ -111,8 +121,8 @@ def test_the_player_turns_and_plays(folder: Path, tmp_path: Path) -> None:
     assert found["frame"] > 0
 
 
-def test_the_film_is_not_mirrored(result: Evaluation) -> None:
+def test_the_animation_is_not_mirrored(result: Evaluation) -> None:
     checks = fit_checks(molecule(), torch.from_numpy(trajectory(200, 0)))
     for name in ("reference", "generated"):
-        film = torch.from_numpy(result.curves[f"film/{name}"])
-        assert checks.measure(film)[:, CHECKS.index("chirality_errors")].sum() == 0
+        animation = torch.from_numpy(result.curves[f"animation/{name}"])
+        assert checks.measure(animation)[:, CHECKS.index("chirality_errors")].sum() == 0

@@ -1,7 +1,7 @@
 import numpy as np
 
 from mdgen.evaluation.baselines import rows
-from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.statistics.observables import Observables
 
 
 def numbered(*lengths: int) -> Observables:

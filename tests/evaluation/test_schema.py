@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mdgen.evaluation import Evaluation, Settings, evaluate
-from mdgen.evaluation.names import METRICS
+from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.result import save_metrics
 from mdgen.evaluation.schema import KEYS, PAGE, ROWS, page
 from mdgen.results import Acceptance
@@ -35,6 +35,8 @@ ROW_NAMES = (
 
 class Height:
     """A potential of one number."""
+
+    fingerprint = "height"
 
     def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
         return positions[:, 0, 2]

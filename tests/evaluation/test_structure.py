@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.evaluation.metrics.structure import CHECKS, StructureChecks, fit_checks, nonbonded_heavy_pairs, stereocentres
+from mdgen.evaluation.metrics.structure_checks import (
+    CHECKS,
+    StructureChecks,
+    fit_checks,
+    nonbonded_heavy_pairs,
+    stereocentres,
+)
 from tests.evaluation.alanine import molecule, positions, trajectory
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 
 from mdgen.evaluation.statistics.tica import fit_tica, torsion_features
 
@@ -20,7 +21,7 @@ def test_mixed_ornstein_uhlenbeck_processes_are_unmixed() -> None:
     hidden = [ornstein_uhlenbeck([50.0, 10.0, 2.0], 20_000, rng) for _ in range(4)]
     mixing = rng.normal(size=(3, 3))
     seen = [x @ mixing + 5 for x in hidden]
-    fit = fit_tica(lambda: iter(seen), lag_frames=5, modes=2)
+    fit = fit_tica(seen, lag_frames=5, modes=2)
     assert fit is not None
     # standard error of an autocorrelation with 80,000 frames and t = 50: about 0.01
     assert fit.eigenvalues == pytest.approx([np.exp(-5 / 50), np.exp(-5 / 10)], abs=0.03)
@@ -31,16 +32,35 @@ def test_mixed_ornstein_uhlenbeck_processes_are_unmixed() -> None:
     np.testing.assert_allclose(projected.var(0), 1, rtol=0.05)
 
 
+def test_modes_are_those_of_the_closed_form() -> None:
+    """Generalised eigenvalues of the symmetrised covariances, in the order of their values, negative ones last."""
+    rng, lag = np.random.default_rng(4), 3
+    flipping = [np.cos(np.pi * np.arange(n))[:, None] for n in (700, 1500, 2)]
+    mixing = rng.normal(size=(4, 4))
+    seen = [np.hstack([ornstein_uhlenbeck([20.0, 5.0, 2.0], len(x), rng), x]) @ mixing for x in flipping]
+    now, then = (np.concatenate([x[piece] for x in seen[:2]]) for piece in (slice(None, -lag), slice(lag, None)))
+    mean = (now.mean(0) + then.mean(0)) / 2
+    now, then = now - mean, then - mean
+    values, vectors = eigh(now.T @ then + then.T @ now, now.T @ now + then.T @ then)
+    fit = fit_tica(iter(seen), lag, modes=4)
+    assert fit is not None
+    assert values[0] < 0
+    np.testing.assert_allclose(fit.eigenvalues, values[::-1], atol=1e-8)
+    np.testing.assert_allclose(fit.mean, mean, atol=1e-12)
+    aligned = vectors[:, ::-1] * np.sqrt(2 * len(now))
+    np.testing.assert_allclose(np.abs(fit.components), np.abs(aligned), rtol=1e-6)
+
+
 def test_features_without_variance_are_no_coordinates() -> None:
     rng = np.random.default_rng(1)
     features = np.concatenate([ornstein_uhlenbeck([20.0], 5000, rng), np.ones((5000, 2))], axis=1)
-    fit = fit_tica(lambda: iter([features]), 3, modes=3)
+    fit = fit_tica([features], 3, modes=3)
     assert fit is not None
     assert len(fit.eigenvalues) == 1
 
 
 def test_nothing_longer_than_the_lag_gives_none() -> None:
-    assert fit_tica(lambda: iter([np.random.default_rng(2).normal(size=(5, 2))]), 5, 2) is None
+    assert fit_tica([np.random.default_rng(2).normal(size=(5, 2))], 5, 2) is None
 
 
 def test_torsion_features_are_periodic() -> None:

@@ -1,4 +1,4 @@
-"""Which trainings stand behind generated trajectories, so that a report can show their losses."""
+"""The training runs of the model that generated trajectories, so that a report can show their losses."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,11 @@ from mdgen.errors import MdgenError
 from mdgen.evaluation.report.losses import LOG
 
 SIMULATOR = "simulator.json"
-"""In the folder of a generation: the file of each part it was composed of."""
+"""File in the folder of a generation that names the file of each part of the simulator."""
 
 
 def training_runs(config: dict[str, Any]) -> dict[str, Path]:
-    """The runs that the key `training_runs` names, or else those behind the generated trajectories, by name.
+    """The runs that the key `training_runs` names, or else those of the generated trajectories, by name.
 
     Raises:
         MdgenError: if `training_runs` names a folder that holds no table of losses.

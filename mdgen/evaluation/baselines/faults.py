@@ -1,4 +1,4 @@
-"""Faults put into good trajectories on purpose, to see that the evaluation catches each of them."""
+"""Faults introduced into trajectories, to test that the evaluation detects each of them."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def mirrored(frames: Frames, every: int) -> Frames:
 
 
 def stretched(frames: Frames, first: int, second: int, by_nm: float) -> Frames:
-    """One bond longer by `by_nm`: the second atom is moved, with nothing that hangs on it."""
+    """One bond longer by `by_nm`: the second atom is moved alone."""
     bond = frames[:, second] - frames[:, first]
     result = frames.copy()
     result[:, second] += by_nm * bond / np.linalg.norm(bond, axis=-1, keepdims=True)

@@ -1,7 +1,7 @@
 """The rows of every table: the generated trajectories beside replicates and baselines, at equal numbers of frames.
 
-Every baseline is frames of the reference or of its replicate put in another order or number, so it passes through the
-same metrics by the same path. A score that the shuffled row also reaches says nothing of kinetics.
+Every baseline consists of frames of the reference or of its replicate in another order or number, so the same metrics
+are measured in the same way. A score that the shuffled row also reaches says nothing of kinetics.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.statistics.observables import Observables
 
 
 @dataclass(frozen=True)
 class Row:
-    """Trajectories to be judged, made when their turn comes: a million frames of each row at once would fill memory.
+    """Trajectories to be judged, made one row at a time: a million frames of each row at once would fill memory.
 
     Args:
         name: key in the result.
-        label: what tables call it.
-        meaning: one line on where its frames come from.
-        make: gives its frames; called once, rows in their order, for the random ones draw as they go.
+        label: name in tables.
+        meaning: one line on the origin of its frames.
+        make: function that gives its frames; called once, rows in order, since random ones share a generator.
     """
 
     name: str
@@ -34,10 +34,7 @@ def split(data: Observables) -> tuple[Observables, Observables]:
     if len(data.lengths) == 1:
         half = data.lengths[0] // 2
         return data.take(np.arange(half), (half,)), data.take(np.arange(half, 2 * half), (half,))
-    return (
-        select(data, range(0, len(data.lengths), 2)),
-        select(data, range(1, len(data.lengths), 2)),
-    )
+    return select(data, range(0, len(data.lengths), 2)), select(data, range(1, len(data.lengths), 2))
 
 
 def select(data: Observables, trajectories: Sequence[int]) -> Observables:
@@ -85,15 +82,15 @@ def first_part(data: Observables, frames: int) -> Observables:
 
 
 def shuffled(data: Observables, rng: np.random.Generator) -> Observables:
-    """The same frames in random order: every distribution stays, every correlation in time goes."""
+    """The same frames in random order: distributions are unchanged, correlations in time are lost."""
     return data.take(rng.permutation(data.n_frames), data.lengths)
 
 
 def independent(data: Observables, lengths: tuple[int, ...], rng: np.random.Generator) -> Observables:
-    """Frames drawn at random, each on its own."""
+    """Frames drawn at random, independently of each other."""
     return data.take(rng.integers(data.n_frames, size=sum(lengths)), lengths)
 
 
 def frozen(data: Observables, lengths: tuple[int, ...]) -> Observables:
-    """The first frame, again and again."""
+    """The first frame, repeated."""
     return data.take(np.zeros(sum(lengths), dtype=np.int64), lengths)

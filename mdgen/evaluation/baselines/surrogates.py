@@ -1,6 +1,6 @@
 """Surrogate dynamics made from the reference alone: paths of its Markov model, and an Ornstein-Uhlenbeck process.
 
-Both choose frames of the reference, one every lag, so they show what a score is worth that such simple models reach.
+Both choose frames of the reference, one every lag; they show which scores models as simple as these reach.
 """
 
 from dataclasses import replace
@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-from mdgen.evaluation.metrics.observables import Observables
 from mdgen.evaluation.statistics.markov import connected_set, stationary_distribution, transition_matrix
+from mdgen.evaluation.statistics.observables import Observables
 
 STEPS_A_TRAJECTORY = 1000
 NEIGHBOUR_FRAMES = 50_000

@@ -1,4 +1,4 @@
-"""All rows of a table: what was given, and the baselines made of it."""
+"""All rows of a table: the given trajectories, and the baselines made of them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,9 +8,9 @@ import numpy as np
 from mdgen.evaluation.baselines import rows as rows_of
 from mdgen.evaluation.baselines import surrogates
 from mdgen.evaluation.baselines.rows import Row
-from mdgen.evaluation.metrics.kinetic_metrics import KineticMetrics
-from mdgen.evaluation.metrics.observables import Observables
+from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates
 
 
@@ -20,10 +20,10 @@ def table_rows(
     """The rows of every table but the floors, in their order.
 
     Args:
-        slow: the reference, its replicate, the generated trajectories, and those of further training seeds.
-        kinetics: of the reference, from which the surrogates are made; None where it has none.
-        settings: resolved.
-        rng: of the random rows.
+        slow: reference, replicate, generated trajectories, and those of further training seeds.
+        kinetics: kinetics of the reference, from which the surrogates are made; None where it has none.
+        settings: resolved settings.
+        rng: generator of the random rows.
     """
     target, oracle, generated, *seeds = slow.data
     frames, window = min(data.n_frames for data in slow.data[1:]), max(oracle.lengths)
@@ -48,7 +48,7 @@ def table_rows(
     ]
     rows += _surrogates(slow, kinetics, settings, frames, rng)
     still = partial(rows_of.frozen, equal, lengths)
-    rows.append(Row("frozen", "frozen", "the replicate's first frame, again and again", still))
+    rows.append(Row("frozen", "frozen", "the replicate's first frame, repeated", still))
     return rows
 
 

@@ -1,184 +1,111 @@
-"""Is each frame a molecule? Bonds, angles, chirality, clashes and size, one row of numbers a frame.
+"""Shares of broken, mirrored and clashing frames, and the size of the molecule, with intervals."""
 
-Ideal bond lengths, angles and handedness are the reference's means, so that no table of chemistry stands between the
-two sets of trajectories. Bonds between residues are bonds like any other.
-"""
-
-from collections import Counter
-from dataclasses import dataclass
-from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
 
-from mdgen.geometry.dihedrals import bond_angles, bond_lengths
-from mdgen.molecule.topology import Molecule
+from mdgen.evaluation.metrics.structure_checks import CHECKS
+from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.torsion_distances import pair_bins, ramachandran_pairs
+from mdgen.evaluation.statistics.block_permutation import BlockPermutation
+from mdgen.evaluation.statistics.intervals import frame_mean
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.results import Estimate
 
-CHECKS = (
-    "bond_max_nm",
-    "bond_rms_nm",
-    "angle_max_deg",
-    "angle_rms_deg",
-    "chirality_errors",
-    "clashes",
-    "closest_nm",
-    "radius_of_gyration_nm",
-)
-"""Columns of `StructureChecks.measure`: largest and root-mean-square deviation of bonds and of angles from the
-reference's means, wrong stereocentres, clashing pairs, the closest non-bonded heavy pair, and the size."""
-
-VAN_DER_WAALS_NM = {
-    "C": 0.170,
-    "N": 0.155,
-    "O": 0.152,
-    "F": 0.147,
-    "P": 0.180,
-    "S": 0.180,
-    "Cl": 0.175,
-    "Br": 0.185,
-    "I": 0.198,
-    "Se": 0.190,
-}
-"""Radii of Bondi, J. Phys. Chem. 68, 441 (1964); other elements count as carbon."""
-
-ALLOWED_OVERLAP_NM = 0.04
-"""Two heavy atoms clash where their spheres overlap by more; MolProbity's 0.4 angstrom (Word et al., 1999), which lets
-a hydrogen bond of 0.27 nm pass."""
+RAMACHANDRAN_BINS = 36
+"""Cells of 10 degrees; those of (phi, psi) that the target visits are allowed."""
 
 
-@dataclass(frozen=True)
-class StructureChecks:
-    """What is compared, and the ideal values, in the units of `mdgen`; made by `fit_checks`.
+class StructureMetrics:
+    """Structure of rows; only Ramachandran outliers need the target."""
 
-    Args:
-        masses: in amu; ones where all are zero, as of beads that are no element.
-        bonds: bonded pairs, with their ideal `lengths` in nm.
-        lengths: of the bonds.
-        angle_atoms: bonded triples, with their ideal `angles` in radians.
-        angles: of the triples.
-        centres: stereocentres, each as four neighbours, with the sign of their signed volume.
-        handedness: +1 or -1 of each centre.
-        pairs: heavy pairs more than three bonds apart, with the distance in nm below which they `clash`.
-        clash: of the pairs.
-    """
+    descriptions: ClassVar = {
+        "broken_bond_share": Description(
+            "Broken bonds", "share of frames with a bond off its ideal length by more than 0.03 nm."
+        ),
+        "bond_rms_nm": Description(
+            "Bond RMS (nm)", "root-mean-square deviation of bonds from the reference's mean lengths."
+        ),
+        "broken_angle_share": Description(
+            "Broken angles", "share of frames with an angle off its ideal value by more than 30 degrees."
+        ),
+        "angle_rms_deg": Description(
+            "Angle RMS (°)", "root-mean-square deviation of angles from the reference's means."
+        ),
+        "chirality_error_share": Description(
+            "Wrong chirality", "share of frames with a stereocentre of the wrong handedness."
+        ),
+        "clash_share": Description(
+            "Clashes",
+            "share of frames in which two heavy atoms more than three bonds apart overlap: closer than the sum of "
+            "their van der Waals radii less 0.04 nm.",
+        ),
+        "closest_nm": Description(
+            "Closest contact (nm)",
+            "mean over frames of the smallest distance between two heavy atoms more than three bonds apart.",
+        ),
+        "radius_of_gyration_nm": Description("Rg (nm)", "mean radius of gyration."),
+        "radius_of_gyration_sd_nm": Description("Rg sd (nm)", "standard deviation of the radius of gyration."),
+        "cis_share": Description("cis omega", "share of frames with a peptide bond in cis."),
+        "ramachandran_outlier_share": Description(
+            "Ramachandran outliers",
+            "share of frames with a residue in a cell of 10 degrees of phi and psi that the reference never visits.",
+            distance=True,
+        ),
+    }
 
-    masses: Float[np.ndarray, "atom"]
-    bonds: Int[np.ndarray, "bond 2"]
-    lengths: Float[np.ndarray, "bond"]
-    angle_atoms: Int[np.ndarray, "angle 3"]
-    angles: Float[np.ndarray, "angle"]
-    centres: Int[np.ndarray, "centre 4"]
-    handedness: Float[np.ndarray, "centre"]
-    pairs: Int[np.ndarray, "pair 2"]
-    clash: Float[np.ndarray, "pair"]
+    def __init__(self, target: Target) -> None:
+        self.target, self.torsions = target, target.torsions
+        self.pairs = [pair for _, pair in ramachandran_pairs(target.torsions)]
+        bins = RAMACHANDRAN_BINS
+        self._visits = [np.bincount(pair_bins(target.data, pair, bins), minlength=bins**2) for pair in self.pairs]
 
-    def measure(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame check"]:
-        """The columns named in `CHECKS` for each frame; what does not apply is 0 (`closest_nm` infinite)."""
-        n = len(positions)
-        bond = _deviation(bond_lengths(positions, self.bonds), self.lengths)
-        angle = _deviation(bond_angles(positions, self.angle_atoms), self.angles) * (180 / np.pi)
-        volumes = signed_volumes(positions, self.centres)
-        wrong = (volumes * torch.as_tensor(self.handedness, dtype=positions.dtype) <= 0).sum(-1)
-        clashes, closest = torch.zeros(n, dtype=positions.dtype), torch.full((n,), torch.inf, dtype=positions.dtype)
-        for start in range(0, len(self.pairs), 256):
-            part = slice(start, start + 256)
-            distances = bond_lengths(positions, self.pairs[part])
-            clashes += (distances < torch.as_tensor(self.clash[part], dtype=positions.dtype)).sum(-1)
-            closest = torch.minimum(closest, distances.amin(-1))
-        masses = torch.as_tensor(self.masses / self.masses.sum(), dtype=positions.dtype)
-        centred = positions - torch.einsum("fax,a->fx", positions, masses)[:, None]
-        size = torch.einsum("fax,a->f", centred**2, masses).sqrt()
-        columns = [*_summary(bond, n), *_summary(angle, n), wrong, clashes, closest, size]
-        return torch.stack([column.to(positions.dtype) for column in columns], dim=-1)
+    @staticmethod
+    def applies(target: Target) -> bool:
+        """Always."""
+        return True
 
+    def __call__(self, row: Observables) -> dict[str, Estimate]:
+        """Shares of frames, root-mean-square deviations and the radius of gyration."""
+        checked = np.isfinite(row["structure"][:, CHECKS.index("bond_max_nm")])
+        units, table = row.units[checked], row["structure"][checked].astype(np.float64)
+        columns = {name: table[:, i] for i, name in enumerate(CHECKS)}
+        size = columns["radius_of_gyration_nm"]
+        settings = self.target.settings
+        frames: dict[str, np.ndarray] = {
+            "broken_bond_share": columns["bond_max_nm"] > settings.broken_bond_nm,
+            "broken_angle_share": columns["angle_max_deg"] > settings.broken_angle_deg,
+            "chirality_error_share": columns["chirality_errors"] > 0,
+            "clash_share": columns["clashes"] > 0,
+            "radius_of_gyration_nm": size,
+        }
+        result = {name: self._mean(values, units) for name, values in frames.items()}
+        for name in ("bond_rms_nm", "angle_rms_deg"):
+            result[name] = self._mean(columns[name] ** 2, units, root=True)
+        near = np.isfinite(columns["closest_nm"])
+        if near.any():
+            near_units = np.unique(units[near], return_inverse=True)[1]
+            result["closest_nm"] = self._mean(columns["closest_nm"][near], near_units)
+        result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
+        return {**result, **self._torsion_shares(row)}
 
-def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> StructureChecks:
-    """Take the ideal values from some frames of the reference.
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
+        """Empty: these metrics are no distances between two samples."""
+        return {}
 
-    A stereocentre whose handedness is not the same in 99 % of those frames is not checked.
-    """
-    angle_atoms = _angles(molecule)
-    centres = stereocentres(molecule)
-    signs = torch.sign(signed_volumes(reference, centres)).mean(0).numpy()
-    steady = np.abs(signs) > 0.98
-    pairs = nonbonded_heavy_pairs(molecule)
-    radii = np.array([VAN_DER_WAALS_NM.get(symbol, VAN_DER_WAALS_NM["C"]) for symbol in molecule.elements])
-    return StructureChecks(
-        masses=molecule.masses if molecule.masses.sum() > 0 else np.ones(molecule.n_atoms),
-        bonds=molecule.bonds,
-        lengths=bond_lengths(reference, molecule.bonds).double().mean(0).numpy(),
-        angle_atoms=angle_atoms,
-        angles=bond_angles(reference, angle_atoms).double().mean(0).numpy(),
-        centres=centres[steady],
-        handedness=np.sign(signs[steady]).astype(np.float64),
-        pairs=pairs,
-        clash=radii[pairs].sum(-1) - ALLOWED_OVERLAP_NM,
-    )
+    def _torsion_shares(self, row: Observables) -> dict[str, Estimate]:
+        result = {}
+        omega = [i for i, torsion in enumerate(self.torsions) if torsion.kind == "omega"]
+        if omega:
+            cis = (np.abs(row["torsions"][:, omega]) < np.pi / 2).any(1)
+            result["cis_share"] = self._mean(cis, row.units)
+        if self.pairs:
+            outlier = np.zeros(row.n_frames, dtype=bool)
+            for pair, visits in zip(self.pairs, self._visits, strict=True):
+                outlier |= visits[pair_bins(row, pair, RAMACHANDRAN_BINS)] == 0
+            result["ramachandran_outlier_share"] = self._mean(outlier, row.units)
+        return result
 
-
-def signed_volumes(
-    positions: Float[Tensor, "frame atom 3"], centres: Int[np.ndarray, "centre 4"]
-) -> Float[Tensor, "frame centre"]:
-    """Six times the signed volume of each tetrahedron, in nm^3; a mirror image has the other sign."""
-    a, b, c, d = (positions[:, centres[:, column]] for column in range(4))
-    return (torch.linalg.cross(a - d, b - d) * (c - d)).sum(-1)
-
-
-def stereocentres(molecule: Molecule) -> Int[np.ndarray, "centre 4"]:
-    """The four neighbours of every atom that has four different ones.
-
-    Two neighbours are the same where the bond graph, refined by the classes of neighbours until it settles
-    (Weisfeiler-Lehman), cannot tell them apart: the methyls of valine are alike, its alpha carbon is a centre.
-    """
-    classes = _ranks(list(molecule.elements))
-    for _ in range(molecule.n_atoms):
-        refined = _ranks(
-            [(own, tuple(sorted(classes[near] for near in molecule.neighbours[i]))) for i, own in enumerate(classes)]
-        )
-        if len(set(refined)) == len(set(classes)):
-            break
-        classes = refined
-    found = [
-        near for near in molecule.neighbours if len(near) == 4 and len({classes[neighbour] for neighbour in near}) == 4
-    ]
-    return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
-def nonbonded_heavy_pairs(molecule: Molecule) -> Int[np.ndarray, "pair 2"]:
-    """Pairs of heavy atoms that are neither bonded nor second or third neighbours."""
-    heavy = [i for i, symbol in enumerate(molecule.elements) if symbol not in ("H", "VS")]
-    pairs = []
-    for atom in heavy:
-        near = {atom}
-        for _ in range(3):
-            near |= {further for reached in near for further in molecule.neighbours[reached]}
-        pairs += [(atom, other) for other in heavy if other > atom and other not in near]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def _angles(molecule: Molecule) -> Int[np.ndarray, "angle 3"]:
-    triples = [
-        (first, middle, last)
-        for middle, near in enumerate(molecule.neighbours)
-        for first, last in combinations(near, 2)
-        # In a three-membered ring, such as a rigid water, the "angle" is fixed by its bonds.
-        if last not in molecule.neighbours[first]
-    ]
-    return np.array(triples, dtype=np.int64).reshape(-1, 3)
-
-
-def _ranks(keys: list) -> list[int]:
-    order = {key: rank for rank, key in enumerate(sorted(Counter(keys), key=repr))}
-    return [order[key] for key in keys]
-
-
-def _deviation(values: Tensor, ideal: np.ndarray) -> Tensor:
-    return (values - torch.as_tensor(ideal, dtype=values.dtype)).abs()
-
-
-def _summary(deviations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-    if deviations.shape[-1] == 0:
-        return torch.zeros(frames), torch.zeros(frames)
-    return deviations.amax(-1), (deviations**2).mean(-1).sqrt()
+    def _mean(self, values: np.ndarray, units: Int[np.ndarray, "frame"], root: bool = False) -> Estimate:
+        return frame_mean(values, units, self.target.settings.resamples, self.target.rng(), root)

@@ -1,4 +1,4 @@
-"""What all plots share: their look, their colours, and the few ways to put a curve or a map on the page."""
+"""Shared parts of all plots: style, colours, lines, free-energy maps and legends."""
 
 import io
 from dataclasses import dataclass
@@ -21,8 +21,7 @@ COLOURS = {
     "floor": "#b9bec7",
     "md_floor": "#7a6bb0",
 }
-"""MD is black, its replicate grey, what is judged the one accent; shuffled MD is blue and dashed,
-the floor of MD against itself violet."""
+"""MD is black, its replicate grey, the generated row orange, shuffled MD blue and dashed, the MD floor violet."""
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -49,7 +48,7 @@ LANDSCAPE_KT = 8.0
 """Top of the colour scale of free-energy maps."""
 
 MOST_RESIDUES, MOST_TORSIONS = 8, 24
-"""Most Ramachandran maps and torsion histograms drawn; the tables hold the rest."""
+"""Largest number of Ramachandran maps and of torsion histograms; the tables hold the rest."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ class Plot:
     """A drawing.
 
     Args:
-        name: its file's name.
-        section: of the report.
-        caption: one line below it.
-        svg: the drawing.
+        name: name of its file.
+        section: section of the report.
+        caption: line below it.
+        svg: drawing as an `<svg>` element.
         wide: whether it takes the whole width.
     """
 
@@ -119,7 +118,7 @@ def draw_line(axes: Axes, result: Evaluation, row: str, x: np.ndarray, y: np.nda
 
 
 def legend_above(figure: Figure, axes: Axes) -> None:
-    """The legend in one line above the axes, where it hides nothing."""
+    """The legend in one line above the axes."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper left", ncols=len(labels), handlelength=1.1, columnspacing=0.9,

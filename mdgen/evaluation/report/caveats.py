@@ -1,35 +1,35 @@
-"""Sentences for the reader on what a result rests, where that is less than it seems."""
+"""Caveats of an evaluation: sentences on few frames, few transitions, copied frames and rounded lags."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from mdgen.evaluation.metrics.observables import Observables
 from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.observables import Observables
 
 ENOUGH = 3.0
-"""The blocks of the floor of dynamics should be so many times as long as the slowest process."""
+"""Least length of the blocks of the MD floor, as a multiple of the slowest timescale."""
 
 
 def few_transitions(rows: Mapping[str, RowResult], lag_frames: int) -> list[str]:
     """Sentences on rows whose kinetics rest on less than all of their frames, or on none."""
-    doubts = []
+    caveats = []
     for name in ("reference", "replicate", "generated"):
         metrics, label = rows[name].metrics, rows[name].label
         share = metrics.get("connected_share")
         if share is not None and share.value < 0.99:
-            doubts.append(
+            caveats.append(
                 f"{label}: the states fall apart; the largest set that frames both enter and leave holds "
                 f"{share.value:.1%} of the transitions, and the kinetics are of that set alone. Longer trajectories "
                 "would connect more."
             )
         elif share is None and "connected_share" in rows["reference"].metrics:
-            doubts.append(
+            caveats.append(
                 f"{label}: no kinetics, since no trajectory is longer than the lag; give trajectories of at least "
                 f"{lag_frames + 2} frames, or a shorter lag."
             )
-    return doubts
+    return caveats
 
 
 def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list[str]:
@@ -39,52 +39,52 @@ def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list
         return []
     return [
         f"MD floor: its blocks of {blocks_ps:.4g} ps are shorter than {ENOUGH:g} times the slowest timescale, "
-        f"{slowest.value:.4g} ps, so dynamics may score above it; a longer reference would tell."
+        f"{slowest.value:.4g} ps, so dynamics may score above it; use a longer reference."
     ]
 
 
-LEAST_PORTION = 0.1
-"""Rows of less than this share of the reference's frames are spoken of."""
+LEAST_FRACTION = 0.1
+"""Fraction of the reference's frames below which a row counts as small."""
 
 
 def few_frames(target: Observables, oracle: Observables, generated: Observables) -> list[str]:
-    """A sentence where the rows, which hold as many frames as the shorter of the last two, hold few."""
+    """A sentence where the rows are small; they hold as many frames as the shorter of the last two."""
     frames = min(oracle.n_frames, generated.n_frames)
-    if frames >= LEAST_PORTION * target.n_frames:
+    if frames >= LEAST_FRACTION * target.n_frames:
         return []
     if generated.n_frames == frames:
-        whose, cure = "the generated trajectories", "give more of them"
+        source, remedy = "the generated trajectories", "give more of them"
     else:
-        whose, cure = "the replicate", "name a replicate, or reference trajectories of like lengths"
+        source, remedy = "the replicate", "name a replicate, or reference trajectories of like lengths"
     return [
-        f"Rows hold {frames:,} frames for {target.n_frames:,} of the reference, as many as {whose}; distances are as "
-        f"noisy as the floors say: {cure}."
+        f"Rows hold {frames:,} frames for {target.n_frames:,} of the reference, as many as {source}; distances are as "
+        f"noisy as the floors show: {remedy}."
     ]
 
 
 COPIED = 0.01
-"""From this share of copied frames on the reader is told."""
+"""Least share of copied frames that is reported."""
 
 COPY_SAMPLE = 20_000
 
 
 def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[str]:
-    """A sentence where generated frames are frames of the dynamics, bit for bit: what was judged was then seen.
+    """A sentence where generated frames are frames of the dynamics, bit for bit.
 
     Args:
-        dynamics: the reference and its replicate, by what to call them.
-        generated: what is judged.
+        dynamics: reference and replicate, by their names in the sentence.
+        generated: generated frames.
     """
     marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
-    doubts = []
+    caveats = []
     for name, data in dynamics.items():
         share = float(np.isin(marks, data["mark"]).mean())
         if share >= COPIED:
-            doubts.append(
-                f"generated: {share:.0%} of its frames are frames of {name}, bit for bit; a comparison with what was "
-                "copied from it says nothing, so give dynamics that the model has not seen."
+            caveats.append(
+                f"generated: {share:.0%} of its frames are frames of {name}, bit for bit; a comparison with "
+                "the data that it was copied from is void, so give dynamics that the model has not seen."
             )
-    return doubts
+    return caveats
 
 
 def rounded_lags(asked: Settings, used: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Plots of distributions and free energies."""
+"""Plots of distributions, free energies, structure and energies."""
 
 import numpy as np
 
@@ -112,3 +112,46 @@ def free_energy_plots(result: Evaluation) -> list[Plot]:
         f"Free energy over the slowest coordinate with 95 % bands; compared below the dotted line at {depth:g} kT."
     )
     return [Plot("free_energy_psi_1", "Free energies", caption, to_svg(figure), wide=True)]
+
+
+def structure_plots(result: Evaluation) -> list[Plot]:
+    """Deviations of bonds and angles, the closest contact, and the size."""
+    labels = {
+        "bond_rms_nm": "bonds: RMS deviation from ideal (nm)",
+        "angle_rms_deg": "angles: RMS deviation from ideal (degrees)",
+        "closest_nm": "closest non-bonded heavy pair (nm)",
+        "radius_of_gyration_nm": "radius of gyration (nm)",
+    }
+    return [
+        Plot(
+            check.rsplit("_", 1)[0],
+            "Structure",
+            f"{label[0].upper()}{label[1:]}.",
+            _densities(result, f"{check}_axis", f"{check}_density/{{}}", label),
+        )
+        for check, label in labels.items()
+        if f"{check}_axis" in result.curves
+    ]
+
+
+def energy_plots(result: Evaluation) -> list[Plot]:
+    """The distribution of each term of the potential."""
+    drawn = []
+    for axis in [key for key in result.curves if key.startswith("energy_axis/")]:
+        term = axis.removeprefix("energy_axis/")
+        name = term.replace("_", " ")
+        svg = _densities(result, axis, f"energy_density/{{}}/{term}", f"energy, {name} (kJ/mol)")
+        drawn.append(Plot(f"energy_{file_name(term)}", "Energies", f"Energy by the force field: {name}.", svg))
+    return drawn
+
+
+def _densities(result: Evaluation, axis: str, density: str, label: str) -> str:
+    """Densities of the rows over one axis; `density` names their curves, with `{}` for the row."""
+    figure, axes = new_figure()
+    for row in compared(result):
+        draw_line(axes, result, row, result.curves[axis], result.curves[density.format(row)])
+    axes.set_ylim(bottom=0)
+    axes.set_yticks([])
+    axes.set(xlabel=label, ylabel="density")
+    legend_above(figure, axes)
+    return to_svg(figure)

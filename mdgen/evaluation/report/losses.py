@@ -1,4 +1,4 @@
-"""Losses of trainings, read back from the tables that they logged: what the report says of how a model came about."""
+"""Losses of training runs, read from the tables that they logged, as curves for the report."""
 
 import csv
 from pathlib import Path
@@ -9,18 +9,18 @@ from jaxtyping import Float
 from mdgen.errors import MdgenError
 
 LOG = Path("log") / "metrics.csv"
-"""Where a training run keeps its table."""
+"""Table of a training run, relative to its folder."""
 
 
 def read_losses(run: Path | str) -> dict[str, Float[np.ndarray, "2 point"]]:
     """Each logged quantity of a training as steps and values, by the name of its column.
 
     Args:
-        run: a training run's folder, or a table of anyone's: CSV with a column `step` and one column a quantity; empty
-            cells are left out.
+        run: folder of a training run, or any CSV table with a column `step` and one column a quantity; empty cells
+            are left out.
 
     Raises:
-        MdgenError: if there is no such table, or it is none.
+        MdgenError: if there is no such table, or it cannot be read as one.
     """
     path = Path(run)
     file = path / LOG if path.is_dir() else path
@@ -42,7 +42,7 @@ def read_losses(run: Path | str) -> dict[str, Float[np.ndarray, "2 point"]]:
 
 
 def loss_curves(runs: dict[str, Path]) -> dict[str, np.ndarray]:
-    """Curves `loss/RUN/QUANTITY` for a report, of the runs by what it shall call them.
+    """Curves `loss/RUN/QUANTITY` for a report, given the runs by their names in it.
 
     Raises:
         MdgenError: as `read_losses`.

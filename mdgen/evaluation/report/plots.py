@@ -2,14 +2,7 @@
 
 import matplotlib
 
-from mdgen.evaluation.report import (
-    distribution_plots,
-    energy_plots,
-    kinetic_plots,
-    loss_plots,
-    structure_plots,
-    subframe_plots,
-)
+from mdgen.evaluation.report import distribution_plots, kinetic_plots, loss_plots
 from mdgen.evaluation.report.canvas import STYLE, Plot
 from mdgen.evaluation.result import Evaluation
 
@@ -21,10 +14,10 @@ DRAWERS = (
     kinetic_plots.timescale_plots,
     kinetic_plots.state_plots,
     kinetic_plots.correlation_plots,
-    subframe_plots.subframe_plots,
+    kinetic_plots.subframe_plots,
     kinetic_plots.path_plots,
-    structure_plots.structure_plots,
-    energy_plots.energy_plots,
+    distribution_plots.structure_plots,
+    distribution_plots.energy_plots,
     loss_plots.loss_plots,
 )
 """Each gives the plots that the curves of a result allow."""

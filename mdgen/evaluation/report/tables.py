@@ -1,8 +1,8 @@
-"""Tables that paste into a paper: Markdown and LaTeX, rows down and metrics across, each number with its interval."""
+"""Tables for papers in Markdown and LaTeX: rows down and metrics across, each number with its interval."""
 
 from collections.abc import Sequence
 
-from mdgen.evaluation.names import label, says_something
+from mdgen.evaluation.metrics.catalogue import is_informative, label
 from mdgen.evaluation.result import Evaluation
 from mdgen.results import Estimate
 
@@ -18,12 +18,16 @@ HEADLINES = (
     "bond_rms_nm",
     "clash_share",
 )
-"""Metrics of the tables unless others are asked for."""
+"""Metrics of the tables by default."""
 
 
 def markdown(result: Evaluation, metrics: Sequence[str] = HEADLINES) -> str:
     """A table in GitHub's Markdown."""
-    head, lines = _cells(result, metrics)
+    return markdown_table(*_cells(result, metrics))
+
+
+def markdown_table(head: list[str], lines: list[list[str]]) -> str:
+    """Cells as a table in GitHub's Markdown, all columns but the first aligned to the right."""
     rows = [head, ["---"] + ["---:"] * (len(head) - 1), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
@@ -39,7 +43,7 @@ def latex(result: Evaluation, metrics: Sequence[str] = HEADLINES) -> str:
 
 
 def with_interval(estimate: Estimate | None) -> str:
-    """A number and its interval as a person reads them.
+    """A number and its interval as text.
 
     >>> with_interval(Estimate(0.0312, 0.028, 0.0354)), with_interval(Estimate(212.3)), with_interval(None)
     ('0.0312 (0.028 to 0.0354)', '212', '')
@@ -54,7 +58,7 @@ def with_interval(estimate: Estimate | None) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something.
+    """Three significant digits.
 
     >>> number(0.00012), number(0.5), number(12345.6)
     ('1.2e-04', '0.5', '12,346')
@@ -69,7 +73,7 @@ def _cells(result: Evaluation, metrics: Sequence[str]) -> tuple[list[str], list[
     head = ["", "frames", *(label(metric) for metric in known)]
     lines = [
         [row.label, f"{row.frames:,}"]
-        + [with_interval(row.metrics.get(metric) if says_something(key, metric) else None) for metric in known]
+        + [with_interval(row.metrics.get(metric) if is_informative(key, metric) else None) for metric in known]
         for key, row in result.rows.items()
     ]
     return head, lines

@@ -1,4 +1,4 @@
-"""Autocorrelation of angles at lags spread evenly on a log scale, and the time after which it is lost.
+"""Autocorrelation of angles at lags spread evenly on a log scale, and decorrelation times.
 
 An angle enters as `z = e^{i angle}`, so sine and cosine count together: `C(t) = (Re<z*(0) z(t)> - |<z>|^2) / (1 -
 |<z>|^2)`, the correlation above its baseline.
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 MOST_STARTS = 200_000
-"""Starting frames per lag; more are thinned out evenly, since neighbours say the same."""
+"""Starting frames per lag; more are thinned out evenly, since neighbours are correlated."""
 
 
 def logarithmic_lags(longest: int, a_decade: int = 12) -> Int[np.ndarray, "lag"]:
@@ -58,7 +58,7 @@ def decorrelation_time(
     """The lag at which the correlation first falls to 1/e; NaN where it does not within the lags.
 
     Between two lags its logarithm is taken as linear, which is exact for an exponential. A time below the shortest lag
-    says no more than that.
+    is an upper bound.
     """
     level = np.exp(-1)
     flat = correlation.reshape(-1, correlation.shape[-1])

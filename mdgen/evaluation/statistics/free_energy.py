@@ -1,4 +1,4 @@
-"""Free energies in kT from histograms, and how far two of them are apart."""
+"""Free energies in kT from histograms, and the root-mean-square difference of two."""
 
 import numpy as np
 from jaxtyping import Float
@@ -23,8 +23,8 @@ def free_energy_rmse(
     """Root-mean-square difference in kT of two free energies over the bins where the reference's is below `below_kT`.
 
     A free energy is known up to a constant, so the constant that makes the difference smallest (its mean) is taken out.
-    A bin that the generated frames never reach has an infinite free energy; it counts as holding half a frame, so that
-    the difference says how surely it was missed.
+    A bin that the generated frames never reach has an infinite free energy; it counts as half a frame, which
+    bounds the difference.
 
     Args:
         reference: counts of the reference in each bin.

@@ -5,10 +5,10 @@ than the slowest process, can. Every metric is therefore a function of sums over
 group of trajectories), and a resample is a vector of weights over the units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from mdgen.results import Estimate
 
@@ -40,7 +40,7 @@ def unit_ids(lengths: Sequence[int]) -> Int[np.ndarray, "frame"]:
 
 
 def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resample unit"]:
-    """How often each unit is drawn in each resample: multinomial, `units` draws of equal chance."""
+    """Number of times each unit is drawn in each resample: multinomial, `units` draws of equal probability."""
     return rng.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
 
 
@@ -53,8 +53,8 @@ def percentile_interval(value: float, samples: Float[np.ndarray, "resample"], le
 def centred_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
     """`value` with the spread of its resamples around it, for distances.
 
-    A resample of the data is further from everything than the data are, so the percentiles of a distance lie above its
-    value; here they are shifted by the median of the resamples onto it, and cut at 0, which no distance passes.
+    Resampling adds noise, so the percentiles of a distance lie above its value; here they are shifted so that the
+    median of the resamples falls on the value, and cut at 0.
     """
     low, high = _percentiles(samples, level)
     if low is None or high is None:
@@ -63,13 +63,18 @@ def centred_interval(value: float, samples: Float[np.ndarray, "resample"], level
     return Estimate(float(value), max(0.0, value + low - middle), value + high - middle)
 
 
-def share(
-    holds: Bool[np.ndarray, "frame"], units: Int[np.ndarray, "frame"], resamples: int, rng: np.random.Generator
+def frame_mean(
+    values: Num[np.ndarray, "frame"] | Bool[np.ndarray, "frame"],
+    units: Int[np.ndarray, "frame"],
+    resamples: int,
+    rng: np.random.Generator,
+    root: bool = False,
 ) -> Estimate:
-    """The share of frames for which something holds."""
-    sums, counts = np.bincount(units, weights=holds), np.bincount(units)
+    """The mean over frames, such as the share for which something holds, or the root of it."""
+    sums, counts = np.bincount(units, weights=values), np.bincount(units)
     weights = bootstrap_weights(len(sums), resamples, rng)
-    return percentile_interval(float(sums.sum() / counts.sum()), (weights @ sums) / np.maximum(weights @ counts, 1))
+    value, samples = sums.sum() / counts.sum(), (weights @ sums) / np.maximum(weights @ counts, 1)
+    return percentile_interval(np.sqrt(value), np.sqrt(samples)) if root else percentile_interval(value, samples)
 
 
 def spread(samples: Float[np.ndarray, "draw"], level: float = 0.95) -> Estimate:
@@ -86,6 +91,19 @@ def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], level: 
     if low is None or high is None or middle <= 0:
         return Estimate(float(value))
     return Estimate(float(value), value * low / middle, value * high / middle)
+
+
+def estimates(
+    samples: Mapping[str, Float[np.ndarray, "resample"]],
+    interval: Callable[[float, np.ndarray], Estimate] = centred_interval,
+) -> dict[str, Estimate]:
+    """Estimates by name from arrays that hold the value first, then its resamples; none for values not finite."""
+    return {name: interval(float(s[0]), s[1:]) for name, s in samples.items() if np.isfinite(s[0])}
+
+
+def spreads(samples: Mapping[str, Float[np.ndarray, "draw"]]) -> dict[str, Estimate]:
+    """The `spread` of independent draws by name; names without a finite draw are left out."""
+    return {name: spread(draws) for name, draws in samples.items() if np.isfinite(draws).any()}
 
 
 def _percentiles(samples: np.ndarray, level: float) -> tuple[float | None, float | None]:

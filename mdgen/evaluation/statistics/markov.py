@@ -1,7 +1,7 @@
-"""Markov state models: counts, the reversible transition matrix, and what follows from it.
+"""Markov state models: counts, the reversible transition matrix, and quantities derived from it.
 
 The estimator of the transition matrix is deeptime's reversible maximum likelihood (Prinz et al., J. Chem. Phys. 134,
-174105, 2011); the rest is linear algebra on one page.
+174105, 2011); the rest is linear algebra.
 """
 
 import numpy as np
@@ -62,7 +62,7 @@ def eigenvalues(
 
 
 def timescales(values: Float[np.ndarray, "mode"], lag_ps: float) -> Float[np.ndarray, "mode"]:
-    """Implied timescales `-lag / ln(eigenvalue)` in ps; 0 where an eigenvalue is not above 0, faster than can be seen.
+    """Implied timescales `-lag / ln(eigenvalue)` in ps; 0 where an eigenvalue is not above 0, too fast to be resolved.
 
     >>> timescales(np.array([np.exp(-0.5), -0.1]), 2.0).round(6).tolist()
     [4.0, 0.0]
@@ -83,15 +83,6 @@ def slowest_timescales(
     found = timescales(eigenvalues(matrix, stationary_distribution(matrix))[1 : number + 1], lag_ps)
     slowest[: len(found)] = found
     return slowest
-
-
-def flux(
-    matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"]
-) -> Float[np.ndarray, "state state"]:
-    """Stationary flux `pi_i T_ij` from each state to each other one; the diagonal is zero."""
-    result = stationary[:, None] * matrix
-    np.fill_diagonal(result, 0.0)
-    return result
 
 
 def mean_first_passage(

@@ -1,13 +1,13 @@
-"""The coordinates in which slow motion is judged, all fitted to the target alone, and the states made of them."""
+"""Slow coordinates and Markov states, all fitted to the target alone."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.observables import Observables
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.markov import count_matrices
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.states import States
 from mdgen.evaluation.statistics.tica import TICA, fit_tica, torsion_features
 
@@ -17,14 +17,14 @@ MODES = 4
 
 @dataclass(frozen=True)
 class SlowCoordinates:
-    """Observables with the columns `tica`, `psi` and `states` added, where they could be had.
+    """Observables with the columns `tica`, `psi` and `states` added where they can be computed.
 
     Args:
-        data: the target first.
-        states: their states, or None.
-        modes: of the target's frames, at the lag of the Markov model; empty without torsions.
-        eigenvalues: of the modes.
-        notes: what could not be had, and why.
+        data: observables, the target first.
+        states: Markov states of the target, or None.
+        modes: TICA modes of the target's frames at the lag of the Markov model; None without torsions.
+        eigenvalues: eigenvalues of the modes.
+        notes: sentences on what could not be computed, and why.
     """
 
     data: tuple[Observables, ...]
@@ -38,9 +38,9 @@ def add_slow_coordinates(data: list[Observables], torsions: list[int], settings:
     """Fit TICA to the target, `data[0]`, twice: at the lag of the protocol, and for the states at theirs.
 
     Args:
-        data: the target, then whatever is to be judged in its coordinates.
-        torsions: columns that enter TICA.
-        settings: resolved, with lags and numbers of states.
+        data: observables of the target, then of all that is judged in its coordinates.
+        torsions: columns of the torsions that enter TICA.
+        settings: resolved settings, with lags and numbers of states.
     """
     if not torsions:
         return _from_projection(data, settings)
@@ -84,10 +84,8 @@ def _lump(states: States, target: Observables, settings: Settings) -> None:
 
 
 def _fit(data: Observables, torsions: list[int], lag_ps: float) -> TICA | None:
-    lag = round(lag_ps / data.frame_spacing_ps)
-    return fit_tica(
-        lambda: (torsion_features(data["torsions"][piece][:, torsions]) for piece in data.slices()), lag, MODES
-    )
+    features = (torsion_features(data["torsions"][piece][:, torsions]) for piece in data.slices())
+    return fit_tica(features, round(lag_ps / data.frame_spacing_ps), MODES)
 
 
 def _project(fit: TICA, torsions: list[int], data: Observables) -> Float[np.ndarray, "frame mode"]:

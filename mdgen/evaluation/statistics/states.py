@@ -1,4 +1,4 @@
-"""States of the reference: k-means on its slow coordinates, lumped by PCCA into the few that matter."""
+"""Markov states of the reference: k-means on its slow coordinates, lumped by PCCA+ into metastable sets."""
 
 import warnings
 
@@ -15,22 +15,21 @@ KMEANS_FRAMES = 30_000
 
 
 class States:
-    """K-means states of the reference's slow coordinates, and which of them belong together.
+    """K-means states of the reference's slow coordinates, and the lumped state of each.
 
     Args:
-        coordinates: of the reference's frames.
-        n_states: centres.
-        seed: of k-means.
+        coordinates: slow coordinates of the reference's frames.
+        n_states: number of centres.
+        seed: seed of k-means.
     """
 
     def __init__(self, coordinates: Float[np.ndarray, "frame mode"], n_states: int, seed: int) -> None:
         sample = coordinates[:: max(1, len(coordinates) // KMEANS_FRAMES)].astype(np.float64)
         n_states = min(n_states, len(np.unique(sample, axis=0)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the last digits of the centres still move is of no concern here
-            model = KMeans(n_states, max_iter=50, fixed_seed=seed or 1, n_jobs=1).fit_fetch(sample)
-        self.centres = np.asarray(model.cluster_centers)
-        self._tree = cKDTree(self.centres)
+            warnings.simplefilter("ignore")  # centres need not converge to the last digit
+            self._model = KMeans(n_states, max_iter=50, fixed_seed=seed or 1, n_jobs=1).fit_fetch(sample)
+        self.centres = np.asarray(self._model.cluster_centers)
         self.macrostate = np.zeros(len(self.centres), dtype=np.int32)
 
     @property
@@ -45,10 +44,10 @@ class States:
 
     def assign(self, coordinates: Float[np.ndarray, "frame mode"]) -> Int[np.ndarray, "frame"]:
         """The nearest centre of each frame."""
-        return self._tree.query(coordinates, workers=-1)[1].astype(np.int32)
+        return self._model.transform(np.ascontiguousarray(coordinates, dtype=np.float64), n_jobs=1)
 
     def lump(self, counts: Float[np.ndarray, "state state"], n_macrostates: int) -> None:
-        """Lump by PCCA+ (Roeblitz and Weber, 2013), most populated first; a state never left joins its neighbour."""
+        """Lump by PCCA+ (Roeblitz and Weber, 2013), most populated first; unconnected states join the nearest."""
         active = connected_set(counts)
         matrix = transition_matrix(counts[np.ix_(active, active)])
         label = np.zeros(len(active), dtype=np.int32)
@@ -57,7 +56,7 @@ class States:
                 label = np.asarray(pcca(matrix, number).assignments, dtype=np.int32)
                 break
             except (ValueError, ArithmeticError, np.linalg.LinAlgError):
-                continue  # eigenvalues that coincide or are complex cannot be lumped: try fewer
+                continue  # no metastable sets for coinciding or complex eigenvalues: try fewer
         population = np.bincount(label, weights=counts.sum(1)[active])
         rank = np.empty(len(population), dtype=np.int32)
         rank[np.argsort(-population)] = np.arange(len(population))

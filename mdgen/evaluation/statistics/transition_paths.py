@@ -1,7 +1,7 @@
-"""Paths of a Markov chain between two given states in a given number of steps: sampled exactly, and judged.
+"""Paths of a Markov chain between two given states in a given number of steps: exact samples and probabilities.
 
-The protocol of MDGen (Jing et al., 2024): paths between the two states of lowest flux, held against the bridges of the
-reference's Markov state model.
+The protocol of MDGen (Jing et al., 2024): paths between the two states of lowest flux, compared with the bridges of
+the reference's Markov state model.
 """
 
 import numpy as np

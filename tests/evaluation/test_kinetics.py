@@ -1,20 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mdgen.evaluation.baselines.rows import frozen, shuffled
 from mdgen.evaluation.baselines.surrogates import markov_paths, walk
-from mdgen.evaluation.metrics.kinetic_metrics import KineticMetrics, flux_correlation, passage_error
-from mdgen.evaluation.metrics.observables import Observables
-from mdgen.evaluation.metrics.path_metrics import STEPS, PathMetrics
+from mdgen.evaluation.metrics.kinetics import KineticMetrics, flux_correlation, passage_error
+from mdgen.evaluation.metrics.paths import STEPS, PathMetrics
+from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.markov import mean_first_passage, stationary_distribution, symmetrised
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.states import States
 from mdgen.evaluation.statistics.transition_paths import bridge_occupancy, path_log_probability, sample_bridges
 
 # Two metastable pairs of states: 0, 1 and 2, 3
 CHAIN = np.array([[0.70, 0.28, 0.02, 0.0], [0.28, 0.70, 0.0, 0.02], [0.04, 0.0, 0.66, 0.3], [0.0, 0.04, 0.3, 0.66]])
 PI = stationary_distribution(CHAIN)
-SETTINGS = Settings(resamples=100, n_timescales=2)
+SETTINGS = Settings(resamples=100, n_timescales=2, lag_ps=1.0)
 
 
 def observed(seed: int, number: int = 8, steps: int = 2500) -> Observables:
@@ -38,7 +41,7 @@ def target() -> Observables:
 
 @pytest.fixture(scope="module")
 def kinetics(states: States, target: Observables) -> KineticMetrics:
-    return KineticMetrics(target, states, 1.0, SETTINGS)
+    return KineticMetrics(Target(target, SETTINGS, states=states))
 
 
 def test_pcca_finds_the_metastable_sets(states: States) -> None:
@@ -75,7 +78,7 @@ def test_a_chain_with_a_memory_fails_the_markov_test(kinetics: KineticMetrics) -
     """Each state is held for three frames more than the chain says, so one lag does not foretell five."""
     states = walk(CHAIN, PI, 8, 700, np.random.default_rng(5)).repeat(4, axis=1).reshape(-1)
     slow = Observables((2800,) * 8, 1.0, {"states": states.astype(np.int32)})
-    cured = KineticMetrics(slow, kinetics.states, 4.0, SETTINGS)
+    cured = KineticMetrics(Target(slow, replace(SETTINGS, lag_ps=4.0), states=kinetics.states))
     alternating = np.tile([0, 0, 1, 1, 2, 2, 3, 3], 2500).astype(np.int32)
     clockwork = Observables((2500,) * 8, 1.0, {"states": alternating})
     assert kinetics(clockwork)["chapman_kolmogorov_rms"].value > 0.1
@@ -103,7 +106,7 @@ def test_flux_is_ranked_and_passage_times_compared() -> None:
 def test_paths_of_a_replicate_are_valid_and_those_of_a_frozen_row_are_none(
     kinetics: KineticMetrics, target: Observables
 ) -> None:
-    paths = PathMetrics(target, kinetics, SETTINGS)
+    paths = PathMetrics(kinetics.target)
     good = paths(observed(4))
     assert good["path_valid_share"].value == 1
     assert good["path_occupancy_jsd"].value < 0.05
@@ -134,7 +137,7 @@ def test_passage_times_and_paths_of_the_chain_lie_at_their_exact_values(
     for start, end, exact in ((0, 1, 50.0), (1, 0, 25.0)):
         assert abs(mean[start, end] - exact) < 4 * error[start, end]
         assert error[start, end] < 0.05 * exact
-    paths = PathMetrics(target, kinetics, SETTINGS)
+    paths = PathMetrics(kinetics.target)
     assert paths.ends == (0, 1)
     drawn = sample_bridges(lumped, 0, 1, STEPS, 50_000, np.random.default_rng(0))
     assert drawn is not None

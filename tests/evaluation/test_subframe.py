@@ -5,9 +5,10 @@ from scipy.signal import lfilter
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Settings, evaluate
 from mdgen.evaluation.baselines.faults import with_fault
-from mdgen.evaluation.metrics.observables import Observables
-from mdgen.evaluation.metrics.subframe_metrics import SubframeMetrics
+from mdgen.evaluation.metrics.subframe import SubframeMetrics
+from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.statistics.autocorrelation import dynamical_content
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
 from tests.evaluation.alanine import toy_set
 
@@ -29,7 +30,7 @@ def observed(angles: np.ndarray) -> Observables:
 
 @pytest.fixture(scope="module")
 def metrics() -> SubframeMetrics:
-    return SubframeMetrics(observed(process(0)), TORSION, KEY_PS, Settings(resamples=50))
+    return SubframeMetrics(Target(observed(process(0)), Settings(resamples=50, key_frame_ps=KEY_PS), TORSION))
 
 
 def test_between_key_frames_the_curves_are_those_of_the_process(metrics: SubframeMetrics) -> None:

@@ -1,20 +1,22 @@
 """Kinetics of rows in the reference's states: timescales, populations, fluxes, passage times and the Markov test."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from mdgen.evaluation.metrics.observables import Observables
-from mdgen.evaluation.settings import Settings
-from mdgen.evaluation.statistics.block_permutation import Deals
+from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import (
-    bootstrap_weights,
     centred_interval,
+    estimates,
     percentile_interval,
     ratio_interval,
     resampled,
     spread,
+    spreads,
 )
 from mdgen.evaluation.statistics.markov import (
     chapman_kolmogorov,
@@ -26,7 +28,7 @@ from mdgen.evaluation.statistics.markov import (
     symmetrised,
     timescales,
 )
-from mdgen.evaluation.statistics.states import States
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
 MARKOV_TEST_LAGS = 5
@@ -34,69 +36,85 @@ MARKOV_TEST_LAGS = 5
 
 
 class KineticMetrics:
-    """Judges the kinetics of rows against one target; the column `states` holds the states.
+    """Kinetics of rows in the states of the target; the column `states` holds the state of each frame."""
 
-    Args:
-        target: what rows are compared with.
-        states: its states, lumped.
-        lag_ps: of the Markov state model.
-        settings: number of timescales and resamples.
-    """
+    descriptions: ClassVar = {
+        "timescale_ps": Description("Timescale (ps)", "implied timescales of the Markov state model, slowest first."),
+        "connected_share": Description("Connected", "share of transitions within the largest connected set of states."),
+        "chapman_kolmogorov_rms": Description(
+            "CK error",
+            "Chapman-Kolmogorov test: root-mean-square difference between the probability of being in the same lumped "
+            "state after 2 to 5 lags as the row's own Markov model predicts it and as it is counted.",
+        ),
+        "occupancy_jsd": Description(
+            "Occupancy JSD",
+            "Jensen-Shannon distance of the populations of the lumped (PCCA) states.",
+            distance=True,
+        ),
+        "transitions_per_ns": Description(
+            "Transitions (1/ns)", "changes between lumped states from one lag to the next, per ns."
+        ),
+        "flux_spearman": Description(
+            "Flux Spearman",
+            "rank correlation of the stationary fluxes pi_i T_ij between lumped states with the reference's. 1 is "
+            "best; the shuffled row shows how much of it needs no kinetics.",
+            distance=True,
+        ),
+        "first_passage_log10_error": Description(
+            "MFPT error",
+            "mean absolute difference of log10 mean first-passage times between lumped states: 0.3 is a factor of two.",
+            distance=True,
+        ),
+    }
 
-    def __init__(self, target: Observables, states: States, lag_ps: float, settings: Settings) -> None:
-        self.states, self.lag_ps, self.settings = states, lag_ps, settings
-        self.target, self.target_visits = self.lumped_counts(target), self.visits(target)
+    def __init__(self, target: Target) -> None:
+        assert target.states is not None
+        self.target, self.settings, self.states, self.lag_ps = target, target.settings, target.states, target.lag_ps
+        self.lumped, self.lumped_visits = self.lumped_counts(target.data), self.visits(target.data)
+
+    @staticmethod
+    def applies(target: Target) -> bool:
+        """With Markov states."""
+        return target.states is not None
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """The metrics; none where no trajectory of the row is longer than the lag."""
         counts = self.counts(row)
         if counts is None or counts.sum() == 0:
             return {}
-        weights = self._weights(len(counts))
+        weights = self.target.weights(len(counts))
         result = self._timescales(counts, weights)
         result |= self._markov_test(row, counts, weights)
         return {**result, **self._lumped(row, weights)}
 
-    def dealt(self, deals: Deals) -> dict[str, Estimate]:
-        """What dynamics scores against itself, with the spread of its luck."""
-        counts = self.lumped_counts(deals.pool)
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
+        """Scores of dynamics against itself, with the spread over the draws."""
+        counts = self.lumped_counts(blocks.pool)
         if counts is None or self.states.n_macrostates < 2:
             return {}
-        result = {"occupancy_jsd": spread(deals.distances(jensen_shannon, self.visits(deals.pool)))}
-        rows, targets = (np.tensordot(hand, counts, axes=1) for hand in (deals.row, deals.target))
-        pairs = list(zip(rows, targets, strict=True))
-        for name, values in (
-            ("flux_spearman", [flux_correlation(a, b) for a, b in pairs]),
-            ("first_passage_log10_error", [passage_error(a, b, self.lag_ps) for a, b in pairs]),
-        ):
-            if np.isfinite(values).any():
-                result[name] = spread(np.array(values))
-        return result
+        rows, targets = (np.tensordot(weights, counts, axes=1) for weights in (blocks.row, blocks.target))
+        occupancy = spread(blocks.distances(jensen_shannon, self.visits(blocks.pool)))
+        return {"occupancy_jsd": occupancy, **spreads(self._compared(rows, targets))}
 
-    def counts(self, row: Observables, multiple: int = 1) -> Float[np.ndarray, "unit state state"] | None:
-        """Transition counts at some lags by bootstrap unit; None where no trajectory is longer than that."""
-        lag = multiple * max(1, round(self.lag_ps / row.frame_spacing_ps))
-        if max(row.lengths, default=0) <= lag:
-            return None
-        return count_matrices(row["states"], row.trajectory, row.units, lag, self.states.number)
+    def _compared(self, rows: np.ndarray, targets: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
+        """Flux correlations and passage errors of pairs of count matrices."""
+        pairs = list(zip(rows, targets, strict=True))
+        return {
+            "flux_spearman": np.array([flux_correlation(a, b) for a, b in pairs]),
+            "first_passage_log10_error": np.array([passage_error(a, b, self.lag_ps) for a, b in pairs]),
+        }
+
+    def counts(self, row: Observables) -> Float[np.ndarray, "unit state state"] | None:
+        """Transition counts at the lag by bootstrap unit; None where no trajectory is longer than that."""
+        return _counts(row["states"], row, self.lag_ps, 1, self.states.number)
 
     def lumped_counts(self, row: Observables, multiple: int = 1) -> Float[np.ndarray, "unit set set"] | None:
-        """The same between lumped states."""
-        lag = multiple * max(1, round(self.lag_ps / row.frame_spacing_ps))
-        if max(row.lengths, default=0) <= lag:
-            return None
-        sets = self.states.macrostate[row["states"]]
-        return count_matrices(sets, row.trajectory, row.units, lag, self.states.n_macrostates)
+        """The same between lumped states, at some lags."""
+        return lumped_counts(self.target, row, multiple)
 
     def visits(self, row: Observables) -> Float[np.ndarray, "unit set"]:
         """Frames in each lumped state by bootstrap unit."""
-        units, number = row.units, self.states.n_macrostates
-        flat = units * number + self.states.macrostate[row["states"]]
-        n_units = int(units.max()) + 1
-        return np.bincount(flat, minlength=n_units * number).reshape(n_units, number).astype(np.float64)
-
-    def _weights(self, units: int) -> np.ndarray:
-        return bootstrap_weights(units, self.settings.resamples, np.random.default_rng(self.settings.seed))
+        return row.histogram(self.states.macrostate[row["states"]], self.states.n_macrostates)
 
     def _timescales(self, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
         number = self.settings.n_timescales
@@ -147,33 +165,39 @@ class KineticMetrics:
 
     def _lumped(self, row: Observables, weights: np.ndarray) -> dict[str, Estimate]:
         counts, number = self.lumped_counts(row), self.states.n_macrostates
-        if counts is None or self.target is None or number < 2:
+        if counts is None or self.lumped is None or number < 2:
             return {}
         drawn = np.concatenate([counts.sum(0)[None], np.tensordot(weights, counts, axes=1)])
-        mine = self._weights(len(self.target))
-        target = np.concatenate([self.target.sum(0)[None], np.tensordot(mine, self.target, axes=1)])
+        mine = self.target.weights(len(self.lumped))
+        target = np.concatenate([self.lumped.sum(0)[None], np.tensordot(mine, self.lumped, axes=1)])
         distance, distances = resampled(
-            jensen_shannon,
-            self.target_visits,
-            self.visits(row),
-            len(weights),
-            np.random.default_rng(self.settings.seed),
+            jensen_shannon, self.lumped_visits, self.visits(row), len(weights), self.target.rng()
         )
         with np.errstate(invalid="ignore"):  # a resample of parts shorter than the lag holds no transition at all
             leaving = 1 - np.trace(drawn, axis1=1, axis2=2) / drawn.sum((1, 2))
-        rates = leaving / self.lag_ps * 1000
-        result = {
+        rates, compared = leaving / self.lag_ps * 1000, self._compared(drawn, target)
+        return {
             "occupancy_jsd": centred_interval(float(distance), distances),
             "transitions_per_ns": percentile_interval(float(rates[0]), rates[1:]),
+            **estimates({"flux_spearman": compared.pop("flux_spearman")}, percentile_interval),
+            **estimates(compared),
         }
-        pairs = list(zip(drawn, target, strict=True))
-        correlation = np.array([flux_correlation(a, b) for a, b in pairs])
-        if np.isfinite(correlation[0]):
-            result["flux_spearman"] = percentile_interval(float(correlation[0]), correlation[1:])
-        error = np.array([passage_error(a, b, self.lag_ps) for a, b in pairs])
-        if np.isfinite(error[0]):
-            result["first_passage_log10_error"] = centred_interval(float(error[0]), error[1:])
-        return result
+
+
+def lumped_counts(target: Target, row: Observables, multiple: int = 1) -> Float[np.ndarray, "unit set set"] | None:
+    """Transition counts between lumped states by bootstrap unit; None where no trajectory is longer than the lags."""
+    assert target.states is not None
+    sets = target.states.macrostate[row["states"]]
+    return _counts(sets, row, target.lag_ps, multiple, target.states.n_macrostates)
+
+
+def _counts(
+    states: np.ndarray, row: Observables, lag_ps: float, multiple: int, number: int
+) -> Float[np.ndarray, "unit state state"] | None:
+    lag = multiple * max(1, round(lag_ps / row.frame_spacing_ps))
+    if max(row.lengths, default=0) <= lag:
+        return None
+    return count_matrices(states, row.trajectory, row.units, lag, number)
 
 
 def flux_correlation(counts: Float[np.ndarray, "set set"], reference: Float[np.ndarray, "set set"]) -> float:

@@ -1,11 +1,10 @@
-"""One pass over trajectories: what every metric needs, as compact arrays with one row a frame.
+"""One pass over trajectories that measures what every metric needs.
 
-Positions are read block by block and let go; what stays is some 60 bytes a frame, so 10^6 frames fit anywhere.
+Positions are read block by block and discarded; about 60 bytes a frame remain, so 10^6 frames fit in memory.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from torch import Tensor
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.energies import energies
-from mdgen.evaluation.metrics.structure import CHECKS, StructureChecks
-from mdgen.evaluation.statistics.intervals import unit_ids
+from mdgen.evaluation.metrics.structure_checks import CHECKS, StructureChecks
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.geometry.dihedrals import dihedral_angles
 from mdgen.interfaces import Potential
 from mdgen.molecule.torsions import Torsion, torsion_atoms
@@ -26,75 +25,10 @@ Projection = Callable[[Tensor], Tensor]
 """Positions `(frame, atom, 3)` to slow coordinates, `(frame, channel)` or `(frame, token, channel)`."""
 
 BLOCK_VALUES = 300_000
-"""Coordinates read at a time: 1.2 MB, which the caches of a core hold; twice as fast as ten times as many."""
+"""Coordinates read at a time: 1.2 MB, which fits in a core's cache; measured twice as fast as ten times as many."""
 
 LARGEST_ENERGY = 1e30
-"""In kJ/mol; what no float holds, such as of two atoms at one place, counts as so much."""
-
-
-@dataclass(frozen=True)
-class Observables:
-    """Per-frame arrays of some trajectories, one after the other.
-
-    Args:
-        lengths: frames of each trajectory.
-        frame_spacing_ps: time between frames.
-        columns: arrays whose first axis is the frame: `torsions`, `structure`, `mark`, which tells frames apart, `psi`,
-            later `tica` and `states`.
-        grouping: the unit of each frame where it is not what `unit_ids` makes of the lengths.
-    """
-
-    lengths: tuple[int, ...]
-    frame_spacing_ps: float
-    columns: dict[str, np.ndarray]
-    grouping: Int[np.ndarray, "frame"] | None = None
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.columns[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.columns
-
-    @property
-    def n_frames(self) -> int:
-        """Frames of all trajectories together."""
-        return sum(self.lengths)
-
-    @property
-    def length_ns(self) -> float:
-        """Simulated time of all trajectories together."""
-        return self.n_frames * self.frame_spacing_ps / 1000
-
-    @cached_property
-    def units(self) -> Int[np.ndarray, "frame"]:
-        """The bootstrap unit of each frame."""
-        return unit_ids(self.lengths) if self.grouping is None else self.grouping
-
-    @cached_property
-    def trajectory(self) -> Int[np.ndarray, "frame"]:
-        """The trajectory of each frame."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    def slices(self) -> Iterator[slice]:
-        """Where each trajectory lies in the columns."""
-        start = 0
-        for length in self.lengths:
-            yield slice(start, start + length)
-            start += length
-
-    def take(self, frames: Int[np.ndarray, "frame"], lengths: tuple[int, ...]) -> "Observables":
-        """Trajectories of these `lengths`, made of the given frames in the given order."""
-        columns = {name: column[frames] for name, column in self.columns.items()}
-        return replace(self, lengths=lengths, columns=columns, grouping=None)
-
-    def joined(self, other: "Observables") -> "Observables":
-        """These trajectories and then the other's, in the columns that both have."""
-        columns = {n: np.concatenate([column, other[n]]) for n, column in self.columns.items() if n in other}
-        return Observables(self.lengths + other.lengths, self.frame_spacing_ps, columns)
-
-    def with_columns(self, **columns: np.ndarray) -> "Observables":
-        """The same frames with further columns."""
-        return replace(self, columns={**self.columns, **columns})
+"""Bound in kJ/mol for energies that no float holds, such as those of two atoms at one place."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +36,14 @@ class Observer:
     """What is measured on each frame.
 
     Args:
-        torsions: the torsions, in the order of the column.
-        checks: the structure checks.
+        torsions: torsions, in the order of the column.
+        checks: structure checks.
         projection: slow coordinates of a frame, or None.
-        potential: energies, or None.
-        energy_terms: what `energies` gives of it, the columns of `energy`.
+        potential: potential whose energies are measured, or None.
+        energy_terms: terms that `energies` gives for the potential, the columns of `energy`.
         energy_frames: frames of each set whose energy is computed.
-        structure_work: at most so many distances and angles are measured for structure; beyond that every k-th frame is
-            checked and the rest of the column is NaN.
+        structure_work: most distances and angles measured for structure; beyond it every k-th frame is checked and
+            the rest of the column is NaN.
     """
 
     torsions: tuple[Torsion, ...]
@@ -121,7 +55,7 @@ class Observer:
     structure_work: float = 2e8
 
     def structure_stride(self, n_frames: int) -> int:
-        """Every how many frames the structure is checked."""
+        """Stride of the frames whose structure is checked."""
         terms = len(self.checks.bonds) + len(self.checks.angles) + len(self.checks.pairs)
         return max(1, round(n_frames * terms / self.structure_work))
 
@@ -161,15 +95,15 @@ class Observer:
         assert self.potential is not None
         found = energies(self.potential, positions)
         table = torch.stack([found[term] for term in self.energy_terms], dim=-1)
-        # NaN in the column means that a frame was not sampled; atoms on top of each other must not look like that.
+        # NaN in the column means that a frame was not sampled; overlapping atoms must not look like that.
         return torch.nan_to_num(table, nan=LARGEST_ENERGY).clamp(-LARGEST_ENERGY, LARGEST_ENERGY)
 
 
 def _marks(positions: Float[np.ndarray, "frame atom 3"]) -> Int[np.ndarray, "frame"]:
-    """A number that two frames share only if all their coordinates are the same, bit for bit, or by a rare chance."""
+    """Hash of each frame's coordinates: equal for frames that are the same bit for bit."""
     bits = np.ascontiguousarray(positions, dtype=np.float32).reshape(len(positions), -1).view(np.int32)
     factors = np.random.default_rng(0).integers(-(2**62), 2**62, size=bits.shape[1]) | 1
-    return (bits * factors).sum(1)  # the products wrap around, as a hash may
+    return (bits * factors).sum(1)  # the products overflow on purpose
 
 
 def _sparse(measure: Callable[[Tensor], Tensor], positions: Tensor, first: int, every: int, width: int) -> np.ndarray:

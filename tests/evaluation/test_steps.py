@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.metrics.observables import Observables
-from mdgen.evaluation.metrics.step_metrics import StepMetrics
+from mdgen.evaluation.metrics.steps import StepMetrics
+from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
 
 TORSION = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)
@@ -18,7 +19,7 @@ def walk(step_deg: float, seed: int, jitter_deg: float = 0.0) -> Observables:
 
 
 def test_steps_of_a_random_walk_and_the_jitter_on_it() -> None:
-    metrics = StepMetrics(walk(10.0, 0), TORSION, Settings(resamples=100))
+    metrics = StepMetrics(Target(walk(10.0, 0), Settings(resamples=100), TORSION))
     same, jittered = metrics(walk(10.0, 1)), metrics(walk(10.0, 2, jitter_deg=5.0))
     assert same["step_rms_deg/phi ALA2"].value == pytest.approx(10, rel=0.03)
     assert jittered["step_rms_deg/phi ALA2"].value == pytest.approx(np.sqrt(100 + 2 * 25), rel=0.03)

@@ -1,0 +1,49 @@
+"""The metrics of every evaluation, in the order of the tables; a new family is one file and one line here."""
+
+from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
+from mdgen.evaluation.metrics.energies import EnergyMetrics
+from mdgen.evaluation.metrics.kinetics import KineticMetrics
+from mdgen.evaluation.metrics.paths import PathMetrics
+from mdgen.evaluation.metrics.slow_modes import SlowModeMetrics
+from mdgen.evaluation.metrics.steps import StepMetrics
+from mdgen.evaluation.metrics.structure import StructureMetrics
+from mdgen.evaluation.metrics.subframe import SubframeMetrics
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target
+from mdgen.evaluation.metrics.torsion_distances import TorsionMetrics
+
+FAMILIES = (
+    TorsionMetrics,
+    SlowModeMetrics,
+    DecorrelationMetrics,
+    StepMetrics,
+    StructureMetrics,
+    EnergyMetrics,
+    SubframeMetrics,
+    KineticMetrics,
+    PathMetrics,
+)
+
+METRICS: dict[str, Description] = {name: each for family in FAMILIES for name, each in family.descriptions.items()}
+"""Every metric by name; in `metrics.json` a name may be followed by `/` and what it was measured on."""
+
+
+def metrics_for(target: Target) -> dict[type, MetricFamily]:
+    """The families that apply to a target, by class."""
+    return {family: family(target) for family in FAMILIES if family.applies(target)}
+
+
+def label(name: str) -> str:
+    """The heading of a metric in tables.
+
+    >>> label("torsion_jsd/phi ALA2"), label("clash_share")
+    ('Torsion JSD, phi ALA2', 'Clashes')
+    """
+    kind, _, what = name.partition("/")
+    short = METRICS[kind].label if kind in METRICS else kind
+    return f"{short}, {what}" if what else short
+
+
+def is_informative(row: str, metric: str) -> bool:
+    """Whether a metric is shown for a row: distances from the reference are not for the reference itself."""
+    kind = metric.partition("/")[0]
+    return not (row == "reference" and kind in METRICS and METRICS[kind].distance)

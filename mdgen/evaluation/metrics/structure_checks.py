@@ -1,0 +1,184 @@
+"""Structure of each frame: bonds, angles, chirality, clashes and size.
+
+Ideal bond lengths, angles and handedness are the reference's means, so no tabulated values are needed. Bonds between
+residues are treated like any other.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.geometry.dihedrals import bond_angles, bond_lengths
+from mdgen.molecule.topology import Molecule
+
+CHECKS = (
+    "bond_max_nm",
+    "bond_rms_nm",
+    "angle_max_deg",
+    "angle_rms_deg",
+    "chirality_errors",
+    "clashes",
+    "closest_nm",
+    "radius_of_gyration_nm",
+)
+"""Columns of `StructureChecks.measure`: largest and root-mean-square deviation of bonds and of angles from the
+reference's means, wrong stereocentres, clashing pairs, the closest non-bonded heavy pair, and the size."""
+
+VAN_DER_WAALS_NM = {
+    "C": 0.170,
+    "N": 0.155,
+    "O": 0.152,
+    "F": 0.147,
+    "P": 0.180,
+    "S": 0.180,
+    "Cl": 0.175,
+    "Br": 0.185,
+    "I": 0.198,
+    "Se": 0.190,
+}
+"""Radii of Bondi, J. Phys. Chem. 68, 441 (1964); other elements count as carbon."""
+
+ALLOWED_OVERLAP_NM = 0.04
+"""Two heavy atoms clash where their spheres overlap by more; MolProbity's 0.4 angstrom (Word et al., 1999), which lets
+a hydrogen bond of 0.27 nm pass."""
+
+
+@dataclass(frozen=True)
+class StructureChecks:
+    """Bonds, angles, centres and pairs to check with their ideal values, in the units of `mdgen`; see `fit_checks`.
+
+    Args:
+        masses: masses in amu; ones where all are zero, as for beads without an element.
+        bonds: bonded pairs, with their ideal `lengths` in nm.
+        lengths: ideal lengths of the bonds.
+        angle_atoms: bonded triples, with their ideal `angles` in radians.
+        angles: ideal angles of the triples.
+        centres: stereocentres, each as its four neighbours.
+        handedness: sign of the signed volume of each centre.
+        pairs: heavy pairs more than three bonds apart, with the distance in nm below which they `clash`.
+        clash: clash distances of the pairs.
+    """
+
+    masses: Float[np.ndarray, "atom"]
+    bonds: Int[np.ndarray, "bond 2"]
+    lengths: Float[np.ndarray, "bond"]
+    angle_atoms: Int[np.ndarray, "angle 3"]
+    angles: Float[np.ndarray, "angle"]
+    centres: Int[np.ndarray, "centre 4"]
+    handedness: Float[np.ndarray, "centre"]
+    pairs: Int[np.ndarray, "pair 2"]
+    clash: Float[np.ndarray, "pair"]
+
+    def measure(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame check"]:
+        """The columns named in `CHECKS` for each frame; what does not apply is 0 (`closest_nm` infinite)."""
+        n = len(positions)
+        bond = _deviation(bond_lengths(positions, self.bonds), self.lengths)
+        angle = _deviation(bond_angles(positions, self.angle_atoms), self.angles) * (180 / np.pi)
+        volumes = signed_volumes(positions, self.centres)
+        wrong = (volumes * torch.as_tensor(self.handedness, dtype=positions.dtype) <= 0).sum(-1)
+        clashes, closest = torch.zeros(n, dtype=positions.dtype), torch.full((n,), torch.inf, dtype=positions.dtype)
+        for start in range(0, len(self.pairs), 256):
+            part = slice(start, start + 256)
+            distances = bond_lengths(positions, self.pairs[part])
+            clashes += (distances < torch.as_tensor(self.clash[part], dtype=positions.dtype)).sum(-1)
+            closest = torch.minimum(closest, distances.amin(-1))
+        masses = torch.as_tensor(self.masses / self.masses.sum(), dtype=positions.dtype)
+        centred = positions - torch.einsum("fax,a->fx", positions, masses)[:, None]
+        size = torch.einsum("fax,a->f", centred**2, masses).sqrt()
+        columns = [*_summary(bond, n), *_summary(angle, n), wrong, clashes, closest, size]
+        return torch.stack([column.to(positions.dtype) for column in columns], dim=-1)
+
+
+def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> StructureChecks:
+    """Take the ideal values from some frames of the reference.
+
+    A stereocentre whose handedness is not the same in 99 % of those frames is not checked.
+    """
+    angle_atoms = _angles(molecule)
+    centres = stereocentres(molecule)
+    signs = torch.sign(signed_volumes(reference, centres)).mean(0).numpy()
+    steady = np.abs(signs) > 0.98
+    pairs = nonbonded_heavy_pairs(molecule)
+    radii = np.array([VAN_DER_WAALS_NM.get(symbol, VAN_DER_WAALS_NM["C"]) for symbol in molecule.elements])
+    return StructureChecks(
+        masses=molecule.masses if molecule.masses.sum() > 0 else np.ones(molecule.n_atoms),
+        bonds=molecule.bonds,
+        lengths=bond_lengths(reference, molecule.bonds).double().mean(0).numpy(),
+        angle_atoms=angle_atoms,
+        angles=bond_angles(reference, angle_atoms).double().mean(0).numpy(),
+        centres=centres[steady],
+        handedness=np.sign(signs[steady]).astype(np.float64),
+        pairs=pairs,
+        clash=radii[pairs].sum(-1) - ALLOWED_OVERLAP_NM,
+    )
+
+
+def signed_volumes(
+    positions: Float[Tensor, "frame atom 3"], centres: Int[np.ndarray, "centre 4"]
+) -> Float[Tensor, "frame centre"]:
+    """Six times the signed volume of each tetrahedron, in nm^3; a mirror image has the other sign."""
+    a, b, c, d = (positions[:, centres[:, column]] for column in range(4))
+    return (torch.linalg.cross(a - d, b - d) * (c - d)).sum(-1)
+
+
+def stereocentres(molecule: Molecule) -> Int[np.ndarray, "centre 4"]:
+    """The four neighbours of every atom that has four different ones.
+
+    Two neighbours are the same where the bond graph, refined by the classes of neighbours until it settles
+    (Weisfeiler-Lehman), cannot tell them apart: the methyls of valine are alike, its alpha carbon is a centre.
+    """
+    classes = _ranks(list(molecule.elements))
+    for _ in range(molecule.n_atoms):
+        refined = _ranks(
+            [(own, tuple(sorted(classes[near] for near in molecule.neighbours[i]))) for i, own in enumerate(classes)]
+        )
+        if len(set(refined)) == len(set(classes)):
+            break
+        classes = refined
+    found = [
+        near for near in molecule.neighbours if len(near) == 4 and len({classes[neighbour] for neighbour in near}) == 4
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, 4)
+
+
+def nonbonded_heavy_pairs(molecule: Molecule) -> Int[np.ndarray, "pair 2"]:
+    """Pairs of heavy atoms that are neither bonded nor second or third neighbours."""
+    heavy = [i for i, symbol in enumerate(molecule.elements) if symbol not in ("H", "VS")]
+    pairs = []
+    for atom in heavy:
+        near = {atom}
+        for _ in range(3):
+            near |= {further for reached in near for further in molecule.neighbours[reached]}
+        pairs += [(atom, other) for other in heavy if other > atom and other not in near]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _angles(molecule: Molecule) -> Int[np.ndarray, "angle 3"]:
+    triples = [
+        (first, middle, last)
+        for middle, near in enumerate(molecule.neighbours)
+        for first, last in combinations(near, 2)
+        # In a three-membered ring, such as a rigid water, the "angle" is fixed by its bonds.
+        if last not in molecule.neighbours[first]
+    ]
+    return np.array(triples, dtype=np.int64).reshape(-1, 3)
+
+
+def _ranks(keys: list) -> list[int]:
+    order = {key: rank for rank, key in enumerate(sorted(Counter(keys), key=repr))}
+    return [order[key] for key in keys]
+
+
+def _deviation(values: Tensor, ideal: np.ndarray) -> Tensor:
+    return (values - torch.as_tensor(ideal, dtype=values.dtype)).abs()
+
+
+def _summary(deviations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    if deviations.shape[-1] == 0:
+        return torch.zeros(frames), torch.zeros(frames)
+    return deviations.amax(-1), (deviations**2).mean(-1).sqrt()

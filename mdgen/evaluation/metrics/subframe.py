@@ -1,0 +1,89 @@
+"""Upsampling: motion of the torsions between the key frames that a model was given.
+
+Lags below the spacing of the key frames are those at which the model generated the motion. There the autocorrelation
+and the dynamical content `-dC / d ln t` are compared with those of dynamics with as fine a spacing (Jing et al., 2024).
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.errors import MdgenError
+from mdgen.evaluation.metrics.decorrelation import autocorrelation_distances, weighted_autocorrelation
+from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.statistics.autocorrelation import logarithmic_lags
+from mdgen.evaluation.statistics.block_permutation import BlockPermutation
+from mdgen.evaluation.statistics.intervals import estimates, spreads
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.results import Estimate
+
+LEAST_LAGS = 2
+"""Fewest frames that must lie between two key frames."""
+
+
+class SubframeMetrics:
+    """Autocorrelations at lags below the spacing of key frames, `settings.key_frame_ps`; methyl rotors stay out.
+
+    Raises:
+        MdgenError: if the target's frames are too coarse.
+    """
+
+    descriptions: ClassVar = {
+        "subframe_autocorrelation_rmse": Description(
+            "Sub-frame autocorrelation RMSE",
+            "for upsampling: root-mean-square difference of the torsions' autocorrelations at lags below the "
+            "spacing of the key frames.",
+            distance=True,
+        ),
+        "subframe_dynamical_content_rmse": Description(
+            "Sub-frame dynamical content RMSE",
+            "the same of the dynamical content -d autocorrelation / d ln t.",
+            distance=True,
+        ),
+    }
+
+    def __init__(self, target: Target) -> None:
+        key_ps, self.spacing_ps = target.settings.key_frame_ps or 0.0, target.data.frame_spacing_ps
+        if key_ps < (LEAST_LAGS + 1) * self.spacing_ps:
+            raise MdgenError(
+                f"key_frame_ps={key_ps:g} leaves fewer than {LEAST_LAGS} lags below it with a frame every "
+                f"{self.spacing_ps:g} ps; give the spacing of the key frames, or finer trajectories"
+            )
+        self.target, self.moving = target, target.moving
+        self.lags = logarithmic_lags(max(1, round(key_ps / self.spacing_ps) - 1))
+        self.lags_ps = self.lags * self.spacing_ps
+        self.correlation = self._resampled(target.data)
+
+    @staticmethod
+    def applies(target: Target) -> bool:
+        """With torsions, where a spacing of key frames was given."""
+        return target.settings.key_frame_ps is not None and bool(target.torsions)
+
+    def __call__(self, row: Observables) -> dict[str, Estimate]:
+        """`subframe_autocorrelation_rmse/all` and `subframe_dynamical_content_rmse/all`; none for coarser rows."""
+        if row.frame_spacing_ps != self.spacing_ps or max(row.lengths) <= self.lags[-1]:
+            return {}
+        return estimates(self._distances(self._resampled(row), self.correlation))
+
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
+        """Scores of dynamics against itself, with the spread over the draws."""
+        samples = (self._weighted(blocks.pool, weights) for weights in (blocks.row, blocks.target))
+        return spreads(self._distances(*samples))
+
+    def curve(self, row: Observables) -> Float[np.ndarray, "lag"]:
+        """The mean autocorrelation at `lags_ps` over the torsions that move at all."""
+        correlation = self._resampled(row, 0)[0]
+        finite = np.isfinite(correlation)
+        with np.errstate(invalid="ignore"):
+            return np.where(finite, correlation, 0.0).sum(0) / finite.sum(0)
+
+    def _distances(self, here: np.ndarray, there: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
+        found = autocorrelation_distances(here, there, self.lags_ps)
+        return {f"subframe_{name}": values for name, values in found.items()}
+
+    def _resampled(self, row: Observables, resamples: int | None = None) -> Float[np.ndarray, "resample torsion lag"]:
+        return self._weighted(row, self.target.data_and_resamples(row.n_units, resamples))
+
+    def _weighted(self, row: Observables, weights: np.ndarray) -> np.ndarray:
+        return weighted_autocorrelation(row, self.moving, self.lags, weights)

@@ -1,0 +1,91 @@
+"""The target that every metric is made for, and the protocol and descriptions of metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.block_permutation import BlockPermutation
+from mdgen.evaluation.statistics.intervals import bootstrap_weights
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.evaluation.statistics.states import States
+from mdgen.interfaces import Metric
+from mdgen.molecule.torsions import Torsion
+from mdgen.results import Estimate
+
+
+class Description(NamedTuple):
+    """Label and definition of a metric.
+
+    Args:
+        label: heading in tables.
+        meaning: definition, for the report and `metrics.md`.
+        distance: whether it is a distance from the reference, and so is not shown for the reference itself.
+    """
+
+    label: str
+    meaning: str
+    distance: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """Reference that rows are compared with.
+
+    Args:
+        data: observables of the reference, with the columns of its slow coordinates and states.
+        settings: resolved settings of the evaluation.
+        torsions: torsions in the order of the `torsions` column.
+        energy_terms: terms in the order of the `energy` column.
+        states: Markov states of the reference, or None.
+    """
+
+    data: Observables
+    settings: Settings
+    torsions: Sequence[Torsion] = ()
+    energy_terms: tuple[str, ...] = ()
+    states: States | None = None
+
+    @property
+    def lag_ps(self) -> float:
+        """Lag of the Markov state model."""
+        return self.settings.lag_ps or 0.0
+
+    @property
+    def moving(self) -> list[int]:
+        """Columns of the torsions that enter means: all but methyl rotors."""
+        return [i for i, torsion in enumerate(self.torsions) if torsion.kind != "methyl"]
+
+    def rng(self) -> np.random.Generator:
+        """A new generator of the settings' seed: every metric of every row resamples alike."""
+        return np.random.default_rng(self.settings.seed)
+
+    def weights(self, n_units: int, resamples: int | None = None) -> Float[np.ndarray, "resample unit"]:
+        """Bootstrap weights of so many units, the settings' number of resamples unless another is given."""
+        return bootstrap_weights(n_units, self.settings.resamples if resamples is None else resamples, self.rng())
+
+    def data_and_resamples(self, n_units: int, resamples: int | None = None) -> Float[np.ndarray, "resample unit"]:
+        """The same with a first line of ones: the data as they are."""
+        return np.concatenate([np.ones((1, n_units)), self.weights(n_units, resamples)])
+
+
+@runtime_checkable
+class MetricFamily(Metric[Observables], Protocol):
+    """A metric, or several that share their work, made for one target, with descriptions and when it applies."""
+
+    descriptions: ClassVar[dict[str, Description]]
+    """By name; a metric's key is such a name, perhaps followed by `/` and what it was measured on."""
+
+    def __init__(self, target: Target) -> None: ...
+
+    @staticmethod
+    def applies(target: Target) -> bool:
+        """Whether the target has what the metrics need."""
+        ...
+
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
+        """Scores of dynamics against itself, with the spread over the draws; empty where there is no distance."""
+        ...
