@@ -30,7 +30,7 @@ def dynamics(masses: np.ndarray, timestep_ps: float, friction_per_ps: float, dty
     """Settings for atoms of `masses` (amu), laid out in `dtype`, numpy's float32 or float64."""
     inverse = 1 / masses
     surviving, random = np.exp(-friction_per_ps * timestep_ps), np.sqrt(-np.expm1(-2 * friction_per_ps * timestep_ps))
-    numbers = np.array([timestep_ps, 1 / timestep_ps, surviving, random], dtype)
+    numbers: np.ndarray = np.array([timestep_ps, 1 / timestep_ps, surviving, random], dtype)
     return Dynamics(np.stack([inverse, np.sqrt(inverse)], -1).astype(dtype), numbers)
 
 
@@ -64,7 +64,7 @@ def drift(x: Any, v: Any, previous: Any, noise: Any, thermal: Any, dynamics: Any
             deviates = load(noise, (row,)), load(noise, (row + 1,)), load(noise, (row + 2,))
             after = plus(scaled(velocity, surviving), scaled(deviates, thermal_speed))
         store_vector(previous, atom, before)
-        # The same sum in two orders, each that of its kernel's published trajectories.
+        # One sum in two orders of rounding: each keeps the trajectories of its kernel as they are.
         if x.ndim == 3:
             store_vector(x, atom, plus(middle, scaled(after, half)))
         else:

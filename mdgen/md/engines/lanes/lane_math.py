@@ -1,4 +1,4 @@
-"""Elementary functions of sixteen replicas at once.
+"""Elementary functions of lane values.
 
 Numba finds no vector mathematics library on a plain installation and would call the scalar one sixteen times. In single
 precision these are minimax polynomials (fitted by Lawson's iteration) on the bit pattern, good to about two units of

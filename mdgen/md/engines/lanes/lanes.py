@@ -1,8 +1,9 @@
-"""Sixteen replicas as one value: a SIMD vector type for compiled code.
+"""Sixteen numbers as one value: a SIMD vector type for compiled code.
 
 `Lanes(float32)` is LLVM's `<16 x float>`: one AVX-512 register, two AVX registers, four NEON registers. Code over
-it reads like code for one replica, and every operation is one vector instruction whatever the auto-vectoriser thinks
-of the loop around it. Nothing ever crosses lanes, so replicas cannot influence each other, not even in rounding.
+it reads like code for one number, and every operation is one vector instruction whatever the auto-vectoriser makes
+of the loop around it. Arithmetic never crosses lanes, so what they hold, replicas or atoms, cannot influence each
+other, not even in rounding.
 
 `+ - * /` and unary minus take two lane values or a lane value and a number (which is converted to the lanes' type, so
 that one source serves single and double precision); integers also have `& | ^ << >>`.
@@ -17,17 +18,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 LANES = 16
-"""Replicas in one block: single precision fills a 512-bit register."""
+"""Numbers in a lane value: single precision fills a 512-bit register."""
 
 FLAGS = ("nsz", "contract")
-"""What every operation may do: fuse a product with a sum, and forget the sign of zero."""
+"""Freedom of every operation: a product may be fused with a sum, and the sign of zero is ignored."""
 
 ESTIMATE_FLAGS = ("nsz", "contract", "arcp", "afn", "ninf", "reassoc")
-"""What quotients and roots may do besides: an estimate with one Newton step instead of the exact instruction."""
+"""Freedom of quotients and roots: an estimate with one Newton step instead of the exact instruction."""
 
 
 class Lanes(types.Type):
-    """The type of one value in each of `LANES` replicas; `dtype` is a numba float or integer type."""
+    """The type of `LANES` values; `dtype` is a numba float or integer type."""
 
     def __init__(self, dtype: types.Type) -> None:
         self.dtype = dtype

@@ -1,7 +1,7 @@
-"""Random numbers of sixteen replicas: one xoshiro128++ stream a replica, and normal deviates by Box and Muller.
+"""Random numbers: one xoshiro128++ stream a lane, and normal deviates by Box and Muller.
 
-A stream is seeded from one number and the index of its replica alone, so a replica draws the same numbers whatever the
-number of replicas, and its four words of state are all that a restart needs.
+A stream is seeded from one number and its own index alone, so it gives the same numbers whatever the number of streams,
+and its four words of state are all that a restart needs.
 
 References: Blackman and Vigna, ACM Trans. Math. Softw. 2021, 47, 36 (xoshiro); Box and Muller, Ann. Math. Stat. 1958,
 29, 610; Steele, Lea, Flood, OOPSLA 2014 (SplitMix64, which seeds).

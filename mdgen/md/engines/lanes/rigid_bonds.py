@@ -41,7 +41,7 @@ def _difference(array: Any, i: Any, j: Any) -> Any:
 
 @lane_function
 def _push(v: Any, i: Any, j: Any, by_i: Any, by_j: Any) -> None:
-    """Move one atom back by `by_i` and the other forth by `by_j`."""
+    """Subtract `by_i` from the vector of one atom and add `by_j` to that of the other."""
     subtract_from(v, i, by_i)
     add_to(v, j, by_j)
 

@@ -182,10 +182,10 @@ def test_a_list_that_is_full_grows_on_the_way() -> None:
     kernel = BoxKernel(parameters, 1, 0.002, 0.0, 0.0, torch.Generator(), "double", 1)
     kernel.set_state(x, -0.8 * x, None)
     kernel.advance(1)
-    room = len(kernel._near[0].slots)
+    room = len(kernel._neighbours[0].slots)
     kernel.advance(450)
     assert np.abs(kernel.positions()).max() < 1.2
-    assert len(kernel._near[0].slots) > 1.5 * room
+    assert len(kernel._neighbours[0].slots) > 1.5 * room
     now = torch.from_numpy(kernel.positions())
     expected = ForceField(parameters).energy_and_forces(now)[1].numpy()
     np.testing.assert_allclose(kernel.energies_and_forces()[1], expected, rtol=0, atol=1e-10 * np.abs(expected).max())

@@ -231,7 +231,7 @@ def _pair_tables(parameters: ForceFieldParameters, cutoff: Cutoff, dtype: type) 
     strength = 4 * table.epsilon.detach().double() * sixth
     strengths = np.stack([12 * (strength * sixth).numpy(), 6 * strength.numpy()], -1)
     field = [(dielectric - 1) / (2 * dielectric + 1) / distance**3, 3 * dielectric / (2 * dielectric + 1) / distance]
-    switch = None
+    switch: np.ndarray | None = None
     if cutoff.switch_nm is not None and cutoff.switch_nm < distance:
         switch = np.array([cutoff.switch_nm, 1 / (distance - cutoff.switch_nm)], dtype)
     return PairTables(

@@ -22,7 +22,7 @@ class PairTables(NamedTuple):
         kinds: int64 (atom,).
         strengths: number (kind, kind, 2): 48 epsilon sigma^12 and 24 epsilon sigma^6 of each pair of kinds.
         acts: int64 (kind,): 0 where a kind has no Lennard-Jones with any other.
-        square: number (1,): of the cutoff.
+        square: number (1,): square of the cutoff.
         field: number (2,): reaction field's k and c.
         switch: number (2,): where the switch begins and its inverse width; None where Lennard-Jones is cut.
     """
@@ -128,7 +128,7 @@ def _visit(
 
 @lane_function
 def _atom(slot: Any, ordered: Any, tables: Any) -> Any:
-    """What `_pair_with_block` has to know of an atom."""
+    """Coordinates, charge, twice k times the charge, and row of strengths of the atom in a slot."""
     block, lane = slot // LANES, slot % LANES
     charge = ordered.charges[block, lane]
     row = 2 * ordered.kinds.shape[0] * ordered.kinds[slot]
