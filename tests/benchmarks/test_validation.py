@@ -110,6 +110,7 @@ def shadow_wandering(timestep_ps: float) -> float:
 
 
 class Quartic:
+    fingerprint = "quartic"
     k = 5.0
 
     def energy(self, positions: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:

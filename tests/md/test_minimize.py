@@ -11,6 +11,8 @@ from tests.md.reference import alanine_dipeptide, shaken, strained
 class Quadratic:
     """Ill-conditioned springs to a point: condition number 1e4."""
 
+    fingerprint = "quadratic"
+
     def __init__(self) -> None:
         self.k = torch.logspace(0, 4, 12, dtype=torch.float64).reshape(4, 3)
         self.centre = torch.linspace(-0.3, 0.3, 12, dtype=torch.float64).reshape(4, 3)
