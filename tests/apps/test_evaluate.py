@@ -153,7 +153,7 @@ def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, capsys: 
 def test_a_folder_of_molecules_is_judged_though_one_of_them_is_broken(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("one", "two", "bad"):
+    for name in ("one", "bad"):
         (tmp_path / "pairs" / name).mkdir(parents=True)
         (tmp_path / "pairs" / name / "topology.pdb").write_bytes((folder / "top.pdb").read_bytes())
         for side, files in (("reference", "md"), ("generated", "generated")):
@@ -164,24 +164,24 @@ def test_a_folder_of_molecules_is_judged_though_one_of_them_is_broken(
     spacing = ["reference.frame_spacing_ps=1", "generated.frame_spacing_ps=1"]
     command = ["evaluate", f"pairs={tmp_path}/pairs", f"output={tmp_path}/out", *spacing, *FEW]
     sentence = said(capsys, *command)
-    assert "1 of 3 molecules could not be judged (bad)" in sentence
+    assert "1 of 2 molecules could not be judged (bad)" in sentence
     assert "frame 5" in sentence
-    assert json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"] == ["one", "two"]
+    assert json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"] == ["one"]
     for index in range(2):
         for side, files in (("reference", "md"), ("generated", "generated")):
             np.save(tmp_path / f"pairs/bad/{side}-{index}.npy", np.load(folder / f"{files}-{index}.npy"))
     assert main(command) == 0
     assert (tmp_path / "out/DONE").is_file()
-    assert len(json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"]) == 3
+    assert "generated" in (tmp_path / "out/aggregate.md").read_text()
+    assert len(json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"]) == 2
 
 
-def test_a_structure_beside_trajectories_of_its_name_is_not_read_as_one(folder: Path, tmp_path: Path) -> None:
+def test_a_structure_beside_trajectories_of_its_name_is_not_read_as_one(tmp_path: Path) -> None:
     pair = tmp_path / "pairs/one"
     pair.mkdir(parents=True)
-    for name in ("topology", "reference"):
-        (pair / f"{name}.pdb").write_bytes((folder / "top.pdb").read_bytes())
-    for side, files in (("reference", "md"), ("generated", "generated")):
-        np.save(pair / f"{side}.npy", np.load(folder / f"{files}-0.npy"))
-    spacing = ["reference.frame_spacing_ps=1", "generated.frame_spacing_ps=1"]
-    assert main(["evaluate", f"pairs={tmp_path}/pairs", f"output={tmp_path}/out", *spacing, *FEW]) == 0
-    assert json.loads((tmp_path / "out/one/metrics.json").read_text())["rows"]["reference"]["frames"] == 200
+    for name in ("topology.pdb", "reference.pdb", "reference.npy", "generated.npy"):
+        (pair / name).touch()
+    sides = {side: {"topology": None} for side in ("reference", "generated", "replicate")}
+    (found,) = configs_of_pairs({"pairs": str(pair.parent), "output": "out", **sides})
+    assert found["reference"] == {"topology": str(pair / "topology.pdb"), "trajectories": [str(pair / "reference.npy")]}
+    assert found["replicate"]["trajectories"] is None

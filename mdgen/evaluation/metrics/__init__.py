@@ -1,1 +1,5 @@
-"""What is measured of trajectories, one subject a file."""
+"""Metrics of trajectories, one family a file.
+
+A new family is a class with the methods of `target.MetricFamily` and a line in `catalogue.FAMILIES`; tables, noise
+floors, `metrics.md` and the report take its names from its descriptions.
+"""
