@@ -25,7 +25,7 @@ class Data:
     topology: Path | None
     frame_spacing_ps: float | None
     temperature_K: float | None
-    portion: Fractions
+    fraction: Fractions
     molecules: Path | list[dict[str, Any]] | None
     frames: int
     window_spacing_ps: float | None
@@ -51,7 +51,6 @@ class Simulate(Run):
 
     engine: str
     device: str
-    compile: bool
     pressure_bar: float | None
     precision: Literal["single", "double"]
     n_replicas: int
@@ -62,19 +61,11 @@ class Simulate(Run):
 
 
 @dataclass
-class DecoderPart:
-    """What a decoder's config says beside its model."""
-
-    representation: Literal["internal", "cartesian"]
-
-
-@dataclass
 class Train(Run):
     """Keys of `mdgen train`."""
 
     encoder_run: Path | None
     data: Data
-    decoder: DecoderPart | None
 
 
 @dataclass
@@ -137,9 +128,9 @@ class Demo(Run):
 
     data: Data
     lag_ps: float
-    training_portion: Fractions
-    reference_portion: Fractions
-    replicate_portion: Fractions
+    training_fraction: Fractions
+    reference_fraction: Fractions
+    replicate_fraction: Fractions
     simulate: Simulate
     train_encoder: Train
     train_propagator: Train
