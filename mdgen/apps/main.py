@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         logger.error("mdgen: %s", error)
         return USER_ERROR
     except KeyboardInterrupt:
-        logger.error("mdgen: stopped; what was done is kept, and the same command goes on from there")
+        logger.error("mdgen: stopped; what was done is kept, and the same command continues from there")
         return INTERRUPTED
 
 

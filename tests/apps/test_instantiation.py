@@ -50,10 +50,10 @@ def test_an_argument_too_many_is_one_sentence() -> None:
 
 def test_every_target_of_the_configs_is_registered() -> None:
     named = {
-        line.split("_target_:")[1].strip()
+        line.split("_target_:")[1].split("#")[0].strip()
         for path in config_folder().rglob("*.yaml")
         for line in path.read_text().splitlines()
         if "_target_:" in line
     }
-    for name in named:
+    for name in named - {"???"}:
         assert callable(resolve(name)), name

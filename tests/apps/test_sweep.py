@@ -103,7 +103,7 @@ def test_ctrl_c_stops_all_and_the_same_command_continues(tmp_path: Path, number:
     command = [*COMMAND, "simulate", "-m", "system.sequence=A,G", f"output={tmp_path}/many", *SMALL, "length_ns=0.004"]
 
     def listen() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background of a shell is deaf to it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells let their background jobs ignore it
 
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen)
     store = tmp_path / "many/A/trajectories"

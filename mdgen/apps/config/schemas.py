@@ -51,7 +51,6 @@ class Simulate(Run):
 
     engine: str
     device: str
-    compile: bool
     pressure_bar: float | None
     precision: Literal["single", "double"]
     n_replicas: int
@@ -62,19 +61,11 @@ class Simulate(Run):
 
 
 @dataclass
-class DecoderPart:
-    """What a decoder's config says beside its model."""
-
-    representation: Literal["internal", "cartesian"]
-
-
-@dataclass
 class Train(Run):
     """Keys of `mdgen train`."""
 
     encoder_run: Path | None
     data: Data
-    decoder: DecoderPart | None
 
 
 @dataclass

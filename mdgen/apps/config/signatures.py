@@ -41,6 +41,7 @@ def checked(key: str, value: Any, annotation: Any, default: Any = None) -> Any:
     Raises:
         MdgenError: saying what was expected.
     """
+    annotation = _without_classes(annotation)
     adapter = _adapter(annotation)
     if adapter is None or (value == default and default in (None, MISSING)):
         return value
@@ -64,6 +65,14 @@ def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
         return TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
     except (PydanticSchemaGenerationError, PydanticUserError, TypeError):
         return None
+
+
+def _without_classes(annotation: Any) -> Any:
+    """A union without the classes that no config can give, such as tensors."""
+    if typing.get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    known = tuple(each for each in typing.get_args(annotation) if _adapter(each) is not None)
+    return Union[known] if set(known) - {type(None)} else annotation  # noqa: UP007 (members known only here)
 
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null"}

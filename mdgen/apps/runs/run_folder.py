@@ -24,11 +24,11 @@ logger = logging.getLogger("mdgen")
 OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json"}
 """Files that say what a run is, but are none of its results."""
 
-INCIDENTAL_KEYS = ("output", "threads", "logger")
+INCIDENTAL_KEYS = ("output", "threads", "logger", "plugins")
 """Keys that do not change a run's result: a folder may be resumed with others."""
 
 GROWING_KEYS = {"simulate": "length_ns"}
-"""By verb, the key whose value may grow: a run that is done then goes on."""
+"""Key of each verb whose value may grow: a run that is done is then continued."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
     """Open a run folder for writing: check it, lock it, write its config and provenance, log into it.
 
     Args:
-        path: the folder, made if need be.
-        verb: the verb that runs.
-        config: the resolved config, as plain data.
+        path: folder, made if need be.
+        verb: name of the verb that runs.
+        config: resolved config, as plain data.
 
     Raises:
         MdgenError: if another process uses the folder, if it holds a run with other settings or files that are no
