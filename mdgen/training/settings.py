@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from mdgen.errors import MdgenError
 from mdgen.registry import register, register_library
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+"""Weights are kept in single precision; what needs double precision, as covariances, takes it by itself."""
 
 register_library("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD")
 register_library("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger")
@@ -64,8 +68,11 @@ class TrainerSettings:
         devices: number of devices, or their indices; each has a process of its own.
         num_nodes: number of machines.
         strategy: how several processes work together, such as `ddp`.
-        precision: such as `32-true`, `bf16-mixed` or `64-true`.
+        precision: one of `PRECISIONS`.
         checkpoint_interval_s: least time between two checkpoints.
+
+    Raises:
+        MdgenError: for another precision.
     """
 
     accelerator: str = "cpu"
@@ -74,6 +81,10 @@ class TrainerSettings:
     strategy: str = "auto"
     precision: str = "32-true"
     checkpoint_interval_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise MdgenError(f"trainer.precision={self.precision}: expected one of {', '.join(PRECISIONS)}")
 
 
 ONE_PROCESSOR = TrainerSettings()

@@ -145,13 +145,13 @@ def test_weights_that_were_never_judged_are_not_given_out():
         fit("part", module, batches, batches)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"accelerator": "tpu"}, {"accelerator": "abacus"}, {"precision": "3"}, {"strategy": "hope"}]
-)
+@pytest.mark.parametrize("wrong", [{"accelerator": "tpu"}, {"accelerator": "abacus"}, {"strategy": "hope"}])
 def test_a_machine_that_is_not_there_is_named(wrong):
     module, batches, validation = gradient_training()
     with pytest.raises(MdgenError, match="no training with accelerator="):
         fit("part", module, batches, validation, machine=TrainerSettings(**wrong))
+    with pytest.raises(MdgenError, match="precision=64-true: expected one of 32-true"):
+        TrainerSettings(precision="64-true")
 
 
 def test_an_interrupted_training_loses_a_few_seconds_at_most(tmp_path, monkeypatch):

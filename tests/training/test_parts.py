@@ -17,8 +17,9 @@ from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
 from mdgen.training.gathering import encode_trajectories, gather
-from mdgen.training.settings import TrainingSettings, settings_for
+from mdgen.training.settings import TrainerSettings, TrainingSettings, settings_for
 from mdgen.training.train import procedure_of, train
+from tests.models.parts import DECODERS, ENCODERS, PROPAGATORS
 from tests.models.structures import alanine_dipeptide, frames
 
 MOLECULE = alanine_dipeptide()
@@ -75,7 +76,8 @@ def test_the_three_parts_compose_to_a_simulator_that_keeps_geometry(trajectories
 def test_every_kind_of_data_carries_the_context_of_each_item(kind, trajectories, encoder):
     part = MDN(encoder.latent, 1.0, 1, [4])
     part.learns_from, part.features = kind, FEATURES
-    warm = replace_temperature(trajectories, 310.0)
+    arrays = [trajectories.positions(i) for i in range(len(trajectories))]
+    warm = type("Warm", (TrajectorySet,), {"temperature_K": 310.0}).from_arrays(MOLECULE, 0.5, arrays)
     data = gather(part, warm, TrainingSettings(validation_share=0.2), torch.Generator().manual_seed(0), encoder)
     batch = data.training.rows(torch.tensor([5, 3]))
     assert batch.context.molecules == (MOLECULE,)
@@ -83,12 +85,6 @@ def test_every_kind_of_data_carries_the_context_of_each_item(kind, trajectories,
     assert batch.context.frame_spacing_ps.tolist() == [1.0 if kind == "latent_windows" else 0.5] * 2
     assert (data.validation is None) == (kind == "frames")
     assert data.molecule == MOLECULE
-
-
-def replace_temperature(trajectories, temperature_K):
-    warm = TrajectorySet.from_arrays(MOLECULE, 0.5, [trajectories.positions(i) for i in range(len(trajectories))])
-    warm.temperature_K = temperature_K
-    return warm
 
 
 def test_windows_are_stretches_of_one_trajectory(trajectories, encoder):
@@ -124,3 +120,23 @@ def test_a_part_offers_exactly_one_procedure():
     for part in (Idle(), Torn()):
         with pytest.raises(MdgenError, match=r"cannot be trained: .* exactly one of loss"):
             procedure_of(part)
+
+
+def briefly(part, trajectories, encoder, machine):
+    short = {"n_steps": 10, "batch_size": 32} if part.learns_from == "frames" else {"max_epochs": 2}
+    return train(part, trajectories, settings_for(part, **short), encoder, machine)["history"]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("32-true", marks=pytest.mark.gpu)])
+def test_machine_and_precision_reach_the_training(precision, trajectories, encoder):
+    gpu = precision == "32-true"
+    if gpu and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    machine = TrainerSettings("cuda" if gpu else "cpu", precision=precision)
+    for make in (ENCODERS["SRV"], *(PROPAGATORS[k] for k in ("MDN", "WindowFiller")), DECODERS["CWGAN internal"]):
+        first, second = (make() if make is ENCODERS["SRV"] else make(encoder.latent) for _ in range(2))
+        history = briefly(first, trajectories, encoder, machine)
+        plain = briefly(second, trajectories, encoder, TrainerSettings())
+        assert all(np.isfinite(value) for row in history for value in row.values())
+        assert history != plain
+        assert all(parameter.device.type == "cpu" for parameter in first.parameters())
