@@ -1,7 +1,6 @@
 """Particles in any potential: beads with a network, or a point in a model potential."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
@@ -20,7 +19,7 @@ def build_particles(
     names: Sequence[str] = ("P",),
     bonds: Sequence[Sequence[int]] = (),
     box_nm: Sequence[float] | None = None,
-    constraints: Literal["none"] = "none",
+    constraints: str = "none",
     relax: bool = False,
 ) -> System:
     """A system of particles without chemistry.
