@@ -209,6 +209,11 @@ def test_particles_are_stored_where_they_are(tmp_path: Path) -> None:
     assert float(np.abs(frames_of(store).mean(2)).max()) < 1e-6
 
 
+def test_particles_can_be_relaxed() -> None:
+    system = build_particles(DoubleWell(), [[-0.1, 0.05, 0.0]], relax=True)
+    torch.testing.assert_close(system.positions, torch.tensor([[-0.2, 0.0, 0.0]]).double(), rtol=0, atol=0.03)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -216,6 +221,7 @@ def test_particles_are_stored_where_they_are(tmp_path: Path) -> None:
         ({"masses_amu": [1.0, 2.0]}, "2 values for 1 particles"),
         ({"masses_amu": [0.0]}, "must be positive"),
         ({"names": ["A", "B"]}, "names lists 2"),
+        ({"constraints": "hbonds"}, "particles have none"),
     ],
 )
 def test_senseless_particles_are_named(change: dict, complaint: str) -> None:

@@ -72,7 +72,7 @@ def with_no_number(system: openmm.System) -> None:
         (with_virtual_site, "atom 2 is a virtual site"),
         (with_other_born_charges, "other charges"),
         (with_one_more_atom, "charges for 2 of 3 atoms; atom 2 is without parameters"),
-        (with_a_bond_to_nowhere, "bond_atoms speak of atom 7"),
+        (with_a_bond_to_nowhere, "bond_atoms name atom 7"),
         (with_no_number, "charges of atom 1 is not a finite number"),
     ],
 )

@@ -8,16 +8,15 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.minimize import minimize
-from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.neighbour_list import verlet_list
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system, system_from_openmm
 from tests.md.reference import openmm_energies_and_forces
 from tests.md.water import water_box
 
@@ -133,21 +132,20 @@ def test_replicas_have_lists_of_their_own() -> None:
     assert torch.equal(field.energy_and_forces(three, cell.expand(3, 3))[1][1:], together[1:])
 
 
-def engine(parameters: ForceFieldParameters, seed: int) -> TorchEngine:
-    return TorchEngine(parameters, Langevin(2.0, 300.0, 5.0), 1, torch.Generator().manual_seed(seed))
+def engine(system: System, seed: int) -> TorchEngine:
+    return TorchEngine(system, Langevin(2.0, 300.0, 5.0), 1, torch.Generator().manual_seed(seed), "double")
 
 
 def test_rigid_water_stays_rigid_and_resumes_bit_for_bit() -> None:
     system, _, x = water_box(1.9, 0.8)
-    parameters, cell = loaded(system)
-    x = minimize(ForceField(parameters), x, force_tolerance=500.0, max_iterations=30, cell=cell).positions
-    held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length)
+    box = system_from_openmm(system, x[0])
+    held, cell = box.constraints, box.cell[None]
+    x = minimize(box.potential, x, force_tolerance=500.0, max_iterations=30, cell=cell).positions
     assert held.first.shape == (x.shape[1] // 3, 3)  # triangles
-    x = held.positions(x, x)
-    velocities = maxwell_boltzmann(x, parameters.masses, 300.0, torch.Generator().manual_seed(5), held)
-    one, two, three = engine(parameters, 1), engine(parameters, 1), engine(parameters, 99)
-    one.prepare(State(x, velocities, cell=cell))
-    two.prepare(State(x, velocities, cell=cell))
+    one, two, three = engine(box, 1), engine(box, 1), engine(box, 99)
+    start = initial_state(box, 1, one.temperature_K, torch.Generator().manual_seed(5), held.positions(x, x))
+    one.prepare(start)
+    two.prepare(start)
     whole = one.advance(12)
     two.advance(5)
     three.load_state_dict(two.state_dict())

@@ -53,7 +53,7 @@ def test_the_start_is_relaxed_and_agrees_with_openmm() -> None:
     [
         ({"cutoff_nm": 0.6}, "the cutoff of 0.6 nm is more than half of the box's shortest edge, 1.1 nm"),
         ({"switch_nm": 0.7}, "switch_nm is 0.7"),
-        ({"n_waters": 0, "n_pairs": 0}, "a box of 0 waters and 0 pairs of ions makes no sense"),
+        ({"n_waters": 0, "n_pairs": 0}, "a box of 0 waters and 0 pairs of ions is empty"),
     ],
 )
 def test_senseless_boxes_are_named(changed: dict, sentence: str) -> None:

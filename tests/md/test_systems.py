@@ -11,6 +11,7 @@ from openmm import unit
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
+from mdgen.interfaces import System
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.peptides import ONE_LETTER, extended_peptide

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.md.force_field.forces import SumOfPotentials, energy_and_forces
 from mdgen.md.force_field.module_potential import ModulePotential
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.force_field.repulsion import PowerRepulsion
@@ -155,11 +156,12 @@ def test_any_module_is_a_potential(file: Path, molecule: Molecule, positions: to
     torch.testing.assert_close(forces[:, 0], -KCAL * between / 0.1)
     with pytest.raises(MdgenError, match=r"Identity returned \(2, 6, 3\)"):
         ModulePotential(torch.nn.Identity()).energy(positions)
-    parameters = load_yaml_force_field(file, molecule, TYPES).parameters
-    engine = make_engine(parameters, Langevin(1.0, 300.0), 2, torch.Generator().manual_seed(0), extra=[spring])
+    field = ForceField(load_yaml_force_field(file, molecule, TYPES).parameters)
+    system = System(molecule, field.parameters.masses, SumOfPotentials([field, spring]), positions[0])
+    engine = make_engine(system, Langevin(1.0, 300.0), 2, torch.Generator().manual_seed(0))
     assert engine.settings["engine"] == "torch"
-    with pytest.raises(MdgenError, match="does not have added potentials"):
-        make_engine(parameters, Langevin(1.0, 300.0), 2, torch.Generator(), kind="kernel", extra=[spring])
+    with pytest.raises(MdgenError, match=r"kernel does not have the potential SumOfPotentials.*engine=torch"):
+        make_engine(system, Langevin(1.0, 300.0), 2, torch.Generator(), kind="kernel")
 
 
 @pytest.mark.parametrize(

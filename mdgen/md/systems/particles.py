@@ -6,6 +6,7 @@ import torch
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential, System
+from mdgen.md.dynamics.minimize import minimize
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register
 
@@ -18,6 +19,8 @@ def build_particles(
     names: Sequence[str] = ("P",),
     bonds: Sequence[Sequence[int]] = (),
     box_nm: Sequence[float] | None = None,
+    constraints: str = "none",
+    relax: bool = False,
 ) -> System:
     """A system of particles without chemistry.
 
@@ -28,10 +31,14 @@ def build_particles(
         names: name of each particle, or one for all.
         bonds: pairs of particles that belong together; they do not enter the energy.
         box_nm: edges of a periodic box; None for none.
+        constraints: `none`; particles have no bonds to constrain.
+        relax: whether to minimise the start.
 
     Raises:
         MdgenError: for a wrong number of coordinates, masses or names, or a mass that is not positive.
     """
+    if constraints != "none":
+        raise MdgenError(f"constraints is {constraints!r}, but particles have none; use constraints=none")
     positions = torch.tensor(positions_nm, dtype=torch.float64)
     if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) == 0 or not bool(positions.isfinite().all()):
         raise MdgenError(f"positions_nm is {positions_nm}, but must list x, y and z of each particle, as in [[0,0,0]]")
@@ -44,4 +51,6 @@ def build_particles(
         raise MdgenError(f"masses_amu is {list(masses_amu)}, but every mass must be positive")
     molecule = Molecule.particles(list(names) * n if len(names) == 1 else names, bonds)
     cell = None if box_nm is None else torch.tensor(list(box_nm), dtype=torch.float64)
+    if relax:
+        positions = minimize(potential, positions[None], cell=None if cell is None else cell[None]).positions[0]
     return System(molecule, masses, potential, positions, None, cell)
