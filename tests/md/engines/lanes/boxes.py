@@ -49,6 +49,6 @@ def kernel_at(
     kernel = BoxKernel(parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads)
     held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length, 1e-12)
     draws = [torch.Generator().manual_seed(1000 + replica) for replica in range(replicas)]
-    velocities = [maxwell_boltzmann(x, parameters.masses, start_K, draw, held) for draw in draws]
+    velocities = [maxwell_boltzmann(x, parameters.masses, torch.tensor([start_K]), draw, held) for draw in draws]
     kernel.set_state(x.expand(replicas, -1, -1), torch.cat(velocities), cell.expand(replicas, 3))
     return kernel

@@ -5,23 +5,24 @@ from functools import cache
 import numpy as np
 import torch
 
+from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import distance_constraints
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
-from mdgen.md.systems.build import MolecularSystem, build_system
+from mdgen.md.systems.build import build_system
 from mdgen.units import BOLTZMANN
 
 
 @cache
 def peptide(
     sequence: str = "A", solvent: str = "obc2", constraints: str = "hbonds", hydrogen_mass_amu: float | None = None
-) -> MolecularSystem:
+) -> System:
     """A capped peptide, relaxed."""
     return build_system(sequence, solvent=solvent, constraints=constraints, hydrogen_mass_amu=hydrogen_mass_amu)
 
 
 def kernel_at(
-    system: MolecularSystem,
+    system: System,
     replicas: int,
     temperature_K: float = 300.0,
     friction_per_ps: float = 1.0,
@@ -31,7 +32,7 @@ def kernel_at(
     threads: int = 1,
 ) -> ReplicaKernel:
     """A kernel started from the relaxed molecule with velocities of 300 K."""
-    parameters = system.parameters
+    parameters = system.potential.parameters
     generator = torch.Generator().manual_seed(seed)
     kernel = ReplicaKernel(
         parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads
@@ -42,28 +43,30 @@ def kernel_at(
     # Each replica draws its own velocities, so that a replica does not depend on how many there are.
     positions = system.positions.expand(replicas, -1, -1)
     draws = [torch.Generator().manual_seed(1000 * (seed + 1) + replica) for replica in range(replicas)]
-    velocities = [maxwell_boltzmann(positions[:1], parameters.masses, 300.0, draw, constraints) for draw in draws]
+    velocities = [
+        maxwell_boltzmann(positions[:1], parameters.masses, torch.tensor([300.0]), draw, constraints) for draw in draws
+    ]
     kernel.set_state(positions, torch.cat(velocities))
     return kernel
 
 
-def degrees_of_freedom(system: MolecularSystem) -> int:
+def degrees_of_freedom(system: System) -> int:
     """Of one replica, its centre of mass included."""
-    return 3 * system.parameters.n_atoms - len(system.parameters.constraint_atoms)
+    return 3 * system.potential.parameters.n_atoms - len(system.potential.parameters.constraint_atoms)
 
 
-def kinetic_energy(system: MolecularSystem, velocities: np.ndarray) -> np.ndarray:
+def kinetic_energy(system: System, velocities: np.ndarray) -> np.ndarray:
     """Of each replica, in kJ/mol."""
-    return 0.5 * np.einsum("a,rax->r", system.parameters.masses.numpy(), velocities.astype(np.float64) ** 2)
+    return 0.5 * np.einsum("a,rax->r", system.potential.parameters.masses.numpy(), velocities.astype(np.float64) ** 2)
 
 
-def kinetic_temperature(system: MolecularSystem, velocities: np.ndarray) -> np.ndarray:
+def kinetic_temperature(system: System, velocities: np.ndarray) -> np.ndarray:
     """Of each replica, in K."""
     return 2 * kinetic_energy(system, velocities) / (BOLTZMANN * degrees_of_freedom(system))
 
 
-def bond_errors(system: MolecularSystem, positions: np.ndarray) -> np.ndarray:
+def bond_errors(system: System, positions: np.ndarray) -> np.ndarray:
     """Relative errors of the constrained lengths."""
-    first, second = system.parameters.constraint_atoms.numpy().T
+    first, second = system.potential.parameters.constraint_atoms.numpy().T
     lengths = np.linalg.norm(positions[:, first].astype(np.float64) - positions[:, second], axis=-1)
-    return np.abs(lengths / system.parameters.constraint_length.numpy() - 1)
+    return np.abs(lengths / system.potential.parameters.constraint_length.numpy() - 1)

@@ -82,13 +82,13 @@ def test_a_cutoff_without_a_box_agrees_with_openmm() -> None:
 def test_a_peptide_with_a_cutoff_agrees_with_torch(precision: str) -> None:
     """Angles, torsions, scaled 1-4 pairs and exclusions; a drop of its own, far from the origin."""
     system = peptide("WDHK", "vacuum", "none")
-    parameters = replace(system.parameters, cutoff=Cutoff(0.6, 0.5, periodic=False))
+    parameters = replace(system.potential.parameters, cutoff=Cutoff(0.6, 0.5, periodic=False))
     assert_agree(parameters, 100.0 + shaken(system.positions)[None], None, precision)
 
 
 def test_impropers_and_tables_of_pairs_agree_with_torch() -> None:
     system = peptide("A", "vacuum", "none")
-    p, draw = system.parameters, torch.Generator().manual_seed(3)
+    p, draw = system.potential.parameters, torch.Generator().manual_seed(3)
     kind = torch.arange(p.n_atoms) % 3
     sigma, epsilon = (torch.rand(3, 3, generator=draw, dtype=torch.float64) for _ in range(2))
     impropers = HarmonicImpropers(

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from mdgen.md.engines.box_engine import BoxEngine
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import Engine, make_engine
+from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.torch_engine import TorchEngine
+from mdgen.md.systems.openmm_loader import system_from_openmm
 from tests.md.engines.lanes.boxes import kernel_at, water
 
 
@@ -88,15 +89,17 @@ def test_a_replica_with_two_atoms_in_one_place_becomes_nan_alone() -> None:
 
 
 def engine_of(**settings) -> Engine:
-    _, parameters, _, _ = water()
-    return make_engine(parameters, Langevin(2.0, 300.0, 1.0), 2, torch.Generator().manual_seed(3), **settings)
+    system, _, _, x = water()
+    return make_engine(
+        system_from_openmm(system, x[0]), Langevin(2.0, 300.0, 1.0), 2, torch.Generator().manual_seed(3), **settings
+    )
 
 
 def test_the_engine_for_a_box_is_this_one() -> None:
     _, _, cell, x = water()
     for kind in ("auto", "kernel"):
         engine = engine_of(kind=kind, threads=1)
-        assert isinstance(engine, BoxEngine)
+        assert isinstance(engine, KernelEngine)
         assert isinstance(engine, Engine)
     assert isinstance(engine_of(kind="torch"), TorchEngine)
     start = State(x.expand(2, -1, -1), torch.zeros(2, *x.shape[1:], dtype=x.dtype), 5, cell.expand(2, 3))
@@ -108,7 +111,7 @@ def test_the_engine_for_a_box_is_this_one() -> None:
     other = engine_of(threads=1)
     other.load_state_dict(engine.state_dict())
     assert torch.equal(other.advance(7).positions, engine.advance(7).positions)
-    engine.set_temperature([250.0, 350.0])
+    engine.set_temperature(torch.tensor([250.0, 350.0]))
     assert engine.record(2, 3).shape == (2, 2, x.shape[1], 3)
 
 

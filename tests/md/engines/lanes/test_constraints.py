@@ -34,7 +34,7 @@ def test_bonds_keep_their_length_over_ten_thousand_steps(hydrogen_mass_amu, time
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-8)])
 def test_velocities_along_rigid_bonds_vanish(dtype, tolerance) -> None:
     system = peptide("A", "obc2", hydrogen_mass_amu=3.0)
-    parameters = system.parameters
+    parameters = system.potential.parameters
     x = np.repeat(system.positions.numpy()[:, :, None], LANES, axis=2).astype(dtype)
     v = np.random.default_rng(0).normal(size=x.shape).astype(dtype)
     momentum = np.einsum("a,axl->xl", parameters.masses.numpy(), v)
@@ -46,7 +46,7 @@ def test_velocities_along_rigid_bonds_vanish(dtype, tolerance) -> None:
 
 
 def test_constraints_that_sweeps_cannot_meet_are_refused() -> None:
-    parameters = peptide("A", "obc2").parameters
+    parameters = peptide("A", "obc2").potential.parameters
     everything_rigid = replace(
         parameters,
         constraint_atoms=torch.cat([parameters.constraint_atoms, parameters.bond_atoms]),

@@ -25,7 +25,7 @@ def openmm_path(system, kernel, friction_per_ps: float, temperature_K: float, st
     """Positions of each replica after `steps` of OpenMM's LangevinMiddleIntegrator in double precision."""
     integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, kernel.timestep_ps)
     integrator.setConstraintTolerance(1e-10)
-    context = openmm.Context(system.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    context = openmm.Context(system.potential.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
     paths = []
     for positions, velocities in zip(kernel.positions(), kernel.velocities(), strict=True):
         context.setPositions(positions)
@@ -130,7 +130,7 @@ def test_recorded_frames_are_the_positions_on_the_way() -> None:
     system = peptide("A", "obc2")
     recording, stepping = kernel_at(system, 18), kernel_at(system, 18)
     frames = recording.record(4, 25)
-    assert frames.shape == (18, 4, system.parameters.n_atoms, 3)
+    assert frames.shape == (18, 4, system.potential.parameters.n_atoms, 3)
     assert frames.dtype == np.float32
     for frame in range(4):
         stepping.advance(25)
@@ -188,11 +188,11 @@ def test_a_replica_with_two_atoms_in_one_place_becomes_nan_alone() -> None:
 def test_settings_out_of_range_are_named(changes: dict, message: str) -> None:
     settings = {"n_replicas": 2, "timestep_ps": 0.002, "temperature_K": 300.0, "friction_per_ps": 1.0} | changes
     with pytest.raises(MdgenError, match=message):
-        ReplicaKernel(peptide("A", "obc2").parameters, generator=torch.Generator(), **settings)
+        ReplicaKernel(peptide("A", "obc2").potential.parameters, generator=torch.Generator(), **settings)
 
 
 def test_a_cutoff_is_refused() -> None:
-    with_cutoff = replace(peptide("A", "vacuum").parameters, cutoff=Cutoff(0.9))
+    with_cutoff = replace(peptide("A", "vacuum").potential.parameters, cutoff=Cutoff(0.9))
     with pytest.raises(MdgenError, match="has a cutoff"):
         ReplicaKernel(with_cutoff, 1, 0.002, 300.0, 1.0, torch.Generator())
 
@@ -208,7 +208,7 @@ def test_average_potential_energy_agrees_with_openmm() -> None:
         ours.append(kernel.potential_energy())
     integrator = openmm.LangevinMiddleIntegrator(300.0, 5.0, 0.002)
     integrator.setRandomNumberSeed(1)
-    context = openmm.Context(system.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    context = openmm.Context(system.potential.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
     theirs = []
     for run in range(12):
         context.setPositions(system.positions.numpy())

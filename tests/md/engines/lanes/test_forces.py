@@ -32,19 +32,19 @@ MOLECULES = pytest.mark.parametrize(
 
 def evaluated(system, positions: np.ndarray, precision: str):
     kernel = ReplicaKernel(
-        system.parameters, len(positions), 0.002, 300.0, 1.0, torch.Generator(), precision, threads=1
+        system.potential.parameters, len(positions), 0.002, 300.0, 1.0, torch.Generator(), precision, threads=1
     )
     kernel.set_state(positions, np.zeros_like(positions))
     return kernel.energies_and_forces()
 
 
 def shaken(system, amount_nm: float, seed: int = 0) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(scale=amount_nm, size=(REPLICAS, system.parameters.n_atoms, 3))
+    noise = np.random.default_rng(seed).normal(scale=amount_nm, size=(REPLICAS, system.potential.parameters.n_atoms, 3))
     return system.positions.numpy() + noise
 
 
 def openmm_of(system, positions: np.ndarray):
-    results = [openmm_energies_and_forces(system.openmm_system, replica) for replica in positions]
+    results = [openmm_energies_and_forces(system.potential.openmm_system, replica) for replica in positions]
     return [energies for energies, _ in results], np.stack([forces for _, forces in results])
 
 
@@ -86,13 +86,13 @@ def sweep(positions, tables, pairs, born):
 def test_born_radii_in_single_precision_agree_with_double(solvent: str) -> None:
     # Single precision has its own formula for distant atoms; sulphur has the largest scaled radius, or a negative one.
     system = peptide("WDMK", solvent)
-    n = system.parameters.n_atoms
+    n = system.potential.parameters.n_atoms
     positions = np.moveaxis(shaken(system, 0.01)[np.zeros(LANES, int)], 0, -1)
     positions = np.ascontiguousarray(positions - positions.mean(0))
     results = []
     for dtype in (np.float32, np.float64):
         pairs, born = np.empty((n * (n - 1) // 2, 4, LANES), dtype), np.empty((4, n, LANES), dtype)
-        sweep(positions.astype(dtype), force_tables(system.parameters, dtype), pairs, born)
+        sweep(positions.astype(dtype), force_tables(system.potential.parameters, dtype), pairs, born)
         results.append((pairs, born[RADIUS]))
     (single_pairs, single_radii), (double_pairs, double_radii) = results
     np.testing.assert_allclose(single_radii, double_radii, rtol=1e-6)
@@ -135,20 +135,20 @@ def test_forces_do_not_push_or_turn_the_molecule() -> None:
 
 
 def test_salt_is_refused() -> None:
-    parameters = peptide("A", "obc2").parameters
+    parameters = peptide("A", "obc2").potential.parameters
     salty = replace(parameters, born=replace(parameters.born, kappa_per_nm=1.0))
     with pytest.raises(MdgenError, match="salt"):
         force_tables(salty, np.float32)
 
 
 def test_terms_of_the_same_four_atoms_are_merged() -> None:
-    parameters = peptide("A", "vacuum").parameters
+    parameters = peptide("A", "vacuum").potential.parameters
     quads = {tuple(sorted((q, q[::-1]))[0]) for q in map(tuple, parameters.torsion_atoms.tolist())}
     assert len(force_tables(parameters, np.float64).torsion_atoms) <= len(quads) < len(parameters.torsion_k)
 
 
 def test_a_torsion_of_high_periodicity_is_refused_by_name() -> None:
-    parameters = peptide("A", "vacuum").parameters
+    parameters = peptide("A", "vacuum").potential.parameters
     odd = replace(parameters, torsion_periodicity=torch.full_like(parameters.torsion_periodicity, 7))
     with pytest.raises(MdgenError, match="periodicity 7"):
         force_tables(odd, np.float32)
