@@ -17,7 +17,7 @@ VERBS = {
     "simulate": Verb(
         "run molecular dynamics with the built-in engine",
         "Builds a molecule from its sequence, a PDB or an AMBER prmtop, simulates many replicas of it at once and"
-        " writes\ntheir trajectories to a store that every verb reads. Stop it with Ctrl-C; the same command continues.",
+        " writes\ntheir trajectories to a store that every verb reads. Stop with Ctrl-C; the same command continues.",
         (
             "mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md",
             "mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine",
