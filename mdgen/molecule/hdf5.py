@@ -22,7 +22,7 @@ SUFFIXES = (".h5", ".hdf5")
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _LARGEST_RATIO = 1040
 """Deflate makes nothing more than 1032 times smaller."""
-_LARGEST_TOPOLOGY = 2**30
+_LARGEST_TOPOLOGY = 2**26
 
 
 @contextmanager
@@ -126,13 +126,23 @@ def _topology_of(document: dict) -> mdtraj.Topology:
         chain.chain_id = chain_document.get("chain_id")
         for residue_document in sorted(chain_document["residues"], key=by_index):
             number, segment = residue_document.get("resSeq"), residue_document.get("segmentID", "")
-            residue = topology.add_residue(residue_document["name"], chain, resSeq=number, segment_id=segment)
+            residue = topology.add_residue(
+                _text(residue_document["name"]), chain, resSeq=number, segment_id=_text(segment)
+            )
             for atom in sorted(residue_document["atoms"], key=by_index):
-                topology.add_atom(atom["name"], _element(atom["element"]), residue)
+                topology.add_atom(_text(atom["name"]), _element(_text(atom["element"])), residue)
     atoms = list(topology.atoms)
     for first, second in document["bonds"]:
+        if not (isinstance(first, int) and isinstance(second, int) and 0 <= first != second >= 0):
+            raise ValueError(f"a bond joins {first!r} and {second!r}")
         topology.add_bond(atoms[first], atoms[second])
     return topology
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a name is {value!r}")
+    return value
 
 
 def _element(symbol: str) -> mdtraj.element.Element:

@@ -1,5 +1,6 @@
 """HDF5 files are data: nothing in them runs, nothing outside them is read, and mdtraj's own come back bit for bit."""
 
+import json
 import os
 import pickle
 import re
@@ -139,6 +140,30 @@ def test_absurd_shapes_are_refused_before_anything_is_allocated(
 
     with pytest.raises(MdgenError, match=r"claims shape|coordinates of shape"):
         open_trajectories(changed(file, change), molecule)
+
+
+def test_names_that_are_no_text_and_bonds_to_nowhere_are_refused(file: Path) -> None:
+    with h5py.File(file) as opened:
+        document = json.loads(bytes(opened["topology"][0]))
+    residue = document["chains"][0]["residues"][0]
+    for change in (
+        lambda: residue.update(name=5),
+        lambda: residue["atoms"][0].update(name=["N"]),
+        lambda: residue["atoms"][0].update(name=None),
+        lambda: document["bonds"].append([0, -1]),
+        lambda: document["bonds"].append([0, 0]),
+        lambda: document["bonds"].append([0, 10**6]),
+    ):
+        before = json.dumps(document)
+        change()
+        text = json.dumps(document).encode()
+        with h5py.File(file, "r+") as opened:
+            del opened["topology"]
+            opened["topology"] = np.array([text])
+        with pytest.raises(MdgenError, match=r"topology in .* is damaged"):
+            Molecule.from_file(file)
+        document = json.loads(before)
+        residue = document["chains"][0]["residues"][0]
 
 
 @pytest.mark.parametrize("text", [b"\x80\x02", b"[" * 100_000, b'{"chains": 3}', b'{"chains": [], "bonds": [[0, 1]]}'])

@@ -21,6 +21,7 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.force_field.double_well import DoubleWell
 from mdgen.md.force_field.forces import SumOfPotentials
+from mdgen.md.force_field.module_potential import ModulePotential
 from mdgen.md.force_field.restraints import PositionRestraints
 from mdgen.md.systems.particles import build_particles
 from mdgen.registry import isolated, load_plugins
@@ -227,3 +228,25 @@ def test_particles_can_be_relaxed() -> None:
 def test_senseless_particles_are_named(change: dict, complaint: str) -> None:
     with pytest.raises(MdgenError, match=complaint):
         build_particles(**({"potential": DoubleWell(), "positions_nm": [[0.0, 0.0, 0.0]]} | change))
+
+
+class Setting(torch.nn.Module):
+    """A module whose energy depends on an attribute that is no weight."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, positions):
+        return positions.square().sum((1, 2))
+
+
+def test_a_fingerprint_sees_settings_and_arrays_and_refuses_what_it_cannot_see():
+    middle = np.arange(5000.0)
+    middle[2500] = 0.0
+    values = [1, 2, np.arange(5000.0), middle, torch.zeros(2, dtype=torch.bfloat16)]
+    found = [ModulePotential(Setting(value)).fingerprint for value in values]
+    assert len(set(found)) == len(found)
+    assert found == [ModulePotential(Setting(value)).fingerprint for value in values]
+    with pytest.raises(MdgenError, match="holds a object, of which no fingerprint can be made"):
+        ModulePotential(Setting(object())).fingerprint  # noqa: B018

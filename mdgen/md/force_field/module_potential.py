@@ -40,9 +40,8 @@ class ModulePotential:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the module's layers, weights and buffers, and of its units."""
-        numbers = {**vars(self), "module": repr(self.module), "weights": self.module.state_dict()}
-        return fingerprint(type(self).__name__, numbers)
+        """SHA-256 of the module's classes, weights, buffers and settings, and of its units."""
+        return fingerprint(type(self).__name__, vars(self))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "ModulePotential":
         """The same potential with a copy of the module on a device and in a precision."""
