@@ -142,28 +142,20 @@ def test_absurd_shapes_are_refused_before_anything_is_allocated(
         open_trajectories(changed(file, change), molecule)
 
 
-def test_names_that_are_no_text_and_bonds_to_nowhere_are_refused(file: Path) -> None:
-    with h5py.File(file) as opened:
+@pytest.mark.parametrize("key", ["name", "atom", "bond"])
+@pytest.mark.parametrize("wrong", [5, None, ["N"], -1])
+def test_names_that_are_no_text_and_bonds_to_nowhere_are_refused(file: Path, key: str, wrong: object) -> None:
+    with h5py.File(file, "r+") as opened:
         document = json.loads(bytes(opened["topology"][0]))
-    residue = document["chains"][0]["residues"][0]
-    for change in (
-        lambda: residue.update(name=5),
-        lambda: residue["atoms"][0].update(name=["N"]),
-        lambda: residue["atoms"][0].update(name=None),
-        lambda: document["bonds"].append([0, -1]),
-        lambda: document["bonds"].append([0, 0]),
-        lambda: document["bonds"].append([0, 10**6]),
-    ):
-        before = json.dumps(document)
-        change()
-        text = json.dumps(document).encode()
-        with h5py.File(file, "r+") as opened:
-            del opened["topology"]
-            opened["topology"] = np.array([text])
-        with pytest.raises(MdgenError, match=r"topology in .* is damaged"):
-            Molecule.from_file(file)
-        document = json.loads(before)
         residue = document["chains"][0]["residues"][0]
+        if key == "bond":
+            document["bonds"].append([0, 0 if wrong is None else 10**6 if wrong == 5 else wrong])
+        else:
+            (residue if key == "name" else residue["atoms"][0])["name"] = wrong
+        del opened["topology"]
+        opened["topology"] = np.array([json.dumps(document).encode()])
+    with pytest.raises(MdgenError, match=r"topology in .* is damaged"):
+        Molecule.from_file(file)
 
 
 @pytest.mark.parametrize("text", [b"\x80\x02", b"[" * 100_000, b'{"chains": 3}', b'{"chains": [], "bonds": [[0, 1]]}'])
