@@ -52,6 +52,6 @@ def _contents(value: Any) -> list[bytes]:
     if callable(value) and hasattr(value, "__qualname__"):
         return [f"{value.__module__}.{value.__qualname__}".encode()]
     raise MdgenError(
-        f"a potential holds a {type(value).__name__}, of which no fingerprint can be made; keep tensors, arrays, numbers "
-        "or text in it, or give it a `fingerprint` of its own"
+        f"a potential holds a {type(value).__name__}, of which no fingerprint can be made; keep tensors, arrays, "
+        "numbers or text in it, or give it a `fingerprint` of its own"
     )
