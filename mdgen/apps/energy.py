@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def run(config: dict[str, Any]) -> None:
     }
     write_result(output, result, rows)
     if forces is not None:
-        _write_forces(output.with_name(f"{output.stem}_forces.npy"), forces)
+        write_aside(output.with_name(f"{output.stem}_forces.npy"), partial(np.save, arr=forces))
     logger.info("%s", _table({**terms, "total": total}))
     if rows:
         logger.info("\n%s", acceptance_table(rows))
@@ -102,7 +103,8 @@ def _frames(config: dict[str, Any], system: System) -> tuple[list[tuple[str, int
 def _evaluated(
     system: System, frames: _Frames, n_frames: int, want_forces: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    energies = EnergyTerms(force_field_of(system.potential).parameters, system.molecule)
+    field = force_field_of(system.potential)
+    energies = EnergyTerms(field.parameters, system.molecule)
     found: dict[str, list[np.ndarray]] = {}
     forces: list[np.ndarray] = []
     progress, done = Progress("energy", n_frames), 0
@@ -112,7 +114,7 @@ def _evaluated(
             for name, energy in energies(x, cell).items():
                 found.setdefault(name, []).append(energy.numpy())
         if want_forces:
-            forces.append(energies.forces(x, cell).detach().numpy())
+            forces.append(field.energy_and_forces(x, cell)[1].numpy())
         done += len(x)
         progress.update(done)
     terms = {name: np.concatenate(parts) for name, parts in found.items()}
@@ -138,13 +140,6 @@ def _checked(system: System, frames: _Frames, at_most: int) -> list[Acceptance]:
         for term, error in energy.items()
     ]
     return [*rows, Acceptance.below("forces_difference_relative", Estimate(force), FORCE_BOUND)]
-
-
-def _write_forces(path: Path, forces: np.ndarray) -> None:
-    def save(file: Any) -> None:
-        np.save(file, forces)
-
-    write_aside(path, save)
 
 
 def _table(terms: dict[str, np.ndarray]) -> str:

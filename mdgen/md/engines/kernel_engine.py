@@ -1,6 +1,7 @@
 """The engine on compiled kernels for processors: many replicas of a small molecule, or boxes with a cutoff."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,58 +9,36 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import Integrator, State, System
-from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.engines.base_engine import BaseEngine, Precision, constant_volume
+from mdgen.md.engines.base_engine import Engine, beyond_force_field, constant_volume
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import MOST_ATOMS, ReplicaKernel
-from mdgen.md.force_field.force_field import ForceField, force_field_of
+from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 
-class KernelEngine(BaseEngine):
-    """Langevin dynamics, or leapfrog without friction, of a force field; an `engine.Engine`.
+class KernelEngine(Engine):
+    """Langevin dynamics, or leapfrog without friction, of a force field.
 
     Without a cutoff it runs on `lanes.ReplicaKernel`, which moves the centre of every replica to the origin. With one
     it runs on `lanes.BoxKernel`: positions are never wrapped into the box, so that molecules stay whole and diffusion
     can be read off a trajectory; each replica runs on one thread, and positions and velocities are in double precision.
-
-    Args:
-        system: a molecule whose potential is a `ForceField`.
-        integrator: `Langevin` or `VelocityVerlet`.
-        n_replicas: number of copies; without a cutoff multiples of 16 waste nothing.
-        generator: seeds one random stream a replica.
-        precision: precision of forces, and without a cutoff of positions and velocities.
-        threads: processor threads; None for torch's number.
-        device: `cpu`.
-        pressure_bar: None.
+    Without a cutoff, numbers of replicas that are multiples of 16 waste nothing.
     """
 
     name = "kernel"
 
-    def __init__(
-        self,
-        system: System,
-        integrator: Integrator,
-        n_replicas: int,
-        generator: torch.Generator,
-        precision: Precision = "single",
-        threads: int | None = None,
-        device: str = "cpu",
-        pressure_bar: float | None = None,
-    ) -> None:
-        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
-        assert isinstance(integrator, Langevin | VelocityVerlet)
+    def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
         parameters = force_field_of(system.potential).parameters
         self._boxed = parameters.cutoff is not None
         make = BoxKernel if self._boxed else ReplicaKernel
         self._kernel = make(
             parameters,
-            n_replicas,
+            self.n_replicas,
             integrator.timestep_ps,
             integrator.temperature_K,
             integrator.friction_per_ps,
             generator,
-            precision,
+            self.precision,
             threads,
         )
 
@@ -68,15 +47,15 @@ class KernelEngine(BaseEngine):
         cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
     ) -> str | None:
         """What the kernels do not have of what is asked for, in words; None if they have everything."""
-        if type(integrator) not in (Langevin, VelocityVerlet):
-            return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
-        if not isinstance(system.potential, ForceField):
-            return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
+        beyond = beyond_force_field(system, integrator)
+        if beyond is not None:
+            return beyond
         if device != "cpu":
             return f"the device {device} (only cpu)"
-        parameters = system.potential.parameters
-        beyond = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
-        return constant_volume(pressure_bar) or system.potential.not_computed or beyond(parameters)
+        field = force_field_of(system.potential)
+        parameters = field.parameters
+        of_kernel = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
+        return constant_volume(pressure_bar) or field.not_computed or of_kernel(parameters)
 
     @property
     def settings(self) -> dict:

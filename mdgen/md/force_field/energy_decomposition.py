@@ -8,10 +8,9 @@ from torch import Tensor
 
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.md.force_field.terms.bonded import bond_energy, torsion_energy
 from mdgen.md.force_field.terms.nonbonded import coulomb_energy, lennard_jones_energy
 from mdgen.md.force_field.terms.pairs import separations
-from mdgen.md.force_field.terms.torsions import torsion_energy
 from mdgen.molecule.topology import Molecule
 
 _SAME = {
@@ -91,12 +90,6 @@ class EnergyTerms:
             terms["improper"] = out_of_chain + whole.get("impropers", torch.zeros_like(out_of_chain))
         terms |= {name: whole[own] for name, own in _SAME.items() if own in whole}
         return {name: terms[name] for name in TERMS if name in terms}
-
-    def forces(
-        self, positions: Float[Tensor, "frame atom 3"], cell: Float[Tensor, "frame 3"] | None = None
-    ) -> Float[Tensor, "frame atom 3"]:
-        """Forces in kJ/mol/nm of all terms together."""
-        return self._field.energy_and_forces(positions, cell)[1]
 
 
 def _joined(atoms: Tensor, bonded: set[tuple[int, int]]) -> Bool[Tensor, "term"]:

@@ -12,14 +12,11 @@ from mdgen.interfaces import Potential
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
-from mdgen.md.force_field.terms.angles import angle_energy
-from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.md.force_field.terms.bonded import angle_energy, bond_energy, improper_energy, torsion_energy
 from mdgen.md.force_field.terms.cmap import cmap_energy
 from mdgen.md.force_field.terms.generalized_born import born_radii, polar_energy, surface_energy
-from mdgen.md.force_field.terms.impropers import improper_energy
 from mdgen.md.force_field.terms.nonbonded import coulomb_energy, lennard_jones_energy, lorentz_berthelot
 from mdgen.md.force_field.terms.pairs import all_pairs, normal_pairs, separations
-from mdgen.md.force_field.terms.torsions import torsion_energy
 
 _SKIN_NM = 0.1
 _ALL_PAIRS = 400
@@ -159,9 +156,8 @@ class ForceField:
         cutoff, known = self.parameters.cutoff, self._list
         assert cutoff is not None
         if known is None or not bool(known.holds(positions.detach(), cell)):
-            search = (positions, cell, cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
-            found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
-            self._list = known = verlet_list(*search) if bool(found.overflow.any()) else found
+            exceptions = self.parameters.exception_atoms
+            self._list = known = verlet_list(positions, cell, cutoff.distance_nm, _SKIN_NM, exceptions)
         return known.pairs
 
     def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:

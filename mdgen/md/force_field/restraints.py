@@ -9,7 +9,7 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import dihedral_angles
 from mdgen.md.force_field.fingerprint import fingerprint
-from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.md.force_field.terms.bonded import bond_energy
 from mdgen.registry import register
 
 

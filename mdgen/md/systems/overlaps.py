@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.md.force_field.neighbour_list import pairs_within
 
 _NEAREST_NM = 0.02
 
@@ -32,10 +32,7 @@ def require_apart(
         atom = int(np.flatnonzero(~np.isfinite(x).all(1))[0])
         raise MdgenError(f"atom {atom} has coordinates that are not finite; check the start")
     box = None if cell is None else cell.detach().cpu().double().numpy()
-    if box is not None:
-        x = np.mod(x, box)
-        x = np.where(x >= box, 0.0, x)
-    pairs = np.sort(cKDTree(x, boxsize=box).query_pairs(_NEAREST_NM, output_type="ndarray"), axis=0)
+    pairs = pairs_within(x, box, _NEAREST_NM)
     if len(pairs) == 0:
         return
     i, j = (int(atom) for atom in pairs[0])
