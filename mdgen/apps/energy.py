@@ -1,7 +1,7 @@
 """`mdgen energy`: the energy of a structure, or of every frame of trajectories, term by term."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ logger = logging.getLogger("mdgen")
 _PAIRS_AT_ONCE = 2_000_000
 ENERGY_BOUND_KCAL = 1e-3
 FORCE_BOUND = 1e-5
+
+_Frames = Callable[[], Iterator[Tensor]]
+"""Function that goes through the frames from the first."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -74,30 +77,20 @@ def _require_elements(of_system: Molecule, of_frames: Molecule) -> None:
     raise MdgenError(f"{told}; build the system from the trajectories' own topology")
 
 
-class _Frames:
-    """Frames in pieces that fit into memory, as often as they are asked for."""
-
-    def __init__(self, blocks: Any, per_block: int) -> None:
-        self._blocks, self._per_block = blocks, per_block
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (torch.from_numpy(np.array(block, dtype=np.float64)) for block in self._blocks(self._per_block))
-
-
 def _frames(config: dict[str, Any], system: System) -> tuple[list[tuple[str, int]], _Frames]:
-    """Where frames come from, with how many each, and the frames."""
-    n = system.molecule.n_atoms
-    per_block = max(1, _PAIRS_AT_ONCE // (n * n))
+    """Where frames come from, with how many each, and the frames, in pieces that fit into memory."""
     if config["data"]["trajectories"] is None:
-        return [("structure", 1)], _Frames(lambda size: iter([system.positions[None].numpy()]), per_block)
+        return [("structure", 1)], lambda: iter([system.positions[None]])
     data = open_data(config["data"])
     _require_elements(system.molecule, data.molecule)
+    per_block = max(1, _PAIRS_AT_ONCE // system.molecule.n_atoms**2)
 
-    def blocks(size: int) -> Iterator[np.ndarray]:
+    def frames() -> Iterator[Tensor]:
         for trajectory in range(len(data)):
-            yield from data.blocks(trajectory, size)
+            for block in data.blocks(trajectory, per_block):
+                yield torch.from_numpy(np.array(block, dtype=np.float64))
 
-    return list(zip(data.names, data.lengths, strict=True)), _Frames(blocks, per_block)
+    return list(zip(data.names, data.lengths, strict=True)), frames
 
 
 def _evaluated(
@@ -108,7 +101,7 @@ def _evaluated(
     found: dict[str, list[np.ndarray]] = {}
     forces: list[np.ndarray] = []
     progress, done = Progress("energy", n_frames), 0
-    for x in frames:
+    for x in frames():
         cell = None if system.cell is None else system.cell.expand(len(x), -1)
         with torch.no_grad():
             for name, energy in energies(x, cell).items():
@@ -123,11 +116,11 @@ def _evaluated(
 
 def _checked(system: System, frames: _Frames, at_most: int) -> list[Acceptance]:
     """Largest differences from OpenMM's Reference platform over some frames."""
-    n_frames = sum(len(x) for x in frames)
+    n_frames = sum(len(x) for x in frames())
     wanted = set(np.linspace(0, n_frames - 1, min(at_most, n_frames)).round().astype(int).tolist())
     energy: dict[str, float] = {}
     force, index = 0.0, -1
-    for x in frames:
+    for x in frames():
         for one in x:
             index += 1
             if index not in wanted:

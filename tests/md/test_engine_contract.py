@@ -10,14 +10,14 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.velocities import initial_state, kinetic_temperature
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import ENGINES, Engine, make_engine
 from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.openmm_engine import OpenMMEngine
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.systems.salt_water import salt_water_box
-from tests.md.reference import alanine_dipeptide
+from tests.md.reference import alanine_dipeptide, kinetic_temperature
 
 
 @cache

@@ -64,12 +64,12 @@ def rollout(
             state = walk(state)
         else:
             state = checkpoint(walk, state, use_reentrant=False, preserve_rng_state=False)
-        walk.finish(generator)
+        generator.set_state(walk.after)
     return state
 
 
 class _Segment:
-    """Some steps, the same however often they are repeated."""
+    """Some steps, the same however often they are repeated; `after` is the state that they leave a generator in."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Segment:
     ) -> None:
         self._integrator, self._system, self._inputs, self._n_steps = integrator, system, inputs, n_steps
         self._device, self._before = generator.device, generator.get_state()
-        self._after: Tensor | None = None
+        self.after = self._before
 
     def __call__(self, state: State) -> State:
         generator = torch.Generator(device=self._device)
@@ -89,14 +89,8 @@ class _Segment:
         system = replace(self._system, potential=GraphlessForces(self._system.potential, self._inputs))
         for _ in range(self._n_steps):
             state = self._integrator.step(state, system, generator)
-        self._after = generator.get_state()
+        self.after = generator.get_state()
         return state
-
-    def finish(self, generator: torch.Generator) -> None:
-        """Leave `generator` as the steps left theirs."""
-        assert self._after is not None
-        generator.set_state(self._after)
-        self._after = None
 
 
 class GraphlessForces:

@@ -62,14 +62,6 @@ def standard_normal(
     return noise.to(like.device)
 
 
-def kinetic_temperature(
-    velocities: Float[Tensor, "replica atom 3"], masses: Float[Tensor, "atom"], n_constraints: int = 0
-) -> Float[Tensor, "replica"]:
-    """Temperature in K that the kinetic energy amounts to: `2 K / (kB (3 N - n_constraints))`."""
-    kinetic = 0.5 * (masses[:, None] * velocities.square()).sum((-1, -2))
-    return 2 * kinetic / (BOLTZMANN * (velocities[0].numel() - n_constraints))
-
-
 def replica_temperatures(
     temperature_K: Float[Tensor, "temperature"], positions: Float[Tensor, "replica atom 3"]
 ) -> Float[Tensor, "replica 1 1"]:

@@ -29,16 +29,9 @@ def make_engine(
     """An engine for a system.
 
     Args:
-        system: molecule, masses, potential, constraints and cell.
-        integrator: time step, temperatures and friction; without a thermostat, best in double precision.
-        n_replicas: number of copies.
-        generator: seeds the engine's random numbers.
         kind: `kernel` is compiled for processors, `torch` runs every potential and integrator wherever torch does,
-            `openmm` is OpenMM itself, which alone has PME and pressure; `auto` is the first that lacks nothing.
-        precision: precision of positions and forces.
-        threads: processor threads; None for torch's number.
-        device: `cpu` or `cuda`, for the torch engine and OpenMM.
-        pressure_bar: pressure of OpenMM's barostat; None for constant volume.
+            `openmm` is OpenMM itself, which alone has PME and pressure; `auto` is the first that lacks nothing. All
+            other arguments are those of `Engine`.
 
     Raises:
         MdgenError: if an engine that is asked for lacks a part of system or integrator, or every engine does, or there

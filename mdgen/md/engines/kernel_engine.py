@@ -53,9 +53,7 @@ class KernelEngine(Engine):
         if device != "cpu":
             return f"the device {device} (only cpu)"
         field = force_field_of(system.potential)
-        parameters = field.parameters
-        of_kernel = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
-        return constant_volume(pressure_bar) or field.not_computed or of_kernel(parameters)
+        return constant_volume(pressure_bar) or field.not_computed or _beyond_kernels(field.parameters)
 
     @property
     def settings(self) -> dict:
@@ -98,22 +96,16 @@ class KernelEngine(Engine):
         self._kernel.load_state_dict(state)
 
 
-def _beyond_replica_kernel(parameters: ForceFieldParameters) -> str | None:
-    born = parameters.born
+def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
+    born, boxed, n_atoms = parameters.born, parameters.cutoff is not None, parameters.n_atoms
     unknown = {
-        f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})": parameters.n_atoms > MOST_ATOMS,
+        "generalised Born with a cutoff": boxed and born is not None,
+        "correction maps in a box": boxed and parameters.cmap is not None,
+        f"room for {n_atoms} atoms (at most {MOST_ATOMS})": not boxed and n_atoms > MOST_ATOMS,
         "correction maps": parameters.cmap is not None,
-        "harmonic impropers": parameters.impropers is not None,
-        "NBFIX": parameters.pair_table is not None,
+        "harmonic impropers": not boxed and parameters.impropers is not None,
+        "NBFIX": not boxed and parameters.pair_table is not None,
         "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
         "generalised Born after HCT": born is not None and born.kind == "HCT",
-    }
-    return next((words for words, there in unknown.items() if there), None)
-
-
-def _beyond_box_kernel(parameters: ForceFieldParameters) -> str | None:
-    unknown = {
-        "generalised Born with a cutoff": parameters.born is not None,
-        "correction maps in a box": parameters.cmap is not None,
     }
     return next((words for words, there in unknown.items() if there), None)

@@ -124,13 +124,13 @@ class ForceField:
         normal = separations(positions, pairs, cell)
         sigma, epsilon = self._sigma_and_epsilon(pairs)
         charge_product = p.charges[pairs].prod(-1)
-        of_exceptions = self._exceptions(positions, cell)
+        of_exceptions = self.exceptions(positions, cell)
         return of_exceptions | {
             "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff) + of_exceptions["lennard_jones"],
             "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant, p.cutoff) + of_exceptions["coulomb"],
         }
 
-    def _exceptions(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
+    def exceptions(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
         """Pairs with numbers of their own, and what depends on the cell alone."""
         p = self.parameters
         distance = separations(positions, p.exception_atoms)

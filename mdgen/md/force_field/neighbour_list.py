@@ -24,7 +24,7 @@ class VerletList:
         pairs: sorted, `i < j`, padded with pairs of atom 0 with itself.
         positions: positions for which the list was made, nm.
         cell: edges of the box then, nm; None without one.
-        skin_nm: distance beyond the cutoff to which it reaches.
+        skin_nm: distance beyond the cutoff that was searched.
     """
 
     pairs: Int[Tensor, "replica pair 2"]

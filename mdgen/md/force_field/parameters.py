@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -165,7 +165,7 @@ class ForceFieldParameters:
     pair_table: PairTable | None = None
 
     @classmethod
-    def from_tables(cls, tables: Mapping[str, Any], **parts: Any) -> Self:
+    def from_tables(cls, tables: Mapping[str, Any], **parts: Any) -> "ForceFieldParameters":
         """Parameters from lists of rows.
 
         Args:
@@ -173,7 +173,7 @@ class ForceFieldParameters:
             parts: constant, Born model, cutoff and CHARMM's terms, if there are any.
         """
         zeros = dict.fromkeys(("charges", "sigma", "epsilon"), [0.0] * len(tables["masses"]))
-        made = {}
+        made: dict[str, Any] = {}
         for name in (field.name for field in fields(cls) if field.default is MISSING):
             whole = name in _ATOMS_OF or name == "torsion_periodicity"
             values = tables.get(name, zeros.get(name, []))

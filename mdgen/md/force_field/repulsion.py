@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.force_field.terms.nonbonded import lorentz_berthelot
 from mdgen.md.force_field.terms.pairs import normal_pairs, separations
 
 
-class PowerRepulsion:
+class PowerRepulsion(Fingerprinted):
     """Sum of `4 epsilon (sigma/r)^power` over normal pairs, cut where the force field is.
 
     TorchMD's `RepulsionCG` has power 6, `Repulsion` power 12 (Doerr et al., J. Chem. Theory Comput. 2021, 17, 2355).
@@ -38,11 +38,6 @@ class PowerRepulsion:
         self.sigma, self.epsilon, self.power, self.cutoff = sigma, epsilon, power, cutoff
         self.exception_atoms = exception_atoms
         self._pairs = normal_pairs(len(sigma), exception_atoms)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of its numbers."""
-        return fingerprint(type(self).__name__, {n: v for n, v in vars(self).items() if not n.startswith("_")})
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "PowerRepulsion":
         """The same repulsion on a device and in a precision."""

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import dihedral_angles
-from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.md.force_field.terms.bonded import bond_energy
 from mdgen.registry import register
 
 
-class _Restraint:
+class _Restraint(Fingerprinted):
     """Atoms, the values that they are held at, and a stiffness."""
 
     translation_invariant = True
@@ -24,11 +24,6 @@ class _Restraint:
         if not 0 <= k < float("inf"):
             raise MdgenError(f"the stiffness of a restraint is {k}, but must be zero or a positive number")
         self.atoms, self.target, self.k = atoms, target, k
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of its numbers."""
-        return fingerprint(type(self).__name__, vars(self))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "_Restraint":
         """The same restraint on a device and in a precision."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import System
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.openmm_born import born_from_custom, born_from_gbsa
@@ -112,7 +112,7 @@ def system_from_openmm(
         molecule = Molecule.particles([f"P{index}" for index in range(p.n_atoms)])
     else:
         molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length) if len(p.constraint_atoms) else None
+    held = DistanceConstraints(p.masses, p.constraint_atoms, p.constraint_length) if len(p.constraint_atoms) else None
     return System(molecule, p.masses, ForceField(p, system), positions, held, box_edges(system))
 
 

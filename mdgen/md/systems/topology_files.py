@@ -1,6 +1,7 @@
 """Where molecules come from: PDB files, and the topologies of AMBER, CHARMM and GROMACS with their own force fields.
 
-OpenMM reads them all; what it complains about is said in one sentence.
+OpenMM reads them all. Every reader raises an `MdgenError` of one sentence if a file is missing or broken, or if two
+do not belong together.
 """
 
 import logging
@@ -8,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,29 +70,18 @@ def from_pdb(path: str, repair: bool = False) -> Source:
 
 
 def from_prmtop(path: str, coordinates: str | None, solvent: str, box_nm: Sequence[float] | None) -> Source:
-    """An AMBER topology with coordinates from an inpcrd, rst7 or pdb file.
-
-    Raises:
-        MdgenError: if a file is missing or broken, or they do not belong together.
-    """
+    """An AMBER topology with coordinates from an inpcrd, rst7 or pdb file."""
     require_file(path, "prmtop")
     positions, box = _coordinates(path, coordinates, box_nm)
     file = read_file(openmm.app.AmberPrmtopFile, "a prmtop", path, periodicBoxVectors=box)
-
-    def create(**settings: Any) -> openmm.System:
-        return file.createSystem(**settings, **_implicit(solvent))
-
+    create = partial(file.createSystem, **_implicit(solvent))
     return _checked(path, Source(file.topology, positions, create), coordinates)
 
 
 def from_psf(
     path: str, coordinates: str | None, charmm_files: Sequence[str], solvent: str, box_nm: Sequence[float] | None
 ) -> Source:
-    """A CHARMM structure with its parameter files, and coordinates from a pdb file.
-
-    Raises:
-        MdgenError: if a file is missing or broken, or they do not belong together.
-    """
+    """A CHARMM structure with its parameter files, and coordinates from a pdb file."""
     require_file(path, "psf")
     if not charmm_files:
         raise MdgenError(f"the psf {path} holds no parameters; list its prm, rtf or str files as `charmm_files`")
@@ -102,12 +93,8 @@ def from_psf(
         numbers = openmm.app.CharmmParameterSet(*charmm_files, permissive=True)
     except Exception as error:  # OpenMM's parsers raise whatever the broken line happens to cause
         raise MdgenError(f"cannot read {', '.join(charmm_files)} ({first_line(error)}); give whole files") from error
-
     _give_masses(file, numbers)
-
-    def create(**settings: Any) -> openmm.System:
-        return file.createSystem(numbers, **settings, **_implicit(solvent))
-
+    create = partial(file.createSystem, numbers, **_implicit(solvent))
     return _checked(path, Source(file.topology, positions, create), coordinates)
 
 
@@ -120,11 +107,7 @@ def _give_masses(file: openmm.app.CharmmPsfFile, numbers: openmm.app.CharmmParam
 
 
 def from_top(path: str, coordinates: str | None, box_nm: Sequence[float] | None) -> Source:
-    """A GROMACS topology with coordinates from a gro or pdb file; what it includes is sought beside it.
-
-    Raises:
-        MdgenError: if a file is missing or broken, or they do not belong together.
-    """
+    """A GROMACS topology with coordinates from a gro or pdb file; what it includes is sought beside it."""
     require_file(path, "top")
     positions, box = _coordinates(path, coordinates, box_nm)
     folder = str(Path(path).parent.resolve())
