@@ -119,12 +119,9 @@ def _checked(system: System, frames: _Frames, at_most: int) -> list[Acceptance]:
     n_frames = sum(len(x) for x in frames())
     wanted = set(np.linspace(0, n_frames - 1, min(at_most, n_frames)).round().astype(int).tolist())
     energy: dict[str, float] = {}
-    force, index = 0.0, -1
-    for x in frames():
-        for one in x:
-            index += 1
-            if index not in wanted:
-                continue
+    force = 0.0
+    for index, one in enumerate(frame for x in frames() for frame in x):
+        if index in wanted:
             errors, mine, theirs = reference_errors(system, one[None])
             energy = {term: max(error, energy.get(term, 0.0)) for term, error in errors.items()}
             force = max(force, relative_error(mine, theirs))

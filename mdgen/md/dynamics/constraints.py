@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import Positions
 
 _ITERATIONS = 20
 
@@ -68,9 +69,7 @@ class DistanceConstraints:
         masses, lengths = self.masses.to(device, dtype), self.lengths.to(device, dtype)
         return DistanceConstraints(masses, self.atoms.to(device), lengths, self.tolerance)
 
-    def positions(
-        self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
+    def positions(self, reference: Positions, trial: Positions) -> Positions:
         """`trial` moved along the constraints' directions in `reference` until every distance is met.
 
         A replica that has met its distances is not moved while others are iterated, so that replicas stay independent;
@@ -94,9 +93,7 @@ class DistanceConstraints:
             trial = torch.where(unmet[:, None, None], moved, trial)
         return trial
 
-    def velocities(
-        self, positions: Float[Tensor, "replica atom 3"], velocities: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
+    def velocities(self, positions: Positions, velocities: Positions) -> Positions:
         """`velocities` without their parts along the constraints: orthogonal projection in the metric of the masses."""
         if self.count == 0:
             return velocities

@@ -14,13 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Integrator, Potential, State, System
+from mdgen.interfaces import Cells, Energies, Integrator, Positions, Potential, State, System
 from mdgen.md.force_field.forces import energy_and_forces
 
 _Edge = tuple[Node, int]
@@ -113,15 +112,11 @@ class GraphlessForces:
         """That of the potential."""
         return self._potential.fingerprint
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """The potential's energy in kJ/mol, with its graph."""
         return self._potential.energy(positions, cell)
 
-    def attached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    def attached_energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
         """Energies in kJ/mol and forces in kJ/mol/nm, both differentiable once."""
         last = self._last
         if last is not None and last[0] is positions and last[1] == positions._version:

@@ -1,9 +1,7 @@
 """A double well in two dimensions: the smallest system with a barrier, and with a known answer."""
 
-from jaxtyping import Float
-from torch import Tensor
-
 from mdgen.errors import MdgenError
+from mdgen.interfaces import Cells, Energies, Positions
 from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.registry import register
 
@@ -27,9 +25,7 @@ class DoubleWell(Fingerprinted):
             raise MdgenError(f"x0_nm is {x0_nm}, but must be a positive distance in nm")
         self.barrier, self.x0_nm, self.k = float(barrier), float(x0_nm), float(k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol; a cell is ignored."""
         x, y, z = positions.unbind(-1)
         wells = self.barrier * ((x / self.x0_nm).square() - 1).square()

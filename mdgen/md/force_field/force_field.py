@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential
+from mdgen.interfaces import Cells, Energies, Positions, Potential
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
@@ -58,15 +58,11 @@ class ForceField:
         """The same force field on a device and in a precision."""
         return ForceField(self.parameters.to(device, dtype), self.openmm_system)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Potential energy in kJ/mol."""
         return torch.stack(tuple(self.energy_terms(positions, cell).values())).sum(0)
 
-    def energy_terms(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> dict[str, Float[Tensor, "replica"]]:
+    def energy_terms(self, positions: Positions, cell: Cells | None = None) -> dict[str, Energies]:
         """Energy in kJ/mol of each term by its name.
 
         The names are bonds, angles, torsions, lennard_jones, coulomb, and those of impropers, cmap,
@@ -112,9 +108,7 @@ class ForceField:
             terms["cmap"] = cmap_energy(positions, p.cmap.atoms, p.cmap.which, p.cmap.energy)
         return terms
 
-    def energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    def energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
         """Energies in kJ/mol and forces in kJ/mol/nm, as `forces.energy_and_forces` gives them."""
         return energy_and_forces(self, positions, cell)
 
@@ -160,7 +154,7 @@ class ForceField:
             self._list = known = verlet_list(positions, cell, cutoff.distance_nm, _SKIN_NM, exceptions)
         return known.pairs
 
-    def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
+    def require_cell(self, cell: Cells | None) -> None:
         """Raise unless there is a cell where the force field is periodic, and room in it for the cutoff.
 
         Raises:

@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from mdgen.interfaces import Potential
+from mdgen.interfaces import Cells, Energies, Positions, Potential
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.registry import register
 
 
 def energy_and_forces(
-    potential: Potential,
-    positions: Float[Tensor, "replica atom 3"],
-    cell: Float[Tensor, "replica 3"] | None = None,
-) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    potential: Potential, positions: Positions, cell: Cells | None = None
+) -> tuple[Energies, Positions]:
     """Energies in kJ/mol and forces in kJ/mol/nm of any potential.
 
     Where `positions` require a gradient, both results can be differentiated again, in the positions and in whatever
@@ -62,9 +58,7 @@ class SumOfPotentials:
         """The sum of the same parts on a device and in a precision."""
         return SumOfPotentials([placed_potential(part, device, dtype) for part in self.parts])
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Sum of the parts' energies in kJ/mol."""
         return torch.stack([part.energy(positions, cell) for part in self.parts]).sum(0)
 

@@ -13,6 +13,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mdgen.interfaces import Cells, Positions
+
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -32,9 +34,7 @@ class VerletList:
     cell: Float[Tensor, "replica 3"] | None
     skin_nm: float
 
-    def holds(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None
-    ) -> Bool[Tensor, ""]:
+    def holds(self, positions: Positions, cell: Cells | None) -> Bool[Tensor, ""]:
         """Whether no pair can have come within the cutoff unseen: no atom went further than half the skin.
 
         A replica whose positions are not finite asks for nothing: no list would help it.

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.interfaces import Cells, Energies, Positions
 from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.force_field.terms.nonbonded import lorentz_berthelot
@@ -44,9 +45,7 @@ class PowerRepulsion(Fingerprinted):
         sigma, epsilon = self.sigma.to(device, dtype), self.epsilon.to(device, dtype)
         return PowerRepulsion(sigma, epsilon, self.exception_atoms.to(device), self.power, self.cutoff)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         distance = separations(positions, self._pairs, cell)
         sigma, epsilon = lorentz_berthelot(self.sigma[self._pairs], self.epsilon[self._pairs])

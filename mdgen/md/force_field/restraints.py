@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import dihedral_angles
+from mdgen.interfaces import Cells, Energies, Positions
 from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.md.force_field.terms.bonded import bond_energy
 from mdgen.registry import register
@@ -48,9 +49,7 @@ class DistanceRestraints(_Restraint):
     ) -> None:
         super().__init__(_indices(atoms, 2), _numbers(length_nm), k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return bond_energy(positions, self.atoms, self.target, self.target.new_full(self.target.shape, self.k))
 
@@ -75,9 +74,7 @@ class PositionRestraints(_Restraint):
     ) -> None:
         super().__init__(torch.as_tensor(atoms, dtype=torch.int64), _numbers(positions_nm).reshape(-1, 3), k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return self.k * (positions[:, self.atoms] - self.target).square().sum((-1, -2))
 
@@ -100,9 +97,7 @@ class TorsionRestraints(_Restraint):
     ) -> None:
         super().__init__(_indices(atoms, 4), _numbers(angle_rad), k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return self.k * (1 - torch.cos(dihedral_angles(positions, self.atoms) - self.target)).sum(-1)
 

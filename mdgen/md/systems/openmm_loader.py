@@ -62,17 +62,18 @@ def load_openmm_system(
     parts: dict[str, Any] = {}
     for force in _known_forces(system):
         name = type(force).__name__
-        if isinstance(force, openmm.GBSAOBCForce):
-            parts["born"] = born_from_gbsa(force, _charges(system))
-        elif isinstance(force, openmm.CustomGBForce):
-            parts["born"] = born_from_custom(force, _charges(system))
-        elif name in _READERS:
+        if name in _READERS:
             for key, rows in _READERS[name](force).items():
                 tables.setdefault(key, []).extend(rows)
         elif name in _PARTS:
             part, reader = _PARTS[name]
             parts[part] = reader(force)
     by_name = {type(force).__name__: force for force in _known_forces(system)}
+    charges = np.array(tables["charges"]) if "charges" in tables else None
+    if "GBSAOBCForce" in by_name:
+        parts["born"] = born_from_gbsa(by_name["GBSAOBCForce"], charges)
+    if "CustomGBForce" in by_name:
+        parts["born"] = born_from_custom(by_name["CustomGBForce"], charges)
     if "CustomBondForce" in by_name:
         exceptions_from_bonds(by_name["CustomBondForce"], tables)
     constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
@@ -209,10 +210,3 @@ _PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "CustomTorsionForce": ("impropers", impropers_from),
 }
 _ONCE = {"GBSAOBCForce", "CustomGBForce", "CustomNonbondedForce", "CustomBondForce", *_PARTS}
-
-
-def _charges(system: openmm.System) -> np.ndarray | None:
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            return np.array([number(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())])
-    return None
