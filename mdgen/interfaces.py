@@ -105,6 +105,16 @@ class Condition:
     known: Bool[Tensor, "batch frame token channel"]
 
 
+Positions = Float[Tensor, "replica atom 3"]
+"""Positions of every replica in nm; forces, in kJ/mol/nm, have the same shape."""
+
+Cells = Float[Tensor, "replica 3"]
+"""Edges of each replica's orthorhombic box in nm."""
+
+Energies = Float[Tensor, "replica"]
+"""Energy of each replica in kJ/mol."""
+
+
 @runtime_checkable
 class Potential(Protocol):
     """An energy of positions, vectorised over replicas. Potentials add; forces are minus its gradient.
@@ -114,12 +124,10 @@ class Potential(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """What tells it from any other potential: part of a run's identity, so that no run goes on with another."""
+        """What tells it from any other potential: part of a run's identity, so that no run continues with another."""
         ...
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Potential energy in kJ/mol; `cell` holds the edges of an orthorhombic box in nm."""
         ...
 
@@ -147,7 +155,7 @@ class AdaptivePotential(Potential, Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> Any:
-        """Go on from what `state_dict` gave."""
+        """Continue from what `state_dict` gave."""
         ...
 
 
@@ -165,15 +173,11 @@ class Constraints(Protocol):
         """Distance of each constraint in nm."""
         ...
 
-    def positions(
-        self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
+    def positions(self, reference: Positions, trial: Positions) -> Positions:
         """`trial` moved along the constraints' directions in `reference` until every distance is met."""
         ...
 
-    def velocities(
-        self, positions: Float[Tensor, "replica atom 3"], velocities: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
+    def velocities(self, positions: Positions, velocities: Positions) -> Positions:
         """`velocities` without their parts along the constraints."""
         ...
 

@@ -1,7 +1,8 @@
 """`mdgen energy`: the energy of a structure, or of every frame of trajectories, term by term."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _PAIRS_AT_ONCE = 2_000_000
 ENERGY_BOUND_KCAL = 1e-3
 FORCE_BOUND = 1e-5
 
+_Frames = Callable[[], Iterator[Tensor]]
+"""Function that goes through the frames from the first."""
+
 
 def run(config: dict[str, Any]) -> None:
     """Evaluate every frame, write terms and forces, and compare them with OpenMM if asked to."""
@@ -55,7 +59,7 @@ def run(config: dict[str, Any]) -> None:
     }
     write_result(output, result, rows)
     if forces is not None:
-        _write_forces(output.with_name(f"{output.stem}_forces.npy"), forces)
+        write_aside(output.with_name(f"{output.stem}_forces.npy"), partial(np.save, arr=forces))
     logger.info("%s", _table({**terms, "total": total}))
     if rows:
         logger.info("\n%s", acceptance_table(rows))
@@ -73,46 +77,37 @@ def _require_elements(of_system: Molecule, of_frames: Molecule) -> None:
     raise MdgenError(f"{told}; build the system from the trajectories' own topology")
 
 
-class _Frames:
-    """Frames in pieces that fit into memory, as often as they are asked for."""
-
-    def __init__(self, blocks: Any, per_block: int) -> None:
-        self._blocks, self._per_block = blocks, per_block
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (torch.from_numpy(np.array(block, dtype=np.float64)) for block in self._blocks(self._per_block))
-
-
 def _frames(config: dict[str, Any], system: System) -> tuple[list[tuple[str, int]], _Frames]:
-    """Where frames come from, with how many each, and the frames."""
-    n = system.molecule.n_atoms
-    per_block = max(1, _PAIRS_AT_ONCE // (n * n))
+    """Where frames come from, with how many each, and the frames, in pieces that fit into memory."""
     if config["data"]["trajectories"] is None:
-        return [("structure", 1)], _Frames(lambda size: iter([system.positions[None].numpy()]), per_block)
+        return [("structure", 1)], lambda: iter([system.positions[None]])
     data = open_data(config["data"])
     _require_elements(system.molecule, data.molecule)
+    per_block = max(1, _PAIRS_AT_ONCE // system.molecule.n_atoms**2)
 
-    def blocks(size: int) -> Iterator[np.ndarray]:
+    def frames() -> Iterator[Tensor]:
         for trajectory in range(len(data)):
-            yield from data.blocks(trajectory, size)
+            for block in data.blocks(trajectory, per_block):
+                yield torch.from_numpy(np.array(block, dtype=np.float64))
 
-    return list(zip(data.names, data.lengths, strict=True)), _Frames(blocks, per_block)
+    return list(zip(data.names, data.lengths, strict=True)), frames
 
 
 def _evaluated(
     system: System, frames: _Frames, n_frames: int, want_forces: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    energies = EnergyTerms(force_field_of(system.potential).parameters, system.molecule)
+    field = force_field_of(system.potential)
+    energies = EnergyTerms(field.parameters, system.molecule)
     found: dict[str, list[np.ndarray]] = {}
     forces: list[np.ndarray] = []
     progress, done = Progress("energy", n_frames), 0
-    for x in frames:
+    for x in frames():
         cell = None if system.cell is None else system.cell.expand(len(x), -1)
         with torch.no_grad():
             for name, energy in energies(x, cell).items():
                 found.setdefault(name, []).append(energy.numpy())
         if want_forces:
-            forces.append(energies.forces(x, cell).detach().numpy())
+            forces.append(field.energy_and_forces(x, cell)[1].numpy())
         done += len(x)
         progress.update(done)
     terms = {name: np.concatenate(parts) for name, parts in found.items()}
@@ -121,15 +116,12 @@ def _evaluated(
 
 def _checked(system: System, frames: _Frames, at_most: int) -> list[Acceptance]:
     """Largest differences from OpenMM's Reference platform over some frames."""
-    n_frames = sum(len(x) for x in frames)
+    n_frames = sum(len(x) for x in frames())
     wanted = set(np.linspace(0, n_frames - 1, min(at_most, n_frames)).round().astype(int).tolist())
     energy: dict[str, float] = {}
-    force, index = 0.0, -1
-    for x in frames:
-        for one in x:
-            index += 1
-            if index not in wanted:
-                continue
+    force = 0.0
+    for index, one in enumerate(frame for x in frames() for frame in x):
+        if index in wanted:
             errors, mine, theirs = reference_errors(system, one[None])
             energy = {term: max(error, energy.get(term, 0.0)) for term, error in errors.items()}
             force = max(force, relative_error(mine, theirs))
@@ -138,13 +130,6 @@ def _checked(system: System, frames: _Frames, at_most: int) -> list[Acceptance]:
         for term, error in energy.items()
     ]
     return [*rows, Acceptance.below("forces_difference_relative", Estimate(force), FORCE_BOUND)]
-
-
-def _write_forces(path: Path, forces: np.ndarray) -> None:
-    def save(file: Any) -> None:
-        np.save(file, forces)
-
-    write_aside(path, save)
 
 
 def _table(terms: dict[str, np.ndarray]) -> str:

@@ -92,17 +92,9 @@ def _generator(config: dict[str, Any], part: int) -> torch.Generator:
 
 
 def _engine(config: dict[str, Any], system: System, threads: int, generator: torch.Generator) -> Engine:
-    return make_engine(
-        system,
-        instantiate(config["integrator"]),
-        int(config["n_replicas"]),
-        generator,
-        config["engine"],
-        config["precision"],
-        threads,
-        config["device"],
-        config["pressure_bar"],
-    )
+    settings = {key: config[key] for key in ("precision", "device", "pressure_bar")}
+    integrator, n_replicas = instantiate(config["integrator"]), int(config["n_replicas"])
+    return make_engine(system, integrator, n_replicas, generator, config["engine"], threads=threads, **settings)
 
 
 def _starts(

@@ -7,11 +7,14 @@ import numpy as np
 import openmm
 import openmm.app
 import torch
+from jaxtyping import Float
 from openmm import unit
+from torch import Tensor
 
 from mdgen.interfaces import Constraints, Potential, System
 from mdgen.md.systems.build import build_system
 from mdgen.molecule.topology import Molecule
+from mdgen.units import BOLTZMANN
 
 
 @cache
@@ -69,3 +72,11 @@ def openmm_energies_and_forces(system: openmm.System, positions: np.ndarray) -> 
         name = type(force).__name__
         energies[name] = energies.get(name, 0.0) + energy.value_in_unit(unit.kilojoule_per_mole)
     return energies, forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+
+
+def kinetic_temperature(
+    velocities: Float[Tensor, "replica atom 3"], masses: Float[Tensor, "atom"], n_constraints: int = 0
+) -> Float[Tensor, "replica"]:
+    """Temperature in K that the kinetic energy amounts to: `2 K / (kB (3 N - n_constraints))`."""
+    kinetic = 0.5 * (masses[:, None] * velocities.square()).sum((-1, -2))
+    return 2 * kinetic / (BOLTZMANN * (velocities[0].numel() - n_constraints))

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.md.dynamics.constraints import DistanceConstraints, distance_constraints
-from mdgen.md.dynamics.velocities import kinetic_temperature, maxwell_boltzmann
-from tests.md.reference import alanine_dipeptide
+from mdgen.md.dynamics.constraints import DistanceConstraints
+from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from tests.md.reference import alanine_dipeptide, kinetic_temperature
 
 
 def water() -> tuple[torch.Tensor, DistanceConstraints, torch.Tensor]:
@@ -15,7 +15,7 @@ def water() -> tuple[torch.Tensor, DistanceConstraints, torch.Tensor]:
     atoms = torch.tensor([[0, 1], [0, 2], [1, 2]])
     positions = torch.tensor([[0.0, 0, 0], [0.09572, 0, 0], [-0.024, 0.09266, 0]], dtype=torch.float64)
     length = (positions[atoms[:, 0]] - positions[atoms[:, 1]]).norm(dim=-1)
-    return masses, distance_constraints(masses, atoms, length, 1e-10), positions
+    return masses, DistanceConstraints(masses, atoms, length, 1e-10), positions
 
 
 def of_peptide(tolerance: float = 1e-6) -> tuple[torch.Tensor, DistanceConstraints, torch.Tensor]:
@@ -23,7 +23,7 @@ def of_peptide(tolerance: float = 1e-6) -> tuple[torch.Tensor, DistanceConstrain
     p = system.potential.parameters
     return (
         p.masses,
-        distance_constraints(p.masses, p.constraint_atoms, p.constraint_length, tolerance),
+        DistanceConstraints(p.masses, p.constraint_atoms, p.constraint_length, tolerance),
         system.positions,
     )
 
@@ -83,7 +83,7 @@ def test_constrained_velocities_have_the_temperature() -> None:
 
 def test_without_constraints_nothing_moves() -> None:
     masses, _, positions = water()
-    none = distance_constraints(masses, torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, dtype=torch.float64))
+    none = DistanceConstraints(masses, torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, dtype=torch.float64))
     x = positions[None]
     assert none.positions(x, x) is x
     assert none.velocities(x, x) is x
@@ -93,4 +93,4 @@ def test_without_constraints_nothing_moves() -> None:
 def test_a_senseless_constraint_is_named() -> None:
     masses = torch.ones(3, dtype=torch.float64)
     with pytest.raises(MdgenError, match="atoms 1 and 1"):
-        distance_constraints(masses, torch.tensor([[1, 1]]), torch.tensor([0.1], dtype=torch.float64))
+        DistanceConstraints(masses, torch.tensor([[1, 1]]), torch.tensor([0.1], dtype=torch.float64))

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.differentiable import rollout
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import initial_state
@@ -58,7 +58,7 @@ def rigid(system: System, lengths: torch.Tensor | None = None) -> System:
     """The bonds to hydrogen fixed, at their lengths or at others."""
     held = strained("A", constraints="hbonds").constraints
     lengths = held.lengths if lengths is None else lengths
-    return replace(system, constraints=distance_constraints(system.masses, held.atoms, lengths, 1e-12))
+    return replace(system, constraints=DistanceConstraints(system.masses, held.atoms, lengths, 1e-12))
 
 
 def ends(system: System, state: State, integrator: Integrator, every: int | None = 2) -> torch.Tensor:

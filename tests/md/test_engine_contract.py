@@ -10,15 +10,14 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.velocities import initial_state, kinetic_temperature
-from mdgen.md.engines.base_engine import BaseEngine
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import ENGINES, Engine, make_engine
 from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.openmm_engine import OpenMMEngine
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.systems.salt_water import salt_water_box
-from tests.md.reference import alanine_dipeptide
+from tests.md.reference import alanine_dipeptide, kinetic_temperature
 
 
 @cache
@@ -27,7 +26,7 @@ def brine() -> System:
     return salt_water_box(20, 1, 0.9, 0.42, 0.36, torch.Generator().manual_seed(0))
 
 
-CASES: dict[str, tuple[type[BaseEngine], Callable[[], System]]] = {
+CASES: dict[str, tuple[type[Engine], Callable[[], System]]] = {
     "kernel": (KernelEngine, alanine_dipeptide),
     "box_kernel": (KernelEngine, brine),
     "torch": (TorchEngine, alanine_dipeptide),

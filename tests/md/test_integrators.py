@@ -8,10 +8,10 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.dynamics.velocities import initial_state, kinetic_temperature
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.units import BOLTZMANN
-from tests.md.reference import Springs, alanine_dipeptide, particles
+from tests.md.reference import Springs, alanine_dipeptide, kinetic_temperature, particles
 
 
 def start(replicas: int, constraints: str = "none", temperature_K: float = 300.0, seed: int = 0):

@@ -61,14 +61,10 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into `folder` and keep the previous one beside it."""
-    about = {
-        "frames_done": checkpoint.frames_done,
-        "frames_stored": checkpoint.frames_stored,
-        "identity": checkpoint.identity,
-        "stops": [asdict(stop) for stop in checkpoint.stops],
-    }
+    about = {**vars(checkpoint), "stops": [asdict(stop) for stop in checkpoint.stops]}
+    engine = about.pop("engine")
     content = safetensors.torch.save(
-        {name: value.contiguous() for name, value in checkpoint.engine.items()}, {"mdgen": json.dumps(about)}
+        {name: value.contiguous() for name, value in engine.items()}, {"mdgen": json.dumps(about)}
     )
     if (folder / _CURRENT).is_file():
         with writable(folder):
@@ -83,8 +79,8 @@ def checkpoints(folder: Path) -> Iterator[Checkpoint]:
             with safetensors.safe_open(folder / name, framework="pt") as file:
                 about = json.loads(file.metadata()["mdgen"])
                 engine = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
-            stops = tuple(Stop(**stop) for stop in about.get("stops", []))
-            yield Checkpoint(engine, about["frames_done"], about["frames_stored"], about["identity"], stops)
+            stops = tuple(Stop(**stop) for stop in about.pop("stops", []))
+            yield Checkpoint(engine, **about, stops=stops)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             continue
 

@@ -6,43 +6,58 @@ Berendsen, J. Comput. Phys. 1977, 23, 327; Andersen, ibid. 1983, 52, 24; solved 
 al., J. Comput. Chem. 2001, 22, 501).
 """
 
-from dataclasses import dataclass
-
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import Positions
 
 _ITERATIONS = 20
 
 
-@dataclass(frozen=True)
 class DistanceConstraints:
-    """The constraints of one molecule, clustered and padded; make one with `distance_constraints`.
+    """The constraints of one molecule, clustered and padded.
 
     Args:
-        masses: amu.
+        masses: amu; precision and device are those of the positions to come.
         atoms: the two atoms of each constraint.
         lengths: distances in nm.
-        first: first atom of every constraint, in clusters; padding repeats an atom.
-        second: second atom; equal to the first in padding.
-        length: distances in nm; 1 in padding.
-        coupling: change of one constraint of a cluster by a unit multiplier on another, 1/amu; `coupling` times the
-            two constraints' directions is the matrix to solve.
-        inverse_masses: 1/amu of every atom.
-        tolerance: relative error of a distance that is left.
+        tolerance: relative error of a distance that may be left; single precision allows no less than 1e-6.
+
+    Raises:
+        MdgenError: if a constraint joins an atom to itself or has no positive length.
     """
 
-    masses: Float[Tensor, "atom"]
-    atoms: Int[Tensor, "constraint 2"]
-    lengths: Float[Tensor, "constraint"]
-    first: Int[Tensor, "cluster member"]
-    second: Int[Tensor, "cluster member"]
-    length: Float[Tensor, "cluster member"]
-    coupling: Float[Tensor, "cluster member member"]
-    inverse_masses: Float[Tensor, "atom"]
-    tolerance: float
+    def __init__(
+        self,
+        masses: Float[Tensor, "atom"],
+        atoms: Int[Tensor, "constraint 2"],
+        lengths: Float[Tensor, "constraint"],
+        tolerance: float = 1e-6,
+    ) -> None:
+        self.masses, self.atoms, self.lengths, self.tolerance = masses, atoms, lengths, tolerance
+        for (i, j), distance in zip(atoms.tolist(), lengths.tolist(), strict=True):
+            if i == j or not distance > 0:
+                raise MdgenError(
+                    f"the constraint of atoms {i} and {j} to {distance} nm is impossible; "
+                    "it needs two atoms and a positive length"
+                )
+        clusters = _clusters(atoms.tolist())
+        width = max((len(cluster) for cluster in clusters), default=0)
+        # (cluster, member); padding repeats an atom, with length 1.
+        first = torch.zeros(len(clusters), width, dtype=torch.int64)
+        second, length = first.clone(), torch.ones(len(clusters), width, dtype=masses.dtype)
+        for row, cluster in enumerate(clusters):
+            members = torch.tensor(cluster)
+            first[row, : len(cluster)], second[row, : len(cluster)] = atoms[members].cpu().T
+            length[row, : len(cluster)] = lengths[members].cpu()
+        self._first, self._second, self._length = (table.to(masses.device) for table in (first, second, length))
+        self._inverse_masses, self._padding = 1 / masses, self._first == self._second
+        self._coupling = _coupling(self._first, self._second, self._inverse_masses)
 
     @property
     def count(self) -> int:
@@ -52,11 +67,9 @@ class DistanceConstraints:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "DistanceConstraints":
         """The same constraints on a device and in a precision."""
         masses, lengths = self.masses.to(device, dtype), self.lengths.to(device, dtype)
-        return distance_constraints(masses, self.atoms.to(device), lengths, self.tolerance)
+        return DistanceConstraints(masses, self.atoms.to(device), lengths, self.tolerance)
 
-    def positions(
-        self, reference: Float[Tensor, "replica atom 3"], trial: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
+    def positions(self, reference: Positions, trial: Positions) -> Positions:
         """`trial` moved along the constraints' directions in `reference` until every distance is met.
 
         A replica that has met its distances is not moved while others are iterated, so that replicas stay independent;
@@ -65,31 +78,28 @@ class DistanceConstraints:
         if self.count == 0:
             return trial
         directions = self._between(reference)
-        padding = self._padding
         last = trial.new_full((len(trial),), float("inf"))
         for _ in range(_ITERATIONS):
             between = self._between(trial)
             square = between.square().sum(-1)
-            error = torch.where(padding, 0.0, 0.5 * (square - self.length.square()))
-            worst = (error.abs() / self.length.square()).flatten(1).amax(-1)
+            error = torch.where(self._padding, 0.0, 0.5 * (square - self._length.square()))
+            worst = (error.abs() / self._length.square()).flatten(1).amax(-1)
             unmet = (worst > self.tolerance) & (worst < 0.5 * last)
             last = worst
             if not bool(unmet.any()):
                 break
-            matrix = self.coupling * torch.einsum("rcix,rcjx->rcij", between, directions)
+            matrix = self._coupling * torch.einsum("rcix,rcjx->rcij", between, directions)
             moved = self._displaced(trial, -self._solved(matrix, error), directions)
             trial = torch.where(unmet[:, None, None], moved, trial)
         return trial
 
-    def velocities(
-        self, positions: Float[Tensor, "replica atom 3"], velocities: Float[Tensor, "replica atom 3"]
-    ) -> Float[Tensor, "replica atom 3"]:
+    def velocities(self, positions: Positions, velocities: Positions) -> Positions:
         """`velocities` without their parts along the constraints: orthogonal projection in the metric of the masses."""
         if self.count == 0:
             return velocities
         directions = self._between(positions)
         rate = (directions * self._between(velocities)).sum(-1)
-        matrix = self.coupling * torch.einsum("rcix,rcjx->rcij", directions, directions)
+        matrix = self._coupling * torch.einsum("rcix,rcjx->rcij", directions, directions)
         return self._displaced(velocities, -self._solved(matrix, rate), directions)
 
     def largest_error(self, positions: Float[Tensor, "replica atom 3"]) -> Float[Tensor, "replica"]:
@@ -97,14 +107,10 @@ class DistanceConstraints:
         if self.count == 0:
             return positions.new_zeros(len(positions))
         distance = self._between(positions).norm(dim=-1)
-        return torch.where(self._padding, 0.0, (distance / self.length - 1).abs()).flatten(1).amax(-1)
-
-    @property
-    def _padding(self) -> Tensor:
-        return self.first == self.second
+        return torch.where(self._padding, 0.0, (distance / self._length - 1).abs()).flatten(1).amax(-1)
 
     def _between(self, positions: Tensor) -> Tensor:
-        return positions[:, self.second] - positions[:, self.first]
+        return positions[:, self._second] - positions[:, self._first]
 
     def _solved(self, matrix: Tensor, right: Tensor) -> Tensor:
         matrix = matrix + torch.diag_embed(self._padding.to(matrix.dtype))
@@ -112,49 +118,19 @@ class DistanceConstraints:
 
     def _displaced(self, positions: Tensor, multipliers: Tensor, directions: Tensor) -> Tensor:
         shift = (multipliers[..., None] * directions).flatten(1, 2)
-        first, second = self.first.flatten(), self.second.flatten()
-        positions = positions.index_add(1, first, -shift * self.inverse_masses[first, None])
-        return positions.index_add(1, second, shift * self.inverse_masses[second, None])
+        first, second = self._first.flatten(), self._second.flatten()
+        positions = positions.index_add(1, first, -shift * self._inverse_masses[first, None])
+        return positions.index_add(1, second, shift * self._inverse_masses[second, None])
 
 
-def distance_constraints(
-    masses: Float[Tensor, "atom"],
-    atoms: Int[Tensor, "constraint 2"],
-    length: Float[Tensor, "constraint"],
-    tolerance: float = 1e-6,
-) -> DistanceConstraints:
-    """Gather constraints into clusters.
+def _coupling(
+    first: Int[Tensor, "cluster member"], second: Int[Tensor, "cluster member"], inverse: Float[Tensor, "atom"]
+) -> Float[Tensor, "cluster member member"]:
+    """Change of one constraint of a cluster by a unit multiplier on another, 1/amu.
 
-    Args:
-        masses: amu; precision and device are those of the positions to come.
-        atoms: the two atoms of each constraint.
-        length: distances in nm.
-        tolerance: relative error of a distance that may be left; single precision allows no less than 1e-6.
-
-    Raises:
-        MdgenError: if a constraint joins an atom to itself or has no positive length.
+    Times the directions of the two constraints it is the matrix to solve.
     """
-    for (i, j), distance in zip(atoms.tolist(), length.tolist(), strict=True):
-        if i == j or not distance > 0:
-            raise MdgenError(
-                f"the constraint of atoms {i} and {j} to {distance} nm is impossible; "
-                "it needs two atoms and a positive length"
-            )
-    clusters = _clusters(atoms.tolist())
-    width = max((len(cluster) for cluster in clusters), default=0)
-    first = torch.zeros(len(clusters), width, dtype=torch.int64)
-    second, lengths = first.clone(), torch.ones(len(clusters), width, dtype=masses.dtype)
-    for row, cluster in enumerate(clusters):
-        members = torch.tensor(cluster)
-        first[row, : len(cluster)], second[row, : len(cluster)] = atoms[members].cpu().T
-        lengths[row, : len(cluster)] = length[members].cpu()
-    inverse = 1 / masses
-    first, second, lengths = (table.to(masses.device) for table in (first, second, lengths))
-    coupling = _coupling(first, second, inverse)
-    return DistanceConstraints(masses, atoms, length, first, second, lengths, coupling, inverse, tolerance)
 
-
-def _coupling(first: Tensor, second: Tensor, inverse: Tensor) -> Tensor:
     def shared(left: Tensor, right: Tensor) -> Tensor:
         return (left[:, :, None] == right[:, None, :]) * inverse[left][:, :, None]
 
@@ -165,10 +141,10 @@ def _coupling(first: Tensor, second: Tensor, inverse: Tensor) -> Tensor:
 
 def _clusters(atoms: list[list[int]]) -> list[list[int]]:
     """Constraints that share atoms, directly or through others."""
-    clusters: list[tuple[set[int], list[int]]] = []
-    for index, pair in enumerate(atoms):
-        touching = [cluster for cluster in clusters if cluster[0] & set(pair)]
-        clusters = [cluster for cluster in clusters if not cluster[0] & set(pair)]
-        joined = set(pair).union(*(cluster[0] for cluster in touching))
-        clusters.append((joined, sorted([index, *(i for cluster in touching for i in cluster[1])])))
-    return sorted((members for _, members in clusters))
+    clusters: dict[int, list[int]] = {}
+    edges = np.array(atoms, dtype=np.int64).reshape(-1, 2)
+    n_atoms = edges.max(initial=0) + 1
+    graph = coo_array((np.ones(len(edges)), edges.T), shape=(n_atoms, n_atoms))
+    for index, cluster in enumerate(connected_components(graph, directed=False)[1][edges[:, 0]].tolist()):
+        clusters.setdefault(cluster, []).append(index)
+    return list(clusters.values())

@@ -14,13 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Integrator, Potential, State, System
+from mdgen.interfaces import Cells, Energies, Integrator, Positions, Potential, State, System
 from mdgen.md.force_field.forces import energy_and_forces
 
 _Edge = tuple[Node, int]
@@ -64,12 +63,12 @@ def rollout(
             state = walk(state)
         else:
             state = checkpoint(walk, state, use_reentrant=False, preserve_rng_state=False)
-        walk.finish(generator)
+        generator.set_state(walk.after)
     return state
 
 
 class _Segment:
-    """Some steps, the same however often they are repeated."""
+    """Some steps, the same however often they are repeated; `after` is the state that they leave a generator in."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class _Segment:
     ) -> None:
         self._integrator, self._system, self._inputs, self._n_steps = integrator, system, inputs, n_steps
         self._device, self._before = generator.device, generator.get_state()
-        self._after: Tensor | None = None
+        self.after = self._before
 
     def __call__(self, state: State) -> State:
         generator = torch.Generator(device=self._device)
@@ -89,14 +88,8 @@ class _Segment:
         system = replace(self._system, potential=GraphlessForces(self._system.potential, self._inputs))
         for _ in range(self._n_steps):
             state = self._integrator.step(state, system, generator)
-        self._after = generator.get_state()
+        self.after = generator.get_state()
         return state
-
-    def finish(self, generator: torch.Generator) -> None:
-        """Leave `generator` as the steps left theirs."""
-        assert self._after is not None
-        generator.set_state(self._after)
-        self._after = None
 
 
 class GraphlessForces:
@@ -119,15 +112,11 @@ class GraphlessForces:
         """That of the potential."""
         return self._potential.fingerprint
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """The potential's energy in kJ/mol, with its graph."""
         return self._potential.energy(positions, cell)
 
-    def attached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    def attached_energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
         """Energies in kJ/mol and forces in kJ/mol/nm, both differentiable once."""
         last = self._last
         if last is not None and last[0] is positions and last[1] == positions._version:

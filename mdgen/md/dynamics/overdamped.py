@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from mdgen.interfaces import State, System
-from mdgen.md.dynamics.thermostatted import Temperatures, Thermostatted, require_positive
+from mdgen.md.dynamics.integrators import Temperatures, Thermostatted, require_positive
 from mdgen.md.dynamics.velocities import replica_temperatures, standard_normal
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.registry import register

@@ -149,9 +149,8 @@ def parallel_tempering(
     if n_ladders == 0:
         raise MdgenError(f"{engine.n_replicas} replicas do not fill a ladder of {settings.rungs}; simulate more")
     rounds = max(1, round(settings.length_ns * NANOSECOND / settings.exchange_ps))
-    record = ReplicaExchangeRecord(
-        folder, _identity(engine, lowest_temperature_K, settings, identity) if folder else {}
-    )
+    own = {"n_replicas": engine.n_replicas, "lowest_temperature_K": lowest_temperature_K, **engine.settings}
+    record = ReplicaExchangeRecord(folder, {**own, **asdict(settings), **(identity or {})})
     now = record.found(engine, generator)
     if now is None:
         rung = np.tile(np.arange(settings.rungs), (n_ladders, 1))
@@ -205,10 +204,3 @@ def _round(
     swaps[odd::2] += rates
     chances[odd::2] += 1
     return ReplicaExchangeState(now.rounds + 1, state, temperatures, rung, kept, swaps, chances), float(rates.mean())
-
-
-def _identity(
-    engine: Engine, lowest_temperature_K: float, settings: Tempering, more: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    own = {"n_replicas": engine.n_replicas, "lowest_temperature_K": lowest_temperature_K, **engine.settings}
-    return {**own, **asdict(settings), **(more or {})}

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ def simulate(
     generator: torch.Generator,
     anneal_temperature_K: float | None = None,
     start: Float[Tensor, "replica atom 3"] | None = None,
-    metadata: Mapping[str, Any] | None = None,
     report_s: float | None = None,
     flush_s: float | None = None,
 ) -> TrajectoryStore:
@@ -67,7 +66,6 @@ def simulate(
         anneal_temperature_K: temperature of the first quarter of the equilibration, so that replicas that start alike
             diverge; 600 K is high enough to cross torsional barriers and too low to flip a peptide bond.
         start: start of each replica in nm; None for the system's.
-        metadata: more to keep in the store.
         report_s: seconds between two checks of what the engine did; None for one.
         flush_s: seconds of work that a kill may cost; None for twenty.
 
@@ -82,7 +80,7 @@ def simulate(
     if is_store(path):
         store = TrajectoryStore.open(path)
     else:
-        details = {**(metadata or {}), "equilibration_ns": equilibration_ns, **identity}
+        details = {"equilibration_ns": equilibration_ns, **identity}
         store = TrajectoryStore.create(path, system.molecule, save_ps, engine.n_replicas, details)
     with store:
         store.start_writing()
@@ -99,10 +97,10 @@ def simulate(
             engine.load_state_dict(checkpoint.engine)
         journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s)
         _run(system, engine, schedule, journal, save_ps, _REPORT_S if report_s is None else report_s)
-    if journal.stops:
-        said = "; ".join(map(str, journal.stops))
+    if journal.checkpoint.stops:
+        said = "; ".join(map(str, journal.checkpoint.stops))
         logger.warning(
-            "%d of %d replicas stopped: %s; %s", len(journal.stops), engine.n_replicas, said, _advice(engine)
+            "%d of %d replicas stopped: %s; %s", len(journal.checkpoint.stops), engine.n_replicas, said, _advice(engine)
         )
     return store
 
@@ -111,7 +109,7 @@ def _run(
     system: System, engine: Engine, schedule: Schedule, journal: "_Journal", save_ps: float, report_s: float
 ) -> None:
     """From the journal's checkpoint to the end of the schedule, or of the last replica."""
-    frame = journal.frames_done
+    frame = journal.checkpoint.frames_done
     replicas_ns = engine.n_replicas * save_ps / 1000
     progress = Progress("simulate", schedule.total_frames * replicas_ns, frame * replicas_ns)
     begin, first, at_once = time.monotonic(), frame, 1
@@ -128,7 +126,7 @@ def _run(
                 engine.update_potential([replica for replica in journal.alive if replica not in stopped])
             frame += n
             journal.note(segments, frame, engine.state_dict(), stops)
-            _refuse_if_none_is_left(engine, journal.stops)
+            _refuse_if_none_is_left(engine, journal.checkpoint.stops)
             for stop in stops:
                 logger.warning("%s; the others go on", stop)
             elapsed = time.monotonic() - asked
@@ -173,15 +171,6 @@ def _advice(engine: Engine) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """Frames that are not on the disk yet, and the checkpoint that they lead to."""
-
-    segments: tuple[Segment, ...]
-    checkpoint: Checkpoint
-    stored: int
-
-
 class _Journal:
     """Frames and checkpoints to be written, such that an interrupt at any moment leaves a run that can be resumed.
 
@@ -190,48 +179,43 @@ class _Journal:
 
     def __init__(self, store: TrajectoryStore, checkpoint: Checkpoint, flush_s: float) -> None:
         self._store, self._flush_s = store, flush_s
-        self._pending = _Pending((), checkpoint, store.n_frames)
+        self._pending: tuple[tuple[Segment, ...], Checkpoint] = ((), checkpoint)
         self._flushed = time.monotonic()
 
     @property
-    def frames_done(self) -> int:
-        """Frames of equilibration and production done."""
-        return self._pending.checkpoint.frames_done
-
-    @property
-    def stops(self) -> tuple[Stop, ...]:
-        """The replicas that have stopped."""
-        return self._pending.checkpoint.stops
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint that what is pending leads to."""
+        return self._pending[1]
 
     @property
     def alive(self) -> list[int]:
         """The replicas that have not stopped."""
-        lost = {stop.replica for stop in self.stops}
+        lost = {stop.replica for stop in self.checkpoint.stops}
         return [replica for replica in range(self._store.n_trajectories) if replica not in lost]
 
     def note(
         self, segments: Sequence[Segment], frames_done: int, engine: dict[str, Tensor], stops: Sequence[Stop]
     ) -> None:
         """Add what was done; flush at intervals."""
-        last = self._pending
-        kept = (*last.segments, *segments)
-        stored = last.stored + sum(part.frames.shape[1] for part in kept)
-        lost = (*last.checkpoint.stops, *stops)
-        checkpoint = replace(last.checkpoint, engine=engine, frames_done=frames_done, frames_stored=stored, stops=lost)
-        self._pending = _Pending(kept, checkpoint, last.stored)
+        kept, last = (*self._pending[0], *segments), self.checkpoint
+        stored = last.frames_stored + sum(part.frames.shape[1] for part in segments)
+        lost = (*last.stops, *stops)
+        checkpoint = replace(last, engine=engine, frames_done=frames_done, frames_stored=stored, stops=lost)
+        self._pending = (kept, checkpoint)
         late = time.monotonic() - self._flushed > self._flush_s
         if late or sum(part.frames.nbytes for part in kept) > _FLUSH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Write frames and then the checkpoint to the disk."""
-        now = self._pending
-        if self._store.n_frames > now.stored:
-            self._store.truncate(now.stored)
-        for replicas, parts in groupby(now.segments, key=lambda part: part.replicas):
+        segments, checkpoint = self._pending
+        stored = checkpoint.frames_stored - sum(part.frames.shape[1] for part in segments)
+        if self._store.n_frames > stored:
+            self._store.truncate(stored)
+        for replicas, parts in groupby(segments, key=lambda part: part.replicas):
             self._store.append(np.concatenate([part.frames for part in parts], 1), replicas)
-        save_checkpoint(self._store.path, now.checkpoint)
-        self._pending = _Pending((), now.checkpoint, self._store.n_frames)
+        save_checkpoint(self._store.path, checkpoint)
+        self._pending = ((), checkpoint)
         self._flushed = time.monotonic()
 
 

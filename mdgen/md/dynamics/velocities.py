@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Constraints, State, System
+from mdgen.interfaces import Constraints, Positions, State, System
 from mdgen.units import BOLTZMANN
 
 
@@ -54,30 +54,16 @@ def maxwell_boltzmann(
     return velocities if constraints is None else constraints.velocities(positions, velocities)
 
 
-def standard_normal(
-    like: Float[Tensor, "replica atom 3"], generator: torch.Generator
-) -> Float[Tensor, "replica atom 3"]:
+def standard_normal(like: Positions, generator: torch.Generator) -> Positions:
     """One normal number for every coordinate, drawn on the device of the generator."""
     noise = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
     return noise.to(like.device)
 
 
-def kinetic_temperature(
-    velocities: Float[Tensor, "replica atom 3"], masses: Float[Tensor, "atom"], n_constraints: int = 0
-) -> Float[Tensor, "replica"]:
-    """Temperature in K that the kinetic energy amounts to: `2 K / (kB (3 N - n_constraints))`."""
-    kinetic = 0.5 * (masses[:, None] * velocities.square()).sum((-1, -2))
-    return 2 * kinetic / (BOLTZMANN * (velocities[0].numel() - n_constraints))
-
-
 def replica_temperatures(
-    temperature_K: Float[Tensor, "temperature"], positions: Float[Tensor, "replica atom 3"]
+    temperature_K: Float[Tensor, "temperature"], positions: Positions
 ) -> Float[Tensor, "replica 1 1"]:
-    """Temperatures in the shape that multiplies velocities, in the precision and on the device of the positions.
-
-    Raises:
-        MdgenError: if there are neither one nor as many temperatures as replicas.
-    """
+    """Temperatures in the shape that multiplies velocities, in the precision and on the device of the positions."""
     given = require_one_each(temperature_K, len(positions)).to(positions)
     return given[:, None, None].expand(len(positions), 1, 1)
 

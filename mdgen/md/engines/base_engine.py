@@ -1,27 +1,37 @@
-"""What all engines share: their settings, how they are checked, and how adaptive potentials are updated."""
+"""The engine seam: an object that holds many replicas of a system and advances them, and what all of them share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
+from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import require_one_each
+from mdgen.md.force_field.force_field import ForceField
 
 Precision = Literal["single", "double"]
 
 
-class BaseEngine:
-    """Checks that the engine has all that system and integrator need, and keeps their settings.
+class Engine(ABC):
+    """Replicas of one system in motion.
+
+    How the steps are divided into calls never changes a bit of the result. A replica that becomes unstable continues
+    as NaN and affects no other; to notice it is left to the caller.
 
     Args:
-        system: molecule, masses, potential, constraints.
-        integrator: time step and temperatures.
+        system: molecule, masses, potential, constraints and cell.
+        integrator: time step, temperatures and the step itself.
         n_replicas: number of copies.
+        generator: seeds the engine's random numbers.
         precision: precision of positions and forces.
+        threads: processor threads, for kernels and OpenMM; None for torch's number.
+        device: `cpu` or `cuda`.
         pressure_bar: pressure of a barostat; None for constant volume.
 
     Raises:
@@ -35,7 +45,9 @@ class BaseEngine:
         system: System,
         integrator: Integrator,
         n_replicas: int,
-        precision: Precision,
+        generator: torch.Generator,
+        precision: Precision = "single",
+        threads: int | None = None,
         device: str = "cpu",
         pressure_bar: float | None = None,
     ) -> None:
@@ -49,13 +61,19 @@ class BaseEngine:
         require_one_each(integrator.temperature_K, n_replicas)
         self.n_replicas, self.precision, self.integrator = n_replicas, precision, integrator
         self.pressure_bar, self._shape = pressure_bar, (n_replicas, len(system.masses), 3)
+        self._set_up(system, integrator, generator, threads or torch.get_num_threads(), device)
 
     @classmethod
+    @abstractmethod
     def lacks(
         cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
     ) -> str | None:
         """What the engine does not have of what is asked for, in words; None if it has everything."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def _set_up(
+        self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str
+    ) -> None: ...
 
     @property
     def timestep_ps(self) -> float:
@@ -69,7 +87,7 @@ class BaseEngine:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Engine, precision, pressure and integrator, as plain JSON."""
+        """All that decides the trajectory beside potential, start and random numbers, as plain JSON."""
         pressure = {} if self.pressure_bar is None else {"pressure_bar": self.pressure_bar}
         return {"engine": self.name, "precision": self.precision, **pressure, **self.integrator.settings}
 
@@ -78,8 +96,41 @@ class BaseEngine:
         """Whether a potential changes between blocks of steps."""
         return False
 
-    def update_potential(self, replicas: Sequence[int]) -> None:
-        """Pass the present state of some replicas to the potentials that adapt; here there are none."""
+    def update_potential(self, replicas: Sequence[int]) -> None:  # noqa: B027  most engines have none that adapts
+        """Pass the present state of some replicas to the potentials that adapt."""
+
+    @abstractmethod
+    def prepare(self, state: State) -> None:
+        """Continue from `state`, which must have a cell if the system is periodic.
+
+        Without a thermostat, kernels and OpenMM run leapfrog and take the velocities for those of half a step before;
+        the torch engine takes them for those of the positions' time.
+        """
+
+    @abstractmethod
+    def set_temperature(self, temperature_K: Float[Tensor, "temperature"]) -> None:
+        """Change the temperature of the thermostat from here on."""
+
+    @abstractmethod
+    def advance(self, n_steps: int) -> State:
+        """Advance by `n_steps` and return the state there."""
+
+    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
+        """Advance by `n_frames * steps_per_frame` steps; float32 positions in nm after each `steps_per_frame`."""
+        frames = [self.advance(steps_per_frame).positions.float().cpu() for _ in range(n_frames)]
+        return torch.stack(frames, 1).numpy()
+
+    @abstractmethod
+    def potential_energy(self) -> Float[np.ndarray, "replica"]:
+        """Potential energy in kJ/mol now."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of all that a bitwise continuation needs, random numbers and adaptive potentials included."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state_dict` gave."""
 
     def _require_shape(self, state: State) -> None:
         if tuple(state.positions.shape) != self._shape or tuple(state.velocities.shape) != self._shape:
@@ -89,16 +140,19 @@ class BaseEngine:
             )
 
 
+def beyond_force_field(system: System, integrator: Integrator) -> str | None:
+    """What an engine for force fields and Langevin dynamics lacks, in words."""
+    if type(integrator) not in (Langevin, VelocityVerlet):
+        return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
+    if not isinstance(system.potential, ForceField):
+        return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
+    return None
+
+
 def constant_volume(pressure_bar: float | None) -> str | None:
     """What an engine without a barostat lacks, in words."""
-    if pressure_bar is None:
-        return None
-    return f"a barostat (pressure_bar is {pressure_bar}), since it runs at constant volume"
-
-
-def generator_on(device: str, generator: torch.Generator) -> torch.Generator:
-    """The generator, or one of another device seeded from it, so that no step waits for numbers from elsewhere."""
-    if torch.device(device).type == generator.device.type:
-        return generator
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    return torch.Generator(device).manual_seed(seed)
+    return (
+        None
+        if pressure_bar is None
+        else f"a barostat (pressure_bar is {pressure_bar}), since it runs at constant volume"
+    )

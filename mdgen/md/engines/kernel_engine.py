@@ -1,6 +1,7 @@
 """The engine on compiled kernels for processors: many replicas of a small molecule, or boxes with a cutoff."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,58 +9,36 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import Integrator, State, System
-from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
-from mdgen.md.engines.base_engine import BaseEngine, Precision, constant_volume
+from mdgen.md.engines.base_engine import Engine, beyond_force_field, constant_volume
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import MOST_ATOMS, ReplicaKernel
-from mdgen.md.force_field.force_field import ForceField, force_field_of
+from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 
-class KernelEngine(BaseEngine):
-    """Langevin dynamics, or leapfrog without friction, of a force field; an `engine.Engine`.
+class KernelEngine(Engine):
+    """Langevin dynamics, or leapfrog without friction, of a force field.
 
     Without a cutoff it runs on `lanes.ReplicaKernel`, which moves the centre of every replica to the origin. With one
     it runs on `lanes.BoxKernel`: positions are never wrapped into the box, so that molecules stay whole and diffusion
     can be read off a trajectory; each replica runs on one thread, and positions and velocities are in double precision.
-
-    Args:
-        system: a molecule whose potential is a `ForceField`.
-        integrator: `Langevin` or `VelocityVerlet`.
-        n_replicas: number of copies; without a cutoff multiples of 16 waste nothing.
-        generator: seeds one random stream a replica.
-        precision: precision of forces, and without a cutoff of positions and velocities.
-        threads: processor threads; None for torch's number.
-        device: `cpu`.
-        pressure_bar: None.
+    Without a cutoff, numbers of replicas that are multiples of 16 waste nothing.
     """
 
     name = "kernel"
 
-    def __init__(
-        self,
-        system: System,
-        integrator: Integrator,
-        n_replicas: int,
-        generator: torch.Generator,
-        precision: Precision = "single",
-        threads: int | None = None,
-        device: str = "cpu",
-        pressure_bar: float | None = None,
-    ) -> None:
-        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
-        assert isinstance(integrator, Langevin | VelocityVerlet)
+    def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
         parameters = force_field_of(system.potential).parameters
         self._boxed = parameters.cutoff is not None
         make = BoxKernel if self._boxed else ReplicaKernel
         self._kernel = make(
             parameters,
-            n_replicas,
+            self.n_replicas,
             integrator.timestep_ps,
             integrator.temperature_K,
             integrator.friction_per_ps,
             generator,
-            precision,
+            self.precision,
             threads,
         )
 
@@ -68,15 +47,13 @@ class KernelEngine(BaseEngine):
         cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
     ) -> str | None:
         """What the kernels do not have of what is asked for, in words; None if they have everything."""
-        if type(integrator) not in (Langevin, VelocityVerlet):
-            return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
-        if not isinstance(system.potential, ForceField):
-            return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
+        beyond = beyond_force_field(system, integrator)
+        if beyond is not None:
+            return beyond
         if device != "cpu":
             return f"the device {device} (only cpu)"
-        parameters = system.potential.parameters
-        beyond = _beyond_replica_kernel if parameters.cutoff is None else _beyond_box_kernel
-        return constant_volume(pressure_bar) or system.potential.not_computed or beyond(parameters)
+        field = force_field_of(system.potential)
+        return constant_volume(pressure_bar) or field.not_computed or _beyond_kernels(field.parameters)
 
     @property
     def settings(self) -> dict:
@@ -119,22 +96,16 @@ class KernelEngine(BaseEngine):
         self._kernel.load_state_dict(state)
 
 
-def _beyond_replica_kernel(parameters: ForceFieldParameters) -> str | None:
-    born = parameters.born
+def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
+    born, boxed, n_atoms = parameters.born, parameters.cutoff is not None, parameters.n_atoms
     unknown = {
-        f"room for {parameters.n_atoms} atoms (at most {MOST_ATOMS})": parameters.n_atoms > MOST_ATOMS,
+        "generalised Born with a cutoff": boxed and born is not None,
+        "correction maps in a box": boxed and parameters.cmap is not None,
+        f"room for {n_atoms} atoms (at most {MOST_ATOMS})": not boxed and n_atoms > MOST_ATOMS,
         "correction maps": parameters.cmap is not None,
-        "harmonic impropers": parameters.impropers is not None,
-        "NBFIX": parameters.pair_table is not None,
+        "harmonic impropers": not boxed and parameters.impropers is not None,
+        "NBFIX": not boxed and parameters.pair_table is not None,
         "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
         "generalised Born after HCT": born is not None and born.kind == "HCT",
-    }
-    return next((words for words, there in unknown.items() if there), None)
-
-
-def _beyond_box_kernel(parameters: ForceFieldParameters) -> str | None:
-    unknown = {
-        "generalised Born with a cutoff": parameters.born is not None,
-        "correction maps in a box": parameters.cmap is not None,
     }
     return next((words for words, there in unknown.items() if there), None)

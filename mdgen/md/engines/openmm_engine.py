@@ -1,5 +1,7 @@
 """OpenMM as the engine: explicit solvent with PME, and constant pressure."""
 
+from typing import Any
+
 import numpy as np
 import openmm
 import torch
@@ -9,32 +11,24 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
-from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.integrators import VelocityVerlet
 from mdgen.md.dynamics.velocities import require_one_each
-from mdgen.md.engines.base_engine import BaseEngine, Precision
-from mdgen.md.force_field.force_field import ForceField, force_field_of
+from mdgen.md.engines.base_engine import Engine, beyond_force_field
+from mdgen.md.force_field.force_field import force_field_of
 
 _TOLERANCE = 1e-6
 _PERIOD = 25
 """Steps between two attempts of the barostat."""
 
 
-class OpenMMEngine(BaseEngine):
-    """Langevin dynamics by OpenMM's `LangevinMiddleIntegrator`; an `engine.Engine`.
+class OpenMMEngine(Engine):
+    """Langevin dynamics by OpenMM's `LangevinMiddleIntegrator`.
 
     Replicas move in turn, each in a context of its own, with random numbers of its own. OpenMM's checkpoints are bound
     to the platform and the version that wrote them, and a run is resumed there only: at constant volume bit for bit;
     with a barostat, whose state OpenMM does not save, in distribution.
 
-    Args:
-        system: a molecule whose potential is a `ForceField` that came from OpenMM.
-        integrator: `Langevin` or `VelocityVerlet`.
-        n_replicas: number of copies.
-        generator: seeds every replica's random numbers.
-        precision: `single` uses OpenMM's fast platforms, `double` its Reference platform.
-        threads: threads of the CPU platform; None for torch's number.
-        device: `cpu` or `cuda`.
-        pressure_bar: pressure of a Monte-Carlo barostat; None for constant volume.
+    Single precision uses OpenMM's fast platforms, double its Reference platform.
 
     Raises:
         MdgenError: if OpenMM has no such platform here, or a pressure is given for a system without a box.
@@ -42,25 +36,13 @@ class OpenMMEngine(BaseEngine):
 
     name = "openmm"
 
-    def __init__(
-        self,
-        system: System,
-        integrator: Integrator,
-        n_replicas: int,
-        generator: torch.Generator,
-        precision: Precision = "single",
-        threads: int | None = None,
-        device: str = "cpu",
-        pressure_bar: float | None = None,
-    ) -> None:
-        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
-        assert isinstance(integrator, Langevin | VelocityVerlet)
+    def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
         self._steps = 0
         copy = openmm.XmlSerializer.clone(force_field_of(system.potential).openmm_system)
-        seeds = torch.randint(1, 2**31 - 1, (n_replicas, 2), generator=generator).tolist()
+        seeds = torch.randint(1, 2**31 - 1, (self.n_replicas, 2), generator=generator).tolist()
         temperatures = self._each(integrator.temperature_K)
-        platform, properties = _platform(precision, device, threads or torch.get_num_threads())
-        barostat = _barostat(copy, pressure_bar, temperatures[0])
+        platform, properties = _platform(self.precision, device, threads)
+        barostat = _barostat(copy, self.pressure_bar, temperatures[0])
         self._contexts = []
         # Some platforms draw all their random numbers from one source in the process: each replica keeps its state.
         self._kept: list[bytes] = []
@@ -73,7 +55,7 @@ class OpenMMEngine(BaseEngine):
             self._contexts.append(openmm.Context(copy, mover, platform, properties))
             self._kept.append(self._contexts[-1].createCheckpoint())
         self._periodic = copy.usesPeriodicBoundaryConditions()
-        self._lost = [False] * n_replicas
+        self._lost = [False] * self.n_replicas
         self.set_temperature(integrator.temperature_K)
 
     @classmethod
@@ -81,11 +63,10 @@ class OpenMMEngine(BaseEngine):
         cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
     ) -> str | None:
         """What OpenMM does not have here of what is asked for, in words; None if it has everything."""
-        if type(integrator) not in (Langevin, VelocityVerlet):
-            return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
-        if not isinstance(system.potential, ForceField):
-            return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
-        if system.potential.openmm_system is None:
+        beyond = beyond_force_field(system, integrator)
+        if beyond is not None:
+            return beyond
+        if force_field_of(system.potential).openmm_system is None:
             return "the force field as an openmm.System"
         if pressure_bar is not None and isinstance(integrator, VelocityVerlet):
             return "a barostat without a thermostat (integrator=verlet has none)"
@@ -116,11 +97,6 @@ class OpenMMEngine(BaseEngine):
             self._moved(replica, context, n_steps)
         self._steps += n_steps
         return self._state()
-
-    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Advance by `n_frames * steps_per_frame` steps and return the frames."""
-        frames = [self.advance(steps_per_frame).positions.float() for _ in range(n_frames)]
-        return torch.stack(frames, 1).numpy()
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import AdaptivePotential, Integrator, State, System
-from mdgen.md.engines.base_engine import BaseEngine, Precision, constant_volume, generator_on
+from mdgen.md.engines.base_engine import Engine, constant_volume
 from mdgen.md.force_field.forces import is_translation_invariant, parts_of, placed_potential
 
 _DTYPES = {"single": torch.float32, "double": torch.float64}
@@ -17,38 +18,18 @@ _RECENTRE_EVERY = 1000
 _POTENTIAL = "potential."
 
 
-class TorchEngine(BaseEngine):
-    """Dynamics of any system by any integrator of `interfaces.Integrator`; an `engine.Engine`.
+class TorchEngine(Engine):
+    """Dynamics of any system by any integrator of `interfaces.Integrator`.
 
     Where the potential is translation invariant, each replica's centre is moved to the origin every thousand steps,
-    since precision would be lost as it diffuses away.
-
-    Args:
-        system: molecule, masses, potential, constraints and cell; copied to the device and precision.
-        integrator: time step, temperatures and the step itself.
-        n_replicas: number of copies.
-        generator: source of randomness; its state is saved with the engine's. For another device it seeds one there.
-        precision: precision of positions and forces.
-        threads: ignored; torch's number holds.
-        device: device to compute on, such as `cpu` or `cuda`.
-        pressure_bar: None.
+    since precision would be lost as it diffuses away. The generator's state is saved with the engine's; for another
+    device it seeds one there. The number of threads is torch's own.
     """
 
     name = "torch"
 
-    def __init__(
-        self,
-        system: System,
-        integrator: Integrator,
-        n_replicas: int,
-        generator: torch.Generator,
-        precision: Precision = "single",
-        threads: int | None = None,
-        device: str = "cpu",
-        pressure_bar: float | None = None,
-    ) -> None:
-        super().__init__(system, integrator, n_replicas, precision, device, pressure_bar)
-        self.system = placed_system(system, device, _DTYPES[precision])
+    def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
+        self.system = placed_system(system, device, _DTYPES[self.precision])
         self.generator = generator_on(device, generator)
         self._moving = integrator
         self._recentres = is_translation_invariant(self.system.potential)
@@ -102,11 +83,6 @@ class TorchEngine(BaseEngine):
         self._state = state
         return state
 
-    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Advance by `n_frames * steps_per_frame` steps and return the frames."""
-        frames = [self.advance(steps_per_frame).positions.float().cpu() for _ in range(n_frames)]
-        return torch.stack(frames, 1).numpy()
-
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
         with torch.no_grad():
@@ -157,3 +133,11 @@ def placed_system(system: System, device: torch.device | str, dtype: torch.dtype
         constraints=held if move is None else move(device, dtype),
         cell=None if cell is None else cell.to(device, dtype),
     )
+
+
+def generator_on(device: str, generator: torch.Generator) -> torch.Generator:
+    """The generator, or one of another device seeded from it, so that no step waits for numbers from elsewhere."""
+    if torch.device(device).type == generator.device.type:
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    return torch.Generator(device).manual_seed(seed)

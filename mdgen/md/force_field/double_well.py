@@ -1,15 +1,13 @@
 """A double well in two dimensions: the smallest system with a barrier, and with a known answer."""
 
-from jaxtyping import Float
-from torch import Tensor
-
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.interfaces import Cells, Energies, Positions
+from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.registry import register
 
 
 @register
-class DoubleWell:
+class DoubleWell(Fingerprinted):
     """Two wells at `x = -x0` and `x = x0`, harmonic in y and z: `barrier ((x/x0)^2 - 1)^2 + k (y^2 + z^2) / 2`.
 
     Every particle moves in it by itself.
@@ -27,14 +25,7 @@ class DoubleWell:
             raise MdgenError(f"x0_nm is {x0_nm}, but must be a positive distance in nm")
         self.barrier, self.x0_nm, self.k = float(barrier), float(x0_nm), float(k)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of its numbers."""
-        return fingerprint(type(self).__name__, vars(self))
-
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol; a cell is ignored."""
         x, y, z = positions.unbind(-1)
         wells = self.barrier * ((x / self.x0_nm).square() - 1).square()

@@ -8,35 +8,8 @@ from torch import Tensor
 
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.md.force_field.terms.bonds import bond_energy
-from mdgen.md.force_field.terms.nonbonded import coulomb_energy, lennard_jones_energy
-from mdgen.md.force_field.terms.pairs import separations
-from mdgen.md.force_field.terms.torsions import torsion_energy
+from mdgen.md.force_field.terms.bonded import bond_energy, torsion_energy
 from mdgen.molecule.topology import Molecule
-
-_SAME = {
-    "angle": "angles",
-    "cmap": "cmap",
-    "dispersion_correction": "dispersion_correction",
-    "generalized_born": "born",
-    "surface": "surface",
-}
-TERMS = (
-    "bond",
-    "angle",
-    "urey_bradley",
-    "torsion",
-    "improper",
-    "cmap",
-    "lennard_jones",
-    "lennard_jones_14",
-    "dispersion_correction",
-    "coulomb",
-    "coulomb_14",
-    "generalized_born",
-    "surface",
-)
-"""Names of all terms, in order."""
 
 
 class EnergyTerms:
@@ -74,29 +47,25 @@ class EnergyTerms:
             p.torsion_phase[improper],
             p.torsion_k[improper],
         )
-        distance = separations(positions, p.exception_atoms)
-        lennard_jones_14 = lennard_jones_energy(distance, p.exception_sigma, p.exception_epsilon)
-        coulomb_14 = coulomb_energy(distance, p.exception_charge_product, p.coulomb_constant)
+        exceptions = self._field.exceptions(positions, cell)
+        lennard_jones_14, coulomb_14 = exceptions["lennard_jones"], exceptions["coulomb"]
+        bent = out_of_chain + whole.get("impropers", torch.zeros_like(out_of_chain))
         terms = {
             "bond": whole["bonds"] - springs,
+            "angle": whole["angles"],
+            "urey_bradley": springs if bool(spring.any()) else None,
             "torsion": whole["torsions"] - out_of_chain,
+            "improper": bent if bool(improper.any()) or "impropers" in whole else None,
+            "cmap": whole.get("cmap"),
             "lennard_jones": whole["lennard_jones"] - lennard_jones_14,
             "lennard_jones_14": lennard_jones_14,
+            "dispersion_correction": whole.get("dispersion_correction"),
             "coulomb": whole["coulomb"] - coulomb_14,
             "coulomb_14": coulomb_14,
+            "generalized_born": whole.get("born"),
+            "surface": whole.get("surface"),
         }
-        if bool(spring.any()):
-            terms["urey_bradley"] = springs
-        if bool(improper.any()) or "impropers" in whole:
-            terms["improper"] = out_of_chain + whole.get("impropers", torch.zeros_like(out_of_chain))
-        terms |= {name: whole[own] for name, own in _SAME.items() if own in whole}
-        return {name: terms[name] for name in TERMS if name in terms}
-
-    def forces(
-        self, positions: Float[Tensor, "frame atom 3"], cell: Float[Tensor, "frame 3"] | None = None
-    ) -> Float[Tensor, "frame atom 3"]:
-        """Forces in kJ/mol/nm of all terms together."""
-        return self._field.energy_and_forces(positions, cell)[1]
+        return {name: energy for name, energy in terms.items() if energy is not None}
 
 
 def _joined(atoms: Tensor, bonded: set[tuple[int, int]]) -> Bool[Tensor, "term"]:

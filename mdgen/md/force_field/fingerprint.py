@@ -29,6 +29,16 @@ def fingerprint(kind: str, numbers: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+class Fingerprinted:
+    """A potential whose public attributes are all that it computes with."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its numbers."""
+        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return fingerprint(type(self).__name__, own)
+
+
 def _contents(value: Any) -> list[bytes]:
     if isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()

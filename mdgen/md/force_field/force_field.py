@@ -8,18 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential
+from mdgen.interfaces import Cells, Energies, Positions, Potential
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
-from mdgen.md.force_field.terms.angles import angle_energy
-from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.md.force_field.terms.bonded import angle_energy, bond_energy, improper_energy, torsion_energy
 from mdgen.md.force_field.terms.cmap import cmap_energy
 from mdgen.md.force_field.terms.generalized_born import born_radii, polar_energy, surface_energy
-from mdgen.md.force_field.terms.impropers import improper_energy
 from mdgen.md.force_field.terms.nonbonded import coulomb_energy, lennard_jones_energy, lorentz_berthelot
 from mdgen.md.force_field.terms.pairs import all_pairs, normal_pairs, separations
-from mdgen.md.force_field.terms.torsions import torsion_energy
 
 _SKIN_NM = 0.1
 _ALL_PAIRS = 400
@@ -61,15 +58,11 @@ class ForceField:
         """The same force field on a device and in a precision."""
         return ForceField(self.parameters.to(device, dtype), self.openmm_system)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Potential energy in kJ/mol."""
         return torch.stack(tuple(self.energy_terms(positions, cell).values())).sum(0)
 
-    def energy_terms(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> dict[str, Float[Tensor, "replica"]]:
+    def energy_terms(self, positions: Positions, cell: Cells | None = None) -> dict[str, Energies]:
         """Energy in kJ/mol of each term by its name.
 
         The names are bonds, angles, torsions, lennard_jones, coulomb, and those of impropers, cmap,
@@ -115,9 +108,7 @@ class ForceField:
             terms["cmap"] = cmap_energy(positions, p.cmap.atoms, p.cmap.which, p.cmap.energy)
         return terms
 
-    def energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    def energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
         """Energies in kJ/mol and forces in kJ/mol/nm, as `forces.energy_and_forces` gives them."""
         return energy_and_forces(self, positions, cell)
 
@@ -127,13 +118,13 @@ class ForceField:
         normal = separations(positions, pairs, cell)
         sigma, epsilon = self._sigma_and_epsilon(pairs)
         charge_product = p.charges[pairs].prod(-1)
-        of_exceptions = self._exceptions(positions, cell)
+        of_exceptions = self.exceptions(positions, cell)
         return of_exceptions | {
             "lennard_jones": lennard_jones_energy(normal, sigma, epsilon, p.cutoff) + of_exceptions["lennard_jones"],
             "coulomb": coulomb_energy(normal, charge_product, p.coulomb_constant, p.cutoff) + of_exceptions["coulomb"],
         }
 
-    def _exceptions(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
+    def exceptions(self, positions: Tensor, cell: Tensor | None) -> dict[str, Tensor]:
         """Pairs with numbers of their own, and what depends on the cell alone."""
         p = self.parameters
         distance = separations(positions, p.exception_atoms)
@@ -159,12 +150,11 @@ class ForceField:
         cutoff, known = self.parameters.cutoff, self._list
         assert cutoff is not None
         if known is None or not bool(known.holds(positions.detach(), cell)):
-            search = (positions, cell, cutoff.distance_nm, _SKIN_NM, self.parameters.exception_atoms)
-            found = verlet_list(*search, capacity=None if known is None else known.pairs.shape[1])
-            self._list = known = verlet_list(*search) if bool(found.overflow.any()) else found
+            exceptions = self.parameters.exception_atoms
+            self._list = known = verlet_list(positions, cell, cutoff.distance_nm, _SKIN_NM, exceptions)
         return known.pairs
 
-    def require_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
+    def require_cell(self, cell: Cells | None) -> None:
         """Raise unless there is a cell where the force field is periodic, and room in it for the cutoff.
 
         Raises:

@@ -1,62 +1,31 @@
 """What every potential shares: forces by differentiation, and sums of potentials."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from mdgen.interfaces import Potential
+from mdgen.interfaces import Cells, Energies, Positions, Potential
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.registry import register
 
 
-@runtime_checkable
-class KnowsForces(Protocol):
-    """A potential with a faster method for its forces than differentiation, used where no graph is needed."""
-
-    def detached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-        """Energies in kJ/mol and forces in kJ/mol/nm, without a graph."""
-        ...
-
-
-@runtime_checkable
-class KnowsAttachedForces(Protocol):
-    """A potential with its own method for forces that can themselves be differentiated; it is always used."""
-
-    def attached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-        """Energies in kJ/mol and forces in kJ/mol/nm, with a graph where gradients are enabled."""
-        ...
-
-
 def energy_and_forces(
-    potential: Potential,
-    positions: Float[Tensor, "replica atom 3"],
-    cell: Float[Tensor, "replica 3"] | None = None,
-) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
+    potential: Potential, positions: Positions, cell: Cells | None = None
+) -> tuple[Energies, Positions]:
     """Energies in kJ/mol and forces in kJ/mol/nm of any potential.
 
     Where `positions` require a gradient, both results can be differentiated again, in the positions and in whatever
     parameters of the potential require a gradient; so a rollout from such positions is differentiable from end to
-    end. Otherwise no graph is kept. `differentiable.rollout` does the same in far less memory.
+    end. Otherwise no graph is kept. `differentiable.rollout` does the same in far less memory. A potential with a
+    method `attached_energy_and_forces` is asked for its own forces instead, which it can keep differentiable.
     """
-    if isinstance(potential, KnowsAttachedForces):
-        return potential.attached_energy_and_forces(positions, cell)
+    own = getattr(potential, "attached_energy_and_forces", None)
+    if own is not None:
+        return own(positions, cell)
     keep = positions.requires_grad and torch.is_grad_enabled()
-    if not keep and isinstance(potential, KnowsForces):
-        return potential.detached_energy_and_forces(positions, cell)
-    return differentiated(potential, positions, cell, keep)
-
-
-def differentiated(
-    potential: Potential, positions: Tensor, cell: Tensor | None, keep: bool = False
-) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-    """Energies and minus their gradient; `keep` keeps the graph of both."""
+    if isinstance(potential, SumOfPotentials) and not keep:
+        found = [energy_and_forces(part, positions.detach(), cell) for part in potential.parts]
+        return torch.stack([energy for energy, _ in found]).sum(0), torch.stack([forces for _, forces in found]).sum(0)
     with torch.enable_grad():
         attached = positions if keep else positions.detach().requires_grad_()
         energy = potential.energy(attached, cell)
@@ -89,18 +58,9 @@ class SumOfPotentials:
         """The sum of the same parts on a device and in a precision."""
         return SumOfPotentials([placed_potential(part, device, dtype) for part in self.parts])
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Sum of the parts' energies in kJ/mol."""
         return torch.stack([part.energy(positions, cell) for part in self.parts]).sum(0)
-
-    def detached_energy_and_forces(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> tuple[Float[Tensor, "replica"], Float[Tensor, "replica atom 3"]]:
-        """Sums over the parts, each by its fastest method."""
-        found = [energy_and_forces(part, positions.detach(), cell) for part in self.parts]
-        return torch.stack([energy for energy, _ in found]).sum(0), torch.stack([forces for _, forces in found]).sum(0)
 
 
 def parts_of(potential: Potential) -> list[Potential]:

@@ -3,10 +3,10 @@
 from copy import deepcopy
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import Cells, Energies, Positions
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.registry import register
 
@@ -48,9 +48,7 @@ class ModulePotential:
         settings = {name: value for name, value in vars(self).items() if name != "module"}
         return ModulePotential(deepcopy(self.module).to(device, dtype), **settings)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol; a cell is ignored.
 
         Raises:

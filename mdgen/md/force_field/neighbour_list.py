@@ -1,8 +1,7 @@
 """Verlet lists: the pairs within a cutoff and a skin, found seldom and used often.
 
-A list has a fixed capacity, so that what is computed from it keeps its shapes; pairs beyond that raise a flag rather
-than fall under the table. Pairs are sorted, and those beyond the cutoff add exact zeros, so on a processor forces do
-not depend on when a list was built: a resumed run stays the same bit for bit.
+Pairs are sorted, and those beyond the cutoff add exact zeros, so on a processor forces do not depend on when a list was
+built: a resumed run stays the same bit for bit.
 """
 
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-_ROOM = 1.2
-"""Capacity that a new list gets over what it holds."""
+from mdgen.interfaces import Cells, Positions
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -23,26 +24,17 @@ class VerletList:
 
     Args:
         pairs: sorted, `i < j`, padded with pairs of atom 0 with itself.
-        count: pairs without padding that there are, whether or not they all fit.
         positions: positions for which the list was made, nm.
         cell: edges of the box then, nm; None without one.
-        skin_nm: distance beyond the cutoff to which it reaches.
+        skin_nm: distance beyond the cutoff that was searched.
     """
 
-    pairs: Int[Tensor, "replica capacity 2"]
-    count: Int[Tensor, "replica"]
+    pairs: Int[Tensor, "replica pair 2"]
     positions: Float[Tensor, "replica atom 3"]
     cell: Float[Tensor, "replica 3"] | None
     skin_nm: float
 
-    @property
-    def overflow(self) -> Bool[Tensor, "replica"]:
-        """Whether pairs of a replica found no room; its list must not be used then."""
-        return self.count > self.pairs.shape[1]
-
-    def holds(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None
-    ) -> Bool[Tensor, ""]:
+    def holds(self, positions: Positions, cell: Cells | None) -> Bool[Tensor, ""]:
         """Whether no pair can have come within the cutoff unseen: no atom went further than half the skin.
 
         A replica whose positions are not finite asks for nothing: no list would help it.
@@ -62,7 +54,6 @@ def verlet_list(
     cutoff_nm: float,
     skin_nm: float,
     exception_atoms: Int[Tensor, "exception 2"],
-    capacity: int | None = None,
 ) -> VerletList:
     """Find every pair within `cutoff_nm + skin_nm`, exceptions left out, by a k-d tree in O(atoms log atoms).
 
@@ -72,28 +63,22 @@ def verlet_list(
         cutoff_nm: cutoff of the interaction.
         skin_nm: distance beyond the cutoff to search.
         exception_atoms: pairs to leave out.
-        capacity: pairs there is room for; None for a fifth more than are found.
     """
     n_atoms = positions.shape[1]
     excluded = np.sort(_keys(np.sort(exception_atoms.cpu().numpy(), 1), n_atoms))
     found = []
     for replica, x in enumerate(positions.detach().cpu().double().numpy()):
         box = None if cell is None else cell[replica].detach().cpu().double().numpy()
-        found.append(_pairs_within(x, box, cutoff_nm + skin_nm, excluded))
-    count = torch.tensor([len(pairs) for pairs in found])
-    room = capacity if capacity is not None else max(1, int(_ROOM * int(count.max())))
-    table = torch.zeros(len(found), room, 2, dtype=torch.int64)
-    for replica, pairs in enumerate(found):
-        table[replica, : min(room, len(pairs))] = torch.from_numpy(pairs[:room])
-    device = positions.device
-    return VerletList(table.to(device), count.to(device), positions.detach(), cell, skin_nm)
+        found.append(pairs_within(x, box, cutoff_nm + skin_nm, excluded))
+    table = pad_sequence([torch.from_numpy(pairs) for pairs in found], batch_first=True)
+    return VerletList(table.to(positions.device), positions.detach(), cell, skin_nm)
 
 
-def _pairs_within(
+def pairs_within(
     x: Float[np.ndarray, "atom 3"],
     box: Float[np.ndarray, "3"] | None,
     reach_nm: float,
-    excluded: Int[np.ndarray, "exception"],
+    excluded: Int[np.ndarray, "exception"] = _NONE,
 ) -> Int[np.ndarray, "pair 2"]:
     """Sorted pairs of one replica; none where a position is not finite."""
     if not np.isfinite(x).all():

@@ -1,6 +1,7 @@
 """The force field of one molecule as tensors: what loaders make and what every engine path reads."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.units import COULOMB_OPENMM
+
+_ATOMS_OF = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2, "constraint_atoms": 2}
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,23 @@ class ForceFieldParameters:
     cmap: CorrectionMaps | None = None
     impropers: HarmonicImpropers | None = None
     pair_table: PairTable | None = None
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], **parts: Any) -> "ForceFieldParameters":
+        """Parameters from lists of rows.
+
+        Args:
+            tables: `masses`, and the other tensors by name; those that are missing are empty, or zero for each atom.
+            parts: constant, Born model, cutoff and CHARMM's terms, if there are any.
+        """
+        zeros = dict.fromkeys(("charges", "sigma", "epsilon"), [0.0] * len(tables["masses"]))
+        made: dict[str, Any] = {}
+        for name in (field.name for field in fields(cls) if field.default is MISSING):
+            whole = name in _ATOMS_OF or name == "torsion_periodicity"
+            values = tables.get(name, zeros.get(name, []))
+            column = torch.as_tensor(values, dtype=torch.int64 if whole else torch.float64)
+            made[name] = column.reshape(-1, _ATOMS_OF[name]) if name in _ATOMS_OF else column
+        return cls(**made, **parts)
 
     @property
     def n_atoms(self) -> int:

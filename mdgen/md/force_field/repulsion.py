@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.interfaces import Cells, Energies, Positions
+from mdgen.md.force_field.fingerprint import Fingerprinted
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.force_field.terms.nonbonded import lorentz_berthelot
 from mdgen.md.force_field.terms.pairs import normal_pairs, separations
 
 
-class PowerRepulsion:
+class PowerRepulsion(Fingerprinted):
     """Sum of `4 epsilon (sigma/r)^power` over normal pairs, cut where the force field is.
 
     TorchMD's `RepulsionCG` has power 6, `Repulsion` power 12 (Doerr et al., J. Chem. Theory Comput. 2021, 17, 2355).
@@ -39,19 +40,12 @@ class PowerRepulsion:
         self.exception_atoms = exception_atoms
         self._pairs = normal_pairs(len(sigma), exception_atoms)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of its numbers."""
-        return fingerprint(type(self).__name__, {n: v for n, v in vars(self).items() if not n.startswith("_")})
-
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "PowerRepulsion":
         """The same repulsion on a device and in a precision."""
         sigma, epsilon = self.sigma.to(device, dtype), self.epsilon.to(device, dtype)
         return PowerRepulsion(sigma, epsilon, self.exception_atoms.to(device), self.power, self.cutoff)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         distance = separations(positions, self._pairs, cell)
         sigma, epsilon = lorentz_berthelot(self.sigma[self._pairs], self.epsilon[self._pairs])

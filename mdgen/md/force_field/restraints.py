@@ -8,12 +8,13 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import dihedral_angles
-from mdgen.md.force_field.fingerprint import fingerprint
-from mdgen.md.force_field.terms.bonds import bond_energy
+from mdgen.interfaces import Cells, Energies, Positions
+from mdgen.md.force_field.fingerprint import Fingerprinted
+from mdgen.md.force_field.terms.bonded import bond_energy
 from mdgen.registry import register
 
 
-class _Restraint:
+class _Restraint(Fingerprinted):
     """Atoms, the values that they are held at, and a stiffness."""
 
     translation_invariant = True
@@ -24,11 +25,6 @@ class _Restraint:
         if not 0 <= k < float("inf"):
             raise MdgenError(f"the stiffness of a restraint is {k}, but must be zero or a positive number")
         self.atoms, self.target, self.k = atoms, target, k
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of its numbers."""
-        return fingerprint(type(self).__name__, vars(self))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "_Restraint":
         """The same restraint on a device and in a precision."""
@@ -53,9 +49,7 @@ class DistanceRestraints(_Restraint):
     ) -> None:
         super().__init__(_indices(atoms, 2), _numbers(length_nm), k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return bond_energy(positions, self.atoms, self.target, self.target.new_full(self.target.shape, self.k))
 
@@ -80,9 +74,7 @@ class PositionRestraints(_Restraint):
     ) -> None:
         super().__init__(torch.as_tensor(atoms, dtype=torch.int64), _numbers(positions_nm).reshape(-1, 3), k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return self.k * (positions[:, self.atoms] - self.target).square().sum((-1, -2))
 
@@ -105,9 +97,7 @@ class TorsionRestraints(_Restraint):
     ) -> None:
         super().__init__(_indices(atoms, 4), _numbers(angle_rad), k)
 
-    def energy(
-        self, positions: Float[Tensor, "replica atom 3"], cell: Float[Tensor, "replica 3"] | None = None
-    ) -> Float[Tensor, "replica"]:
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return self.k * (1 - torch.cos(dihedral_angles(positions, self.atoms) - self.target)).sum(-1)
 

@@ -23,7 +23,7 @@ from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.restraints import DistanceRestraints
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
 from mdgen.md.systems.openmm_loader import system_from_openmm
-from mdgen.md.systems.overlaps import require_apart
+from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.peptides import extended_peptide
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
 from mdgen.registry import register
@@ -98,16 +98,20 @@ def build_system(
         MdgenError: for an unknown residue, force field or solvent, a file that is missing or cannot be read, a cutoff
             without a box or beyond half of it, atoms on the same spot, or when not exactly one source is named.
     """
-    _require_known("force_field", force_field, FORCE_FIELDS)
-    _require_known("solvent", solvent, SOLVENTS)
-    _require_known("constraints", constraints, _CONSTRAINTS)
-    _require_known("long_range", long_range, _LONG_RANGE)
+    for what, name, known in (
+        ("force_field", force_field, FORCE_FIELDS),
+        ("solvent", solvent, SOLVENTS),
+        ("constraints", constraints, _CONSTRAINTS),
+        ("long_range", long_range, _LONG_RANGE),
+        ("coulomb", coulomb, _COULOMB),
+        ("surface", surface, _SURFACE),
+    ):
+        if name not in known:
+            raise MdgenError(f"{what} {name!r} is unknown; known are {', '.join(known)}")
     sources = {"sequence": sequence, "pdb": pdb, "prmtop": prmtop, "psf": psf, "top": top}
     _require_one(sources)
     if solvent in WATERS and cutoff_nm is None:
         cutoff_nm = 1.0
-    _require_known("coulomb", coulomb, _COULOMB)
-    _require_known("surface", surface, _SURFACE)
     settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm, surface)
     settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range)
     if prmtop is not None:
@@ -119,7 +123,9 @@ def build_system(
     elif pdb is not None:
         source = from_pdb(pdb, repair)
     else:
-        source = _from_sequence(sequence or "", capped, force_field)
+        if capped and force_field == "charmm36":
+            raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
+        source = Source(*extended_peptide(sequence or "", capped))
     if top is not None and solvent in IMPLICIT_SOLVENTS:
         raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")
     name = next(str(path) for path in sources.values() if path is not None)
@@ -130,12 +136,6 @@ def build_system(
     else:
         source, system = assigned(source, force_field, solvent, settings, padding_nm, ion_molar)
     return _settled(source, system, _COULOMB[coulomb], relax)
-
-
-def _from_sequence(sequence: str, capped: bool, force_field: str) -> Source:
-    if capped and force_field == "charmm36":
-        raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
-    return Source(*extended_peptide(sequence, capped))
 
 
 def _require_no_bath(source: Source, name: str, solvent: str) -> None:
@@ -221,7 +221,9 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
         positions = _relaxed(field, positions)
     held = system.constraints
     if isinstance(held, DistanceConstraints):
-        positions = replace(held, tolerance=1e-12).positions(positions[None], positions[None])[0]
+        positions = DistanceConstraints(held.masses, held.atoms, held.lengths, 1e-12).positions(
+            positions[None], positions[None]
+        )[0]
     return replace(system, positions=positions)
 
 
@@ -240,11 +242,6 @@ def _relaxed_by_openmm(system: openmm.System, positions: Tensor) -> Tensor:
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_OPENMM_STEPS)
     found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     return torch.from_numpy(np.array(found, dtype=np.float64))
-
-
-def _require_known(what: str, name: str, known: Any) -> None:
-    if name not in known:
-        raise MdgenError(f"{what} {name!r} is unknown; known are {', '.join(known)}")
 
 
 def _require_one(sources: dict[str, str | None]) -> None:

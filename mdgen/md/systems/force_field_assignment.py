@@ -23,15 +23,9 @@ FORCE_FIELDS = {
 IMPLICIT_SOLVENTS = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
 """OpenMM's file of each implicit solvent; each brings its own radii."""
 
-WATERS = {
-    "tip3p": {
-        "amber14": "amber14/tip3p.xml",
-        "amber19": "amber19/tip3p.xml",
-        "amber99sbildn": "tip3p.xml",
-        "charmm36": "charmm36/water.xml",
-    },
-    "tip3pfb": {"amber14": "amber14/tip3pfb.xml", "amber19": "amber19/tip3pfb.xml", "amber99sbildn": "tip3pfb.xml"},
-}
+_AMBER_WATERS = {"amber14": "amber14/{}.xml", "amber19": "amber19/{}.xml", "amber99sbildn": "{}.xml"}
+WATERS = {name: {field: file.format(name) for field, file in _AMBER_WATERS.items()} for name in ("tip3p", "tip3pfb")}
+WATERS["tip3p"]["charmm36"] = "charmm36/water.xml"
 """OpenMM's file of each explicit water, by force field; waters of three sites, which need no virtual ones."""
 
 
@@ -46,11 +40,7 @@ def assigned(
 
     Args:
         source: a molecule without force field.
-        force_field: a key of `FORCE_FIELDS`.
-        solvent: a key of `IMPLICIT_SOLVENTS` or `WATERS`, or `vacuum`.
-        settings: arguments of `createSystem`.
-        padding_nm: water between the molecule and the faces of a cubic box.
-        ion_molar: Na+ and Cl- beyond those that neutralise.
+        settings: arguments of `createSystem`; all others are those of `build_system`.
 
     Raises:
         MdgenError: for a residue, an atom or a pair of force field and water that is not known, or a cutoff without a

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import openmm
-import torch
-from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import BornParameters, NeckParameters
+from mdgen.md.systems.openmm_nonbonded import lookup_tables, plain, real
 
 _OFFSET_NM = 0.009
 _ACE_SURFACE_ENERGY = 28.3919551
@@ -61,8 +60,8 @@ def born_from_gbsa(force: openmm.GBSAOBCForce, charges: np.ndarray | None) -> Bo
     _require_same_charges(np.array([row[0].value_in_unit_system(units) for row in rows]), charges)
     return BornParameters(
         kind="OBC2",
-        radius=_real([row[1].value_in_unit_system(units) for row in rows]),
-        scale=_real([row[2] for row in rows]),
+        radius=real([row[1].value_in_unit_system(units) for row in rows]),
+        scale=real([row[2] for row in rows]),
         solute_dielectric=force.getSoluteDielectric(),
         solvent_dielectric=force.getSolventDielectric(),
         surface_energy=4.0 * np.pi * force.getSurfaceAreaEnergy().value_in_unit_system(units),
@@ -79,7 +78,7 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
         "the system's CustomGBForce is none of HCT, OBC1, OBC2, GBn and GBn2, the models that this engine has; build "
         "it with implicit/hct.xml, obc1.xml, obc2.xml, gbn.xml or gbn2.xml, or with one of these and a prmtop"
     )
-    values = [_plain(force.getComputedValueParameters(i)[1]) for i in range(force.getNumComputedValues())]
+    values = [plain(force.getComputedValueParameters(i)[1]) for i in range(force.getNumComputedValues())]
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
     radius = _RADIUS.fullmatch(values[1]) if len(values) == 2 else None
     with_neck = _WITH_NECK.fullmatch(values[0]) if radius else None
@@ -88,7 +87,7 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
         raise unknown
     if force.getNonbondedMethod() != openmm.CustomGBForce.NoCutoff:
         raise MdgenError("the system's CustomGBForce has a cutoff, but this engine has none; build it with NoCutoff")
-    terms = [_plain(force.getEnergyTermParameters(i)[0]) for i in range(force.getNumEnergyTerms())]
+    terms = [plain(force.getEnergyTermParameters(i)[0]) for i in range(force.getNumEnergyTerms())]
     found = [[term for term in terms if form.match(term)] for form in (_POLAR_SELF, _POLAR_PAIR, _SURFACE)]
     if [len(matching) for matching in found] not in ([1, 1, 0], [1, 1, 1]) or len(terms) != sum(map(len, found)):
         raise unknown
@@ -106,8 +105,8 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     offset = float(settings["offset"] if radius is None else radius["offset"])
     return BornParameters(
         kind=kind,
-        radius=_real(columns["or"] + offset),
-        scale=_real(columns["sr"] / columns["or"]),
+        radius=real(columns["or"] + offset),
+        scale=real(columns["sr"] / columns["or"]),
         offset_nm=offset,
         **dict(zip(_TANH, coefficients, strict=True)),
         solute_dielectric=float(settings["soluteDielectric"]),
@@ -125,16 +124,12 @@ def _coefficient(written: str | None, columns: dict[str, np.ndarray], missing: f
     """A coefficient of the hyperbolic tangent: a number, one an atom, or left out of the expression."""
     if written is None:
         return missing
-    return _real(columns[written]) if written in columns else float(written)
+    return real(columns[written]) if written in columns else float(written)
 
 
 def _neck(force: openmm.CustomGBForce, index: np.ndarray, numbers: re.Match) -> NeckParameters:
     """The force's lookup tables, spread over pairs of atoms."""
-    tables = {}
-    for i in range(force.getNumTabulatedFunctions()):
-        columns, rows, values = force.getTabulatedFunction(i).getFunctionParameters()
-        table = np.array(values).reshape(rows, columns)  # the first argument runs fastest
-        tables[force.getTabulatedFunctionName(i)] = _real(table.T[np.ix_(index, index)])
+    tables = {name: real(table[np.ix_(index, index)]) for name, table in lookup_tables(force).items()}
     return NeckParameters(tables["getd0"], tables["getm0"], scale=float(numbers[1]), cut_nm=float(numbers[2]))
 
 
@@ -144,11 +139,3 @@ def _require_same_charges(of_born: np.ndarray, charges: np.ndarray | None) -> No
             "the generalised Born force has other charges than the NonbondedForce, but this engine keeps one set; "
             "make the two agree"
         )
-
-
-def _plain(expression: str) -> str:
-    return re.sub(r"\s", "", expression)
-
-
-def _real(values: Any) -> Tensor:
-    return torch.as_tensor(np.asarray(values), dtype=torch.float64)

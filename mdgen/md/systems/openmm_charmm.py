@@ -4,7 +4,6 @@ OpenMM writes several of them as algebraic expressions, which are recognised and
 """
 
 import re
-from typing import Any
 
 import numpy as np
 import openmm
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import CorrectionMaps, HarmonicImpropers, PairTable
+from mdgen.md.systems.openmm_nonbonded import lookup_tables, plain, real
 
 _NUMBER = r"[-+]?\d[\d.e+-]*"
 _IMPROPER = re.compile(
@@ -36,7 +36,7 @@ def impropers_from(force: openmm.CustomTorsionForce) -> HarmonicImpropers | None
     """
     if force.getNumTorsions() == 0:
         return None
-    written = _plain(force.getEnergyFunction())
+    written = plain(force.getEnergyFunction())
     names = [force.getPerTorsionParameterName(i) for i in range(force.getNumPerTorsionParameters())]
     half = _GROMACS_IMPROPER.fullmatch(written)
     unwrapped = _UNWRAPPED_IMPROPER.fullmatch(written)
@@ -49,8 +49,8 @@ def impropers_from(force: openmm.CustomTorsionForce) -> HarmonicImpropers | None
         raise MdgenError(_unknown("CustomTorsionForce", force, "harmonic impropers that go the short way round"))
     return HarmonicImpropers(
         atoms=torch.tensor([row[:4] for row in rows]),
-        theta0=_real(theta0),
-        k=_real(values[:, names.index("k")] * (0.5 if half else 1.0)),
+        theta0=real(theta0),
+        k=real(values[:, names.index("k")] * (0.5 if half else 1.0)),
     )
 
 
@@ -74,7 +74,7 @@ def correction_maps_from(force: openmm.CMAPTorsionForce) -> CorrectionMaps | Non
     return CorrectionMaps(
         atoms=torch.tensor([row[1:] for row in rows]),
         which=torch.tensor([row[0] for row in rows]),
-        energy=_real(np.stack([table.reshape(size, size).T for table in tables])),
+        energy=real(np.stack([table.reshape(size, size).T for table in tables])),
     )
 
 
@@ -84,7 +84,7 @@ def pair_table_from(force: openmm.CustomNonbondedForce, exceptions: Tensor) -> P
     Raises:
         MdgenError: if the force is anything else, or leaves out other pairs.
     """
-    written = _plain(force.getEnergyFunction())
+    written = plain(force.getEnergyFunction())
     roots = _TABLE_OF_ROOTS.fullmatch(written)
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
     if not (roots or _TABLE.fullmatch(written)) or names != ["type"] or force.getNumInteractionGroups():
@@ -95,10 +95,7 @@ def pair_table_from(force: openmm.CustomNonbondedForce, exceptions: Tensor) -> P
             "the system's CustomNonbondedForce excludes other pairs than its NonbondedForce, but this engine keeps one "
             "list; make the two agree"
         )
-    tables = {}
-    for i in range(force.getNumTabulatedFunctions()):
-        columns, rows, values = force.getTabulatedFunction(i).getFunctionParameters()
-        tables[force.getTabulatedFunctionName(i)] = np.array(values).reshape(rows, columns).T
+    tables = lookup_tables(force)
     twelfth, sixth = tables["acoef"] ** (2 if roots else 1), tables["bcoef"]
     some = (twelfth > 0) & (sixth > 0)
     if not np.array_equal(some, (twelfth != 0) | (sixth != 0)):
@@ -106,8 +103,8 @@ def pair_table_from(force: openmm.CustomNonbondedForce, exceptions: Tensor) -> P
     safe_twelfth, safe_sixth = np.where(some, twelfth, 1.0), np.where(some, sixth, 1.0)
     return PairTable(
         kind=torch.tensor([int(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())]),
-        sigma=_real((safe_twelfth / safe_sixth) ** (1 / 6)),
-        epsilon=_real(np.where(some, safe_sixth**2 / (4 * safe_twelfth), 0.0)),
+        sigma=real((safe_twelfth / safe_sixth) ** (1 / 6)),
+        epsilon=real(np.where(some, safe_sixth**2 / (4 * safe_twelfth), 0.0)),
     )
 
 
@@ -119,7 +116,7 @@ def exceptions_from_bonds(force: openmm.CustomBondForce, tables: dict[str, list]
     """
     if force.getNumBonds() == 0:
         return
-    form = _SCALED_14.fullmatch(_plain(force.getEnergyFunction()))
+    form = _SCALED_14.fullmatch(plain(force.getEnergyFunction()))
     names = [force.getPerBondParameterName(i) for i in range(force.getNumPerBondParameters())]
     if form is None or names != ["sigma", "epsilon"]:
         raise MdgenError(_unknown("CustomBondForce", force, "scaled 1-4 pairs"))
@@ -141,11 +138,3 @@ def _unknown(kind: str, force: openmm.Force, known: str) -> str:
         f"the system has a {kind} ({force.getName()}) of energy {force.getEnergyFunction()!r}, which this engine does "
         f"not have; it knows {known} only"
     )
-
-
-def _plain(expression: str) -> str:
-    return re.sub(r"\s", "", expression)
-
-
-def _real(values: Any) -> Tensor:
-    return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64)

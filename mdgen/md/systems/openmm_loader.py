@@ -4,6 +4,7 @@ OpenMM reads AMBER, CHARMM, GROMACS and its own force-field XML, so its `System`
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import mdtraj
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import System
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.openmm_born import born_from_custom, born_from_gbsa
 from mdgen.md.systems.openmm_charmm import correction_maps_from, exceptions_from_bonds, impropers_from, pair_table_from
-from mdgen.md.systems.openmm_nonbonded import cutoff_from, nonbonded_tables
+from mdgen.md.systems.openmm_nonbonded import cutoff_from, nonbonded_tables, number
 from mdgen.md.systems.parameter_checks import require_every_atom, require_valid
 from mdgen.molecule.topology import Molecule
 from mdgen.units import COULOMB_OPENMM
@@ -61,31 +62,31 @@ def load_openmm_system(
     parts: dict[str, Any] = {}
     for force in _known_forces(system):
         name = type(force).__name__
-        if isinstance(force, openmm.GBSAOBCForce):
-            parts["born"] = born_from_gbsa(force, _charges(system))
-        elif isinstance(force, openmm.CustomGBForce):
-            parts["born"] = born_from_custom(force, _charges(system))
-        elif name in _READERS:
+        if name in _READERS:
             for key, rows in _READERS[name](force).items():
                 tables.setdefault(key, []).extend(rows)
         elif name in _PARTS:
             part, reader = _PARTS[name]
             parts[part] = reader(force)
     by_name = {type(force).__name__: force for force in _known_forces(system)}
+    charges = np.array(tables["charges"]) if "charges" in tables else None
+    if "GBSAOBCForce" in by_name:
+        parts["born"] = born_from_gbsa(by_name["GBSAOBCForce"], charges)
+    if "CustomGBForce" in by_name:
+        parts["born"] = born_from_custom(by_name["CustomGBForce"], charges)
     if "CustomBondForce" in by_name:
         exceptions_from_bonds(by_name["CustomBondForce"], tables)
     constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
     tables["constraint_atoms"] = [(i, j) for i, j, _ in constraints]
-    tables["constraint_length"] = [_number(length) for *_, length in constraints]
-    masses = [_number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
-    require_every_atom(tables, len(masses), _names(topology))
-    tensors: dict[str, Any] = _tensors(tables, len(masses))
+    tables["constraint_length"] = [number(length) for *_, length in constraints]
+    tables["masses"] = [number(system.getParticleMass(i)) for i in range(system.getNumParticles())]
+    require_every_atom(tables, system.getNumParticles(), _names(topology))
+    parameters = ForceFieldParameters.from_tables(tables, coulomb_constant=coulomb_constant, **parts)
     custom = by_name.get("CustomNonbondedForce")
     if custom is not None:
-        parts["pair_table"] = pair_table_from(custom, tensors["exception_atoms"])
+        parameters = replace(parameters, pair_table=pair_table_from(custom, parameters.exception_atoms))
     if "NonbondedForce" in by_name:
-        parts["cutoff"] = cutoff_from(by_name["NonbondedForce"], custom, tensors, parts.get("pair_table"), ewald)
-    parameters = ForceFieldParameters(masses=_real(masses), coulomb_constant=coulomb_constant, **parts, **tensors)
+        parameters = replace(parameters, cutoff=cutoff_from(by_name["NonbondedForce"], custom, parameters, ewald))
     require_valid(parameters, _names(topology))
     return parameters
 
@@ -112,7 +113,7 @@ def system_from_openmm(
         molecule = Molecule.particles([f"P{index}" for index in range(p.n_atoms)])
     else:
         molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length) if len(p.constraint_atoms) else None
+    held = DistanceConstraints(p.masses, p.constraint_atoms, p.constraint_length) if len(p.constraint_atoms) else None
     return System(molecule, p.masses, ForceField(p, system), positions, held, box_edges(system))
 
 
@@ -163,7 +164,7 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
         raise MdgenError(
             "the system's box is triclinic, but all engines here need an orthorhombic one; build a rectangular box"
         )
-    return _real(np.diag(vectors).tolist())
+    return torch.from_numpy(np.diag(vectors).copy())
 
 
 def _names(topology: Any) -> list[str] | None:
@@ -176,92 +177,36 @@ def _require_plain_particles(system: openmm.System, topology: Any) -> None:
         shown = f"atom {index}" + (f" ({names[index]})" if names else "")
         if system.isVirtualSite(index):
             raise MdgenError(f"{shown} is a virtual site, which this engine does not have; choose a model without one")
-        mass = _number(system.getParticleMass(index))
+        mass = number(system.getParticleMass(index))
         if not mass > 0:
             raise MdgenError(f"{shown} has mass {mass:g} amu, but every atom must have a positive mass to move")
 
 
-def _bonds(force: openmm.HarmonicBondForce) -> dict[str, list]:
-    rows = [force.getBondParameters(i) for i in range(force.getNumBonds())]
-    return {
-        "bond_atoms": [(i, j) for i, j, *_ in rows],
-        "bond_length": [_number(length) for _, _, length, _ in rows],
-        "bond_k": [0.5 * _number(k) for *_, k in rows],
-    }
+def _bonded(force: openmm.Force) -> dict[str, list]:
+    """Atoms and numbers of bonds, angles or torsions; torsions without height are left out."""
+    kind, n_atoms, columns = _BONDED[type(force).__name__]
+    rows = [getattr(force, f"get{kind}Parameters")(i) for i in range(getattr(force, f"getNum{kind}s")())]
+    rows = [row for row in rows if kind != "Torsion" or number(row[-1]) != 0.0]
+    tables: dict[str, list] = {f"{kind.lower()}_atoms": [tuple(row[:n_atoms]) for row in rows]}
+    for column, (name, factor) in enumerate(columns.items(), n_atoms):
+        values = [row[column] for row in rows]
+        tables[name] = [factor * (number(value) if openmm.unit.is_quantity(value) else value) for value in values]
+    return tables
 
 
-def _angles(force: openmm.HarmonicAngleForce) -> dict[str, list]:
-    rows = [force.getAngleParameters(i) for i in range(force.getNumAngles())]
-    return {
-        "angle_atoms": [(i, j, k) for i, j, k, *_ in rows],
-        "angle_theta0": [_number(theta0) for *_, theta0, _ in rows],
-        "angle_k": [0.5 * _number(k) for *_, k in rows],
-    }
-
-
-def _torsions(force: openmm.PeriodicTorsionForce) -> dict[str, list]:
-    rows = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
-    rows = [row for row in rows if _number(row[6]) != 0.0]
-    return {
-        "torsion_atoms": [tuple(row[:4]) for row in rows],
-        "torsion_periodicity": [row[4] for row in rows],
-        "torsion_phase": [_number(row[5]) for row in rows],
-        "torsion_k": [_number(row[6]) for row in rows],
-    }
-
+_BONDED: dict[str, tuple[str, int, dict[str, float]]] = {
+    "HarmonicBondForce": ("Bond", 2, {"bond_length": 1, "bond_k": 0.5}),
+    "HarmonicAngleForce": ("Angle", 3, {"angle_theta0": 1, "angle_k": 0.5}),
+    "PeriodicTorsionForce": ("Torsion", 4, {"torsion_periodicity": 1, "torsion_phase": 1, "torsion_k": 1}),
+}
+"""The force's word for its terms, atoms of each, and its columns with the factor to our convention."""
 
 _READERS: dict[str, Callable[[Any], dict[str, list]]] = {
-    "HarmonicBondForce": _bonds,
-    "HarmonicAngleForce": _angles,
-    "PeriodicTorsionForce": _torsions,
+    **dict.fromkeys(_BONDED, _bonded),
     "NonbondedForce": nonbonded_tables,
 }
-
-_BONDED = ("HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce")
 _PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "CMAPTorsionForce": ("cmap", correction_maps_from),
     "CustomTorsionForce": ("impropers", impropers_from),
 }
 _ONCE = {"GBSAOBCForce", "CustomGBForce", "CustomNonbondedForce", "CustomBondForce", *_PARTS}
-
-_INDEX_WIDTHS = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2, "constraint_atoms": 2}
-_REALS = (
-    "bond_length",
-    "bond_k",
-    "angle_theta0",
-    "angle_k",
-    "torsion_phase",
-    "torsion_k",
-    "exception_charge_product",
-    "exception_sigma",
-    "exception_epsilon",
-    "constraint_length",
-)
-
-
-def _tensors(tables: dict[str, list], n_atoms: int) -> dict[str, Tensor]:
-    """The tables as tensors; those of a force that is absent are empty, or zero for the atoms."""
-    made = {name: _integers(tables.get(name, [])).reshape(-1, width) for name, width in _INDEX_WIDTHS.items()}
-    made["torsion_periodicity"] = _integers(tables.get("torsion_periodicity", []))
-    made |= {name: _real(tables.get(name, [])) for name in _REALS}
-    return made | {name: _real(tables.get(name, [0.0] * n_atoms)) for name in ("charges", "sigma", "epsilon")}
-
-
-def _charges(system: openmm.System) -> np.ndarray | None:
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            return np.array([_number(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())])
-    return None
-
-
-def _number(quantity: Any) -> float:
-    """A quantity as a float in OpenMM's unit system, which is ours."""
-    return float(quantity.value_in_unit_system(openmm.unit.md_unit_system))
-
-
-def _real(values: list) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def _integers(values: list) -> Tensor:
-    return torch.tensor(values, dtype=torch.int64)

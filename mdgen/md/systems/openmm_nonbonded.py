@@ -1,14 +1,17 @@
 """Lennard-Jones and Coulomb of an `openmm.System`, and how they end at a cutoff."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import openmm
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.parameters import Cutoff, PairTable
+from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import dispersion_correction, pair_kinds
 
 _METHODS = ["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME"]
@@ -27,21 +30,20 @@ def nonbonded_tables(force: openmm.NonbondedForce) -> dict[str, list]:
     atoms = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
     exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
     return {
-        "charges": [_number(charge) for charge, _, _ in atoms],
-        "sigma": [_number(sigma) for _, sigma, _ in atoms],
-        "epsilon": [_number(epsilon) for *_, epsilon in atoms],
+        "charges": [number(charge) for charge, _, _ in atoms],
+        "sigma": [number(sigma) for _, sigma, _ in atoms],
+        "epsilon": [number(epsilon) for *_, epsilon in atoms],
         "exception_atoms": [(i, j) for i, j, *_ in exceptions],
-        "exception_charge_product": [_number(row[2]) for row in exceptions],
-        "exception_sigma": [_number(row[3]) for row in exceptions],
-        "exception_epsilon": [_number(row[4]) for row in exceptions],
+        "exception_charge_product": [number(row[2]) for row in exceptions],
+        "exception_sigma": [number(row[3]) for row in exceptions],
+        "exception_epsilon": [number(row[4]) for row in exceptions],
     }
 
 
 def cutoff_from(
     force: openmm.NonbondedForce,
     custom: openmm.CustomNonbondedForce | None,
-    tensors: dict[str, Tensor],
-    table: PairTable | None,
+    parameters: ForceFieldParameters,
     ewald: bool = False,
 ) -> Cutoff | None:
     """Where pairs end, and what is beyond; None without a cutoff.
@@ -49,8 +51,7 @@ def cutoff_from(
     Args:
         force: has Coulomb, and Lennard-Jones unless `custom` has it.
         custom: Lennard-Jones by a table of types, if the system has it.
-        tensors: charges, sigmas, epsilons by their names.
-        table: Lennard-Jones parameters of `custom`.
+        parameters: Lennard-Jones, with the table of `custom`.
         ewald: whether to accept Ewald sums, which engine=openmm computes.
 
     Raises:
@@ -71,8 +72,8 @@ def cutoff_from(
     if method == "NoCutoff":
         return None
     cutoff = Cutoff(
-        distance_nm=_number(force.getCutoffDistance()),
-        switch_nm=_number(of_lennard_jones.getSwitchingDistance())
+        distance_nm=number(force.getCutoffDistance()),
+        switch_nm=number(of_lennard_jones.getSwitchingDistance())
         if of_lennard_jones.getUseSwitchingFunction()
         else None,
         reaction_field_dielectric=force.getReactionFieldDielectric(),
@@ -82,8 +83,7 @@ def cutoff_from(
     corrected = custom.getUseLongRangeCorrection() if custom is not None else force.getUseDispersionCorrection()
     if not cutoff.periodic or not corrected:
         return cutoff
-    if table is None:
-        table = pair_kinds(tensors["sigma"], tensors["epsilon"])
+    table = parameters.pair_table or pair_kinds(parameters.sigma, parameters.epsilon)
     count = torch.bincount(table.kind, minlength=len(table.sigma))
     return replace(cutoff, dispersion_kJ_nm3=float(dispersion_correction(count, table.sigma, table.epsilon, cutoff)))
 
@@ -91,8 +91,29 @@ def cutoff_from(
 def _reach(force: Any) -> tuple[int, float]:
     """Method and cutoff; beside Ewald sums Lennard-Jones is cut in the nearest image."""
     method = min(force.getNonbondedMethod(), 2)
-    return method, 0.0 if method == force.NoCutoff else _number(force.getCutoffDistance())
+    return method, 0.0 if method == force.NoCutoff else number(force.getCutoffDistance())
 
 
-def _number(quantity: Any) -> float:
+def number(quantity: Any) -> float:
+    """A quantity as a float in OpenMM's unit system, which is ours."""
     return float(quantity.value_in_unit_system(openmm.unit.md_unit_system))
+
+
+def real(values: Any) -> Tensor:
+    """Numbers as a tensor in double precision."""
+    return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64)
+
+
+def plain(expression: str) -> str:
+    """An expression without white space."""
+    return re.sub(r"\s", "", expression)
+
+
+def lookup_tables(force: Any) -> dict[str, Float[np.ndarray, "first second"]]:
+    """The tables in two dimensions that a custom force looks numbers up in, by name."""
+    tables = {}
+    for i in range(force.getNumTabulatedFunctions()):
+        columns, rows, values = force.getTabulatedFunction(i).getFunctionParameters()
+        # The first argument runs fastest.
+        tables[force.getTabulatedFunctionName(i)] = np.array(values).reshape(rows, columns).T
+    return tables

@@ -1,16 +1,20 @@
-"""Checks of force-field parameters: numbers for every atom, finite, and indices of atoms that exist."""
+"""Checks of what was loaded: finite numbers for every atom, indices of atoms that exist, and no two on one spot."""
 
 from collections.abc import Mapping, Sized
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.md.force_field.neighbour_list import pairs_within
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 _OF_ATOMS = ("charges", "sigma", "epsilon", "radius", "scale")
+_NEAREST_NM = 0.02
 
 
 def require_every_atom(columns: Mapping[str, Sized], n_atoms: int, names: list[str] | None = None) -> None:
@@ -52,7 +56,12 @@ def _require_tables(part: Any, n_atoms: int, names: list[str] | None) -> None:
         if not isinstance(value, Tensor) or value.numel() == 0:
             continue
         if field.name == "atoms" or field.name.endswith("_atoms"):
-            _require_existing(field.name, value, n_atoms)
+            outside = value[(value < 0) | (value >= n_atoms)]
+            if outside.numel():
+                raise MdgenError(
+                    f"{field.name} name atom {int(outside[0])}, but the system has {n_atoms} atoms, counted from 0; "
+                    "make the two agree"
+                )
         elif value.is_floating_point() and not bool(torch.isfinite(value).all()):
             row = int((~torch.isfinite(value)).nonzero()[0][0])
             named = names is not None and field.name in _OF_ATOMS
@@ -61,10 +70,35 @@ def _require_tables(part: Any, n_atoms: int, names: list[str] | None) -> None:
             raise MdgenError(f"{field.name} of {where}{label} is not a finite number; mend the force field")
 
 
-def _require_existing(name: str, atoms: Tensor, n_atoms: int) -> None:
-    outside = atoms[(atoms < 0) | (atoms >= n_atoms)]
-    if outside.numel():
-        raise MdgenError(
-            f"{name} name atom {int(outside[0])}, but the system has {n_atoms} atoms, counted from 0; "
-            "make the two agree"
-        )
+def require_apart(
+    positions: Float[Tensor, "atom 3"],
+    cell: Float[Tensor, "3"] | None = None,
+    topology: Any = None,
+) -> None:
+    """Raise if two atoms lie closer than 0.02 nm: no bond is that short, and forces would be without measure.
+
+    Args:
+        positions: nm.
+        cell: edges of the box in nm.
+        topology: an `openmm.app.Topology`, to name atoms.
+
+    Raises:
+        MdgenError: naming the first such pair.
+    """
+    x = positions.detach().cpu().double().numpy()
+    if not np.isfinite(x).all():
+        atom = int(np.flatnonzero(~np.isfinite(x).all(1))[0])
+        raise MdgenError(f"atom {atom} has coordinates that are not finite; check the start")
+    box = None if cell is None else cell.detach().cpu().double().numpy()
+    pairs = pairs_within(x, box, _NEAREST_NM)
+    if len(pairs) == 0:
+        return
+    i, j = (int(atom) for atom in pairs[0])
+    names = [f"{atom.name} of {atom.residue.name}{atom.residue.id}" for atom in topology.atoms()] if topology else None
+    shown = [f"atom {atom}" + (f" ({names[atom]})" if names else "") for atom in (i, j)]
+    between = x[i] - x[j]
+    apart = float(np.linalg.norm(between if box is None else between - box * np.round(between / box)))
+    raise MdgenError(
+        f"{shown[0]} and {shown[1]} overlap: they are {apart:.4f} nm apart, as near as {len(pairs) - 1} other pairs; "
+        "move them apart"
+    )

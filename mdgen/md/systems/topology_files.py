@@ -1,6 +1,7 @@
 """Where molecules come from: PDB files, and the topologies of AMBER, CHARMM and GROMACS with their own force fields.
 
-OpenMM reads them all; what it complains about is said in one sentence.
+OpenMM reads them all. Every reader raises an `MdgenError` of one sentence if a file is missing or broken, or if two
+do not belong together.
 """
 
 import logging
@@ -8,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,7 @@ logger = logging.getLogger("mdgen")
 _GAP_NM = 0.3
 """No bond between residues is as long, disulphides included."""
 
-GENERALISED_BORN = {
-    "hct": openmm.app.HCT,
-    "obc1": openmm.app.OBC1,
-    "obc2": openmm.app.OBC2,
-    "gbn": openmm.app.GBn,
-    "gbn2": openmm.app.GBn2,
-}
+GENERALISED_BORN = {name.lower(): getattr(openmm.app, name) for name in ("HCT", "OBC1", "OBC2", "GBn", "GBn2")}
 """OpenMM's object for each implicit solvent, as the readers of AMBER and CHARMM files take it."""
 
 
@@ -58,7 +54,7 @@ def from_pdb(path: str, repair: bool = False) -> Source:
         MdgenError: if the file is missing or broken, holds a chain with a gap, or PDBFixer is asked for and not
             installed.
     """
-    _require_file(path, "pdb")
+    require_file(path, "pdb")
     lines = Path(path).read_bytes().splitlines()
     atoms = [line for line in lines if line.startswith((b"ATOM  ", b"HETATM"))]
     if not atoms:
@@ -67,55 +63,38 @@ def from_pdb(path: str, repair: bool = False) -> Source:
         logger.warning("%s holds atoms at alternate locations; the first of each is taken", path)
     if repair:
         return _repaired(path)
-    file = _read(openmm.app.PDBFile, "a PDB file", path)
+    file = read_file(openmm.app.PDBFile, "a PDB file", path)
     source = _checked(path, Source(file.topology, in_nm(file.positions)))
     _require_no_gap(path, source)
     return source
 
 
 def from_prmtop(path: str, coordinates: str | None, solvent: str, box_nm: Sequence[float] | None) -> Source:
-    """An AMBER topology with coordinates from an inpcrd, rst7 or pdb file.
-
-    Raises:
-        MdgenError: if a file is missing or broken, or they do not belong together.
-    """
-    _require_file(path, "prmtop")
-    positions, box = _coordinates(path, coordinates)
-    box = _edges(box_nm) if box_nm is not None else box
-    file = _read(openmm.app.AmberPrmtopFile, "a prmtop", path, periodicBoxVectors=box)
-
-    def create(**settings: Any) -> openmm.System:
-        return file.createSystem(**settings, **_implicit(solvent))
-
+    """An AMBER topology with coordinates from an inpcrd, rst7 or pdb file."""
+    require_file(path, "prmtop")
+    positions, box = _coordinates(path, coordinates, box_nm)
+    file = read_file(openmm.app.AmberPrmtopFile, "a prmtop", path, periodicBoxVectors=box)
+    create = partial(file.createSystem, **_implicit(solvent))
     return _checked(path, Source(file.topology, positions, create), coordinates)
 
 
 def from_psf(
     path: str, coordinates: str | None, charmm_files: Sequence[str], solvent: str, box_nm: Sequence[float] | None
 ) -> Source:
-    """A CHARMM structure with its parameter files, and coordinates from a pdb file.
-
-    Raises:
-        MdgenError: if a file is missing or broken, or they do not belong together.
-    """
-    _require_file(path, "psf")
+    """A CHARMM structure with its parameter files, and coordinates from a pdb file."""
+    require_file(path, "psf")
     if not charmm_files:
         raise MdgenError(f"the psf {path} holds no parameters; list its prm, rtf or str files as `charmm_files`")
     for name in charmm_files:
-        _require_file(name, "charmm_files")
-    positions, box = _coordinates(path, coordinates)
-    box = _edges(box_nm) if box_nm is not None else box
-    file = _read(openmm.app.CharmmPsfFile, "a psf", path, periodicBoxVectors=box)
+        require_file(name, "charmm_files")
+    positions, box = _coordinates(path, coordinates, box_nm)
+    file = read_file(openmm.app.CharmmPsfFile, "a psf", path, periodicBoxVectors=box)
     try:
         numbers = openmm.app.CharmmParameterSet(*charmm_files, permissive=True)
     except Exception as error:  # OpenMM's parsers raise whatever the broken line happens to cause
         raise MdgenError(f"cannot read {', '.join(charmm_files)} ({first_line(error)}); give whole files") from error
-
     _give_masses(file, numbers)
-
-    def create(**settings: Any) -> openmm.System:
-        return file.createSystem(numbers, **settings, **_implicit(solvent))
-
+    create = partial(file.createSystem, numbers, **_implicit(solvent))
     return _checked(path, Source(file.topology, positions, create), coordinates)
 
 
@@ -128,16 +107,11 @@ def _give_masses(file: openmm.app.CharmmPsfFile, numbers: openmm.app.CharmmParam
 
 
 def from_top(path: str, coordinates: str | None, box_nm: Sequence[float] | None) -> Source:
-    """A GROMACS topology with coordinates from a gro or pdb file; what it includes is sought beside it.
-
-    Raises:
-        MdgenError: if a file is missing or broken, or they do not belong together.
-    """
-    _require_file(path, "top")
-    positions, box = _coordinates(path, coordinates)
-    box = _edges(box_nm) if box_nm is not None else box
+    """A GROMACS topology with coordinates from a gro or pdb file; what it includes is sought beside it."""
+    require_file(path, "top")
+    positions, box = _coordinates(path, coordinates, box_nm)
     folder = str(Path(path).parent.resolve())
-    file = _read(openmm.app.GromacsTopFile, "a top file", path, periodicBoxVectors=box, includeDir=folder)
+    file = read_file(openmm.app.GromacsTopFile, "a top file", path, periodicBoxVectors=box, includeDir=folder)
     return _checked(path, Source(file.topology, positions, file.createSystem), coordinates)
 
 
@@ -170,7 +144,7 @@ def _repaired(path: str) -> Source:
             f"repair=true needs PDBFixer to mend {path}, which is not installed; install it (pip install "
             "pdbfixer), or give a whole file"
         ) from error
-    fixer = _read(pdbfixer.PDBFixer, "a PDB file", path)
+    fixer = read_file(pdbfixer.PDBFixer, "a PDB file", path)
     _require_no_gap(path, Source(fixer.topology, in_nm(fixer.positions)))
     fixer.missingResidues = {}  # whole residues are not invented
     fixer.findMissingAtoms()
@@ -204,22 +178,31 @@ def _edges(box_nm: Sequence[float]) -> Any:
     return tuple(openmm.Vec3(*row) * unit.nanometer for row in np.diag([float(edge) for edge in box_nm]))
 
 
-def _coordinates(topology: str, path: str | None) -> tuple[Float[np.ndarray, "atom 3"], Any]:
-    """Positions and box vectors of a coordinate file."""
+def _coordinates(
+    topology: str, path: str | None, box_nm: Sequence[float] | None
+) -> tuple[Float[np.ndarray, "atom 3"], Any]:
+    """Positions of a coordinate file, and box vectors: those of `box_nm`, or else the file's."""
     if path is None:
         raise MdgenError(f"{topology} holds no coordinates; name an inpcrd, rst7, gro or pdb file as `coordinates`")
-    _require_file(path, "coordinates")
+    require_file(path, "coordinates")
     suffix = Path(path).suffix.lower()
     reader = {".pdb": openmm.app.PDBFile, ".gro": openmm.app.GromacsGroFile}.get(suffix, openmm.app.AmberInpcrdFile)
-    file = _read(reader, "coordinates", path)
-    if suffix == ".pdb":
+    file = read_file(reader, "coordinates", path)
+    if box_nm is not None:
+        box = _edges(box_nm)
+    elif suffix == ".pdb":
         box = file.topology.getPeriodicBoxVectors()
     else:
         box = file.getPeriodicBoxVectors() if suffix == ".gro" else (file.boxVectors or None)
     return in_nm(file.positions), box
 
 
-def _read(reader: Callable[..., Any], kind: str, path: str, **settings: Any) -> Any:
+def read_file(reader: Callable[..., Any], kind: str, path: str, **settings: Any) -> Any:
+    """What one of OpenMM's readers makes of a file.
+
+    Raises:
+        MdgenError: with the first line of OpenMM's complaint.
+    """
     try:
         return reader(path, **settings)
     except Exception as error:  # OpenMM's parsers raise whatever the broken line happens to cause
@@ -240,6 +223,7 @@ def _checked(path: str, source: Source, coordinates: str | None = None) -> Sourc
     return source
 
 
-def _require_file(path: str, what: str) -> None:
+def require_file(path: str, what: str) -> None:
+    """Raise unless a file exists."""
     if not Path(path).is_file():
         raise MdgenError(f"the {what} file {path} does not exist; check the path")

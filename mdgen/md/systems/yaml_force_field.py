@@ -22,7 +22,7 @@ from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.repulsion import PowerRepulsion
 from mdgen.md.systems.bond_graph import BondGraph
 from mdgen.molecule.topology import Molecule
-from mdgen.units import ANGSTROM, COULOMB_OPENMM, KCAL
+from mdgen.units import ANGSTROM, KCAL
 
 TERMS = ("bonds", "angles", "dihedrals", "impropers", "1-4", "lj", "electrostatics", "repulsion", "repulsioncg")
 """Terms known by name, as TorchMD lists them in `forceterms`."""
@@ -49,7 +49,6 @@ def load_yaml_force_field(
     atom_types: Sequence[str],
     terms: Sequence[str] = ("bonds", "angles", "dihedrals", "impropers", "1-4", "lj", "electrostatics"),
     cutoff: Cutoff | None = None,
-    coulomb_constant: float = COULOMB_OPENMM,
 ) -> YamlForceField:
     """The force field of a molecule from a YAML file.
 
@@ -62,7 +61,6 @@ def load_yaml_force_field(
         atom_types: type of each atom, as the file names them.
         terms: which to take, of `TERMS`.
         cutoff: distance beyond which pairs do not interact; None for no cutoff.
-        coulomb_constant: 1/(4 pi eps0) in kJ nm/mol/e^2; TorchMD's is OpenMM's to seven digits.
 
     Raises:
         MdgenError: naming the file, term, type or number that is missing or out of range.
@@ -75,18 +73,10 @@ def load_yaml_force_field(
     if len(atom_types) != molecule.n_atoms:
         raise MdgenError(f"{len(atom_types)} atom types were given for {molecule.n_atoms} atoms; give one an atom")
     graph = BondGraph(molecule.n_atoms, molecule.bonds.tolist())
-    parameters = ForceFieldParameters(
-        masses=file.masses(atom_types),
-        **_bonds(file, graph, atom_types, wanted),
-        **_angles(file, graph, atom_types, wanted),
-        **_torsions(file, graph, atom_types, wanted),
-        **_atoms(file, atom_types, wanted),
-        **_exceptions(file, graph, atom_types, wanted),
-        constraint_atoms=torch.zeros(0, 2, dtype=torch.int64),
-        constraint_length=torch.zeros(0, dtype=torch.float64),
-        coulomb_constant=coulomb_constant,
-        cutoff=cutoff,
-    )
+    tables = {"masses": file.masses(atom_types), **_atoms(file, atom_types, wanted)}
+    for terms_of in (_bonds, _angles, _torsions, _exceptions):
+        tables |= terms_of(file, graph, atom_types, wanted)
+    parameters = ForceFieldParameters.from_tables(tables, cutoff=cutoff)
     powers = [_POWERS[term] for term in _POWERS if term in wanted]
     sigma, epsilon = file.lennard_jones(atom_types) if powers else (parameters.sigma, parameters.epsilon)
     repulsions = (PowerRepulsion(sigma, epsilon, parameters.exception_atoms, power, cutoff) for power in powers)  # type: ignore[arg-type]
@@ -108,23 +98,23 @@ class _File:
             raise MdgenError(f"{path} is no force field: it has no section `masses`; give one in TorchMD's format")
         self.sections: dict[str, Any] = content
 
-    def numbers(self, section: str, types: Sequence[str], center: int | None = None) -> dict[str, Any]:
-        """The entry of these types, the one with the fewest wildcards.
+    def found(self, section: str, types: Sequence[str], center: int | None = None) -> dict[str, Any] | None:
+        """The entry of these types, the one with the fewest wildcards; None where there is none."""
+        entries = self.sections.get(section) or {}
+        variants = _variants(tuple(types), center)
+        keys = (variant[0] if len(variant) == 1 else f"({', '.join(variant)})" for variant in variants)
+        return next((entries[key] for key in keys if key in entries), None)
+
+    def numbers(self, section: str, types: Sequence[str]) -> dict[str, Any]:
+        """The entry of these types.
 
         Raises:
             MdgenError: naming the types that have none.
         """
-        entries = self.sections.get(section) or {}
-        for variant in _variants(tuple(types), center):
-            key = variant[0] if len(variant) == 1 else f"({', '.join(variant)})"
-            if key in entries:
-                return entries[key]
-        raise MdgenError(f"{self.path} has no {section} for {', '.join(types)}; add them, or leave that term out")
-
-    def has(self, section: str, types: Sequence[str], center: int | None = None) -> bool:
-        """Whether there is such an entry."""
-        entries = self.sections.get(section) or {}
-        return any(f"({', '.join(variant)})" in entries for variant in _variants(tuple(types), center))
+        entry = self.found(section, types)
+        if entry is None:
+            raise MdgenError(f"{self.path} has no {section} for {', '.join(types)}; add them, or leave that term out")
+        return entry
 
     def masses(self, types: Sequence[str]) -> Tensor:
         """amu."""
@@ -162,7 +152,7 @@ def _bonds(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]
     bonds = graph.bonds if "bonds" in wanted else []
     rows = [file.numbers("bonds", [types[i] for i in bond]) for bond in bonds]
     return {
-        "bond_atoms": _integers(bonds, 2),
+        "bond_atoms": bonds,
         "bond_length": ANGSTROM * _real([row["req"] for row in rows]),
         "bond_k": KCAL / ANGSTROM**2 * _real([row["k0"] for row in rows]),
     }
@@ -172,8 +162,8 @@ def _angles(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str
     angles = graph.angles if "angles" in wanted else []
     rows = [file.numbers("angles", [types[i] for i in angle]) for angle in angles]
     return {
-        "angle_atoms": _integers(angles, 3),
-        "angle_theta0": _real([radians(row["theta0"]) for row in rows]),
+        "angle_atoms": angles,
+        "angle_theta0": [radians(row["theta0"]) for row in rows],
         "angle_k": KCAL * _real([row["k0"] for row in rows]),
     }
 
@@ -184,13 +174,12 @@ def _torsions(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[s
     for quad in graph.dihedrals if "dihedrals" in wanted else []:
         terms += [(quad, term) for term in file.numbers("dihedrals", [types[i] for i in quad])["terms"]]
     for quad in graph.impropers if "impropers" in wanted else []:
-        names = [types[i] for i in quad]
-        if file.has("impropers", names, center=2):
-            terms.append((quad, file.numbers("impropers", names, center=2)))
+        improper = file.found("impropers", [types[i] for i in quad], center=2)
+        terms += [] if improper is None else [(quad, improper)]
     return {
-        "torsion_atoms": _integers([quad for quad, _ in terms], 4),
-        "torsion_periodicity": torch.tensor([int(term["per"]) for _, term in terms], dtype=torch.int64),
-        "torsion_phase": _real([radians(term["phase"]) for _, term in terms]),
+        "torsion_atoms": [quad for quad, _ in terms],
+        "torsion_periodicity": [int(term["per"]) for _, term in terms],
+        "torsion_phase": [radians(term["phase"]) for _, term in terms],
         "torsion_k": KCAL * _real([term["phi_k"] for _, term in terms]),
     }
 
@@ -224,20 +213,15 @@ def _exceptions(file: _File, graph: BondGraph, types: Sequence[str], wanted: set
                 float(epsilon.prod().sqrt()) / row["scnb"],
             )
     rows = [(0.0, 1.0, 0.0)] * len(near) + list(scaled.values())
-    columns = _real(rows).reshape(-1, 3).T
     return {
-        "exception_atoms": _integers([*sorted(near), *scaled], 2),
-        "exception_charge_product": columns[0].clone(),
-        "exception_sigma": columns[1].clone(),
-        "exception_epsilon": columns[2].clone(),
+        "exception_atoms": [*sorted(near), *scaled],
+        "exception_charge_product": [product for product, _, _ in rows],
+        "exception_sigma": [sigma for _, sigma, _ in rows],
+        "exception_epsilon": [epsilon for _, _, epsilon in rows],
     }
 
 
 _NOTHING = (torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
-
-
-def _integers(rows: Sequence[Sequence[int]], width: int) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int64).reshape(-1, width)
 
 
 def _real(values: Sequence[Any]) -> Tensor:

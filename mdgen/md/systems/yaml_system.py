@@ -1,7 +1,6 @@
 """A molecule with a YAML force field as a `System`: bonds and types from a psf, or types from a list."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import mdtraj
 import openmm
@@ -15,8 +14,8 @@ from mdgen.md.force_field.force_field import ForceField, require_room
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.systems.openmm_export import to_openmm_system
-from mdgen.md.systems.overlaps import require_apart
-from mdgen.md.systems.topology_files import first_line, from_pdb
+from mdgen.md.systems.parameter_checks import require_apart
+from mdgen.md.systems.topology_files import from_pdb, read_file, require_file
 from mdgen.md.systems.yaml_force_field import load_yaml_force_field
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register
@@ -90,12 +89,8 @@ def build_yaml_system(
 
 
 def _from_psf(path: str) -> tuple[openmm.app.Topology, list[str]]:
-    if not Path(path).is_file():
-        raise MdgenError(f"the psf file {path} does not exist; check the path")
-    try:
-        file = openmm.app.CharmmPsfFile(path)
-    except Exception as error:  # OpenMM's parser raises whatever the broken line happens to cause
-        raise MdgenError(f"cannot read {path} as a psf ({first_line(error)}); give a whole one") from error
+    require_file(path, "psf")
+    file = read_file(openmm.app.CharmmPsfFile, "a psf", path)
     return file.topology, [atom.attype for atom in file.atom_list]
 
 

@@ -17,11 +17,7 @@ def cmap_energy(
 ) -> Float[Tensor, "replica"]:
     """Sum of the maps in kJ/mol, between grid points by bicubic splines with periodic natural slopes.
 
-    Args:
-        positions: nm.
-        atoms: four of the first torsion, four of the second.
-        which: map of each correction.
-        energy: kJ/mol at `(i, j) 2 pi / size` of first and second torsion.
+    Atoms, numbers of the maps and energies are those of `CorrectionMaps`.
     """
     angles = torch.stack([dihedral_angles(positions, atoms[:, :4]), dihedral_angles(positions, atoms[:, 4:])])
     return spline_energy(angles, which, spline_knots(energy)).sum(-1)

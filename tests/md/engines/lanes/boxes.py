@@ -5,7 +5,7 @@ from functools import cache
 import openmm
 import torch
 
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
@@ -28,7 +28,7 @@ def water(
     nonbonded.setReactionFieldDielectric(CONDUCTOR)
     parameters, edges = load_openmm_system(system), box_edges(system)
     assert edges is not None
-    held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length, 1e-12)
+    held = DistanceConstraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length, 1e-12)
     x = minimize(ForceField(parameters), x, force_tolerance=300.0, max_iterations=60, cell=edges[None]).positions
     return system, parameters, edges[None], held.positions(x, x)
 
@@ -47,7 +47,7 @@ def kernel_at(
     _, parameters, cell, x = water(rigid)
     generator = torch.Generator().manual_seed(0)
     kernel = BoxKernel(parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads)
-    held = distance_constraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length, 1e-12)
+    held = DistanceConstraints(parameters.masses, parameters.constraint_atoms, parameters.constraint_length, 1e-12)
     draws = [torch.Generator().manual_seed(1000 + replica) for replica in range(replicas)]
     velocities = [maxwell_boltzmann(x, parameters.masses, torch.tensor([start_K]), draw, held) for draw in draws]
     kernel.set_state(x.expand(replicas, -1, -1), torch.cat(velocities), cell.expand(replicas, 3))

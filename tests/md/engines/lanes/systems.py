@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mdgen.interfaces import System
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.systems.build import build_system
@@ -37,7 +37,7 @@ def kernel_at(
     kernel = ReplicaKernel(
         parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads
     )
-    constraints = distance_constraints(
+    constraints = DistanceConstraints(
         parameters.masses, parameters.constraint_atoms, parameters.constraint_length, tolerance=1e-12
     )
     # Each replica draws its own velocities, so that a replica does not depend on how many there are.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from openmm import unit
 
-from mdgen.md.dynamics.constraints import distance_constraints
+from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.openmm_loader import load_openmm_system
@@ -79,7 +79,7 @@ def test_without_friction_the_energy_does_not_drift(precision: str) -> None:
 def test_rigid_water_stays_rigid() -> None:
     kernel = kernel_at(2, 300.0, 1.0, 0.002)
     p = water()[1]
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    held = DistanceConstraints(p.masses, p.constraint_atoms, p.constraint_length)
     kernel.advance(1000)
     assert float(held.largest_error(torch.from_numpy(kernel.positions())).max()) < 1e-9
     speeds = torch.from_numpy(kernel.velocities())
@@ -121,7 +121,7 @@ def test_rigid_bonds_of_a_solute_stay_rigid() -> None:
     x = torch.tensor(np.array(positions))[None].expand(2, -1, -1)
     kernel.set_state(x, torch.zeros_like(x), None)
     kernel.advance(1000)
-    held = distance_constraints(p.masses, p.constraint_atoms, p.constraint_length)
+    held = DistanceConstraints(p.masses, p.constraint_atoms, p.constraint_length)
     assert float(held.largest_error(torch.from_numpy(kernel.positions())).max()) < 1e-9
     assert np.abs(kernel.positions() - x.numpy()).max() > 0.05
 
