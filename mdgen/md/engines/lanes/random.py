@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import as_signed, converted, select_less, square_root
+from mdgen.md.engines.lanes.lane_instructions import bits, converted, select_less, square_root
 from mdgen.md.engines.lanes.lane_math import log, sine_cosine
 from mdgen.md.engines.lanes.lanes import load, store
 
@@ -75,7 +75,7 @@ def fill_normal(state: Any, deviates: Any) -> None:
         uniform = converted(first, like) * 2.0**-32 + 2.0**-33
         radius = square_root(-2.0 * log(uniform))
         # Thirty bits choose an angle in a quarter of the circle, the other two which quarter.
-        sine, cosine = sine_cosine(converted(as_signed(second << 2), like) * 2.0**-32)
+        sine, cosine = sine_cosine(converted(bits(second << 2), like) * 2.0**-32)
         swap = converted(second >> 31, like)
         sign = 1.0 - 2.0 * converted((second >> 30) & 1, like)
         store(deviates, (row,), radius * sign * select_less(swap, 0.5, cosine, sine))

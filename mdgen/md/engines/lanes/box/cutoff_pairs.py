@@ -10,7 +10,7 @@ import numpy as np
 
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import converted, lane_sum, reciprocal_root, select_within
-from mdgen.md.engines.lanes.lanes import LANES, filled, load_at, number_at, store_at
+from mdgen.md.engines.lanes.lanes import LANES, filled, load, load_at, store_at
 from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones, reaction_field, switched
 
 
@@ -94,12 +94,12 @@ def _visit(
     grid, charges, strengths, forces = arrays
     zero = filled(scale, 0.0)
     x, y, z, p, q, r, dispersed, charged = zero, zero, zero, zero, zero, zero, zero, zero
-    slot = np.int64(number_at(neighbours.slots, first))
+    slot = np.int64(load(neighbours.slots, (first,)))
     to_one, to_two = _apart(one, slot, charges, grid, scale), _apart(two, slot, charges, grid, scale)
     for entry in range(first, last):
-        ahead = np.int64(number_at(neighbours.slots, entry + 1))
+        ahead = np.int64(load(neighbours.slots, (entry + 1,)))
         one_ahead, two_ahead = _apart(one, ahead, charges, grid, scale), _apart(two, ahead, charges, grid, scale)
-        masks, others = number_at(neighbours.masks, entry), load_at(charges, slot)
+        masks, others = load(neighbours.masks, (entry,)), load_at(charges, slot)
         pull, energy, charge = _pair_with_block(one, to_one[3], others, slot, masks, strengths, numbers, acts, energies)
         on_x, on_y, on_z = pull * to_one[0], pull * to_one[1], pull * to_one[2]
         x, y, z = x + on_x, y + on_y, z + on_z
