@@ -15,6 +15,8 @@ from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.units import BOLTZMANN
 
+EnergiesAndForces = tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]
+
 _DTYPES = {"single": np.float32, "double": np.float64}
 
 
@@ -95,9 +97,7 @@ class LaneKernel(ABC):
         return frames[: self.n_replicas]
 
     @abstractmethod
-    def energies_and_forces(
-        self,
-    ) -> tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]:
+    def energies_and_forces(self) -> EnergiesAndForces:
         """Potential energy of each term in kJ/mol, and forces in kJ/mol/nm, at the present positions."""
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:

@@ -17,7 +17,7 @@ from mdgen.md.engines.lanes.box.box_steps import ENERGY_TERMS, Model, WorkSpace,
 from mdgen.md.engines.lanes.box.cutoff_pairs import PairTables
 from mdgen.md.engines.lanes.box.rigid_tables import rigid_tables
 from mdgen.md.engines.lanes.integration import dynamics
-from mdgen.md.engines.lanes.lane_kernel import LaneKernel, Motion, aligned
+from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.random import WORDS, seeded_streams
 from mdgen.md.force_field.force_field import ForceField
@@ -78,9 +78,7 @@ class BoxKernel(LaneKernel):
             for ordered, edges in zip(self._ordered, self.cells, strict=True):
                 ordered.edges[1] = edges
 
-    def energies_and_forces(
-        self,
-    ) -> tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]:
+    def energies_and_forces(self) -> EnergiesAndForces:
         """Energies by term, and forces."""
         energies = np.zeros((self.n_replicas, len(ENERGY_TERMS)))
         forces = np.empty(self._state.positions.shape, self.dtype)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.engines.lanes.integration import dynamics
-from mdgen.md.engines.lanes.lane_kernel import LaneKernel, Motion, aligned
+from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.engines.lanes.random import seeded_streams
@@ -60,9 +60,7 @@ class ReplicaKernel(LaneKernel):
         self._state.positions[:] = self._pack(where - where.mean(1, keepdims=True))
         self._state.velocities[:] = self._pack(np.asarray(velocities))
 
-    def energies_and_forces(
-        self,
-    ) -> tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]:
+    def energies_and_forces(self) -> EnergiesAndForces:
         """Energies by term, and forces."""
         energies = np.zeros((self.n_blocks, len(ENERGY_TERMS), LANES), self.dtype)
         forces = aligned(self._state.positions.shape, self.dtype)
