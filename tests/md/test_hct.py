@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.errors import MdgenError
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.kernel_engine import KernelEngine
-from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.systems.build import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 from tests.md.reference import openmm_energies_and_forces, shaken
@@ -33,8 +31,6 @@ def test_hct_agrees_with_openmm(surface: str) -> None:
 def test_the_kernel_leaves_hct_to_the_torch_engine() -> None:
     system = build_system("A", solvent="hct", relax=False)
     assert KernelEngine.lacks(system, Langevin(1.0, 300.0)) == "generalised Born after HCT"
-    with pytest.raises(MdgenError, match="after HCT"):
-        force_tables(system.potential.parameters, np.float32)
 
 
 def test_ambers_coulomb_constant_scales_what_is_electric() -> None:

@@ -17,30 +17,31 @@ from mdgen.md.engines.lanes.vectors import cross, dot, minus, plus, scaled
 
 
 @lane_function
-def bonded_forces(x: Any, forces: Any, tables: Any, work: Any, energies: Any) -> None:
+def bonded_forces(x: Any, forces: Any, terms: Any, work: Any, energies: Any) -> None:
     """Add the forces of bonds, angles and torsions.
 
     Args:
         x: positions in nm.
         forces: forces in kJ/mol/nm, added to.
-        tables: `ForceTables` or `BondedTables`.
+        terms: `BondedTerms`.
         work: work space of `layouts`; None over replicas.
         energies: energies in kJ/mol, rows 0 to 2 added to; None where no energy is wanted, which compiles it away.
     """
-    _bond_forces(x, forces, tables.bond_atoms, tables.bonds, work, energies)
-    _angle_forces(x, forces, tables.angle_atoms, tables.angles, work, energies)
-    _torsion_forces(x, forces, tables.torsion_atoms, tables.torsions, work, None, energies, 2)
+    _bond_forces(x, forces, terms.bonds, work, energies)
+    _angle_forces(x, forces, terms.angles, work, energies)
+    _torsion_forces(x, forces, terms.torsions, work, None, energies, 2)
 
 
 @lane_function
-def improper_forces(x: Any, forces: Any, tables: Any, work: Any, energies: Any) -> None:
+def improper_forces(x: Any, forces: Any, impropers: Any, work: Any, energies: Any) -> None:
     """Add the forces of harmonic impropers; with `energies`, their energy to row 3."""
-    _torsion_forces(x, forces, tables.improper_atoms, tables.impropers, work, True, energies, 3)
+    _torsion_forces(x, forces, impropers, work, True, energies, 3)
 
 
 @lane_function
-def _bond_forces(x: Any, forces: Any, atoms: Any, numbers: Any, work: Any, energies: Any) -> None:
-    """Forces of `k (r - r0)^2`; columns of `numbers` are r0 and k."""
+def _bond_forces(x: Any, forces: Any, bonds: Any, work: Any, energies: Any) -> None:
+    """Forces of `k (r - r0)^2`."""
+    atoms, numbers = bonds
     for term in range(atoms.shape[0]):
         length, k = load(numbers, (term, 0)), load(numbers, (term, 1))
         between = difference(x, atoms, term, 0, 1, work, 0)
@@ -54,8 +55,9 @@ def _bond_forces(x: Any, forces: Any, atoms: Any, numbers: Any, work: Any, energ
 
 
 @lane_function
-def _angle_forces(x: Any, forces: Any, atoms: Any, numbers: Any, work: Any, energies: Any) -> None:
-    """Forces of `k (theta - theta0)^2`; columns of `numbers` are theta0 and k."""
+def _angle_forces(x: Any, forces: Any, angles: Any, work: Any, energies: Any) -> None:
+    """Forces of `k (theta - theta0)^2`."""
+    atoms, numbers = angles
     for term in range(atoms.shape[0]):
         rest, k = load(numbers, (term, 0)), load(numbers, (term, 1))
         a, b = difference(x, atoms, term, 0, 1, work, 0), difference(x, atoms, term, 2, 1, work, 1)
@@ -75,10 +77,9 @@ def _angle_forces(x: Any, forces: Any, atoms: Any, numbers: Any, work: Any, ener
 
 
 @lane_function
-def _torsion_forces(
-    x: Any, forces: Any, atoms: Any, numbers: Any, work: Any, harmonic: Any, energies: Any, row: Any
-) -> None:
+def _torsion_forces(x: Any, forces: Any, terms: Any, work: Any, harmonic: Any, energies: Any, row: Any) -> None:
     """Forces of a function of dihedral angles: of `_periodic`, or of `_harmonic` where `harmonic` is not None."""
+    atoms, numbers = terms
     for term in range(atoms.shape[0]):
         a, axis = difference(x, atoms, term, 0, 1, work, 0), difference(x, atoms, term, 2, 1, work, 1)
         b = difference(x, atoms, term, 2, 3, work, 2)
@@ -138,12 +139,12 @@ def _harmonic(numbers: Any, term: Any, cosine: Any, sine: Any, energy: Any) -> A
 
 
 @lane_function
-def exception_forces(x: Any, forces: Any, tables: Any, work: Any, energies: Any) -> None:
+def exception_forces(x: Any, forces: Any, exceptions: Any, work: Any, energies: Any) -> None:
     """Add the forces of pairs with numbers of their own, without cutoff and between the very atoms, not their images.
 
     With `energies`, those of Lennard-Jones go to row 4 and those of Coulomb to row 5.
     """
-    atoms, numbers = tables.exception_atoms, tables.exceptions
+    atoms, numbers = exceptions
     for term in range(atoms.shape[0]):
         a, b, charges = load(numbers, (term, 0)), load(numbers, (term, 1)), load(numbers, (term, 2))
         between = difference(x, atoms, term, 0, 1, work, 0)

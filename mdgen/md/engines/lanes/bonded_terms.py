@@ -1,4 +1,4 @@
-"""Bonds, angles and torsions of a force field as plain tables, from which either kernel makes its own."""
+"""Bonded terms and exceptions of a force field as tables, in either layout of `layouts`."""
 
 from typing import NamedTuple
 
@@ -6,30 +6,68 @@ import numpy as np
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 _HIGHEST_PERIODICITY = 6
 
 
 class Terms(NamedTuple):
-    """Terms of one kind: int64 atoms (term, column) and float64 numbers (term, column)."""
+    """Terms of one kind.
+
+    Args:
+        atoms: int64 (term, column), or (group, column, lane) for sixteen terms at a time.
+        numbers: number, of the same layout.
+    """
 
     atoms: np.ndarray
     numbers: np.ndarray
 
 
-def bonded_terms(parameters: ForceFieldParameters) -> tuple[Terms, Terms, Terms]:
-    """Bonds (length, k), angles (angle, k) and torsions (constant, then the factors of cos(n phi) and sin(n phi)).
+class BondedTerms(NamedTuple):
+    """Terms of all kinds.
+
+    Args:
+        bonds: numbers are length and k.
+        angles: numbers are angle and k.
+        torsions: each four atoms once; numbers are a constant, then the factors of cos(n phi) and of sin(n phi).
+        impropers: numbers are cosine and sine of the angle, and k.
+        exceptions: numbers are 48 epsilon sigma^12, 24 epsilon sigma^6 and Coulomb's constant times charges; those that
+            are mere exclusions are left out.
+    """
+
+    bonds: Terms
+    angles: Terms
+    torsions: Terms
+    impropers: Terms
+    exceptions: Terms
+
+
+def bonded_terms(parameters: ForceFieldParameters, dtype: type, grouped: bool) -> BondedTerms:
+    """Lay out the terms in `dtype`, numpy's float32 or float64.
+
+    Args:
+        parameters: the force field.
+        dtype: type of the numbers.
+        grouped: whether sixteen terms lie in one group; the last is filled up with terms of strength 0.
 
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
     p = parameters
-    return (
-        Terms(as_numpy(p.bond_atoms).reshape(-1, 2), np.stack([as_numpy(p.bond_length), as_numpy(p.bond_k)], -1)),
-        Terms(as_numpy(p.angle_atoms).reshape(-1, 3), np.stack([as_numpy(p.angle_theta0), as_numpy(p.angle_k)], -1)),
+    impropers = np.zeros((0, 4)), np.zeros((0, 3))
+    if p.impropers is not None:
+        theta0 = as_numpy(p.impropers.theta0)
+        numbers = np.stack([np.cos(theta0), np.sin(theta0), as_numpy(p.impropers.k)], -1)
+        impropers = as_numpy(p.impropers.atoms), numbers
+    kinds = (
+        (as_numpy(p.bond_atoms).reshape(-1, 2), np.stack([as_numpy(p.bond_length), as_numpy(p.bond_k)], -1)),
+        (as_numpy(p.angle_atoms).reshape(-1, 3), np.stack([as_numpy(p.angle_theta0), as_numpy(p.angle_k)], -1)),
         _torsions(p),
+        impropers,
+        _exceptions(p),
     )
+    return BondedTerms(*(_laid_out(atoms, numbers, dtype, grouped) for atoms, numbers in kinds))
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
@@ -37,10 +75,27 @@ def as_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _torsions(parameters: ForceFieldParameters) -> Terms:
+def _laid_out(atoms: np.ndarray, numbers: np.ndarray, dtype: type, grouped: bool) -> Terms:
+    if grouped:
+        terms, atoms = len(atoms), in_lanes(atoms)
+        numbers = np.concatenate([numbers, np.zeros((atoms.shape[0] * atoms.shape[2] - terms, numbers.shape[1]))])
+        numbers = in_lanes(numbers)
+    return Terms(np.ascontiguousarray(atoms, np.int64), np.ascontiguousarray(numbers, dtype))
+
+
+def _exceptions(p: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
+    sixth = as_numpy(p.exception_sigma) ** 6
+    strength = 24 * as_numpy(p.exception_epsilon) * sixth
+    charged = p.coulomb_constant * as_numpy(p.exception_charge_product)
+    numbers = np.stack([2 * strength * sixth, strength, charged], -1)
+    acts = np.abs(numbers).sum(-1) > 0
+    return as_numpy(p.exception_atoms).reshape(-1, 2)[acts], numbers[acts]
+
+
+def _torsions(p: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
     """Merge terms of the same four atoms: `k (1 + cos(n phi - g)) = k + k cos g cos(n phi) + k sin g sin(n phi)`."""
     merged: dict[tuple[int, ...], np.ndarray] = {}
-    columns = (parameters.torsion_atoms, parameters.torsion_periodicity, parameters.torsion_phase, parameters.torsion_k)
+    columns = (p.torsion_atoms, p.torsion_periodicity, p.torsion_phase, p.torsion_k)
     for atoms, periodicity, phase, k in zip(*(as_numpy(column) for column in columns), strict=True):
         if k == 0.0:
             continue
@@ -58,4 +113,4 @@ def _torsions(parameters: ForceFieldParameters) -> Terms:
     rows = np.array(list(merged.values())).reshape(-1, 1 + 2 * _HIGHEST_PERIODICITY)
     used = np.flatnonzero(np.abs(rows).sum(0) > 0)
     periods = (used[-1] + 1) // 2 if len(used) else 0
-    return Terms(quads, rows[:, : 1 + 2 * periods])
+    return quads, rows[:, : 1 + 2 * periods]

@@ -9,23 +9,19 @@ from numba.extending import intrinsic
 
 from mdgen.md.engines.lanes.lanes import ESTIMATE_FLAGS, FLAGS, LANES, Lanes, as_lanes, element_type, splat, vector_type
 
-_INTEGER_OF = {types.float32: types.int32, types.float64: types.int64}
+_INTEGER_OF = {types.float32: types.int32, types.float64: types.int64, types.uint32: types.int32}
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: Any, flags: tuple[str, ...] = ()) -> ir.Value:
-    element = result.element
-    suffix = {"float": "f32", "double": "f64"}.get(str(element), str(element))
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: Any, flags: tuple[str, ...]) -> ir.Value:
+    suffix = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[args[-1].type.element]
     kind = ir.FunctionType(result, [arg.type for arg in args])
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}{suffix}")
     return builder.call(function, args, fastmath=flags)
 
 
-def _unary(name: str, flags: tuple[str, ...] = FLAGS) -> Any:
+def _unary(name: str) -> Any:
     def declare(typingctx: Any, a: Any) -> Any:
-        def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-            return _call(builder, name, args[0].type, args, flags)
-
-        return a(a), lower
+        return a(a), lambda context, builder, sig, args: _call(builder, name, args[0].type, args, FLAGS)
 
     declare.__name__ = name
     declare.__doc__ = f"LLVM's `{name}` of each lane."
@@ -84,37 +80,30 @@ def select_less(typingctx: Any, a: Any, b: Any, when_true: Any, otherwise: Any) 
 
 
 @intrinsic
-def any_less(typingctx: Any, a: Any, b: Any) -> Any:
-    """Whether `a < b` in any lane: a single truth value, to skip work that no lane needs."""
-    lanes = a if isinstance(a, Lanes) else b
+def polynomial(typingctx: Any, x: Any, coefficients: Any) -> Any:
+    """A polynomial of a lane value by Horner's rule; the tuple of its coefficients begins with the highest power."""
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        left, right = (as_lanes(context, builder, x, k, lanes.dtype) for x, k in zip(args, sig.args, strict=True))
-        mask = builder.bitcast(builder.fcmp_ordered("<", left, right), ir.IntType(LANES))
-        return builder.icmp_unsigned("!=", mask, mask.type(0))
+        numbers = cgutils.unpack_tuple(builder, args[1])
+        value, *rest = (as_lanes(context, builder, number, coefficients.dtype, x.dtype) for number in numbers)
+        for number in rest:
+            value = builder.fadd(builder.fmul(value, args[0], flags=FLAGS), number, flags=FLAGS)
+        return value
 
-    return types.boolean(a, b), lower
+    return x(x, coefficients), lower
 
 
 @intrinsic
 def bits(typingctx: Any, a: Any) -> Any:
-    """The bit pattern of floating-point lanes as signed integers of the same width."""
+    """The bit pattern of floating-point or unsigned lanes as signed integers of the same width."""
     integer = _INTEGER_OF[a.dtype]
-
-    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return builder.bitcast(args[0], vector_type(integer))
-
-    return Lanes(integer)(a), lower
+    return Lanes(integer)(a), lambda context, builder, sig, args: builder.bitcast(args[0], vector_type(integer))
 
 
 @intrinsic
 def from_bits(typingctx: Any, pattern: Any, like: Any) -> Any:
     """Integer lanes read as the bit patterns of floating-point lanes of `like`'s type."""
-
-    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return builder.bitcast(args[0], vector_type(like.dtype))
-
-    return like(pattern, like), lower
+    return like(pattern, like), lambda context, builder, sig, args: builder.bitcast(args[0], vector_type(like.dtype))
 
 
 @intrinsic
@@ -134,16 +123,9 @@ def converted(typingctx: Any, a: Any, like: Any) -> Any:
 
 
 @intrinsic
-def as_signed(typingctx: Any, a: Any) -> Any:
-    """Unsigned integer lanes read as signed ones."""
-    target = types.int32 if a.dtype.bitwidth == 32 else types.int64
-    return Lanes(target)(a), lambda context, builder, sig, args: args[0]
-
-
-@intrinsic
 def select_within(typingctx: Any, a: Any, limit: Any, mask: Any, value: Any) -> Any:
     """`value` in the lanes where `a < limit` and whose bit of the integer `mask` is set, else zero; lane 0 is bit 0."""
-    if not isinstance(mask, types.Integer) or not isinstance(a, Lanes) or a != value:
+    if not isinstance(mask, types.Integer) or a != value:
         return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -157,9 +139,7 @@ def select_within(typingctx: Any, a: Any, limit: Any, mask: Any, value: Any) -> 
 
 @intrinsic
 def bits_less(typingctx: Any, a: Any, b: Any) -> Any:
-    """An integer with the bits of those lanes set where `a < b`; `b` may be a number."""
-    if not isinstance(a, Lanes):
-        return None
+    """An integer with the bits of those lanes set where `a < b`, so 0 where there are none; `b` may be a number."""
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         right = as_lanes(context, builder, args[1], sig.args[1], a.dtype)
@@ -172,14 +152,9 @@ def bits_less(typingctx: Any, a: Any, b: Any) -> Any:
 @intrinsic
 def lane_sum(typingctx: Any, a: Any) -> Any:
     """Sum over the lanes, always in the same tree-like order."""
-    if not isinstance(a, Lanes):
-        return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        element = element_type(a.dtype)
-        kind = ir.FunctionType(element, [element, args[0].type])
-        suffix = {"float": "f32", "double": "f64"}[str(element)]
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{LANES}{suffix}")
-        return builder.call(function, [ir.Constant(element, -0.0), args[0]], fastmath=("reassoc",))
+        start = ir.Constant(element_type(a.dtype), -0.0)
+        return _call(builder, "vector.reduce.fadd", start.type, [start, args[0]], ("reassoc",))
 
     return a.dtype(a), lower

@@ -1,10 +1,10 @@
-"""State, checks and threads that the kernels of replicas and of boxes share."""
+"""State and threads that the kernels of replicas and of boxes share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from typing import Any
+from threading import local
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,68 +15,76 @@ from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.units import BOLTZMANN
 
+EnergiesAndForces = tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]
+
 _DTYPES = {"single": np.float32, "double": np.float64}
 
 
-class LaneKernel(ABC):
-    """Replicas in motion on the processor: their settings, their state, and the threads that work on them.
+class Motion(NamedTuple):
+    """State of all replicas; tasks, which are blocks of sixteen replicas or one replica each, come first.
 
-    State lies in arrays of one item a task: a block of sixteen replicas, or one replica. `_pack` and `_unpack` convert
-    between (replica, ...) and that layout. A subclass sets `_positions`, `_velocities`, `_random` and `_thermal`.
+    Args:
+        positions: number (task, atom, 3, lane) or (task, atom, 3).
+        velocities: number, as the positions.
+        random: uint32 (task, 4, lane).
+        thermal: number (task, 1, lane) or (task, 1): `sqrt(kT)`.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    random: np.ndarray
+    thermal: np.ndarray
+
+
+class LaneKernel(ABC):
+    """Replicas in motion on the processor: their state, and the threads that work on them.
+
+    Settings are not checked: engines and integrators have done so. Nothing is checked for instabilities while steps
+    run: look whether positions are finite. A replica that has diverged costs no time and harms no other. A call cannot
+    be interrupted; ask for a second's worth of steps at a time.
 
     Args:
         parameters: the force field.
         n_replicas: number of copies.
         timestep_ps: time step.
+        temperature_K: one number, or one a replica.
         friction_per_ps: collision rate; 0 conserves the energy.
+        generator: source of the seed of the random streams; advanced by one draw.
         precision: `single` or `double`.
         threads: processor threads; None for torch's number.
-
-    Raises:
-        MdgenError: for settings out of range.
     """
-
-    _positions: np.ndarray
-    _velocities: np.ndarray
-    _random: np.ndarray
-    _thermal: np.ndarray
 
     def __init__(
         self,
         parameters: ForceFieldParameters,
         n_replicas: int,
         timestep_ps: float,
+        temperature_K: float | Float[Tensor, "replica"],
         friction_per_ps: float,
-        precision: str,
-        threads: int | None,
+        generator: torch.Generator,
+        precision: str = "single",
+        threads: int | None = None,
     ) -> None:
-        if n_replicas < 1:
-            raise MdgenError(f"n_replicas is {n_replicas}, but must be 1 or more")
-        if not timestep_ps > 0:
-            raise MdgenError(f"timestep_ps is {timestep_ps}, but must be positive, such as 0.002")
-        if not friction_per_ps >= 0:
-            raise MdgenError(f"friction_per_ps is {friction_per_ps}, but must be 0 or more, such as 1")
-        if precision not in _DTYPES:
-            raise MdgenError(f"precision is {precision!r}, but must be one of {', '.join(_DTYPES)}")
         self.n_replicas, self.n_atoms = n_replicas, parameters.n_atoms
         self.timestep_ps, self.threads = timestep_ps, threads or torch.get_num_threads()
         self.dtype = _DTYPES[precision]
         self.steps_done = 0
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+        self._state = self._lay_out(parameters, friction_per_ps, seed)
+        self.set_temperature(temperature_K)
 
     def set_temperature(self, temperature_K: float | Float[Tensor, "replica"]) -> None:
         """Set the temperature in K of all replicas, or of each; velocities stay as they are."""
         temperatures = torch.as_tensor(temperature_K, dtype=torch.float64).expand(self.n_replicas).numpy()
-        if not np.all(np.isfinite(temperatures) & (temperatures >= 0)):
-            raise MdgenError(f"a temperature is {temperatures.min():g} K, but must be 0 K or more")
-        self._thermal[:] = self._pack(np.sqrt(BOLTZMANN * temperatures)[:, None])
+        self._state.thermal[:] = self._pack(np.sqrt(BOLTZMANN * temperatures)[:, None])
 
     def positions(self) -> Float[np.ndarray, "replica atom 3"]:
         """Positions now, nm."""
-        return self._unpack(self._positions)
+        return self._unpack(self._state.positions)
 
     def velocities(self) -> Float[np.ndarray, "replica atom 3"]:
         """Velocities half a step before the positions, nm/ps."""
-        return self._unpack(self._velocities)
+        return self._unpack(self._state.velocities)
 
     def advance(self, n_steps: int) -> None:
         """Advance every replica by `n_steps` steps."""
@@ -89,9 +97,7 @@ class LaneKernel(ABC):
         return frames[: self.n_replicas]
 
     @abstractmethod
-    def energies_and_forces(
-        self,
-    ) -> tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]:
+    def energies_and_forces(self) -> EnergiesAndForces:
         """Potential energy of each term in kJ/mol, and forces in kJ/mol/nm, at the present positions."""
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
@@ -103,8 +109,8 @@ class LaneKernel(ABC):
         return {
             "positions": torch.from_numpy(self.positions()),
             "velocities": torch.from_numpy(self.velocities()),
-            "random": torch.from_numpy(self._unpack(self._random).astype(np.int64)),
-            "thermal_speed": torch.from_numpy(self._unpack(self._thermal)),
+            "random": torch.from_numpy(self._unpack(self._state.random).astype(np.int64)),
+            "thermal_speed": torch.from_numpy(self._unpack(self._state.thermal)),
             "steps_done": torch.tensor(self.steps_done),
         }
 
@@ -115,10 +121,9 @@ class LaneKernel(ABC):
             raise MdgenError(
                 f"the saved state has shape (replica, atom, 3) = {found}, but the engine was made for {expected}"
             )
-        self._positions[:] = self._pack(state["positions"].numpy())
-        self._velocities[:] = self._pack(state["velocities"].numpy())
-        self._random[:] = self._pack(state["random"].numpy().astype(np.uint32))
-        self._thermal[:] = self._pack(state["thermal_speed"].numpy())
+        names = "positions", "velocities", "random", "thermal_speed"
+        for array, name in zip(self._state, names, strict=True):
+            array[:] = self._pack(state[name].numpy().astype(array.dtype))
         self.steps_done = int(state["steps_done"])
 
     def _check_shapes(self, positions: Any, velocities: Any) -> None:
@@ -127,16 +132,20 @@ class LaneKernel(ABC):
             if tuple(values.shape) != shape:
                 raise MdgenError(f"the {name} have shape {tuple(values.shape)}, but the engine was made for {shape}")
 
+    @abstractmethod
+    def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
+        """Lay out the tables of the kernel, and return the state with seeded random streams."""
+
     def _frames(self, n_frames: int) -> np.ndarray:
         return np.empty((self.n_replicas, n_frames, self.n_atoms, 3), np.float32)
 
-    @abstractmethod
     def _pack(self, values: np.ndarray) -> np.ndarray:
         """(replica, ...) as the kernel's arrays hold it."""
+        return values
 
-    @abstractmethod
     def _unpack(self, values: np.ndarray) -> np.ndarray:
         """A copy of one of the kernel's arrays as (replica, ...)."""
+        return values.copy()
 
     @abstractmethod
     def _work_space(self) -> Any:
@@ -147,27 +156,15 @@ class LaneKernel(ABC):
         """Advance by `n_steps` and write every `every`-th frame to `frames`."""
 
     def _each_task(self, task: Callable[[int, Any], None]) -> None:
-        """Run a task for every block or replica on all threads, each task with a work space of its own."""
-        n_tasks = len(self._positions)
-        threads = min(self.threads, n_tasks)
-        if threads == 1:
-            work = self._work_space()
-            for index in range(n_tasks):
-                task(index, work)
-            return
-        idle: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(threads):
-            idle.put(self._work_space())
+        """Run a task for every block or replica on all threads, each thread with a work space of its own."""
+        own = local()
 
-        def with_work_space(index: int) -> None:
-            work = idle.get()
-            try:
-                task(index, work)
-            finally:
-                idle.put(work)
+        def prepare() -> None:
+            own.work = self._work_space()
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(with_work_space, range(n_tasks)))
+        tasks = range(len(self._state.positions))
+        with ThreadPoolExecutor(min(self.threads, len(tasks)), initializer=prepare) as pool:
+            list(pool.map(lambda index: task(index, own.work), tasks))
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -176,8 +173,3 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def draw_seed(generator: torch.Generator) -> int:
-    """Seed of the kernel's own random streams."""
-    return int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))

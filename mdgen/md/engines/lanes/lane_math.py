@@ -24,6 +24,7 @@ from mdgen.md.engines.lanes.lane_instructions import (
     library_sin,
     maximum,
     minimum,
+    polynomial,
     round_to_even,
     select_less,
     square_root,
@@ -33,18 +34,26 @@ LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
 HALF_PI = 1.5707963267948966
 
+_EXP2 = 1.53458020e-04, 1.33999311e-03, 9.61848899e-03, 5.55032878e-02, 2.40226469e-01, 6.93147206e-01, 1.0
+_LOG = -0.07859457, 0.12881588, -0.13128785, 0.14181202, -0.16624552, 0.20002286, -0.2500081, 0.33333317, -0.5
+_ARCCOS = (
+    -0.00126279906,
+    0.00667118285,
+    -0.0170896608,
+    0.0308929524,
+    -0.0501746806,
+    0.0889790442,
+    -0.214598803,
+    1.5707963,
+)
+
 
 @lane_function
 def _exp2_single(x: Any) -> Any:
     x = maximum(minimum(x, 126.0), -126.0)
     whole = round_to_even(x)
     f = x - whole
-    p = 1.53458020e-04 * f + 1.33999311e-03
-    p = p * f + 9.61848899e-03
-    p = p * f + 5.55032878e-02
-    p = p * f + 2.40226469e-01
-    p = p * f + 6.93147206e-01
-    p = p * f + 1.0
+    p = polynomial(f, _EXP2)
     pattern = bits(p)
     return from_bits(pattern + (converted(whole, pattern) << 23), p)
 
@@ -55,37 +64,27 @@ def _log_single(x: Any) -> Any:
     pattern = bits(x)
     e = (pattern - 0x3F3504F3) >> 23
     f = from_bits(pattern - (e << 23), x) - 1.0
-    p = -0.07859457 * f + 0.12881588
-    p = p * f - 0.13128785
-    p = p * f + 0.14181202
-    p = p * f - 0.16624552
-    p = p * f + 0.20002286
-    p = p * f - 0.2500081
-    p = p * f + 0.33333317
-    p = p * f - 0.5
+    p = polynomial(f, _LOG)
     return (p * f) * f + f + converted(e, x) * LN_2
 
 
 @lane_function
 def _arccos_single(x: Any) -> Any:
     a = minimum(absolute(x), 1.0)
-    p = -1.26279906e-03 * a + 6.67118285e-03
-    p = p * a - 1.70896608e-02
-    p = p * a + 3.08929524e-02
-    p = p * a - 5.01746806e-02
-    p = p * a + 8.89790442e-02
-    p = p * a - 2.14598803e-01
-    p = p * a + 1.57079630e00
-    angle = square_root(1.0 - a) * p
+    angle = square_root(1.0 - a) * polynomial(a, _ARCCOS)
     return select_less(x, 0.0, 2.0 * HALF_PI - angle, angle)
 
 
 @lane_function
 def _sine_cosine_single(quarter_turns: Any) -> Any:
     u = quarter_turns * quarter_turns
-    sine = ((-0.00460218 * u + 0.07968023) * u - 0.64596348) * u + 1.57079632
-    cosine = ((-0.02040835 * u + 0.25359864) * u - 1.23369701) * u + 0.99999997
-    return sine * quarter_turns, cosine
+    sine = polynomial(u, (-0.00460218, 0.07968023, -0.64596348, 1.57079632))
+    return sine * quarter_turns, polynomial(u, (-0.02040835, 0.25359864, -1.23369701, 0.99999997))
+
+
+@lane_function
+def _exp2_double(x: Any) -> Any:
+    return library_exp2(maximum(minimum(x, 126.0), -126.0))
 
 
 @lane_function
@@ -99,41 +98,24 @@ def _sine_cosine_double(quarter_turns: Any) -> Any:
     return library_sin(angle), library_cos(angle)
 
 
-def _by_precision(function: Callable, single: Callable, double: Callable) -> None:
+def _by_precision(single: Callable, double: Callable) -> Callable:
     # Numba wants the two signatures alike to the letter, so neither is annotated.
+    def function(x):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    @overload(function)
     def choose(x):  # type: ignore[no-untyped-def]
         implementation = double if x.dtype == types.float64 else single
         return lambda x: implementation(x)
 
-    overload(function)(choose)
+    return function
 
 
-def exp2(x: Any) -> Any:
-    """2 to the power `x`, which is clamped to +-126."""
-    raise NotImplementedError
-
-
-def log(x: Any) -> Any:
-    """Natural logarithm of a positive normal number."""
-    raise NotImplementedError
-
-
-def arccos(x: Any) -> Any:
-    """Angle in radians whose cosine is `x`, which is clamped to +-1."""
-    raise NotImplementedError
-
-
-def sine_cosine(quarter_turns: Any) -> Any:
-    """Sine and cosine of an angle given in quarter turns, between -1/2 and 1/2."""
-    raise NotImplementedError
-
-
-@lane_function
-def _exp2_double(x: Any) -> Any:
-    return library_exp2(maximum(minimum(x, 126.0), -126.0))
-
-
-_by_precision(exp2, _exp2_single, _exp2_double)
-_by_precision(log, _log_single, library_log)
-_by_precision(arccos, _arccos_single, _arccos_double)
-_by_precision(sine_cosine, _sine_cosine_single, _sine_cosine_double)
+exp2 = _by_precision(_exp2_single, _exp2_double)
+"""2 to the power of a lane value, which is clamped to +-126."""
+log = _by_precision(_log_single, library_log)
+"""Natural logarithm of a positive normal number."""
+arccos = _by_precision(_arccos_single, _arccos_double)
+"""Angle in radians of a cosine, which is clamped to +-1."""
+sine_cosine = _by_precision(_sine_cosine_single, _sine_cosine_double)
+"""Sine and cosine of an angle given in quarter turns, between -1/2 and 1/2."""

@@ -71,36 +71,25 @@ def as_lanes(context: Any, builder: ir.IRBuilder, value: ir.Value, kind: types.T
     return splat(builder, context.cast(builder, value, kind, dtype))
 
 
+_INSTRUCTIONS = {"truediv": "div", "lshift": "shl"}
+"""LLVM's names where they differ from those of Python's operators."""
+
+
 def _emit(builder: ir.IRBuilder, name: str, dtype: types.Type, a: ir.Value, b: ir.Value) -> ir.Value:
+    instruction = _INSTRUCTIONS.get(name, name)
     if isinstance(dtype, types.Float):
-        flags = ESTIMATE_FLAGS if name == "truediv" else FLAGS
-        float_ops = {"add": builder.fadd, "sub": builder.fsub, "mul": builder.fmul, "truediv": builder.fdiv}
-        return float_ops[name](a, b, flags=flags)
-    shift_right = builder.ashr if dtype.signed else builder.lshr
-    integer_ops = {
-        "add": builder.add,
-        "sub": builder.sub,
-        "mul": builder.mul,
-        "and_": builder.and_,
-        "or_": builder.or_,
-        "xor": builder.xor,
-        "lshift": builder.shl,
-        "rshift": shift_right,
-    }
-    return integer_ops[name](a, b)
+        return getattr(builder, f"f{instruction}")(a, b, flags=ESTIMATE_FLAGS if name == "truediv" else FLAGS)
+    if name == "rshift":
+        instruction = "ashr" if dtype.signed else "lshr"
+    return getattr(builder, instruction)(a, b)
 
 
 def _register(operation: Any, name: str) -> None:
     @type_callable(operation)
     def typing(context: Any) -> Any:
         def resolve(a: types.Type, b: types.Type) -> types.Type | None:
-            if isinstance(a, Lanes) and isinstance(b, Lanes):
-                return a if a.dtype == b.dtype else None
-            if isinstance(a, Lanes) and isinstance(b, types.Number):
-                return a
-            if isinstance(b, Lanes) and isinstance(a, types.Number):
-                return b
-            return None
+            lanes, other = (a, b) if isinstance(a, Lanes) else (b, a)
+            return lanes if isinstance(lanes, Lanes) and (other == lanes or isinstance(other, types.Number)) else None
 
         return resolve
 
@@ -190,27 +179,18 @@ def filled(typingctx: Any, array: Any, number: Any) -> Any:
     return Lanes(array.dtype)(array, number), lower
 
 
-def _flat(array: types.Type, offset: types.Type) -> bool:
-    return (
-        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(offset, types.Integer)
-    )
-
-
 def _flat_pointer(context: Any, builder: ir.IRBuilder, array: types.Array, offset: types.Type, args: Any) -> ir.Value:
-    view = context.make_array(array)(context, builder, args[0])
-    return builder.gep(view.data, [context.cast(builder, args[1], offset, types.intp)])
+    data = context.make_array(array)(context, builder, args[0]).data
+    item = builder.gep(data, [context.cast(builder, args[1], offset, types.intp)])
+    return builder.bitcast(item, vector_type(array.dtype).as_pointer())
 
 
 @intrinsic
 def load_at(typingctx: Any, array: Any, offset: Any) -> Any:
     """`LANES` numbers of a flat array from `offset` on, which must not be negative, as one lane value."""
-    if not _flat(array, offset):
-        return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        pointer = _flat_pointer(context, builder, array, offset, args)
-        pointer = builder.bitcast(pointer, vector_type(array.dtype).as_pointer())
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        return builder.load(_flat_pointer(context, builder, array, offset, args), align=array.dtype.bitwidth // 8)
 
     return Lanes(array.dtype)(array, offset), lower
 
@@ -218,25 +198,11 @@ def load_at(typingctx: Any, array: Any, offset: Any) -> Any:
 @intrinsic
 def store_at(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a lane value to a flat array from `offset` on, which must not be negative."""
-    if not _flat(array, offset) or value != Lanes(array.dtype):
+    if value != Lanes(array.dtype):
         return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        pointer = _flat_pointer(context, builder, array, offset, args)
-        pointer = builder.bitcast(pointer, vector_type(array.dtype).as_pointer())
-        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        builder.store(args[2], _flat_pointer(context, builder, array, offset, args), align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, offset, value), lower
-
-
-@intrinsic
-def number_at(typingctx: Any, array: Any, offset: Any) -> Any:
-    """`array[offset]` of a flat array for an offset that is not negative, without the check for one that is."""
-    if not _flat(array, offset):
-        return None
-
-    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return builder.load(_flat_pointer(context, builder, array, offset, args))
-
-    return array.dtype(array, offset), lower

@@ -7,10 +7,19 @@ gathered and scattered. The branches are on ranks of arrays, which are known whe
 
 from typing import Any
 
+import numpy as np
+
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import lane_sum
 from mdgen.md.engines.lanes.lanes import LANES, filled, load, store
 from mdgen.md.engines.lanes.vectors import add_to, load_vector, minus, scaled, store_vector, subtract_from
+
+
+def in_lanes(values: np.ndarray) -> np.ndarray:
+    """(item, ...) as (group, ..., lane); lanes beyond the last item repeat it."""
+    groups = -(-len(values) // LANES)
+    filled_up = values[np.minimum(np.arange(groups * LANES), len(values) - 1)]
+    return np.moveaxis(filled_up.reshape(groups, LANES, *values.shape[1:]), 1, -1)
 
 
 @lane_function

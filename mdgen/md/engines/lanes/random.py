@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import as_signed, converted, select_less, square_root
+from mdgen.md.engines.lanes.lane_instructions import bits, converted, select_less, square_root
 from mdgen.md.engines.lanes.lane_math import log, sine_cosine
 from mdgen.md.engines.lanes.lanes import load, store
 
@@ -44,17 +44,16 @@ def _rotated(a: Any, count: Any) -> Any:
 
 
 @lane_function
-def _next(s0: Any, s1: Any, s2: Any, s3: Any) -> Any:
-    """32 random bits a lane, and the next state."""
+def _next(words: Any) -> Any:
+    """32 random bits a lane, and the next words of state."""
+    s0, s1, s2, s3 = words
     drawn = _rotated(s0 + s3, 7) + s0
     shifted = s1 << 9
     s2 = s2 ^ s0
     s3 = s3 ^ s1
     s1 = s1 ^ s2
     s0 = s0 ^ s3
-    s2 = s2 ^ shifted
-    s3 = _rotated(s3, 11)
-    return drawn, s0, s1, s2, s3
+    return drawn, (s0, s1, s2 ^ shifted, _rotated(s3, 11))
 
 
 @lane_function
@@ -65,22 +64,20 @@ def fill_normal(state: Any, deviates: Any) -> None:
         state: uint32 (4, lane), advanced.
         deviates: float32 or float64 (row, lane).
     """
-    s0, s1, s2, s3 = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
+    words = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
     like = load(deviates, (0,))
 
     for row in range(0, deviates.shape[0], 2):
-        first, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
-        second, s0, s1, s2, s3 = _next(s0, s1, s2, s3)
+        first, words = _next(words)
+        second, words = _next(words)
         # Uniform in (0, 1): the half keeps the logarithm finite, the full 32 bits reach 6.7 standard deviations.
         uniform = converted(first, like) * 2.0**-32 + 2.0**-33
         radius = square_root(-2.0 * log(uniform))
         # Thirty bits choose an angle in a quarter of the circle, the other two which quarter.
-        sine, cosine = sine_cosine(converted(as_signed(second << 2), like) * 2.0**-32)
+        sine, cosine = sine_cosine(converted(bits(second << 2), like) * 2.0**-32)
         swap = converted(second >> 31, like)
         sign = 1.0 - 2.0 * converted((second >> 30) & 1, like)
         store(deviates, (row,), radius * sign * select_less(swap, 0.5, cosine, sine))
         store(deviates, (row + 1,), radius * sign * select_less(swap, 0.5, sine, cosine))
-    store(state, (0,), s0)
-    store(state, (1,), s1)
-    store(state, (2,), s2)
-    store(state, (3,), s3)
+    for word in range(WORDS):
+        store(state, (word,), words[word])

@@ -138,14 +138,10 @@ def test_mistakes_are_named() -> None:
     kernel = kernel_of(parameters)
     with pytest.raises(MdgenError, match="no cell was given"):
         kernel.set_state(x, x, None)
-    with pytest.raises(MdgenError, match="no cell was given"):
-        kernel.advance(1)
     with pytest.raises(MdgenError, match="more than half of the box's shortest edge"):
         kernel.set_state(x, x, 0.9 * cell)
     with pytest.raises(MdgenError, match="have shape"):
         kernel.set_state(x[:, 1:], x[:, 1:], cell)
-    with pytest.raises(MdgenError, match="has no cutoff"):
-        kernel_of(replace(parameters, cutoff=None))
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not here")

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.kernel_engine import KernelEngine
-from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.systems.openmm_loader import system_from_openmm
 from tests.md.engines.lanes.boxes import kernel_at, water
@@ -113,19 +111,3 @@ def test_the_engine_for_a_box_is_this_one() -> None:
     assert torch.equal(other.advance(7).positions, engine.advance(7).positions)
     engine.set_temperature(torch.tensor([250.0, 350.0]))
     assert engine.record(2, 3).shape == (2, 2, x.shape[1], 3)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"n_replicas": 0}, "n_replicas is 0"),
-        ({"timestep_ps": 0.0}, "timestep_ps is 0.0"),
-        ({"friction_per_ps": -1.0}, "friction_per_ps is -1.0"),
-        ({"precision": "half"}, "precision is 'half'"),
-        ({"temperature_K": -5.0}, "temperature is -5 K"),
-    ],
-)
-def test_settings_out_of_range_are_named(changes: dict, message: str) -> None:
-    settings = {"n_replicas": 2, "timestep_ps": 0.002, "temperature_K": 300.0, "friction_per_ps": 1.0} | changes
-    with pytest.raises(MdgenError, match=message):
-        BoxKernel(water()[1], generator=torch.Generator(), **settings)

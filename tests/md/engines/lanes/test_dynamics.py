@@ -1,17 +1,12 @@
 """Trajectories of the kernel: the same as OpenMM's, the right ensemble, bitwise reproducible, replicas apart."""
 
-from dataclasses import replace
-
 import numpy as np
 import openmm
 import pytest
 import torch
 from openmm import unit
 
-from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.engines.lanes.replicas.replica_steps import RECENTRE_EVERY
-from mdgen.md.force_field.parameters import Cutoff
 from tests.md.engines.lanes.systems import (
     degrees_of_freedom,
     kernel_at,
@@ -173,28 +168,6 @@ def test_a_replica_with_two_atoms_in_one_place_becomes_nan_alone() -> None:
     kernel.load_state_dict(state)
     kernel.advance(20)
     assert np.isnan(kernel.positions()).any(axis=(1, 2)).tolist() == [replica == 9 for replica in range(16)]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"n_replicas": 0}, "n_replicas is 0"),
-        ({"timestep_ps": 0.0}, "timestep_ps is 0.0"),
-        ({"friction_per_ps": -1.0}, "friction_per_ps is -1.0"),
-        ({"precision": "half"}, "precision is 'half'"),
-        ({"temperature_K": -5.0}, "temperature is -5 K"),
-    ],
-)
-def test_settings_out_of_range_are_named(changes: dict, message: str) -> None:
-    settings = {"n_replicas": 2, "timestep_ps": 0.002, "temperature_K": 300.0, "friction_per_ps": 1.0} | changes
-    with pytest.raises(MdgenError, match=message):
-        ReplicaKernel(peptide("A", "obc2").potential.parameters, generator=torch.Generator(), **settings)
-
-
-def test_a_cutoff_is_refused() -> None:
-    with_cutoff = replace(peptide("A", "vacuum").potential.parameters, cutoff=Cutoff(0.9))
-    with pytest.raises(MdgenError, match="has a cutoff"):
-        ReplicaKernel(with_cutoff, 1, 0.002, 300.0, 1.0, torch.Generator())
 
 
 def test_average_potential_energy_agrees_with_openmm() -> None:

@@ -13,9 +13,9 @@ PUBLISHED = [641, 1573767, 3222811527, 3517856514, 836907274, 4247214768, 386711
 
 @njit
 def draw(state, out):
-    s0, s1, s2, s3 = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
+    words = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
     for row in range(out.shape[0]):
-        bits, s0, s1, s2, s3 = random._next(s0, s1, s2, s3)
+        bits, words = random._next(words)
         store(out, (row,), bits)
 
 

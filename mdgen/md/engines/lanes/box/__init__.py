@@ -2,12 +2,6 @@
 
 Boxes are large enough to fill the lanes by themselves, and every replica has neighbours of its own. Atoms are sorted in
 space into blocks of sixteen; a list holds, for every atom, the blocks near it. State is kept in double precision
-throughout, forces are computed in that of the run. From below to above:
-
-- `block_neighbours`: sorted atoms and the list of blocks;
-- `cutoff_pairs`: Lennard-Jones and reaction field of the listed blocks;
-- `bonded_tables`: bonded terms and exceptions, sixteen terms at a time;
-- `rigid_water`, `rigid_tables`: rigid triangles, sixteen at a time, and tables of all constraints;
-- `box_steps`: forces, time steps and the compiled entry points;
-- `box_kernel`: the class that everybody else uses.
+throughout, forces are computed in that of the run. `box_steps` has the compiled entry points, `box_kernel` the class
+that everybody else uses.
 """

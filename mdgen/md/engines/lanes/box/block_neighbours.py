@@ -12,6 +12,7 @@ import numpy as np
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import bits_less, converted
 from mdgen.md.engines.lanes.lanes import LANES, load
+from mdgen.md.engines.lanes.vectors import dot, load_vector, minus
 
 _ALL = (1 << LANES) - 1
 _BINS_AN_ATOM = 8
@@ -87,10 +88,8 @@ def is_stale(x: Any, ordered: Any, search: Any) -> Any:
     """Whether an atom has moved too far for the list, or is not finite."""
     furthest = 0.0
     for atom in range(x.shape[0]):
-        dx = x[atom, 0] - ordered.listed[atom, 0]
-        dy = x[atom, 1] - ordered.listed[atom, 1]
-        dz = x[atom, 2] - ordered.listed[atom, 2]
-        square = dx * dx + dy * dy + dz * dz
+        moved = minus(load_vector(x, atom), load_vector(ordered.listed, atom))
+        square = dot(moved, moved)
         furthest = furthest if square <= furthest else (square if square == square else np.inf)
     return not furthest <= search.moved[0]
 
@@ -207,18 +206,12 @@ def _boxes(ordered: Any) -> Any:
         for axis in range(3):
             first, low, high = ordered.grid[block, axis, 0], 0.0, 0.0
             for lane in range(1, LANES):
-                apart = _wrapped(ordered.grid[block, axis, lane] - first, turn)
+                apart = (ordered.grid[block, axis, lane] - first) / turn
+                apart -= np.rint(apart)
                 low, high = min(low, apart), max(high, apart)
             middle[block, axis] = first / turn + 0.5 * (low + high)
             half[block, axis] = 0.5 * (high - low) * ordered.edges[1, axis]
     return middle, half
-
-
-@lane_function
-def _wrapped(difference: Any, turn: Any) -> Any:
-    """A difference of two coordinates as a part of a turn between -1/2 and 1/2."""
-    part = difference / turn
-    return part - np.rint(part)
 
 
 @lane_function
@@ -289,25 +282,27 @@ def _include(allowed: Any, first: Any, order: Any, rank: Any, starts: Any, exclu
 
 
 @lane_function
+def _within(apart: Any, ordered: Any, reach: Any) -> Any:
+    """An integer with the bits of those lanes set where a difference of coordinates is short enough."""
+    like, scale = load(ordered.charges, (0,)), ordered.scale
+    dx, dy, dz = converted(apart[0], like), converted(apart[1], like), converted(apart[2], like)
+    apart = dx * scale[0], dy * scale[1], dz * scale[2]
+    return bits_less(dot(apart, apart), reach)
+
+
+@lane_function
 def _entries(
     block: Any, lane: Any, close: Any, allowed: Any, ordered: Any, neighbours: Any, reach: Any, count: Any
 ) -> Any:
     """Write the entries of two atoms side by side, as far as there is room; returns the count with them."""
     grid, room = ordered.grid, neighbours.slots.shape[0] - 1
-    scale_x, scale_y, scale_z = ordered.scale[0], ordered.scale[1], ordered.scale[2]
     x, y, z = grid[block, 0, lane], grid[block, 1, lane], grid[block, 2, lane]
     p, q, r = grid[block, 0, lane + 1], grid[block, 1, lane + 1], grid[block, 2, lane + 1]
-    like = load(ordered.charges, (block,))
     for k in range(close.shape[0]):
         other = close[k]
-        at_x, at_y, at_z = load(grid, (other, 0)), load(grid, (other, 1)), load(grid, (other, 2))
-        dx, dy, dz = converted(x - at_x, like), converted(y - at_y, like), converted(z - at_z, like)
-        dx, dy, dz = dx * scale_x, dy * scale_y, dz * scale_z
-        one = bits_less(dx * dx + dy * dy + dz * dz, reach) & allowed[0, other]
-        dx, dy, dz = converted(p - at_x, like), converted(q - at_y, like), converted(r - at_z, like)
-        dx, dy, dz = dx * scale_x, dy * scale_y, dz * scale_z
-        two = bits_less(dx * dx + dy * dy + dz * dz, reach) & allowed[1, other]
-        if one | two:
+        there = load_vector(grid, other)
+        one, two = minus((x, y, z), there), minus((p, q, r), there)
+        if (_within(one, ordered, reach) & allowed[0, other]) | (_within(two, ordered, reach) & allowed[1, other]):
             if count < room:
                 neighbours.slots[count] = LANES * other
                 neighbours.masks[count] = allowed[0, other] | (allowed[1, other] << LANES)

@@ -63,8 +63,8 @@ def _forces(x: Any, ordered: Any, neighbours: Any, model: Any, work: Any, energi
         for axis in range(3):
             work.forces[ordered.order[slot], axis] = ordered.forces[slot // LANES, axis, slot % LANES]
     bonded_forces(x, work.forces, model.bonded, work.terms, energies)
-    improper_forces(x, work.forces, model.bonded, work.terms, energies)
-    exception_forces(x, work.forces, model.bonded, work.terms, energies)
+    improper_forces(x, work.forces, model.bonded.impropers, work.terms, energies)
+    exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies)
 
 
 @lane_function
@@ -85,13 +85,14 @@ def _entry_points(digest: str) -> tuple[Callable, Callable]:
     """The two compiled functions that Python calls; see `jit.source_digest`."""
 
     @entry_point
-    def advance_replica(x, v, random, thermal, ordered, neighbours, model, work, done, steps, every, frames):  # type: ignore[no-untyped-def]
+    def advance_replica(replica, motion, ordered, neighbours, model, work, done, steps, every, frames):  # type: ignore[no-untyped-def]
         """Advance from step `done` to step `steps`; returns the last step done and why it stopped there."""
         digest  # noqa: B018
+        x, v, random = motion.positions[replica], motion.velocities[replica], motion.random[replica]
         for step in range(done + 1, steps + 1):
             state = _ready(x, ordered, neighbours, model)
             if state == READY:
-                _step(x, v, random, thermal, ordered, neighbours, model, work)
+                _step(x, v, random, motion.thermal[replica], ordered, neighbours, model, work)
             elif state != DIVERGED:
                 return step - 1, state
             if step % every == 0:

@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.bonded_terms import as_numpy
+from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 
@@ -30,65 +32,31 @@ class RigidTables(NamedTuple):
 
 
 def rigid_tables(parameters: ForceFieldParameters) -> RigidTables:
-    """Lay out the constraints.
-
-    Raises:
-        MdgenError: if a constraint joins an atom to itself or has no positive length.
-    """
-    atoms = parameters.constraint_atoms.detach().cpu().numpy().reshape(-1, 2)
-    length = parameters.constraint_length.detach().cpu().numpy()
-    inverse = 1 / parameters.masses.detach().cpu().numpy()
-    for (i, j), distance in zip(atoms, length, strict=True):
-        if i == j or not distance > 0:
-            raise MdgenError(
-                f"the constraint of atoms {i} and {j} to {distance} nm makes no sense; "
-                "it needs two atoms and a positive length"
-            )
-    clusters = _clusters(atoms, parameters.n_atoms)
-    triangles = [c for c in clusters if len(c) == 3 and len(np.unique(atoms[c])) == 3]
-    others = [c for c in clusters if not (len(c) == 3 and len(np.unique(atoms[c])) == 3)]
-    triangle_atoms, numbers = _triangles(triangles, atoms, length, inverse)
-    order = np.concatenate([np.zeros(0, np.int64), *others]).astype(np.int64)
+    """Lay out the constraints."""
+    atoms, length = as_numpy(parameters.constraint_atoms).reshape(-1, 2), as_numpy(parameters.constraint_length)
+    inverse = 1 / as_numpy(parameters.masses)
+    # Constraints that share atoms, directly or through others, are a cluster.
+    graph = coo_array((np.ones(len(atoms)), (atoms[:, 0], atoms[:, 1])), shape=(parameters.n_atoms,) * 2)
+    label = connected_components(graph, directed=False)[1][atoms[:, 0]]
+    order = np.argsort(label, kind="stable")
+    clusters = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    triangles = [cluster for cluster in clusters if _is_triangle(atoms[cluster])]
+    others = [cluster for cluster in clusters if len(cluster) and not _is_triangle(atoms[cluster])]
+    of = np.array(triangles, np.int64).reshape(-1, 3)
+    # In ascending order the sides of a triangle are 01, 02 and 12.
+    pairs = np.sort(atoms[of], -1)
+    sides = np.take_along_axis(of, np.lexsort((pairs[..., 1], pairs[..., 0]))[:, [0, 2, 1]], 1)
+    corners = np.sort(atoms[of].reshape(-1, 6), -1)[:, ::2]
+    order = np.concatenate([np.zeros(0, np.int64), *others])
     return RigidTables(
-        triangle_atoms,
-        numbers,
+        np.ascontiguousarray(in_lanes(corners)),
+        np.ascontiguousarray(in_lanes(np.concatenate([length[sides] ** 2, inverse[corners]], -1))),
         len(triangles),
-        np.concatenate([[0], np.cumsum([len(c) for c in others])]).astype(np.int64),
-        np.ascontiguousarray(atoms[order], np.int64),
-        np.ascontiguousarray(np.concatenate([length[order, None] ** 2, inverse[atoms[order]]], -1), np.float64),
+        np.cumsum([0, *(len(cluster) for cluster in others)]),
+        np.ascontiguousarray(atoms[order]),
+        np.ascontiguousarray(np.concatenate([length[order, None] ** 2, inverse[atoms[order]]], -1)),
     )
 
 
-def _clusters(atoms: np.ndarray, n_atoms: int) -> list[np.ndarray]:
-    """Constraints that share atoms, directly or through others, by union and find."""
-    root = np.arange(n_atoms)
-
-    def find(atom: int) -> int:
-        while root[atom] != atom:
-            root[atom] = root[root[atom]]
-            atom = root[atom]
-        return atom
-
-    for i, j in atoms:
-        a, b = find(i), find(j)
-        root[max(a, b)] = min(a, b)
-    of = np.array([find(i) for i, _ in atoms], np.int64)
-    order = np.argsort(of, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(of[order])) + 1) if len(order) else []
-
-
-def _triangles(
-    clusters: list[np.ndarray], atoms: np.ndarray, length: np.ndarray, inverse: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    groups = -(-len(clusters) // LANES)
-    corners, numbers = np.zeros((groups, 3, LANES), np.int64), np.ones((groups, 6, LANES))
-    for slot in range(groups * LANES):
-        cluster = clusters[min(slot, len(clusters) - 1)]
-        at = np.unique(atoms[cluster])
-        sides = {frozenset(pair): value for pair, value in zip(atoms[cluster].tolist(), length[cluster], strict=True)}
-        group, lane = divmod(slot, LANES)
-        corners[group, :, lane] = at
-        for side, (i, j) in enumerate(((0, 1), (1, 2), (2, 0))):
-            numbers[group, side, lane] = sides[frozenset((int(at[i]), int(at[j])))] ** 2
-        numbers[group, 3:, lane] = inverse[at]
-    return corners, numbers
+def _is_triangle(atoms: np.ndarray) -> bool:
+    return len(atoms) == 3 and len(np.unique(atoms)) == 3

@@ -7,7 +7,7 @@ The three multipliers of a triangle solve a small linear system exactly, so Newt
 from typing import Any
 
 from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import absolute, any_less, maximum
+from mdgen.md.engines.lanes.lane_instructions import absolute, bits_less, maximum
 from mdgen.md.engines.lanes.lanes import LANES, load
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector
 
@@ -106,7 +106,7 @@ def constrain_triangle_positions(before: Any, x: Any, v: Any, inverse_timestep: 
             corners = _pushed(corners, then, w, _solved(now, then, w, right))
             error = maximum(maximum(absolute(excess[0]), absolute(excess[1])), absolute(excess[2]))
             # Newton's step squares the error: what is small before it is gone after it.
-            if not any_less(length[0] * _TOLERANCE**0.5 * 0.1, error):
+            if not bits_less(length[0] * _TOLERANCE**0.5 * 0.1, error):
                 break
         moved = minus(corners[0], trial[0]), minus(corners[1], trial[1]), minus(corners[2], trial[2])
         _scattered(x, tables.triangle_atoms, group, work, corners, tables.triangle_count)

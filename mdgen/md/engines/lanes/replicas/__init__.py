@@ -2,10 +2,5 @@
 
 Each pair of atoms costs the same few vector instructions for all sixteen, and nothing ever crosses lanes. A block runs
 through all steps asked for before the next one starts: its state and its work space stay in the cache, and threads
-share nothing. From below to above:
-
-- `force_tables`, `constraint_tables`: a molecule laid out flat;
-- `born_radii`, `pair_sweeps`: generalised Born, and all pairs without a cutoff;
-- `replica_steps`: forces, time steps and the compiled entry points;
-- `replica_kernel`: the class that everybody else uses.
+share nothing. `replica_steps` has the compiled entry points, `replica_kernel` the class that everybody else uses.
 """

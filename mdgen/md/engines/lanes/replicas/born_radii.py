@@ -9,7 +9,15 @@ References:
 from typing import Any
 
 from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import absolute, any_less, maximum, minimum, reciprocal_root, select_less
+from mdgen.md.engines.lanes.lane_instructions import (
+    absolute,
+    bits_less,
+    maximum,
+    minimum,
+    polynomial,
+    reciprocal_root,
+    select_less,
+)
 from mdgen.md.engines.lanes.lane_math import LOG2_E, exp2, log
 from mdgen.md.engines.lanes.lanes import filled, load, store
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus
@@ -70,11 +78,7 @@ def _distant_descreening(inverse_square: Any, scaled_radius: Any) -> Any:
     """
     q = inverse_square * (scaled_radius * scaled_radius)
     w = 1.0 / (1.0 - q)
-    p = 0.198598297 * q + 0.0355452465
-    p = p * q + 0.1224584733
-    p = p * q + 0.1417198073
-    p = p * q + 0.2000516047
-    p = p * q + 0.3333325593
+    p = polynomial(q, (0.198598297, 0.0355452465, 0.1224584733, 0.1417198073, 0.2000516047, 0.3333325593))
     half = (0.5 * scaled_radius) * (inverse_square * q)
     return half * (w - p), half * inverse_square * (p - (3.0 - q) * (w * w))
 
@@ -114,7 +118,7 @@ def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> Non
             of_j, slope_j = _distant_descreening(inverse_square, scaled_i)
             reach = max(offset_i + abs(atom[j, 2]), atom[j, 0] + abs(scaled_i), distance_i, atom[j, 5])
             # Selected lane by lane, so that what one replica needs never shows in another's rounding.
-            if any_less(r, reach):
+            if bits_less(r, reach):
                 near_i, near_slope_i = _descreening(square, inverse, offset_i, inverse_offset_i, atom[j, 2])
                 near_j, near_slope_j = _descreening(square, inverse, atom[j, 0], atom[j, 1], scaled_i)
                 of_i = select_less(r, reach, near_i, of_i)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdgen.errors import MdgenError
+from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 _TARGET = 1e-8
@@ -31,9 +32,9 @@ def constraint_tables(parameters: ForceFieldParameters, dtype: type) -> Constrai
     Raises:
         MdgenError: where the constraints depend on one another so strongly that sweeps would not meet them.
     """
-    atoms = np.ascontiguousarray(parameters.constraint_atoms.detach().cpu().numpy().reshape(-1, 2), dtype=np.int64)
-    length = parameters.constraint_length.detach().cpu().numpy()
-    inverse = (1 / parameters.masses.detach().cpu().numpy())[atoms].reshape(-1, 2)
+    atoms, length = as_numpy(parameters.constraint_atoms).reshape(-1, 2), as_numpy(parameters.constraint_length)
+    inverse = (1 / as_numpy(parameters.masses))[atoms]
+    atoms = np.ascontiguousarray(atoms)
     numbers = np.stack([length**2, inverse[:, 0], inverse[:, 1], 1 / inverse.sum(-1)], -1)
     return ConstraintTables(atoms, np.ascontiguousarray(numbers, dtype=dtype), _sweeps(atoms, inverse))
 

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdgen.errors import MdgenError
-from mdgen.md.engines.lanes.bonded_terms import as_numpy, bonded_terms
+from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
 from mdgen.md.engines.lanes.replicas.born_radii import DISTANT
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
@@ -22,24 +21,14 @@ class ForceTables(NamedTuple):
         necks: number (pair, 5): reach; distance and height of the neck for i by j; the same for j by i; no rows without
             necks.
         surface: number (1,): surface energy.
-        bond_atoms: int64 (bond, 2).
-        bonds: number (bond, 2): length, k.
-        angle_atoms: int64 (angle, 3).
-        angles: number (angle, 2): angle, k.
-        torsion_atoms: int64 (torsion, 4), each four atoms once.
-        torsions: number (torsion, 1 + 2 periods): constant, then the factors of cos(n phi) and of sin(n phi).
+        bonded: terms one by one; exceptions stand in `pairs`.
     """
 
     pairs: np.ndarray
     born_atoms: np.ndarray
     necks: np.ndarray
     surface: np.ndarray
-    bond_atoms: np.ndarray
-    bonds: np.ndarray
-    angle_atoms: np.ndarray
-    angles: np.ndarray
-    torsion_atoms: np.ndarray
-    torsions: np.ndarray
+    bonded: BondedTerms
 
 
 def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
@@ -48,23 +37,13 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
-    bonds, angles, torsions = bonded_terms(parameters)
     return ForceTables(
-        pairs=_table(_pair_table(parameters), dtype),
-        born_atoms=_table(_born_table(parameters, dtype), dtype),
-        necks=_table(_neck_table(parameters), dtype),
-        surface=_table(np.array([0.0 if parameters.born is None else parameters.born.surface_energy]), dtype),
-        bond_atoms=_table(bonds.atoms, np.int64),
-        bonds=_table(bonds.numbers, dtype),
-        angle_atoms=_table(angles.atoms, np.int64),
-        angles=_table(angles.numbers, dtype),
-        torsion_atoms=_table(torsions.atoms, np.int64),
-        torsions=_table(torsions.numbers, dtype),
+        pairs=np.ascontiguousarray(_pair_table(parameters), dtype),
+        born_atoms=np.ascontiguousarray(_born_table(parameters, dtype), dtype),
+        necks=np.ascontiguousarray(_neck_table(parameters), dtype),
+        surface=np.array([0.0 if parameters.born is None else parameters.born.surface_energy], dtype),
+        bonded=bonded_terms(parameters, dtype, grouped=False),
     )
-
-
-def _table(values: np.ndarray, dtype: type) -> np.ndarray:
-    return np.ascontiguousarray(values, dtype=dtype)
 
 
 def _born_factor(parameters: ForceFieldParameters) -> float:
@@ -97,13 +76,6 @@ def _born_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
     born = parameters.born
     if born is None:
         return np.zeros((0, 9))
-    if born.kappa_per_nm:
-        raise MdgenError(
-            f"the solvent holds salt (kappa_per_nm is {born.kappa_per_nm}), which the many-replica kernel does not "
-            "have; use the torch engine"
-        )
-    if born.kind == "HCT":
-        raise MdgenError("the many-replica kernel does not have generalised Born after HCT; use the torch engine")
     radius = as_numpy(born.radius)
     reduced = radius - born.offset_nm
     descreening = as_numpy(born.scale) * reduced

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_forces import bonded_forces
-from mdgen.md.engines.lanes.integration import drift, kick
+from mdgen.md.engines.lanes.integration import Dynamics, drift, kick
 from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
 from mdgen.md.engines.lanes.lanes import LANES, filled, store
 from mdgen.md.engines.lanes.random import fill_normal
+from mdgen.md.engines.lanes.replicas.constraint_tables import ConstraintTables
+from mdgen.md.engines.lanes.replicas.force_tables import ForceTables
 from mdgen.md.engines.lanes.replicas.pair_sweeps import born_forces, vacuum_forces
 from mdgen.md.engines.lanes.rigid_bonds import constrain_positions, constrain_velocities
 from mdgen.md.engines.lanes.vectors import load_vector, plus, scaled, subtract_from
@@ -19,6 +21,14 @@ ENERGY_TERMS = ("bonds", "angles", "torsions", "nonbonded", "generalized_born")
 
 RECENTRE_EVERY = 1000
 """Steps after which a molecule's centre goes back to the origin: single precision would fade as it diffuses away."""
+
+
+class Model(NamedTuple):
+    """Tables that do not change during a run."""
+
+    tables: ForceTables
+    constraints: ConstraintTables
+    dynamics: Dynamics
 
 
 class WorkSpace(NamedTuple):
@@ -54,7 +64,7 @@ def _block_forces(positions: Any, forces: Any, tables: Any, work: Any, energies:
     for atom in range(positions.shape[0]):
         for axis in range(3):
             store(forces, (atom, axis), filled(positions, 0.0))
-    bonded_forces(positions, forces, tables, None, energies)
+    bonded_forces(positions, forces, tables.bonded, None, energies)
     if tables.born_atoms.shape[0] > 0:
         born_forces(positions, forces, tables, work.pairs, work.born, energies)
     else:
@@ -73,9 +83,8 @@ def _recentre(positions: Any) -> None:
 
 
 @lane_function
-def _step(
-    positions: Any, velocities: Any, random: Any, thermal: Any, tables: Any, constraints: Any, dynamics: Any, work: Any
-) -> None:
+def _step(positions: Any, velocities: Any, random: Any, thermal: Any, model: Any, work: Any) -> None:
+    tables, constraints, dynamics = model
     _block_forces(positions, work.forces, tables, work, None)
     kick(velocities, work.forces, dynamics)
     constrain_velocities(positions, velocities, constraints)
@@ -89,25 +98,16 @@ def _entry_points(digest: str) -> tuple[Callable, Callable]:
     """The two compiled functions that Python calls; see `jit.source_digest`."""
 
     @entry_point
-    def advance_block(  # type: ignore[no-untyped-def]
-        block,
-        positions,
-        velocities,
-        random,
-        thermal,
-        tables,
-        constraints,
-        dynamics,
-        work,
-        steps_done,
-        steps,
-        every,
-        frames,
-    ):
+    def advance_block(block, state, model, work, steps_done, steps, every, frames):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
-        x, v = positions[block], velocities[block]
+        x, v, random, thermal = (
+            state.positions[block],
+            state.velocities[block],
+            state.random[block],
+            state.thermal[block],
+        )
         for step in range(1, steps + 1):
-            _step(x, v, random[block], thermal[block], tables, constraints, dynamics, work)
+            _step(x, v, random, thermal, model, work)
             if (steps_done + step) % RECENTRE_EVERY == 0:
                 _recentre(x)
             if step % every == 0:
