@@ -1,7 +1,7 @@
 """What parts learn from: lagged pairs, frames with latents, and windows of latents, each with its `Context`."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,6 @@ from mdgen.interfaces import Condition, Context, Encoder
 from mdgen.molecule.topology import Molecule
 
 
-@runtime_checkable
 class Items(Protocol):
     """Things to learn from, held in memory."""
 
@@ -47,8 +46,15 @@ class TrainingData:
             object.__setattr__(self, "training", self.every)
 
 
+class _Batch:
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        fields = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **fields)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class PairBatch:
+class PairBatch(_Batch):
     """Lagged pairs over a table of frames.
 
     A frame that is the end of one pair and the start of the next stands in the table once, so a network sees it once.
@@ -93,13 +99,9 @@ class PairBatch:
         now, later = torch.cat([self.now, self.later]), torch.cat([self.later, self.now])
         return PairBatch(self.frames, now, later, weights, context)
 
-    def to(self, device: torch.device) -> "PairBatch":
-        """The same pairs on a device."""
-        return _moved(self, device)
-
 
 @dataclass(frozen=True)
-class FrameBatch:
+class FrameBatch(_Batch):
     """Structures and the latent of each.
 
     Args:
@@ -121,13 +123,9 @@ class FrameBatch:
         """Some of the frames."""
         return FrameBatch(self.frames[chosen], self.latents[chosen], context=self.context.rows(chosen))
 
-    def to(self, device: torch.device) -> "FrameBatch":
-        """The same batch on a device."""
-        return _moved(self, device)
-
 
 @dataclass(frozen=True)
-class WindowBatch:
+class WindowBatch(_Batch):
     """Short latent trajectories.
 
     Args:
@@ -143,10 +141,6 @@ class WindowBatch:
         known = torch.zeros_like(self.latents, dtype=torch.bool)
         known[:, known_frames] = True
         return Condition(torch.where(known, self.latents, 0), known)
-
-    def to(self, device: torch.device) -> "WindowBatch":
-        """The same batch on a device."""
-        return _moved(self, device)
 
 
 @dataclass(frozen=True)
@@ -190,7 +184,3 @@ class RandomRows:
         """The rows of one batch."""
         points = torch.rand(size, generator=generator, dtype=torch.float64)
         return torch.searchsorted(self._cumulative, points).clamp(max=len(self._cumulative) - 1)
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    return replace(batch, **{name: value.to(device) for name, value in vars(batch).items() if value is not None})

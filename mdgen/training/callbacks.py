@@ -27,11 +27,10 @@ class ProgressLines(Checkpoint):
 
     Args:
         label: what is trained.
-        shown: names of the logged figures to show.
     """
 
-    def __init__(self, label: str, shown: tuple[str, ...] = LOSSES) -> None:
-        self.label, self.shown = label, shown
+    def __init__(self, label: str) -> None:
+        self.label = label
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -42,7 +41,7 @@ class ProgressLines(Checkpoint):
         """One more epoch."""
         figures = {
             name.replace("/", " ").replace(" loss", ""): float(trainer.callback_metrics.get(name, math.nan))
-            for name in self.shown
+            for name in LOSSES
         }
         if self._progress is not None and trainer.is_global_zero:
             self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})

@@ -85,16 +85,13 @@ def _trainer(
     callbacks: list[lightning.Callback],
     run_logger: Logger | None,
 ) -> lightning.Trainer:
-    strategy = machine.strategy
-    if strategy == "ddp" and not module.automatic_optimization:
-        strategy = "ddp_find_unused_parameters_true"  # each of two optimisers leaves the other's parameters out
+    asked = {key: value for key, value in vars(machine).items() if key != "checkpoint_interval_s"}
+    if machine.strategy == "ddp" and not module.automatic_optimization:
+        # Each of two optimisers leaves the other's parameters out.
+        asked["strategy"] = "ddp_find_unused_parameters_true"
     try:
         return lightning.Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            num_nodes=machine.num_nodes,
-            strategy=strategy,
-            precision=machine.precision,  # type: ignore[arg-type]
+            **asked,
             max_epochs=max_epochs,
             callbacks=callbacks,
             logger=run_logger if run_logger is not None else False,
@@ -104,9 +101,9 @@ def _trainer(
             log_every_n_steps=1,
         )
     except (MisconfigurationException, ValueError, ImportError) as error:
-        asked = f"accelerator={machine.accelerator} devices={machine.devices} strategy={machine.strategy}"
+        words = " ".join(f"{key}={value}" for key, value in asked.items())
         reason = " ".join(str(error).split())[:200]
-        raise MdgenError(f"no training with {asked} precision={machine.precision} here: {reason}") from error
+        raise MdgenError(f"no training with {words} here: {reason}") from error
 
 
 def _require_finite(label: str, rows: list[dict[str, float]], best: BestWeights | None) -> None:
@@ -151,15 +148,15 @@ def _run(
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Lightning's banners, tips and warnings about workers are no news to a user; errors still are."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

@@ -76,10 +76,10 @@ class PartTraining(lightning.LightningModule):
             return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
 
-    def clip(self) -> None:
-        """Clip the gradient of the part by its norm."""
-        if self.settings.gradient_clip > 0:
-            nn.utils.clip_grad_norm_(self.part.parameters(), self.settings.gradient_clip)
+    def update_average(self) -> None:
+        """Take one more step into the average."""
+        if self.average is not None:
+            self.average.update_parameters(self.part)
 
     def note(self, stage: str, **terms: Tensor) -> None:
         """Add figures to the means of the epoch."""
@@ -103,20 +103,17 @@ class GradientTraining(PartTraining):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """One more step in the average."""
-        if self.average is not None:
-            self.average.update_parameters(self.part)
+        self.update_average()
 
     def configure_optimizers(self) -> Any:
         """The optimiser and the schedule of its rate."""
         optimizer = self.settings.optimizer(self.part.parameters())
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
-        }
+        return [optimizer], [{"scheduler": self.schedule(optimizer), "interval": "step"}]
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip by norm."""
-        self.clip()
+        """Clip the gradient of the part by its norm."""
+        if self.settings.gradient_clip > 0:
+            nn.utils.clip_grad_norm_(self.part.parameters(), self.settings.gradient_clip)
 
 
 class AdversarialTraining(PartTraining):
@@ -149,8 +146,7 @@ class AdversarialTraining(PartTraining):
         for parameter in critic:
             parameter.requires_grad_(True)
         self.note("train", **loss.terms)
-        if self.average is not None:
-            self.average.update_parameters(self.part)
+        self.update_average()
         for schedule in self.lr_schedulers():  # type: ignore[union-attr]
             schedule.step()
 

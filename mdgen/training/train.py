@@ -62,39 +62,24 @@ def train(
     """
     begin = time.monotonic()
     settings = settings_for(part) if settings is None else settings
-    if procedure_of(part) is not GradientTraining:
+    procedure = procedure_of(part)
+    if procedure is not GradientTraining:
         settings = replace(settings, validation_share=0.0)  # neither other way looks at validation data
     generator = torch.Generator().manual_seed(settings.seed)
     data = gather(part, trajectories, settings, generator, encoder)
-    history = train_on(part, data, settings, generator, machine, folder, run_logger, label)
-    metrics: dict[str, Any] = {"history": history}
+    data = part.prepare(data, generator)
+    metrics: dict[str, Any] = {"history": []}
+    if procedure is None:
+        part.fit(data, generator)
+    else:
+        module = procedure(part, settings, generator)
+        metrics["history"] = descend(module, data, machine, folder, run_logger, label)
+    part.eval()
+    part.finish(data, generator)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
     metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
     return {**metrics, "seconds": time.monotonic() - begin}
-
-
-def train_on(
-    part: Any,
-    data: TrainingData,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-    machine: TrainerSettings = ONE_PROCESSOR,
-    folder: Path | None = None,
-    run_logger: Logger | None = None,
-    label: str = "part",
-) -> list[dict[str, float]]:
-    """Train a part in place on data that were gathered; arguments and history as for `train`."""
-    procedure = procedure_of(part)
-    data = part.prepare(data, generator)
-    history: list[dict[str, float]] = []
-    if procedure is None:
-        part.fit(data, generator)
-    else:
-        history = descend(procedure(part, settings, generator), data, machine, folder, run_logger, label)
-    part.eval()
-    part.finish(data, generator)
-    return history
 
 
 def descend(

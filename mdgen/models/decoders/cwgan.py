@@ -142,7 +142,11 @@ class CWGAN(Part):
         progress = Progress("density ratio", self.ratio_steps)
         rows = RandomRows(torch.ones(len(frames)))
         for step in range(1, self.ratio_steps + 1):
-            loss = self.ratio_loss(frames.rows(rows.draw(size, generator)), generator).total
+            batch = frames.rows(rows.draw(size, generator))
+            with torch.no_grad():
+                drawn = self.generate(batch.latents, self.noise(size, generator))
+                real, drawn = (self.representation.ratio_values(values) for values in (batch.frames, drawn))
+            loss = self.ratio.loss(real, drawn, self.conditions(batch.latents))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -161,13 +165,7 @@ class CWGAN(Part):
         latents: Float[Tensor, "frame channel"],
         generator: torch.Generator,
     ) -> None:
-        """After the training: from which ratio on draws are accepted, and how often they are packed too tightly.
-
-        Args:
-            positions: training frames.
-            latents: latent of each.
-            generator: random stream of the structures that are decoded for the count.
-        """
+        """After the training: from which ratio on draws are accepted, and how often they are packed too tightly."""
         nn.init.ones_(self.contacts.acceptance)
         some = latents[:: max(1, len(latents) // 20_000)]
         drawn = self.representation.ratio_values(self.generate(some, self.noise(len(some), generator)))
@@ -193,21 +191,13 @@ class CWGAN(Part):
         """Latents as the networks see them: within [-1, 1]."""
         return (latents - self.latent_offset) / self.latent_scale
 
-    def ratio_loss(self, batch: FrameBatch, generator: torch.Generator) -> Loss:
-        """The loss of the density ratio, for structures drawn now; the generator is left as it is."""
-        with torch.no_grad():
-            drawn = self.generate(batch.latents, self.noise(len(batch.latents), generator))
-            real, drawn = (self.representation.ratio_values(values) for values in (batch.frames, drawn))
-        return self.ratio.loss(real, drawn, self.conditions(batch.latents))
-
     def generate(
         self, latents: Float[Tensor, "batch channel"], noise: Float[Tensor, "batch noise"]
     ) -> Float[Tensor, "batch value"]:
         """The represented structure that the generator makes of each latent and noise."""
         conditions = self.conditions(latents)
-        first_guess = noise[:, self.noise_channels :]
         correction = self.generator(torch.cat([noise, conditions], -1))
-        return self.representation.project(self.gain * first_guess + correction)
+        return self.representation.project(self.gain * noise[:, self.noise_channels :] + correction)
 
     def noise(self, count: int, generator: torch.Generator) -> Float[Tensor, "batch noise"]:
         """Noise for `count` structures: normal numbers, then first guesses."""
@@ -241,9 +231,8 @@ class CWGAN(Part):
         """
         values = self.generate(batch.latents, self.noise(len(batch.latents), generator))
         conditions = self.conditions(batch.latents)
-        adversarial = -self.critic(self.representation.critic_values(values), conditions).mean()
-        terms = {"adversarial": adversarial.detach()}
-        total = adversarial
+        total = -self.critic(self.representation.critic_values(values), conditions).mean()
+        terms = {"adversarial": total.detach()}
         for encoder in self._encoder:
             if isinstance(encoder, nn.Module):
                 encoder.to(values.device)

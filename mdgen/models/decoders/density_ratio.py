@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mdgen.interfaces import Loss
 from mdgen.models.blocks.perceptron import initialise, perceptron
 
 CEILING_QUANTILE = 0.95
@@ -50,12 +49,11 @@ class DensityRatio(nn.Module):
         real: Float[Tensor, "batch value"],
         drawn: Float[Tensor, "batch value"],
         conditions: Float[Tensor, "batch condition"],
-    ) -> Loss:
+    ) -> Float[Tensor, ""]:
         """Cross entropy of telling real structures from drawn ones at the same latents."""
         logits = self.log_ratio(torch.cat([real, drawn]), conditions.repeat(2, 1))
         labels = torch.cat([torch.ones(len(real)), torch.zeros(len(drawn))]).to(logits)
-        total = nn.functional.binary_cross_entropy_with_logits(logits, labels)
-        return Loss(total, {"cross_entropy": total.detach()})
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
     @torch.no_grad()
     def fit_ceiling(self, drawn: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]) -> None:

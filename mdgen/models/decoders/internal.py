@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.zmatrix import build_zmatrix
 from mdgen.registry import register
@@ -28,7 +29,7 @@ N_HARMONICS = 3
 
 
 @register
-class InternalRepresentation(nn.Module):
+class InternalRepresentation(Representation):
     """Free torsions on the unit circle; everything stiff whitened by principal components.
 
     Stiff are bond lengths, bond angles, the offsets of further atoms on a bond, and primary dihedrals that hardly move

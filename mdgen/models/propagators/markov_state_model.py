@@ -29,6 +29,7 @@ class MarkovStateModel(Part):
     """
 
     learns_from = "lagged_latents"
+    window = 1
     centres: Tensor
     transition_matrix: Tensor
     members: Tensor
@@ -46,23 +47,13 @@ class MarkovStateModel(Part):
         super().__init__()
         if n_states < 2 or n_members < 1:
             raise MdgenError(f"n_states is {n_states} and n_members {n_members}; at least 2 and 1 are needed")
-        self.latent, self.lag_ps = latent, float(lag_ps)
+        self.latent, self.lag_ps, self.frame_spacing_ps = latent, float(lag_ps), (float(lag_ps), float(lag_ps))
         self.n_states, self.reversible = n_states, reversible
         values = latent.tokens * latent.channels
         self.register_buffer("centres", torch.zeros(n_states, values))
         self.register_buffer("transition_matrix", torch.eye(n_states, dtype=torch.float64))
         self.register_buffer("members", torch.zeros(n_states, n_members, values))
         self.register_buffer("starts", torch.zeros(n_starts, latent.tokens, latent.channels))
-
-    @property
-    def window(self) -> int:
-        """One frame at a time."""
-        return 1
-
-    @property
-    def frame_spacing_ps(self) -> tuple[float, float]:
-        """The lag, and nothing else."""
-        return self.lag_ps, self.lag_ps
 
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """Place the cells and count the transitions over all the data."""
@@ -123,13 +114,6 @@ class MarkovStateModel(Part):
     def _show(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Float[Tensor, "batch token channel"]:
         which = torch.randint(self.members.shape[1], states.shape, generator=generator)
         return self.members[states, which].view(-1, self.latent.tokens, self.latent.channels)
-
-    @torch.no_grad()
-    def step(
-        self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
-    ) -> Float[Tensor, "batch token channel"]:
-        """One lag on."""
-        return self._show(self._next(self.states(now.flatten(1)), generator), generator)
 
     @torch.no_grad()
     def sample(

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdgen.data.conditions import first_frame as forward
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch, TrainingData
@@ -70,6 +71,7 @@ class MDN(Part):
     """
 
     learns_from = "lagged_latents"
+    window = 1
     training_defaults: ClassVar[dict[str, Any]] = {"optimizer": functools.partial(torch.optim.Adam, lr=5e-3)}
     offset: Tensor
     scale: Tensor
@@ -98,7 +100,7 @@ class MDN(Part):
                 f"an MDN needs 0 <= padding < 0.5, width_floor > 0 and n_components >= 1; "
                 f"it was given {padding:g}, {width_floor:g} and {n_components}"
             )
-        self.latent, self.lag_ps = latent, float(lag_ps)
+        self.latent, self.lag_ps, self.frame_spacing_ps = latent, float(lag_ps), (float(lag_ps), float(lag_ps))
         self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
         self.reversible, self.reject_outside = reversible, reject_outside
         channels = latent.channels
@@ -114,25 +116,14 @@ class MDN(Part):
         self.outside_share = float("nan")
         self._spread_means()
 
-    @property
-    def window(self) -> int:
-        """One frame at a time."""
-        return 1
-
-    @property
-    def frame_spacing_ps(self) -> tuple[float, float]:
-        """The lag, and nothing else."""
-        return self.lag_ps, self.lag_ps
-
     @torch.no_grad()
     def _spread_means(self) -> None:
         # Widths begin at a fifth of the range, and means spread over it: otherwise all Gaussians begin as one.
         channels = self.latent.channels
         bias = self.shape_head.bias.view(self.per_component, self.n_components).T
         # A golden-ratio lattice fills the unit cube evenly for any number of points and channels, without drawing.
-        steps = torch.arange(1, self.n_components + 1)[:, None] * (math.sqrt(5) / 2 - 0.5) ** torch.arange(
-            1, channels + 1
-        )
+        powers = (math.sqrt(5) / 2 - 0.5) ** torch.arange(1, channels + 1)
+        steps = torch.arange(1, self.n_components + 1)[:, None] * powers
         bias[:, :channels] = torch.logit((steps % 1).clamp(0.05, 0.95))
         bias[:, channels:] = 0.0
         bias[:, channels : 2 * channels] = math.log(math.expm1(0.2))
@@ -245,13 +236,6 @@ class MDN(Part):
 
         Each round runs the model under the filter so far, from every well alike, and counts the jumps that it would
         make from the frames it visits: what matters is where the model itself goes, not where the data are.
-
-        Args:
-            pairs: pairs of the training data.
-            generator: random stream of the trajectories and samples.
-            walkers: number of trajectories of each round.
-            frames: frames of each trajectory.
-            rounds: number of corrections.
         """
         if not self.reject_outside:
             return
@@ -262,7 +246,7 @@ class MDN(Part):
         data = data + data.T if self.reversible else data
         for _ in range(rounds if len(wells.unique()) > 1 else 0):
             start = pairs.frames[_evenly(wells, walkers, generator)]
-            run = self.scaled(self.sample(_from(start, frames, self.latent), Context(), generator)[:, :, 0])
+            run = self.scaled(self.sample(forward(start[:, None], frames), Context(), generator)[:, :, 0])
             visited = run[:, frames // 2 :].reshape(-1, run.shape[-1])
             self.rejection_filter.correct(data, self._jumps(visited, generator))
 
@@ -362,14 +346,6 @@ def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) 
     cumulative = (1.0 / torch.bincount(wells)[wells].double()).cumsum(0)
     points = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64).to(wells.device)
     return torch.searchsorted(cumulative, points * cumulative[-1], right=True).clamp_max(len(wells) - 1)
-
-
-def _from(start: Float[Tensor, "batch channel"], frames: int, latent: LatentSpace) -> Condition:
-    """The condition of a free run from `start`."""
-    values = start[:, None, None].expand(-1, frames, -1, -1)
-    known = torch.zeros(values.shape, dtype=torch.bool)
-    known[:, 0] = True
-    return Condition(values, known)
 
 
 def _array(values: Tensor) -> np.ndarray:

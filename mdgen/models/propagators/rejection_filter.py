@@ -57,15 +57,10 @@ class RejectionFilter(nn.Module):
     def cells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
         """Number of the cell of each frame."""
         places = (scaled * self.n_cells).long().clamp(0, max(0, self.n_cells - 1))
-        number = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
-        for column in places.T:
-            number = number * self.n_cells + column
-        return number
+        return (places * self.n_cells ** torch.arange(scaled.shape[1], device=scaled.device).flip(0)).sum(-1)
 
     def wells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
         """Number of the well of each frame: one bit a channel, or 0 with more than `MAX_CHANNELS_WITH_WELLS`."""
-        if not self.has_wells:
-            return torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
         bits = (scaled > self.thresholds).long()
         return (bits * 2 ** torch.arange(scaled.shape[1], device=scaled.device)).sum(-1)
 
@@ -96,11 +91,9 @@ class RejectionFilter(nn.Module):
         grid[self.cells(scaled)] = 1.0
         shaped = grid.reshape(*[self.n_cells] * channels)
         for channel in range(channels):
-            before, after = shaped.clone(), shaped.clone()
-            length = self.n_cells - 1
-            before.narrow(channel, 0, length).copy_(shaped.narrow(channel, 1, length))
-            after.narrow(channel, 1, length).copy_(shaped.narrow(channel, 0, length))
-            shaped = torch.maximum(shaped, torch.maximum(before, after))
+            rows = shaped.movedim(channel, -1)
+            widened = nn.functional.max_pool1d(rows.reshape(-1, 1, self.n_cells), 3, 1, 1)
+            shaped = widened.view(rows.shape).movedim(-1, channel)
         self.occupied.copy_(shaped.reshape(-1) > 0)
 
     def count(self, before: Int[Tensor, "pair"], after: Int[Tensor, "pair"]) -> Float[Tensor, "well well"]:
@@ -116,8 +109,8 @@ class RejectionFilter(nn.Module):
         that well the less often.
         """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
-        ratio = torch.where(model > 0, ratio, torch.ones_like(ratio)) * (data > 0)
-        wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, torch.ones_like(ratio))
+        ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
+        wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
         self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
 
     def tables(self) -> FilterTables:
