@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
 from mdgen.errors import MdgenError
-from mdgen.training.callbacks import LOSSES, BestWeights, History, ProgressLines, RollingCheckpoint
+from mdgen.training.callbacks import LOSSES, History, ProgressLines, RollingCheckpoint
 from mdgen.training.modules import PartTraining
 from mdgen.training.settings import ONE_PROCESSOR, TrainerSettings
 
@@ -54,10 +54,10 @@ def fit(
         MdgenError: if the checkpoint is not one of this training, the machine has no such device, or the training
             diverged (its checkpoint is then removed, as there is nothing to resume).
     """
-    history, best = History(), BestWeights("validation/loss")
+    history = History()
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
     if validation is not None:
-        callbacks += [best, EarlyStopping("validation/loss", patience=module.settings.patience, strict=False)]
+        callbacks.append(EarlyStopping("validation/loss", patience=module.settings.patience, strict=False))
     checkpoint = None if folder is None else Path(folder) / f"{label}.ckpt"
     if checkpoint is not None:
         callbacks.append(RollingCheckpoint(checkpoint, machine.checkpoint_interval_s))
@@ -68,13 +68,13 @@ def fit(
             logger.info("%-12s resuming from %s", label, resume)
         _run(trainer, module, batches, validation, resume)
     try:
-        _require_finite(label, history.rows, best if validation is not None else None)
+        _require_finite(label, history, validation is not None)
     except MdgenError:
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         raise
     if validation is not None:
-        best.restore(module)
+        module.load_state_dict(history.weights)
     return history.rows
 
 
@@ -106,15 +106,15 @@ def _trainer(
         raise MdgenError(f"no training with {words} here: {reason}") from error
 
 
-def _require_finite(label: str, rows: list[dict[str, float]], best: BestWeights | None) -> None:
-    last = rows[-1] if rows else {}
+def _require_finite(label: str, history: History, validated: bool) -> None:
+    last = history.rows[-1] if history.rows else {}
     for name in LOSSES:
         if not math.isfinite(last.get(name, 0.0)):
             raise MdgenError(
                 f"the training of the {label} diverged (its {name.replace('/', ' ')} is {last[name]}); "
                 "use a smaller learning rate"
             )
-    if best is not None and not best.weights:
+    if validated and not history.weights:
         raise MdgenError(
             f"the training of the {label} ended without one finite validation loss; "
             "train for at least one epoch, with a smaller learning rate"

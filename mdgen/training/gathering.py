@@ -12,14 +12,17 @@ from torch import Tensor
 
 from mdgen.data.context import context_of
 from mdgen.data.pairs import lag_in_frames
-from mdgen.data.splits import Segment, cut, split
+from mdgen.data.splits import cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, Trainable
-from mdgen.models.batches import FrameBatch, Items, LatentWindows, PairBatch, TrainingData
+from mdgen.models.batches import FrameBatch, LatentWindows, PairBatch, TrainingData
 from mdgen.progress import Progress
 from mdgen.training.pair_batches import pairs_of
 from mdgen.training.settings import TrainingSettings
+
+KINDS = ("lagged_frames", "lagged_latents", "latent_windows", "frames")
+"""What a part may learn from (`interfaces.Trainable`)."""
 
 BLOCK = 5_000
 """Frames that are in memory with all their atoms at a time."""
@@ -54,9 +57,28 @@ def gather(
         raise MdgenError(
             f"{type(part).__name__}.learns_from is {part.learns_from!r}; expected one of {', '.join(KINDS)}"
         )
-    if part.learns_from != "lagged_frames" and encoder is None:
+    learner: Any = part
+    if part.learns_from == "lagged_frames":
+        lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
+        features = getattr(part, "features", torch.nn.Identity())
+        lag = lag_in_frames(lag_ps, trajectories.frame_spacing_ps)
+        tables = tabulate(trajectories, lambda positions, _: features(positions), "features")
+        data = _split_pairs(trajectories, tables, lag, settings, generator)
+    elif encoder is None:
         raise MdgenError(f"a {type(part).__name__} learns from latents; give the encoder that makes them")
-    data = KINDS[part.learns_from](part, trajectories, settings, generator, encoder)
+    elif part.learns_from == "frames":
+        data = _frames(trajectories, encoder, settings.max_frames)
+    else:
+        stride = lag_in_frames(learner.frame_spacing_ps[0], trajectories.frame_spacing_ps)
+        tables = encode_trajectories(trajectories, encoder)
+        if part.learns_from == "lagged_latents":
+            tables = [table.flatten(1) for table in tables]
+            data = _split_pairs(trajectories, tables, stride, settings, generator)
+        else:
+            # The first frames of windows are those of pairs as far apart as the ends of a window.
+            pairs = _split_pairs(trajectories, tables, max(1, (learner.window - 1) * stride), settings, generator)
+            parts = (pairs.every, pairs.training, pairs.validation)
+            data = TrainingData(*(None if each is None else _windows(each, stride, learner) for each in parts))
     return replace(data, molecule=trajectories.molecule, encoder=encoder)
 
 
@@ -123,89 +145,43 @@ def _context(trajectories: TrajectorySet, origin: Int[Tensor, "item"]) -> Contex
     return context if None in kelvin else replace(context, temperature_K=torch.tensor(kelvin)[origin])
 
 
-def _lagged_frames(
-    part: Any,
+def _split_pairs(
     trajectories: TrajectorySet,
+    tables: Tables,
+    lag_frames: int,
     settings: TrainingSettings,
     generator: torch.Generator,
-    encoder: Encoder | None,
 ) -> TrainingData:
-    """Pairs of what the encoder's `features` make of each frame; of positions where it has none."""
-    lag = lag_in_frames(getattr(part, "lag_ps", trajectories.frame_spacing_ps), trajectories.frame_spacing_ps)
-    features = getattr(part, "features", None)
-    tables = tabulate(trajectories, lambda x, _: x if features is None else features(x), "features")
-    return _split(tables, lag, settings, generator, lambda *some: _pairs(*some, lag, trajectories))
+    """Lagged pairs of all tables, and of what is kept back and what is not, where anything is."""
+
+    def pairs(some: Tables, origins: Sequence[int]) -> PairBatch:
+        made = pairs_of(some, lag_frames)
+        return replace(made, context=_context(trajectories, _origins(some, origins)[made.now]))
+
+    every = pairs(tables, range(len(tables)))
+    if settings.validation_share == 0:
+        return TrainingData(every)
+    parts = split([len(table) for table in tables], settings.validation_share, lag_frames, generator)
+    segments = (parts.training, parts.validation)
+    return TrainingData(every, *(pairs(cut(tables, some), [each.trajectory for each in some]) for some in segments))
 
 
-def _lagged_latents(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: Encoder
-) -> TrainingData:
-    """Pairs of latents, tokens and channels in one axis."""
-    lag = lag_in_frames(part.frame_spacing_ps[0], trajectories.frame_spacing_ps)
-    tables = [table.flatten(1) for table in encode_trajectories(trajectories, encoder)]
-    return _split(tables, lag, settings, generator, lambda *some: _pairs(*some, lag, trajectories))
+def _windows(pairs: PairBatch, stride: int, part: Any) -> LatentWindows:
+    """The stretches of `part.window` latents that begin where pairs do."""
+    spacing = torch.full((len(pairs),), float(part.frame_spacing_ps[0]))
+    context = replace(pairs.context, frame_spacing_ps=spacing)
+    return LatentWindows(pairs.frames, pairs.now, stride, part.window, context)
 
 
-def _latent_windows(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: Encoder
-) -> TrainingData:
-    """Every stretch of `window` latents."""
-    stride = lag_in_frames(part.frame_spacing_ps[0], trajectories.frame_spacing_ps)
-    reach = (part.window - 1) * stride
-    tables = encode_trajectories(trajectories, encoder)
-
-    def windows(some: Tables, origins: Sequence[int]) -> LatentWindows:
-        # The first frames of windows are those of pairs as far apart as the ends of a window.
-        pairs = _pairs(some, origins, max(1, reach), trajectories)
-        context = replace(pairs.context, frame_spacing_ps=torch.tensor([part.frame_spacing_ps[0]]).expand(len(pairs)))
-        return LatentWindows(pairs.frames, pairs.now, stride, part.window, context)
-
-    return _split(tables, max(1, reach), settings, generator, windows)
-
-
-def _frames(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: Encoder
-) -> TrainingData:
+def _frames(trajectories: TrajectorySet, encoder: Encoder, max_frames: int) -> TrainingData:
     """Evenly spaced frames of all trajectories, at most `max_frames`."""
-    stride = max(1, -(-trajectories.n_frames // settings.max_frames))
+    stride = max(1, -(-trajectories.n_frames // max_frames))
     latents = [table[::stride].flatten(1) for table in encode_trajectories(trajectories, encoder)]
     positions = [torch.tensor(trajectories.positions(i, stride=stride)) for i in range(len(trajectories))]
     context = _context(trajectories, _origins(latents, range(len(latents))))
     return TrainingData(FrameBatch(torch.cat(positions), torch.cat(latents), context=context))
 
 
-KINDS: dict[str, Callable[..., TrainingData]] = {
-    "lagged_frames": _lagged_frames,
-    "lagged_latents": _lagged_latents,
-    "latent_windows": _latent_windows,
-    "frames": _frames,
-}
-
-
-def _pairs(tables: Tables, origins: Sequence[int], lag_frames: int, trajectories: TrajectorySet) -> PairBatch:
-    pairs = pairs_of(tables, lag_frames)
-    return replace(pairs, context=_context(trajectories, _origins(tables, origins)[pairs.now]))
-
-
 def _origins(tables: Tables, origins: Sequence[int]) -> Int[Tensor, "frame"]:
     """The trajectory of every frame of some tables, given that of each table."""
     return torch.repeat_interleave(torch.tensor(origins), torch.tensor([len(table) for table in tables]))
-
-
-def _split(
-    tables: Tables,
-    lag_frames: int,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-    items: Callable[[Tables, Sequence[int]], Items],
-) -> TrainingData:
-    """Items of tables and of the trajectory of each: of all, and of what is kept back and what is not."""
-    every = items(tables, range(len(tables)))
-    if settings.validation_share == 0:
-        return TrainingData(every)
-    parts = split([len(table) for table in tables], settings.validation_share, lag_frames, generator)
-
-    def of(segments: Sequence[Segment]) -> Items:
-        return items(cut(tables, segments), [segment.trajectory for segment in segments])
-
-    return TrainingData(every, of(parts.training), of(parts.validation))

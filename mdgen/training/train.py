@@ -73,7 +73,7 @@ def train(
         part.fit(data, generator)
     else:
         module = procedure(part, settings, generator)
-        metrics["history"] = descend(module, data, machine, folder, run_logger, label)
+        metrics["history"] = descend(module, data, label, machine=machine, folder=folder, run_logger=run_logger)
     part.eval()
     part.finish(data, generator)
     if isinstance(part, SpectralEncoder):
@@ -82,25 +82,17 @@ def train(
     return {**metrics, "seconds": time.monotonic() - begin}
 
 
-def descend(
-    module: PartTraining,
-    data: TrainingData,
-    machine: TrainerSettings = ONE_PROCESSOR,
-    folder: Path | None = None,
-    run_logger: Logger | None = None,
-    label: str = "part",
-) -> list[dict[str, float]]:
-    """Descend on prepared data, leaving the best or the averaged weights in the part; arguments as for `train`."""
+def descend(module: PartTraining, data: TrainingData, label: str = "part", **machine: Any) -> list[dict[str, float]]:
+    """Descend on prepared data, leaving the best or the averaged weights in the part; the rest as for `fit`."""
     settings, generator = module.settings, module.generator
     validation = None if data.validation is None else Whole(data.validation)
+    size, n_epochs = settings.batch_size * module.batches_a_step, settings.max_epochs
     if settings.n_steps == 0:
-        batches: Any = Passes(data.training, settings.batch_size * module.batches_a_step, generator)
-        n_epochs = settings.max_epochs
+        batches: Any = Passes(data.training, size, generator)
     else:
         n_epochs = max(1, min(50, settings.n_steps // 10))
-        size = settings.batch_size * module.batches_a_step
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
-    history = fit(label, module, batches, validation, n_epochs, machine, folder, run_logger)
+    history = fit(label, module, batches, validation, n_epochs, **machine)
     module.keep_average()
     return history
 

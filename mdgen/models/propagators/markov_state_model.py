@@ -3,7 +3,10 @@
 Source: Prinz et al., J. Chem. Phys. 134, 174105 (2011).
 """
 
+import warnings
+
 import torch
+from deeptime.clustering import KMeans
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -55,27 +58,22 @@ class MarkovStateModel(Part):
         self.register_buffer("members", torch.zeros(n_states, n_members, values))
         self.register_buffer("starts", torch.zeros(n_starts, latent.tokens, latent.channels))
 
-    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
-        """Place the cells and count the transitions over all the data."""
-        self.count(data.every, generator)
-
     @torch.no_grad()
-    def count(self, batch: PairBatch, generator: torch.Generator, iterations: int = 20) -> None:
-        """Place the cells by k-means and count the transitions.
-
-        Args:
-            batch: pairs of the training data, over a table of latents `(frame, token * channel)`.
-            generator: random stream of the first centres and the frames that are kept.
-            iterations: iterations of k-means.
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Place the cells by k-means and count the transitions over all the data.
 
         Raises:
             MdgenError: if there are fewer frames than states, or a cell that no pair leaves.
         """
+        batch: PairBatch = data.every
         frames = batch.frames
         if len(frames) < self.n_states:
             raise MdgenError(f"{self.n_states} states were asked of {len(frames)} frames; ask for fewer states")
         picked = frames[torch.randint(len(frames), (min(len(frames), 50_000),), generator=generator)]
-        self.centres.copy_(_k_means(picked, self.n_states, iterations, generator))
+        seed = int(torch.randint(1, 2**31, (1,), generator=generator))
+        with warnings.catch_warnings(action="ignore"):  # twenty iterations are enough, converged or not
+            clusters = KMeans(self.n_states, max_iter=20, fixed_seed=seed, n_jobs=1).fit_fetch(picked.numpy())
+        self.centres.copy_(torch.from_numpy(clusters.cluster_centers))
         states = self.states(frames)
         share = batch.share(torch.float64)
         cells = states[batch.now] * self.n_states + states[batch.later]
@@ -126,21 +124,3 @@ class MarkovStateModel(Part):
             states = self._next(states, generator)
             frames.append(self._show(states, generator))
         return torch.stack(frames, 1)
-
-
-def _k_means(
-    points: Float[Tensor, "frame value"], n_centres: int, iterations: int, generator: torch.Generator
-) -> Float[Tensor, "state value"]:
-    # k-means++ start: each further centre is drawn with the square of its distance from those there are.
-    centres = points[torch.randint(len(points), (1,), generator=generator)]
-    distance = torch.cdist(points, centres)[:, 0]
-    for _ in range(n_centres - 1):
-        chosen = torch.multinomial(distance.square().clamp(min=1e-12), 1, generator=generator)
-        centres = torch.cat([centres, points[chosen]])
-        distance = torch.minimum(distance, torch.cdist(points, points[chosen])[:, 0])
-    for _ in range(iterations):
-        nearest = torch.cdist(points, centres).argmin(1)
-        sums = torch.zeros_like(centres).index_add(0, nearest, points)
-        sizes = torch.bincount(nearest, minlength=n_centres)[:, None]
-        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
-    return centres
