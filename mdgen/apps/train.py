@@ -140,9 +140,7 @@ def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Mo
     data, chosen = open_data(config["data"]), config[part]
     encoder = None if part == "encoder" else load_encoder(config["encoder_run"])
     module = make_part(chosen, data, encoder)
-    given = {key: value for key, value in chosen["training"].items() if not key.startswith("_")}
-    if "optimizer" in given:
-        given["optimizer"] = instantiate(given["optimizer"])
+    given = instantiate({**chosen["training"], "_partial_": True}).keywords
     metrics = train(
         module,
         data,

@@ -1,7 +1,7 @@
 """What parts learn from: lagged pairs, frames with latents, and windows of latents, each with its `Context`."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from mdgen.interfaces import Condition, Context, Encoder
 from mdgen.molecule.topology import Molecule
 
 
+@runtime_checkable
 class Items(Protocol):
     """Things to learn from, held in memory."""
 
@@ -47,10 +48,10 @@ class TrainingData:
 
 
 class _Batch:
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> Any:
         """The same batch on a device."""
-        fields = {name: value.to(device) for name, value in vars(self).items() if value is not None}
-        return replace(self, **fields)  # type: ignore[type-var]
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return type(self)(**moved)
 
 
 @dataclass(frozen=True)
@@ -171,11 +172,7 @@ class LatentWindows:
 
 
 class RandomRows:
-    """Draws of rows with repetition, each as often as its weight says.
-
-    Args:
-        weights: weight of each row.
-    """
+    """Draws of rows with repetition, each as often as its weight says."""
 
     def __init__(self, weights: Float[Tensor, "row"]) -> None:
         self._cumulative = (weights.double() / weights.double().sum()).cumsum(0)

@@ -22,11 +22,7 @@ LOSSES = ("train/loss", "validation/loss", "train/wasserstein")
 
 
 class ProgressLines(Checkpoint):
-    """Says through `mdgen.progress` how far the training is.
-
-    Args:
-        label: what is trained.
-    """
+    """Says through `mdgen.progress` how far the training of `label` is."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -38,25 +34,20 @@ class ProgressLines(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """One more epoch."""
-        figures = {
-            name.replace("/", " ").replace(" loss", ""): float(trainer.callback_metrics.get(name, math.nan))
-            for name in LOSSES
-        }
+        logged = {name: float(trainer.callback_metrics.get(name, math.nan)) for name in LOSSES}
+        figures = {name.replace("/", " ").replace(" loss", ""): v for name, v in logged.items() if math.isfinite(v)}
         if self._progress is not None and trainer.is_global_zero:
-            self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})
+            self._progress.update(trainer.current_epoch + 1, **figures)
 
 
 class RollingCheckpoint(Checkpoint):
     """Keeps one checkpoint of the whole training, renewed at the end of an epoch, by aside and rename.
 
-    Lightning's `ModelCheckpoint` keeps no least time between two at the ends of epochs, which may last milliseconds.
-
-    Args:
-        path: path of the checkpoint.
-        interval_s: least time between two.
+    Between two, at least `interval_s` pass; Lightning's `ModelCheckpoint` keeps no least time between two at the ends
+    of epochs, which may last milliseconds.
     """
 
-    def __init__(self, path: Path, interval_s: float = 5.0) -> None:
+    def __init__(self, path: Path, interval_s: float) -> None:
         self.path, self.interval_s = path, interval_s
         self._last = time.monotonic()
 

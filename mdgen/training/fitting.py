@@ -41,9 +41,8 @@ def fit(
         batches: an epoch each time it is iterated over.
         validation: likewise, or None.
         max_epochs: number of epochs at most; None for that of the module's settings.
-        machine: accelerator, devices, precision and strategy.
-        folder: folder of the checkpoint; none is written where None.
-        run_logger: logger that receives every figure; none where None.
+        machine, folder, run_logger: accelerator and devices, folder of the checkpoint, and logger of every figure, as
+            for `train`.
 
     Returns:
         The figures of every epoch.
@@ -58,10 +57,11 @@ def fit(
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
     if validation is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=module.settings.patience, strict=False))
-    checkpoint = None if folder is None else Path(folder) / f"{label}.ckpt"
-    if checkpoint is not None:
+    checkpoint = resume = None
+    if folder is not None:
+        checkpoint = folder / f"{label}.ckpt"
         callbacks.append(RollingCheckpoint(checkpoint, machine.checkpoint_interval_s))
-    resume = checkpoint if checkpoint is not None and checkpoint.is_file() else None
+        resume = checkpoint if checkpoint.is_file() else None
     with quiet_lightning():
         trainer = _trainer(machine, module, max_epochs or module.settings.max_epochs, callbacks, run_logger)
         if resume is not None:

@@ -15,11 +15,8 @@ from mdgen.training.settings import TrainingSettings
 class PartTraining(lightning.LightningModule):
     """What both ways share: random streams, the average of the weights, the log.
 
-    Args:
-        part: part to be trained.
-        settings: how.
-        generator: random stream whose state is kept with a checkpoint: the order of batches, and on a single
-            processor also the noise of losses.
+    The state of `generator` is kept with a checkpoint: the order of batches, and on a single processor also the noise
+    of losses.
     """
 
     def __init__(self, part: nn.Module, settings: TrainingSettings, generator: torch.Generator) -> None:
@@ -27,12 +24,8 @@ class PartTraining(lightning.LightningModule):
         self.part, self.settings, self.generator = part, settings, generator
         self.average = averaged(part, settings.average_decay) if settings.average_decay > 0 else None
         self.noise = generator
+        self.batches_a_step = 1
         self._sums: dict[str, list[Tensor]] = {}
-
-    @property
-    def batches_a_step(self) -> int:
-        """Batches that one step takes."""
-        return 1
 
     def keep_average(self) -> None:
         """Give the part the averaged weights, where there are any."""
@@ -47,6 +40,11 @@ class PartTraining(lightning.LightningModule):
         """Give each rank and device noise of its own, which depends on nothing but seed, epoch and rank."""
         if self.trainer.world_size > 1 or self.device.type != "cpu":
             self.noise = _stream(self.device, self.generator.initial_seed(), self.current_epoch, self.global_rank)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Take one more step into the average."""
+        if self.average is not None:
+            self.average.update_parameters(self.part)
 
     def validation_step(self, batch: Any, index: int) -> None:
         """The loss on frames that were kept back, with the same noise every time."""
@@ -76,11 +74,6 @@ class PartTraining(lightning.LightningModule):
             return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
 
-    def update_average(self) -> None:
-        """Take one more step into the average."""
-        if self.average is not None:
-            self.average.update_parameters(self.part)
-
     def note(self, stage: str, **terms: Tensor) -> None:
         """Add figures to the means of the epoch."""
         for name, value in terms.items():
@@ -101,10 +94,6 @@ class GradientTraining(PartTraining):
         self.note("train", loss=loss.total.detach(), **loss.terms)
         return loss.total
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """One more step in the average."""
-        self.update_average()
-
     def configure_optimizers(self) -> Any:
         """The optimiser and the schedule of its rate."""
         optimizer = self.settings.optimizer(self.part.parameters())
@@ -124,11 +113,7 @@ class AdversarialTraining(PartTraining):
     def __init__(self, part: nn.Module, settings: TrainingSettings, generator: torch.Generator) -> None:
         super().__init__(part, settings, generator)
         self.automatic_optimization = False
-
-    @property
-    def batches_a_step(self) -> int:
-        """One for each step of the critic, and one for the generator."""
-        return self.part.critic_steps + 1
+        self.batches_a_step = self.part.critic_steps + 1
 
     def training_step(self, batch: Any, index: int) -> None:
         """The critic learns on all pieces of the batch but the last, the generator on that."""
@@ -146,7 +131,6 @@ class AdversarialTraining(PartTraining):
         for parameter in critic:
             parameter.requires_grad_(True)
         self.note("train", **loss.terms)
-        self.update_average()
         for schedule in self.lr_schedulers():  # type: ignore[union-attr]
             schedule.step()
 

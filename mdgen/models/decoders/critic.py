@@ -16,13 +16,7 @@ from torch import Tensor, nn
 
 
 class Critic(nn.Module):
-    """Scores how real a structure looks at a latent: `C(x, psi)`, Swish layers.
-
-    Args:
-        n_values: of the structure.
-        n_conditions: of the latent.
-        hidden: widths of the hidden layers.
-    """
+    """Scores how real a structure of `n_values` looks at a latent of `n_conditions`: `C(x, psi)`, Swish layers."""
 
     def __init__(self, n_values: int, n_conditions: int, hidden: Sequence[int]) -> None:
         super().__init__()

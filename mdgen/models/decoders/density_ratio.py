@@ -5,8 +5,6 @@ accepting a draw with a probability proportional to the ratio makes the two dist
 can tell them apart. Source: Azadi et al., Discriminator rejection sampling, arXiv:1810.06758 (2018).
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -18,19 +16,13 @@ CEILING_QUANTILE = 0.95
 
 
 class DensityRatio(nn.Module):
-    """The ratio `p_data(x | psi) / p_generator(x | psi)`; accepts everything before `fit_ceiling`.
-
-    Args:
-        n_values: numbers that describe a structure.
-        n_conditions: numbers that describe its latent.
-        hidden: widths of the classifier's hidden layers.
-    """
+    """The ratio `p_data(x | psi) / p_generator(x | psi)`; accepts everything before `fit_ceiling`."""
 
     log_ceiling: Tensor
 
-    def __init__(self, n_values: int, n_conditions: int, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(self, n_values: int, n_conditions: int) -> None:
         super().__init__()
-        self.network = perceptron(n_values + n_conditions, hidden, 1, "swish")
+        self.network = perceptron(n_values + n_conditions, (128, 128), 1, "swish")
         self.register_buffer("log_ceiling", torch.tensor(-torch.inf))
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -1,7 +1,5 @@
 """What a structure is to a decoder: the seam between the network and the atoms."""
 
-from typing import Self
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ class Representation(nn.Module):
     molecule: Molecule
 
     @classmethod
-    def fitted(cls, molecule: Molecule, positions: Float[Tensor, "frame atom 3"]) -> Self:
+    def fitted(cls, molecule: Molecule, positions: Float[Tensor, "frame atom 3"]) -> "Representation":
         """The representation that suits some frames."""
         raise NotImplementedError
 
@@ -30,12 +28,12 @@ class Representation(nn.Module):
     @property
     def n_critic_values(self) -> int:
         """Numbers a structure, as the critic sees it."""
-        return self.n_values
+        return self.critic_values(torch.zeros(1, self.n_values)).shape[1]
 
     @property
     def n_ratio_values(self) -> int:
         """Numbers a structure, as the density ratio sees it."""
-        return self.n_critic_values
+        return self.ratio_values(torch.zeros(1, self.n_values)).shape[1]
 
     def represent(self, positions: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch value"]:
         """Positions in nm to values."""

@@ -104,15 +104,6 @@ class MarkovStateModel(Part):
         """The cell of each frame: that of the nearest centre."""
         return torch.cat([torch.cdist(part, self.centres).argmin(1) for part in values.split(100_000)])
 
-    def _next(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Int[Tensor, "batch"]:
-        cumulative = self.transition_matrix[states].cumsum(1)
-        point = torch.rand(len(states), 1, generator=generator, dtype=torch.float64)
-        return (point > cumulative[:, :-1]).sum(1)
-
-    def _show(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Float[Tensor, "batch token channel"]:
-        which = torch.randint(self.members.shape[1], states.shape, generator=generator)
-        return self.members[states, which].view(-1, self.latent.tokens, self.latent.channels)
-
     @torch.no_grad()
     def sample(
         self, condition: Condition, context: Context, generator: torch.Generator
@@ -121,6 +112,9 @@ class MarkovStateModel(Part):
         start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
         frames, states = [start], self.states(start.flatten(1))
         for _ in range(n_frames - 1):
-            states = self._next(states, generator)
-            frames.append(self._show(states, generator))
+            cumulative = self.transition_matrix[states].cumsum(1)
+            point = torch.rand(len(states), 1, generator=generator, dtype=torch.float64)
+            states = (point > cumulative[:, :-1]).sum(1)
+            which = torch.randint(self.members.shape[1], states.shape, generator=generator)
+            frames.append(self.members[states, which].view_as(start))
         return torch.stack(frames, 1)

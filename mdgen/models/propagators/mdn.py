@@ -28,6 +28,8 @@ from mdgen.registry import register
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
+FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 3, 2000, 200
+"""Corrections of the rejection filter, and the trajectories of each with their length."""
 
 
 class Mixture(NamedTuple):
@@ -134,10 +136,6 @@ class MDN(Part):
         self.fit_scale(data.every.frames, generator)
         return data
 
-    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
-        """Fit the rejection filter."""
-        self.fit_rejection_filter(data.every, generator)
-
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights."""
         initialise(self, generator)
@@ -229,9 +227,7 @@ class MDN(Part):
         return self.leaves_support(after) | ~self.rejection_filter.keeps(before, after, generator)
 
     @torch.no_grad()
-    def fit_rejection_filter(
-        self, pairs: PairBatch, generator: torch.Generator, walkers: int = 2000, frames: int = 200, rounds: int = 3
-    ) -> None:
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
         """After the training: where the data are, and how often they jump between wells (`RejectionFilter`).
 
         Each round runs the model under the filter so far, from every well alike, and counts the jumps that it would
@@ -239,16 +235,18 @@ class MDN(Part):
         """
         if not self.reject_outside:
             return
+        pairs: PairBatch = data.every
         scaled = self.scaled(pairs.frames)
         self.rejection_filter.fit_support(scaled)
         wells = self.rejection_filter.wells(scaled)
-        data = self.rejection_filter.count(wells[pairs.now], wells[pairs.later])
-        data = data + data.T if self.reversible else data
-        for _ in range(rounds if len(wells.unique()) > 1 else 0):
-            start = pairs.frames[_evenly(wells, walkers, generator)]
-            run = self.scaled(self.sample(forward(start[:, None], frames), Context(), generator)[:, :, 0])
-            visited = run[:, frames // 2 :].reshape(-1, run.shape[-1])
-            self.rejection_filter.correct(data, self._jumps(visited, generator))
+        n = len(self.rejection_filter.acceptance)
+        jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
+        jumps = jumps + jumps.T if self.reversible else jumps
+        for _ in range(FILTER_ROUNDS if len(wells.unique()) > 1 else 0):
+            start = pairs.frames[_evenly(wells, FILTER_WALKERS, generator)]
+            run = self.scaled(self.sample(forward(start[:, None], FILTER_FRAMES), Context(), generator)[:, :, 0])
+            visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
+            self.rejection_filter.correct(jumps, self._jumps(visited, generator))
 
     def _jumps(
         self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 64, size: int = 20_000
@@ -317,27 +315,21 @@ class MDN(Part):
         )
 
     @torch.no_grad()
-    def transition_matrix(
-        self, bin_edges: Float[Tensor, "edge"], points_per_bin: int = 1
-    ) -> Float[Tensor, "state state"]:
+    def transition_matrix(self, bin_edges: Float[Tensor, "edge"]) -> Float[Tensor, "state state"]:
         """The transition density of a one-channel latent integrated over bins, by the normal distribution function.
 
-        Nothing is sampled. The density is averaged over `points_per_bin` starting points in each bin; what leaves the
-        range counts to the outermost bins.
+        Nothing is sampled. Steps begin at the middle of a bin; what leaves the range counts to the outermost bins.
         """
         if self.latent.channels != 1:
             raise MdgenError(f"bins need a latent of one channel; this one has {self.latent.channels}")
-        n_bins = len(bin_edges) - 1
-        inner = (torch.arange(points_per_bin) + 0.5) / points_per_bin
-        points = (bin_edges[:-1, None] + inner * bin_edges.diff()[:, None]).reshape(-1, 1)
-        mixture = self.mixture(self.scaled(points).float())
+        middles = bin_edges[:-1, None] + 0.5 * bin_edges.diff()[:, None]
+        mixture = self.mixture(self.scaled(middles).float())
         log_weights, means, widths = (part.double() for part in (mixture[0], mixture.means[0], mixture.widths[0]))
         edges = self.scaled(bin_edges[1:-1, None].double())[:, 0]
         below = torch.special.ndtr((edges - means[..., None]) / widths[..., None])
         ends = torch.zeros_like(below[..., :1])
         cumulative = torch.cat([ends, below, ends + 1], -1)
-        shares = (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
-        return shares.view(n_bins, points_per_bin, n_bins).mean(1)
+        return (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
 
 
 def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) -> Int[Tensor, "size"]:

@@ -35,11 +35,7 @@ class FilterTables(NamedTuple):
 
 
 class RejectionFilter(nn.Module):
-    """Which samples of a scaled latent are kept; keeps all before `fit`.
-
-    Args:
-        channels: channels of the latent.
-    """
+    """Which samples of a scaled latent are kept; keeps all before `fit_support`."""
 
     occupied: Tensor
     thresholds: Tensor
@@ -95,11 +91,6 @@ class RejectionFilter(nn.Module):
             widened = nn.functional.max_pool1d(rows.reshape(-1, 1, self.n_cells), 3, 1, 1)
             shaped = widened.view(rows.shape).movedim(-1, channel)
         self.occupied.copy_(shaped.reshape(-1) > 0)
-
-    def count(self, before: Int[Tensor, "pair"], after: Int[Tensor, "pair"]) -> Float[Tensor, "well well"]:
-        """How often each well follows each."""
-        n = len(self.acceptance)
-        return torch.bincount(before * n + after, minlength=n * n).reshape(n, n).double()
 
     @torch.no_grad()
     def correct(self, data: Float[Tensor, "well well"], model: Float[Tensor, "well well"]) -> None:
