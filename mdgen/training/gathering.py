@@ -146,11 +146,7 @@ def _context(trajectories: TrajectorySet, origin: Int[Tensor, "item"]) -> Contex
 
 
 def _split_pairs(
-    trajectories: TrajectorySet,
-    tables: Tables,
-    lag_frames: int,
-    settings: TrainingSettings,
-    generator: torch.Generator,
+    trajectories: TrajectorySet, tables: Tables, lag_frames: int, settings: TrainingSettings, generator: torch.Generator
 ) -> TrainingData:
     """Lagged pairs of all tables, and of what is kept back and what is not, where anything is."""
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mdgen.models.blocks.perceptron import initialise, perceptron
+from mdgen.models.decoders.representation import Conditions, Values
 
 CEILING_QUANTILE = 0.95
 """Draws are accepted for certain from this quantile of the ratio on; a higher one is more exact and redraws oftener."""
@@ -30,34 +31,22 @@ class DensityRatio(nn.Module):
         initialise(self, generator)
         self.log_ceiling.fill_(-torch.inf)
 
-    def log_ratio(
-        self, values: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]
-    ) -> Float[Tensor, "batch"]:
+    def log_ratio(self, values: Values, conditions: Conditions) -> Float[Tensor, "batch"]:
         """Log of the ratio of densities."""
         return self.network(torch.cat([values, conditions], -1))[:, 0]
 
-    def loss(
-        self,
-        real: Float[Tensor, "batch value"],
-        drawn: Float[Tensor, "batch value"],
-        conditions: Float[Tensor, "batch condition"],
-    ) -> Float[Tensor, ""]:
+    def loss(self, real: Values, drawn: Values, conditions: Conditions) -> Float[Tensor, ""]:
         """Cross entropy of telling real structures from drawn ones at the same latents."""
         logits = self.log_ratio(torch.cat([real, drawn]), conditions.repeat(2, 1))
         labels = torch.cat([torch.ones(len(real)), torch.zeros(len(drawn))]).to(logits)
         return nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
     @torch.no_grad()
-    def fit_ceiling(self, drawn: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]) -> None:
+    def fit_ceiling(self, drawn: Values, conditions: Conditions) -> None:
         """Set the ratio from which on a draw is accepted for certain, from drawn structures."""
         self.log_ceiling.copy_(torch.quantile(self.log_ratio(drawn, conditions), CEILING_QUANTILE))
 
-    def rejected(
-        self,
-        values: Float[Tensor, "batch value"],
-        conditions: Float[Tensor, "batch condition"],
-        generator: torch.Generator,
-    ) -> Bool[Tensor, "batch"]:
+    def rejected(self, values: Values, conditions: Conditions, generator: torch.Generator) -> Bool[Tensor, "batch"]:
         """Which draws to draw again; one random number each decides."""
         point = torch.rand(len(values), generator=generator, device=values.device)
         if not bool(self.log_ceiling.isfinite()):

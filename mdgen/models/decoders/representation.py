@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from mdgen.molecule.topology import Molecule
 
+Values = Float[Tensor, "batch value"]
+Conditions = Float[Tensor, "batch condition"]
+
 
 class Representation(nn.Module):
     """Positions to values and back; values are of order one, so that a network can make them.

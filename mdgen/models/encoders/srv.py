@@ -114,7 +114,7 @@ class SRV(SlowModes):
         mean, projection, eigenvalues = slow_modes(outputs, batch, self.n_modes, RELATIVE_JITTER)
         self.output_mean.copy_(mean)
         self.projection.copy_(projection)
-        self.mode_eigenvalues.copy_(eigenvalues)
+        self.eigenvalues.copy_(eigenvalues)
 
     def encode_features(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch channel"]:
         """The slow modes of features that were computed before."""

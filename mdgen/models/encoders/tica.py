@@ -48,7 +48,7 @@ class TICA(SlowModes):
         centre, projection, eigenvalues = slow_modes(standard, batch, self.n_modes, RELATIVE_JITTER)
         self.mean.copy_(mean + scale * centre)
         self.projection.copy_(projection / scale[:, None])
-        self.mode_eigenvalues.copy_(eigenvalues)
+        self.eigenvalues.copy_(eigenvalues)
 
     def encode_features(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch channel"]:
         """The modes of features that were computed before."""

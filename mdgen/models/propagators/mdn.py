@@ -6,6 +6,7 @@ Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Fergu
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdgen.data.conditions import first_frame as forward
+from mdgen.data import conditions
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch, TrainingData
@@ -30,6 +31,10 @@ MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 3, 2000, 200
 """Corrections of the rejection filter, and the trajectories of each with their length."""
+
+
+Scaled = Float[Tensor, "batch channel"]
+Latents = Float[Tensor, "batch token channel"]
 
 
 class Mixture(NamedTuple):
@@ -172,7 +177,7 @@ class MDN(Part):
     def _padded(self, unpadded: Tensor) -> Tensor:
         return self.padding + (1 - 2 * self.padding) * unpadded
 
-    def mixture(self, scaled: Float[Tensor, "batch channel"]) -> Mixture:
+    def mixture(self, scaled: Scaled) -> Mixture:
         """The Gaussians of the next scaled latent, given this one."""
         channels = self.latent.channels
         hidden = functional.relu(self.trunk(scaled))
@@ -185,7 +190,8 @@ class MDN(Part):
     def loss(self, batch: PairBatch, generator: torch.Generator | None = None) -> Loss:
         """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
         if self.reversible:
-            batch = batch.both_directions()
+            # The context is not read, and need not be doubled.
+            batch = replace(batch, context=Context()).both_directions()
         scaled = self.scaled(batch.frames)
         mixture = self.mixture(scaled)
         if len(batch.now) != len(scaled) or not torch.equal(batch.now, torch.arange(len(scaled)).to(batch.now)):
@@ -193,9 +199,7 @@ class MDN(Part):
         total = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
         return Loss(total, {"negative_log_likelihood": total.detach()})
 
-    def log_prob(
-        self, next: Float[Tensor, "batch token channel"], now: Float[Tensor, "batch token channel"]
-    ) -> Float[Tensor, "batch"]:
+    def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
         """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
         density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0])) - self.scale.log().sum()
         if self.equalised is None:
@@ -203,9 +207,7 @@ class MDN(Part):
         return density + self.equalised.log_slope(self._unpadded((next[:, 0] - self.offset) / self.scale)).sum(-1)
 
     @torch.no_grad()
-    def step(
-        self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
-    ) -> Float[Tensor, "batch token channel"]:
+    def step(self, now: Latents, generator: torch.Generator) -> Latents:
         """One lag on, one sample a walker."""
         before = self.scaled(now[:, 0])
         mixture = self.mixture(before)
@@ -221,9 +223,7 @@ class MDN(Part):
         scaled[refused] = before[refused]
         return self.unscaled(scaled)[:, None]
 
-    def _refused(
-        self, before: Float[Tensor, "batch channel"], after: Float[Tensor, "batch channel"], generator: torch.Generator
-    ) -> Bool[Tensor, "batch"]:
+    def _refused(self, before: Scaled, after: Scaled, generator: torch.Generator) -> Bool[Tensor, "batch"]:
         return self.leaves_support(after) | ~self.rejection_filter.keeps(before, after, generator)
 
     @torch.no_grad()
@@ -244,7 +244,8 @@ class MDN(Part):
         jumps = jumps + jumps.T if self.reversible else jumps
         for _ in range(FILTER_ROUNDS if len(wells.unique()) > 1 else 0):
             start = pairs.frames[_evenly(wells, FILTER_WALKERS, generator)]
-            run = self.scaled(self.sample(forward(start[:, None], FILTER_FRAMES), Context(), generator)[:, :, 0])
+            condition = conditions.first_frame(start[:, None], FILTER_FRAMES)
+            run = self.scaled(self.sample(condition, Context(), generator)[:, :, 0])
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             self.rejection_filter.correct(jumps, self._jumps(visited, generator))
 
@@ -265,7 +266,7 @@ class MDN(Part):
         chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
         return torch.zeros(n, n, dtype=torch.float64).index_add_(0, before, chances)
 
-    def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
+    def leaves_support(self, scaled: Scaled) -> Bool[Tensor, "batch"]:
         """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
         return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.rejection_filter.outside(scaled)
 
@@ -344,7 +345,7 @@ def _array(values: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values.detach().cpu().numpy().astype(np.float32))
 
 
-def _log_density(mixture: Mixture, scaled: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
+def _log_density(mixture: Mixture, scaled: Scaled) -> Float[Tensor, "batch"]:
     # Forward substitution by hand: latents have few channels, and a batched solver costs more than these few lines.
     normals: list[Tensor] = []
     exponent = mixture.log_weights
@@ -358,7 +359,7 @@ def _log_density(mixture: Mixture, scaled: Float[Tensor, "batch channel"]) -> Fl
     return torch.logsumexp(exponent, -1) - 0.5 * scaled.shape[-1] * math.log(2 * math.pi)
 
 
-def _draw(mixture: Mixture, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
+def _draw(mixture: Mixture, generator: torch.Generator) -> Scaled:
     cumulative = mixture.log_weights.exp().cumsum(-1)
     point = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=cumulative.dtype)
     chosen = (point > cumulative[:, :-1]).sum(-1, keepdim=True)

@@ -25,6 +25,9 @@ _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
 
+Frames = Float[Tensor, "frame channel"]
+
+
 class FilterTables(NamedTuple):
     """The filter as the compiled rollout wants it."""
 
@@ -50,33 +53,28 @@ class RejectionFilter(nn.Module):
         n_wells = 2**channels if self.has_wells else 1
         self.register_buffer("acceptance", torch.ones(n_wells, n_wells))
 
-    def cells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
+    def cells(self, scaled: Frames) -> Int[Tensor, "frame"]:
         """Number of the cell of each frame."""
         places = (scaled * self.n_cells).long().clamp(0, max(0, self.n_cells - 1))
         return (places * self.n_cells ** torch.arange(scaled.shape[1], device=scaled.device).flip(0)).sum(-1)
 
-    def wells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
+    def wells(self, scaled: Frames) -> Int[Tensor, "frame"]:
         """Number of the well of each frame: one bit a channel, or 0 with more than `MAX_CHANNELS_WITH_WELLS`."""
         bits = (scaled > self.thresholds).long()
         return (bits * 2 ** torch.arange(scaled.shape[1], device=scaled.device)).sum(-1)
 
-    def outside(self, scaled: Float[Tensor, "frame channel"]) -> Bool[Tensor, "frame"]:
+    def outside(self, scaled: Frames) -> Bool[Tensor, "frame"]:
         """Whether a frame lies in a cell without data around."""
         return ~self.occupied[self.cells(scaled)]
 
-    def keeps(
-        self,
-        now: Float[Tensor, "frame channel"],
-        following: Float[Tensor, "frame channel"],
-        generator: torch.Generator,
-    ) -> Bool[Tensor, "frame"]:
+    def keeps(self, now: Frames, following: Frames, generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Whether each sample is kept."""
         chance = self.acceptance[self.wells(now), self.wells(following)]
         drawn = torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype)
         return ~self.outside(following) & (drawn < chance)
 
     @torch.no_grad()
-    def fit_support(self, scaled: Float[Tensor, "frame channel"]) -> None:
+    def fit_support(self, scaled: Frames) -> None:
         """Take from data the cells that hold any, with their neighbours, and the valleys between wells."""
         if self.has_wells:
             self.thresholds.copy_(torch.stack([_valley(column) for column in scaled.T]))
