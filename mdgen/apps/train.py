@@ -99,13 +99,9 @@ def _stored_data(run: Path) -> dict[str, Any]:
             f"{file} cannot be read ({type(error).__name__}); train the encoder again, or name data.trajectories"
         ) from error
     of_encoder = isinstance(stored, dict) and stored.get("verb") == "train" and stored.get("encoder") is not None
-    if (
-        not of_encoder
-        or not isinstance(stored.get("data"), dict)
-        or not _data_defaults().keys() <= stored["data"].keys()
-    ):
+    data: Any = stored.get("data") if of_encoder else None
+    if not isinstance(data, dict) or not _data_defaults().keys() <= data.keys():
         raise MdgenError(f"encoder_run={run} is no run of `mdgen train encoder=...`; name such a run's folder")
-    data: dict[str, Any] = stored["data"]
     return data
 
 

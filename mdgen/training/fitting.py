@@ -41,8 +41,9 @@ def fit(
         batches: an epoch each time it is iterated over.
         validation: likewise, or None.
         max_epochs: number of epochs at most; None for that of the module's settings.
-        machine, folder, run_logger: accelerator and devices, folder of the checkpoint, and logger of every figure, as
-            for `train`.
+        machine: accelerator, devices, precision and strategy.
+        folder: folder of the checkpoint; none is written where None.
+        run_logger: logger that receives every figure; none where None.
 
     Returns:
         The figures of every epoch.
@@ -53,11 +54,10 @@ def fit(
         MdgenError: if the checkpoint is not one of this training, the machine has no such device, or the training
             diverged (its checkpoint is then removed, as there is nothing to resume).
     """
-    history = History()
+    history, checkpoint, resume = History(), None, None
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
     if validation is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=module.settings.patience, strict=False))
-    checkpoint = resume = None
     if folder is not None:
         checkpoint = folder / f"{label}.ckpt"
         callbacks.append(RollingCheckpoint(checkpoint, machine.checkpoint_interval_s))

@@ -60,9 +60,9 @@ def gather(
     learner: Any = part
     if part.learns_from == "lagged_frames":
         lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
-        features = getattr(part, "features", torch.nn.Identity())
+        features = getattr(part, "features", None)
         lag = lag_in_frames(lag_ps, trajectories.frame_spacing_ps)
-        tables = tabulate(trajectories, lambda positions, _: features(positions), "features")
+        tables = tabulate(trajectories, lambda x, _: x if features is None else features(x), "features")
         data = _split_pairs(trajectories, tables, lag, settings, generator)
     elif encoder is None:
         raise MdgenError(f"a {type(part).__name__} learns from latents; give the encoder that makes them")

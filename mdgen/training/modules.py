@@ -27,11 +27,6 @@ class PartTraining(lightning.LightningModule):
         self.batches_a_step = 1
         self._sums: dict[str, list[Tensor]] = {}
 
-    def keep_average(self) -> None:
-        """Give the part the averaged weights, where there are any."""
-        if self.average is not None:
-            self.part.load_state_dict(self.average.module.state_dict())
-
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches move themselves; they are frozen, which Lightning's own way does not allow."""
         return batch.to(device)

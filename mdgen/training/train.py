@@ -93,7 +93,8 @@ def descend(module: PartTraining, data: TrainingData, label: str = "part", **mac
         n_epochs = max(1, min(50, settings.n_steps // 10))
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
     history = fit(label, module, batches, validation, n_epochs, **machine)
-    module.keep_average()
+    if module.average is not None:
+        module.part.load_state_dict(module.average.module.state_dict())
     return history
 
 
