@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.config.search_path import config_file
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
@@ -21,20 +22,13 @@ from mdgen.interfaces import Encoder
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.progress import duration
 from mdgen.registry import resolve
+from mdgen.training.gathering import temperature_range_K
 from mdgen.training.settings import settings_for
 from mdgen.training.train import train
 
 logger = logging.getLogger("mdgen")
 
 PARTS = ("encoder", "propagator", "decoder")
-_DATA = {
-    "trajectories": None,
-    "topology": None,
-    "frame_spacing_ps": None,
-    "temperature_K": None,
-    "fraction": [0.0, 1.0],
-}
-"""The keys of a `data` config with their defaults."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -77,9 +71,9 @@ def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
         return config
     if config["encoder_run"] is None:
         raise MdgenError("a propagator or a decoder lives in an encoder's latent space; name it: encoder_run=FOLDER")
-    if config["data"]["trajectories"] is not None:
+    if config["data"]["trajectories"] is not None or "molecules" in config["data"]:
         return config
-    for key, default in _DATA.items():
+    for key, default in _data_defaults().items():
         if config["data"].get(key) != default:
             raise MdgenError(
                 f"data.{key}={config['data'][key]} was given without data.trajectories, so the encoder run's own data "
@@ -88,20 +82,26 @@ def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": _stored_data(Path(config["encoder_run"]))}
 
 
+def _data_defaults() -> dict[str, Any]:
+    """The keys of a `data` config with their defaults."""
+    defaults: dict[str, Any] = yaml.safe_load(config_file("data/trajectories").read_text())
+    return defaults
+
+
 def _stored_data(run: Path) -> dict[str, Any]:
     file = (run.parent if run.is_file() else run) / "config.yaml"
     if not file.is_file():
         raise MdgenError(f"encoder_run={run} is no run folder (no config.yaml); train an encoder first")
     try:
         stored: Any = OmegaConf.to_container(OmegaConf.load(file))
-    except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
         raise MdgenError(
             f"{file} cannot be read ({type(error).__name__}); train the encoder again, or name data.trajectories"
         ) from error
     of_encoder = isinstance(stored, dict) and stored.get("verb") == "train" and stored.get("encoder") is not None
-    if not of_encoder or not isinstance(stored.get("data"), dict) or not _DATA.keys() <= stored["data"].keys():
+    data: Any = stored.get("data") if of_encoder else None
+    if not isinstance(data, dict) or not _data_defaults().keys() <= data.keys():
         raise MdgenError(f"encoder_run={run} is no run of `mdgen train encoder=...`; name such a run's folder")
-    data: dict[str, Any] = stored["data"]
     return data
 
 
@@ -136,9 +136,7 @@ def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Mo
     data, chosen = open_data(config["data"]), config[part]
     encoder = None if part == "encoder" else load_encoder(config["encoder_run"])
     module = make_part(chosen, data, encoder)
-    given = {key: value for key, value in chosen["training"].items() if not key.startswith("_")}
-    if "optimizer" in given:
-        given["optimizer"] = instantiate(given["optimizer"])
+    given = instantiate({**chosen["training"], "_partial_": True}).keywords
     metrics = train(
         module,
         data,
@@ -156,7 +154,7 @@ def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Mo
         "seed": config["seed"],
         "molecule": data.molecule.fingerprint,
         "frame_spacing_ps": data.frame_spacing_ps,
-        "temperature_K": getattr(data, "temperature_K", None),
+        "temperature_K": temperature_range_K(data),
     }
     return module, metrics, learnt_from
 

@@ -1,6 +1,6 @@
 """What parts learn from: lagged pairs, frames with latents, and windows of latents, each with its `Context`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -47,8 +47,15 @@ class TrainingData:
             object.__setattr__(self, "training", self.every)
 
 
+class _Batch:
+    def to(self, device: torch.device) -> Any:
+        """The same batch on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return type(self)(**moved)
+
+
 @dataclass(frozen=True)
-class PairBatch:
+class PairBatch(_Batch):
     """Lagged pairs over a table of frames.
 
     A frame that is the end of one pair and the start of the next stands in the table once, so a network sees it once.
@@ -93,13 +100,9 @@ class PairBatch:
         now, later = torch.cat([self.now, self.later]), torch.cat([self.later, self.now])
         return PairBatch(self.frames, now, later, weights, context)
 
-    def to(self, device: torch.device) -> "PairBatch":
-        """The same pairs on a device."""
-        return _moved(self, device)
-
 
 @dataclass(frozen=True)
-class FrameBatch:
+class FrameBatch(_Batch):
     """Structures and the latent of each.
 
     Args:
@@ -121,13 +124,9 @@ class FrameBatch:
         """Some of the frames."""
         return FrameBatch(self.frames[chosen], self.latents[chosen], context=self.context.rows(chosen))
 
-    def to(self, device: torch.device) -> "FrameBatch":
-        """The same batch on a device."""
-        return _moved(self, device)
-
 
 @dataclass(frozen=True)
-class WindowBatch:
+class WindowBatch(_Batch):
     """Short latent trajectories.
 
     Args:
@@ -143,10 +142,6 @@ class WindowBatch:
         known = torch.zeros_like(self.latents, dtype=torch.bool)
         known[:, known_frames] = True
         return Condition(torch.where(known, self.latents, 0), known)
-
-    def to(self, device: torch.device) -> "WindowBatch":
-        """The same batch on a device."""
-        return _moved(self, device)
 
 
 @dataclass(frozen=True)
@@ -177,11 +172,7 @@ class LatentWindows:
 
 
 class RandomRows:
-    """Draws of rows with repetition, each as often as its weight says.
-
-    Args:
-        weights: weight of each row.
-    """
+    """Draws of rows with repetition, each as often as its weight says."""
 
     def __init__(self, weights: Float[Tensor, "row"]) -> None:
         self._cumulative = (weights.double() / weights.double().sum()).cumsum(0)
@@ -190,7 +181,3 @@ class RandomRows:
         """The rows of one batch."""
         points = torch.rand(size, generator=generator, dtype=torch.float64)
         return torch.searchsorted(self._cumulative, points).clamp(max=len(self._cumulative) - 1)
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    return replace(batch, **{name: value.to(device) for name, value in vars(batch).items() if value is not None})

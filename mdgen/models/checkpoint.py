@@ -35,12 +35,7 @@ def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | N
     Raises:
         MdgenError: if the part is not registered, or the file cannot be written.
     """
-    header = {
-        "format": FORMAT,
-        "mdgen": __version__,
-        "recipe": describe(module),
-        "metadata": metadata or {},
-    }
+    header = {"format": FORMAT, "mdgen": __version__, "recipe": describe(module), "metadata": metadata or {}}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     write_aside(path, save(tensors, metadata={KEY: json.dumps(header)}))
 
@@ -49,14 +44,11 @@ def load_model(path: Path | str) -> nn.Module:
     """The part that `save_model` wrote, on the CPU, in evaluation mode, its `metadata` an attribute.
 
     Raises:
-        MdgenError: if the file is missing, is no such file (a pickle, say), is damaged, or names a
-            class that is not registered.
+        MdgenError: if the file is missing, damaged or no such file (a pickle, say), or names an unregistered class.
     """
     content, header = _open(path)
     try:
         module = build(header["recipe"])
-        if not isinstance(module, nn.Module):
-            raise MdgenError(f"{path} holds a {type(module).__name__}, which is no trained part; give another file")
         module.load_state_dict(load(content))
     except MdgenError:
         raise
@@ -67,11 +59,6 @@ def load_model(path: Path | str) -> nn.Module:
         ) from error
     module.metadata = header.get("metadata", {})  # type: ignore[assignment]
     return module.eval()
-
-
-def read_metadata(path: Path | str) -> dict[str, Any]:
-    """The `metadata` that a file was saved with."""
-    return dict(_open(path)[1].get("metadata", {}))
 
 
 def _open(path: Path | str) -> tuple[bytes, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What happens beside the training: progress lines, a checkpoint to resume from, the best weights, a history.
+"""What happens beside the training: progress lines, a checkpoint to resume from, the figures and the best weights.
 
 All are of Lightning's kind `Checkpoint`, whose hooks run after the module has logged its figures of the epoch; early
 stopping is Lightning's own.
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import torch
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
@@ -23,15 +22,10 @@ LOSSES = ("train/loss", "validation/loss", "train/wasserstein")
 
 
 class ProgressLines(Checkpoint):
-    """Says through `mdgen.progress` how far the training is.
+    """Says through `mdgen.progress` how far the training of `label` is."""
 
-    Args:
-        label: what is trained.
-        shown: names of the logged figures to show.
-    """
-
-    def __init__(self, label: str, shown: tuple[str, ...] = LOSSES) -> None:
-        self.label, self.shown = label, shown
+    def __init__(self, label: str) -> None:
+        self.label = label
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -40,25 +34,20 @@ class ProgressLines(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """One more epoch."""
-        figures = {
-            name.replace("/", " ").replace(" loss", ""): float(trainer.callback_metrics.get(name, math.nan))
-            for name in self.shown
-        }
+        logged = {name: float(trainer.callback_metrics.get(name, math.nan)) for name in LOSSES}
+        figures = {name.replace("/", " ").replace(" loss", ""): v for name, v in logged.items() if math.isfinite(v)}
         if self._progress is not None and trainer.is_global_zero:
-            self._progress.update(trainer.current_epoch + 1, **{k: v for k, v in figures.items() if math.isfinite(v)})
+            self._progress.update(trainer.current_epoch + 1, **figures)
 
 
 class RollingCheckpoint(Checkpoint):
     """Keeps one checkpoint of the whole training, renewed at the end of an epoch, by aside and rename.
 
-    Lightning's `ModelCheckpoint` keeps no least time between two at the ends of epochs, which may last milliseconds.
-
-    Args:
-        path: path of the checkpoint.
-        interval_s: least time between two.
+    Between two, at least `interval_s` pass; Lightning's `ModelCheckpoint` keeps no least time between two at the ends
+    of epochs, which may last milliseconds.
     """
 
-    def __init__(self, path: Path, interval_s: float = 5.0) -> None:
+    def __init__(self, path: Path, interval_s: float) -> None:
         self.path, self.interval_s = path, interval_s
         self._last = time.monotonic()
 
@@ -78,55 +67,30 @@ class RollingCheckpoint(Checkpoint):
         self._last = time.monotonic()
 
 
-class BestWeights(Checkpoint):
-    """Keeps in memory the weights of the best epoch by a validation figure, of which less is better.
+class History(Checkpoint):
+    """Every figure that was logged, epoch by epoch, and the weights of the epoch of least validation loss.
 
-    Args:
-        monitor: name of the logged figure.
+    `rows` is a list of `{"epoch": ..., name: value}`; `weights` are empty where no epoch had a validation loss.
     """
 
-    def __init__(self, monitor: str) -> None:
-        self.monitor, self.best = monitor, math.inf
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.best = math.inf
         self.weights: dict[str, Tensor] = {}
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Compare this epoch with the best."""
-        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        """Note this epoch's figures, and its weights if they are the best so far."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if isinstance(value, Tensor)}
+        self.rows.append({"epoch": float(trainer.current_epoch), **figures})
+        value = figures.get("validation/loss", math.nan)
         if value < self.best:
             self.best = value
             self.weights = {name: part.detach().clone() for name, part in pl_module.state_dict().items()}
 
-    def restore(self, module: lightning.LightningModule) -> None:
-        """Give the module its best weights back, if any epoch was judged."""
-        if self.weights:
-            module.load_state_dict(self.weights)
-
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"best": self.best, "weights": self.weights}
+        return {"rows": self.rows, "best": self.best, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
-        self.best, self.weights = float(state_dict["best"]), state_dict["weights"]
-
-
-class History(Checkpoint):
-    """Every figure that was logged, epoch by epoch: `rows` is a list of `{"epoch": ..., name: value}`."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Note this epoch's figures."""
-        figures = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if isinstance(value, torch.Tensor)
-        }
-        self.rows.append({"epoch": float(trainer.current_epoch), **figures})
-
-    def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
-        self.rows = list(state_dict["rows"])
+        vars(self).update(state_dict)

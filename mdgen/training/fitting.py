@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
 from mdgen.errors import MdgenError
-from mdgen.training.callbacks import LOSSES, BestWeights, History, ProgressLines, RollingCheckpoint
+from mdgen.training.callbacks import LOSSES, History, ProgressLines, RollingCheckpoint
 from mdgen.training.modules import PartTraining
 from mdgen.training.settings import ONE_PROCESSOR, TrainerSettings
 
@@ -54,27 +54,27 @@ def fit(
         MdgenError: if the checkpoint is not one of this training, the machine has no such device, or the training
             diverged (its checkpoint is then removed, as there is nothing to resume).
     """
-    history, best = History(), BestWeights("validation/loss")
+    history, checkpoint, resume = History(), None, None
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
     if validation is not None:
-        callbacks += [best, EarlyStopping("validation/loss", patience=module.settings.patience, strict=False)]
-    checkpoint = None if folder is None else Path(folder) / f"{label}.ckpt"
-    if checkpoint is not None:
+        callbacks.append(EarlyStopping("validation/loss", patience=module.settings.patience, strict=False))
+    if folder is not None:
+        checkpoint = folder / f"{label}.ckpt"
         callbacks.append(RollingCheckpoint(checkpoint, machine.checkpoint_interval_s))
-    resume = checkpoint if checkpoint is not None and checkpoint.is_file() else None
+        resume = checkpoint if checkpoint.is_file() else None
     with quiet_lightning():
         trainer = _trainer(machine, module, max_epochs or module.settings.max_epochs, callbacks, run_logger)
         if resume is not None:
             logger.info("%-12s resuming from %s", label, resume)
         _run(trainer, module, batches, validation, resume)
     try:
-        _require_finite(label, history.rows, best if validation is not None else None)
+        _require_finite(label, history, validation is not None)
     except MdgenError:
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         raise
     if validation is not None:
-        best.restore(module)
+        module.load_state_dict(history.weights)
     return history.rows
 
 
@@ -85,16 +85,13 @@ def _trainer(
     callbacks: list[lightning.Callback],
     run_logger: Logger | None,
 ) -> lightning.Trainer:
-    strategy = machine.strategy
-    if strategy == "ddp" and not module.automatic_optimization:
-        strategy = "ddp_find_unused_parameters_true"  # each of two optimisers leaves the other's parameters out
+    asked = {key: value for key, value in vars(machine).items() if key != "checkpoint_interval_s"}
+    if machine.strategy == "ddp" and not module.automatic_optimization:
+        # Each of two optimisers leaves the other's parameters out.
+        asked["strategy"] = "ddp_find_unused_parameters_true"
     try:
         return lightning.Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            num_nodes=machine.num_nodes,
-            strategy=strategy,
-            precision=machine.precision,  # type: ignore[arg-type]
+            **asked,
             max_epochs=max_epochs,
             callbacks=callbacks,
             logger=run_logger if run_logger is not None else False,
@@ -104,20 +101,20 @@ def _trainer(
             log_every_n_steps=1,
         )
     except (MisconfigurationException, ValueError, ImportError) as error:
-        asked = f"accelerator={machine.accelerator} devices={machine.devices} strategy={machine.strategy}"
+        words = " ".join(f"{key}={value}" for key, value in asked.items())
         reason = " ".join(str(error).split())[:200]
-        raise MdgenError(f"no training with {asked} precision={machine.precision} here: {reason}") from error
+        raise MdgenError(f"no training with {words} here: {reason}") from error
 
 
-def _require_finite(label: str, rows: list[dict[str, float]], best: BestWeights | None) -> None:
-    last = rows[-1] if rows else {}
+def _require_finite(label: str, history: History, validated: bool) -> None:
+    last = history.rows[-1] if history.rows else {}
     for name in LOSSES:
         if not math.isfinite(last.get(name, 0.0)):
             raise MdgenError(
                 f"the training of the {label} diverged (its {name.replace('/', ' ')} is {last[name]}); "
                 "use a smaller learning rate"
             )
-    if best is not None and not best.weights:
+    if validated and not history.weights:
         raise MdgenError(
             f"the training of the {label} ended without one finite validation loss; "
             "train for at least one epoch, with a smaller learning rate"
@@ -151,15 +148,15 @@ def _run(
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Lightning's banners, tips and warnings about workers are no news to a user; errors still are."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

@@ -1,25 +1,34 @@
 """From trajectories to what a part learns from, in memory: `learns_from` of a part names one of `KINDS`."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.data.context import context_of
 from mdgen.data.pairs import lag_in_frames
-from mdgen.data.splits import Segment, cut, split
+from mdgen.data.splits import cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, Trainable
-from mdgen.models.batches import FrameBatch, Items, LatentWindows, TrainingData
+from mdgen.models.batches import FrameBatch, LatentWindows, PairBatch, TrainingData
 from mdgen.progress import Progress
 from mdgen.training.pair_batches import pairs_of
 from mdgen.training.settings import TrainingSettings
 
+KINDS = ("lagged_frames", "lagged_latents", "latent_windows", "frames")
+"""What a part may learn from (`interfaces.Trainable`)."""
+
 BLOCK = 5_000
 """Frames that are in memory with all their atoms at a time."""
+
+_SAME = 1e-4
+"""Relative difference below which two temperatures are one."""
 
 Tables = list[Float[Tensor, "_ ..."]]
 
@@ -48,23 +57,40 @@ def gather(
         raise MdgenError(
             f"{type(part).__name__}.learns_from is {part.learns_from!r}; expected one of {', '.join(KINDS)}"
         )
-    if part.learns_from != "lagged_frames" and encoder is None:
+    learner: Any = part
+    if part.learns_from == "lagged_frames":
+        lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
+        features = getattr(part, "features", None)
+        lag = lag_in_frames(lag_ps, trajectories.frame_spacing_ps)
+        tables = tabulate(trajectories, lambda x, _: x if features is None else features(x), "features")
+        data = _split_pairs(trajectories, tables, lag, settings, generator)
+    elif encoder is None:
         raise MdgenError(f"a {type(part).__name__} learns from latents; give the encoder that makes them")
-    data = KINDS[part.learns_from](part, trajectories, settings, generator, encoder)
+    elif part.learns_from == "frames":
+        data = _frames(trajectories, encoder, settings.max_frames)
+    else:
+        stride = lag_in_frames(learner.frame_spacing_ps[0], trajectories.frame_spacing_ps)
+        tables = encode_trajectories(trajectories, encoder)
+        if part.learns_from == "lagged_latents":
+            tables = [table.flatten(1) for table in tables]
+            data = _split_pairs(trajectories, tables, stride, settings, generator)
+        else:
+            # The first frames of windows are those of pairs as far apart as the ends of a window.
+            pairs = _split_pairs(trajectories, tables, max(1, (learner.window - 1) * stride), settings, generator)
+            parts = (pairs.every, pairs.training, pairs.validation)
+            data = TrainingData(*(None if each is None else _windows(each, stride, learner) for each in parts))
     return replace(data, molecule=trajectories.molecule, encoder=encoder)
 
 
 @torch.no_grad()
-def tabulate(
-    trajectories: TrajectorySet, function: Callable[[Tensor], Tensor], label: str
-) -> list[Float[Tensor, "_ ..."]]:
-    """`function` of the positions of every frame, one table a trajectory."""
+def tabulate(trajectories: TrajectorySet, function: Callable[[Tensor, int], Tensor], label: str) -> Tables:
+    """`function` of the positions of every frame and the number of its trajectory, one table a trajectory."""
     progress, done = Progress(label, trajectories.n_frames), 0
     tables = []
     for index in range(len(trajectories)):
         parts = []
         for block in trajectories.blocks(index, BLOCK):
-            parts.append(function(torch.tensor(block)))
+            parts.append(function(torch.tensor(block), index))
             done += len(block)
             progress.update(done)
         tables.append(torch.cat(parts))
@@ -75,108 +101,83 @@ def encode_trajectories(trajectories: TrajectorySet, encoder: Encoder) -> list[F
     """The latent of every frame, one table a trajectory.
 
     Raises:
-        MdgenError: if the trajectories are of another molecule than the encoder, or a latent is not finite.
+        MdgenError: if the trajectories are of another molecule or temperature than the encoder, or a latent is not
+            finite.
     """
     wanted = encoder.latent.molecule
     if wanted and wanted != trajectories.molecule.fingerprint:
         raise MdgenError(
             f"the encoder was trained on another molecule than {trajectories.molecule!r}; give trajectories of its own"
         )
-    context = context_of(trajectories, 1)
-    latents = tabulate(trajectories, lambda positions: encoder.encode(positions[None], context)[0], "encode")
+    _require_same_temperature(trajectories, encoder)
+    contexts = [_context(trajectories, torch.tensor([index])) for index in range(len(trajectories))]
+    latents = tabulate(trajectories, lambda x, index: encoder.encode(x[None], contexts[index])[0], "encode")
     if not all(bool(torch.isfinite(table).all()) for table in latents):
         raise MdgenError("the latent of some frames is not finite; check the encoder and the trajectories")
     return latents
 
 
-def context_of(trajectories: TrajectorySet, n: int) -> Context:
-    """The context of `n` frames, pairs or windows of a set of trajectories."""
-    temperature = getattr(trajectories, "temperature_K", None)
-    spacing = torch.tensor([trajectories.frame_spacing_ps])
-    return Context(
-        (trajectories.molecule,),
-        None if temperature is None else torch.tensor([float(temperature)]).expand(n),
-        spacing.expand(n),
-    )
+def temperature_range_K(trajectories: TrajectorySet) -> float | list[float] | None:
+    """The temperature of all trajectories, or the least and the largest; None where it is not known of each."""
+    known = [kelvin for kelvin in trajectories.temperatures_K if kelvin is not None]
+    if len(known) < len(trajectories):
+        return None
+    return known[0] if math.isclose(min(known), max(known), rel_tol=_SAME) else [min(known), max(known)]
 
 
-def _lagged_frames(
-    part: Any,
-    trajectories: TrajectorySet,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-    encoder: Encoder | None,
+def _require_same_temperature(trajectories: TrajectorySet, encoder: Encoder) -> None:
+    trained = (getattr(encoder, "metadata", None) or {}).get("temperature_K")
+    if trained is None:
+        return
+    least, largest = min(ends := np.atleast_1d(trained)), max(ends)
+    for kelvin, name in zip(trajectories.temperatures_K, trajectories.names, strict=True):
+        if kelvin is not None and not least * (1 - _SAME) <= kelvin <= largest * (1 + _SAME):
+            raise MdgenError(
+                f"{name} is at {kelvin:g} K, and the encoder was trained at {' to '.join(f'{end:g}' for end in ends)} "
+                "K; give trajectories at its temperature, or train an encoder on these"
+            )
+
+
+def _context(trajectories: TrajectorySet, origin: Int[Tensor, "item"]) -> Context:
+    """The context of frames, pairs or windows, of which `origin` says from which trajectory each is."""
+    context = context_of(trajectories.molecule, len(origin), None, trajectories.frame_spacing_ps)
+    kelvin = trajectories.temperatures_K
+    return context if None in kelvin else replace(context, temperature_K=torch.tensor(kelvin)[origin])
+
+
+def _split_pairs(
+    trajectories: TrajectorySet, tables: Tables, lag_frames: int, settings: TrainingSettings, generator: torch.Generator
 ) -> TrainingData:
-    """Pairs of what the encoder's `features` make of each frame; of positions where it has none."""
-    lag = lag_in_frames(getattr(part, "lag_ps", trajectories.frame_spacing_ps), trajectories.frame_spacing_ps)
-    features = getattr(part, "features", None)
-    tables = tabulate(trajectories, (lambda positions: positions) if features is None else features, "features")
-    return _split(tables, lag, settings, generator, lambda some: _pairs(some, lag, trajectories))
+    """Lagged pairs of all tables, and of what is kept back and what is not, where anything is."""
 
+    def pairs(some: Tables, origins: Sequence[int]) -> PairBatch:
+        made = pairs_of(some, lag_frames)
+        return replace(made, context=_context(trajectories, _origins(some, origins)[made.now]))
 
-def _lagged_latents(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: Encoder
-) -> TrainingData:
-    """Pairs of latents, tokens and channels in one axis."""
-    lag = lag_in_frames(part.frame_spacing_ps[0], trajectories.frame_spacing_ps)
-    tables = [table.flatten(1) for table in encode_trajectories(trajectories, encoder)]
-    return _split(tables, lag, settings, generator, lambda some: _pairs(some, lag, trajectories))
-
-
-def _latent_windows(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: Encoder
-) -> TrainingData:
-    """Every stretch of `window` latents."""
-    stride = lag_in_frames(part.frame_spacing_ps[0], trajectories.frame_spacing_ps)
-    reach = (part.window - 1) * stride
-    tables = encode_trajectories(trajectories, encoder)
-
-    def windows(some: Tables) -> LatentWindows:
-        # The first frames of windows are those of pairs as far apart as the ends of a window.
-        pairs = _pairs(some, max(1, reach), trajectories)
-        context = replace(pairs.context, frame_spacing_ps=torch.tensor([part.frame_spacing_ps[0]]).expand(len(pairs)))
-        return LatentWindows(pairs.frames, pairs.now, stride, part.window, context)
-
-    return _split(tables, max(1, reach), settings, generator, windows)
-
-
-def _frames(
-    part: Any, trajectories: TrajectorySet, settings: TrainingSettings, generator: torch.Generator, encoder: Encoder
-) -> TrainingData:
-    """Evenly spaced frames of all trajectories, at most `max_frames`."""
-    stride = max(1, -(-trajectories.n_frames // settings.max_frames))
-    latents = torch.cat([table[::stride].flatten(1) for table in encode_trajectories(trajectories, encoder)])
-    positions = [torch.tensor(trajectories.positions(i, stride=stride)) for i in range(len(trajectories))]
-    return TrainingData(FrameBatch(torch.cat(positions), latents, context=context_of(trajectories, len(latents))))
-
-
-KINDS: dict[str, Callable[..., TrainingData]] = {
-    "lagged_frames": _lagged_frames,
-    "lagged_latents": _lagged_latents,
-    "latent_windows": _latent_windows,
-    "frames": _frames,
-}
-
-
-def _pairs(tables: Tables, lag_frames: int, trajectories: TrajectorySet) -> Any:
-    pairs = pairs_of(tables, lag_frames)
-    return replace(pairs, context=context_of(trajectories, len(pairs)))
-
-
-def _split(
-    tables: Tables,
-    lag_frames: int,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-    items: Callable[[Tables], Items],
-) -> TrainingData:
-    """Items of all tables, and of what is kept back and what is not, where anything is."""
-    every = items(tables)
+    every = pairs(tables, range(len(tables)))
     if settings.validation_share == 0:
         return TrainingData(every)
     parts = split([len(table) for table in tables], settings.validation_share, lag_frames, generator)
+    segments = (parts.training, parts.validation)
+    return TrainingData(every, *(pairs(cut(tables, some), [each.trajectory for each in some]) for some in segments))
 
-    def of(segments: Sequence[Segment]) -> Items:
-        return items(cut(tables, segments))
 
-    return TrainingData(every, of(parts.training), of(parts.validation))
+def _windows(pairs: PairBatch, stride: int, part: Any) -> LatentWindows:
+    """The stretches of `part.window` latents that begin where pairs do."""
+    spacing = torch.full((len(pairs),), float(part.frame_spacing_ps[0]))
+    context = replace(pairs.context, frame_spacing_ps=spacing)
+    return LatentWindows(pairs.frames, pairs.now, stride, part.window, context)
+
+
+def _frames(trajectories: TrajectorySet, encoder: Encoder, max_frames: int) -> TrainingData:
+    """Evenly spaced frames of all trajectories, at most `max_frames`."""
+    stride = max(1, -(-trajectories.n_frames // max_frames))
+    latents = [table[::stride].flatten(1) for table in encode_trajectories(trajectories, encoder)]
+    positions = [torch.tensor(trajectories.positions(i, stride=stride)) for i in range(len(trajectories))]
+    context = _context(trajectories, _origins(latents, range(len(latents))))
+    return TrainingData(FrameBatch(torch.cat(positions), torch.cat(latents), context=context))
+
+
+def _origins(tables: Tables, origins: Sequence[int]) -> Int[Tensor, "frame"]:
+    """The trajectory of every frame of some tables, given that of each table."""
+    return torch.repeat_interleave(torch.tensor(origins), torch.tensor([len(table) for table in tables]))

@@ -21,12 +21,8 @@ class Passes:
     """One pass over all items in random order, in batches of equal size (an epoch).
 
     Where one batch would hold them all, the items are given as they are. Weighted items are always given whole, since
-    their weights differ by orders of magnitude. With several processes each has its share of every batch.
-
-    Args:
-        items: all of them.
-        size: items a batch and process.
-        generator: random stream of the order, in the same state on every process; its state is part of a checkpoint.
+    their weights differ by orders of magnitude. With several processes each has its share of every batch, of `size`
+    items; `generator` is in the same state on all of them, and its state is part of a checkpoint.
     """
 
     def __init__(self, items: Items, size: int, generator: torch.Generator) -> None:
@@ -56,11 +52,7 @@ class Passes:
 class RandomDraws:
     """Batches drawn at random with repetition, as often as `items.weights` say; `n_batches` of them are an epoch.
 
-    Args:
-        items: all of them.
-        size: items a batch and process.
-        n_batches: batches an epoch.
-        generator: random stream of the draw, in the same state on every process.
+    Each process draws `size` items a batch; `generator` is in the same state on all of them.
     """
 
     def __init__(self, items: Items, size: int, n_batches: int, generator: torch.Generator) -> None:

@@ -15,11 +15,8 @@ from mdgen.training.settings import TrainingSettings
 class PartTraining(lightning.LightningModule):
     """What both ways share: random streams, the average of the weights, the log.
 
-    Args:
-        part: part to be trained.
-        settings: how.
-        generator: random stream whose state is kept with a checkpoint: the order of batches, and on a single
-            processor also the noise of losses.
+    The state of `generator` is kept with a checkpoint: the order of batches, and on a single processor also the noise
+    of losses.
     """
 
     def __init__(self, part: nn.Module, settings: TrainingSettings, generator: torch.Generator) -> None:
@@ -27,17 +24,8 @@ class PartTraining(lightning.LightningModule):
         self.part, self.settings, self.generator = part, settings, generator
         self.average = averaged(part, settings.average_decay) if settings.average_decay > 0 else None
         self.noise = generator
+        self.batches_a_step = 1
         self._sums: dict[str, list[Tensor]] = {}
-
-    @property
-    def batches_a_step(self) -> int:
-        """Batches that one step takes."""
-        return 1
-
-    def keep_average(self) -> None:
-        """Give the part the averaged weights, where there are any."""
-        if self.average is not None:
-            self.part.load_state_dict(self.average.module.state_dict())
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches move themselves; they are frozen, which Lightning's own way does not allow."""
@@ -47,6 +35,11 @@ class PartTraining(lightning.LightningModule):
         """Give each rank and device noise of its own, which depends on nothing but seed, epoch and rank."""
         if self.trainer.world_size > 1 or self.device.type != "cpu":
             self.noise = _stream(self.device, self.generator.initial_seed(), self.current_epoch, self.global_rank)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Take one more step into the average."""
+        if self.average is not None:
+            self.average.update_parameters(self.part)
 
     def validation_step(self, batch: Any, index: int) -> None:
         """The loss on frames that were kept back, with the same noise every time."""
@@ -76,11 +69,6 @@ class PartTraining(lightning.LightningModule):
             return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
 
-    def clip(self) -> None:
-        """Clip the gradient of the part by its norm."""
-        if self.settings.gradient_clip > 0:
-            nn.utils.clip_grad_norm_(self.part.parameters(), self.settings.gradient_clip)
-
     def note(self, stage: str, **terms: Tensor) -> None:
         """Add figures to the means of the epoch."""
         for name, value in terms.items():
@@ -101,22 +89,15 @@ class GradientTraining(PartTraining):
         self.note("train", loss=loss.total.detach(), **loss.terms)
         return loss.total
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """One more step in the average."""
-        if self.average is not None:
-            self.average.update_parameters(self.part)
-
     def configure_optimizers(self) -> Any:
         """The optimiser and the schedule of its rate."""
         optimizer = self.settings.optimizer(self.part.parameters())
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
-        }
+        return [optimizer], [{"scheduler": self.schedule(optimizer), "interval": "step"}]
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip by norm."""
-        self.clip()
+        """Clip the gradient of the part by its norm."""
+        if self.settings.gradient_clip > 0:
+            nn.utils.clip_grad_norm_(self.part.parameters(), self.settings.gradient_clip)
 
 
 class AdversarialTraining(PartTraining):
@@ -127,11 +108,7 @@ class AdversarialTraining(PartTraining):
     def __init__(self, part: nn.Module, settings: TrainingSettings, generator: torch.Generator) -> None:
         super().__init__(part, settings, generator)
         self.automatic_optimization = False
-
-    @property
-    def batches_a_step(self) -> int:
-        """One for each step of the critic, and one for the generator."""
-        return self.part.critic_steps + 1
+        self.batches_a_step = self.part.critic_steps + 1
 
     def training_step(self, batch: Any, index: int) -> None:
         """The critic learns on all pieces of the batch but the last, the generator on that."""
@@ -149,8 +126,6 @@ class AdversarialTraining(PartTraining):
         for parameter in critic:
             parameter.requires_grad_(True)
         self.note("train", **loss.terms)
-        if self.average is not None:
-            self.average.update_parameters(self.part)
         for schedule in self.lr_schedulers():  # type: ignore[union-attr]
             schedule.step()
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,8 +10,6 @@ from torch import nn
 
 from mdgen.errors import MdgenError
 from mdgen.registry import register, register_library
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 """Weights are kept in single precision; what needs double precision, as covariances, takes it by itself."""
@@ -40,7 +38,7 @@ class TrainingSettings:
         seed: seed of weights, split, order and noise.
     """
 
-    optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=1e-3))
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = functools.partial(torch.optim.Adam, lr=1e-3)
     max_epochs: int = 60
     patience: int = 60
     batch_size: int = 4_000

@@ -62,61 +62,39 @@ def train(
     """
     begin = time.monotonic()
     settings = settings_for(part) if settings is None else settings
-    if procedure_of(part) is not GradientTraining:
+    procedure = procedure_of(part)
+    if procedure is not GradientTraining:
         settings = replace(settings, validation_share=0.0)  # neither other way looks at validation data
     generator = torch.Generator().manual_seed(settings.seed)
     data = gather(part, trajectories, settings, generator, encoder)
-    history = train_on(part, data, settings, generator, machine, folder, run_logger, label)
-    metrics: dict[str, Any] = {"history": history}
+    data = part.prepare(data, generator)
+    metrics: dict[str, Any] = {"history": []}
+    if procedure is None:
+        part.fit(data, generator)
+    else:
+        module = procedure(part, settings, generator)
+        metrics["history"] = descend(module, data, label, machine=machine, folder=folder, run_logger=run_logger)
+    part.eval()
+    part.finish(data, generator)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
     metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
     return {**metrics, "seconds": time.monotonic() - begin}
 
 
-def train_on(
-    part: Any,
-    data: TrainingData,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-    machine: TrainerSettings = ONE_PROCESSOR,
-    folder: Path | None = None,
-    run_logger: Logger | None = None,
-    label: str = "part",
-) -> list[dict[str, float]]:
-    """Train a part in place on data that were gathered; arguments and history as for `train`."""
-    procedure = procedure_of(part)
-    data = part.prepare(data, generator)
-    history: list[dict[str, float]] = []
-    if procedure is None:
-        part.fit(data, generator)
-    else:
-        history = descend(procedure(part, settings, generator), data, machine, folder, run_logger, label)
-    part.eval()
-    part.finish(data, generator)
-    return history
-
-
-def descend(
-    module: PartTraining,
-    data: TrainingData,
-    machine: TrainerSettings = ONE_PROCESSOR,
-    folder: Path | None = None,
-    run_logger: Logger | None = None,
-    label: str = "part",
-) -> list[dict[str, float]]:
-    """Descend on prepared data, leaving the best or the averaged weights in the part; arguments as for `train`."""
+def descend(module: PartTraining, data: TrainingData, label: str = "part", **machine: Any) -> list[dict[str, float]]:
+    """Descend on prepared data, leaving the best or the averaged weights in the part; the rest as for `fit`."""
     settings, generator = module.settings, module.generator
     validation = None if data.validation is None else Whole(data.validation)
+    size, n_epochs = settings.batch_size * module.batches_a_step, settings.max_epochs
     if settings.n_steps == 0:
-        batches: Any = Passes(data.training, settings.batch_size * module.batches_a_step, generator)
-        n_epochs = settings.max_epochs
+        batches: Any = Passes(data.training, size, generator)
     else:
         n_epochs = max(1, min(50, settings.n_steps // 10))
-        size = settings.batch_size * module.batches_a_step
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
-    history = fit(label, module, batches, validation, n_epochs, machine, folder, run_logger)
-    module.keep_average()
+    history = fit(label, module, batches, validation, n_epochs, **machine)
+    if module.average is not None:
+        module.part.load_state_dict(module.average.module.state_dict())
     return history
 
 

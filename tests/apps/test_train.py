@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from mdgen.apps.config.composition import compose, plain
 from mdgen.apps.train import with_data_of_encoder
+from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 
 DATA = {"trajectories": "md/*.xtc", "topology": "md/top.pdb", "frame_spacing_ps": 1.0, "fraction": [0.0, 0.5]}
@@ -36,6 +37,13 @@ def test_the_data_of_the_encoder_are_taken_unless_others_are_named(encoder_run: 
     assert own == {"trajectories": "mine.npy", "topology": None, "frame_spacing_ps": None, "fraction": [0, 0.3]} | {
         "temperature_K": None
     }
+
+
+def test_many_molecules_are_data_of_their_own(encoder_run: Path) -> None:
+    named = config(encoder_run, "data=molecules", "data.molecules=runs", "data.frames=3")
+    assert with_data_of_encoder(named) == named
+    with pytest.raises(MdgenError, match=r"data.molecules names many molecules where one is needed"):
+        open_data(named["data"])
 
 
 def test_the_file_of_an_encoder_stands_for_its_run(encoder_run: Path) -> None:

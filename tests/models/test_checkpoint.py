@@ -8,7 +8,7 @@ from torch import nn
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace
-from mdgen.models.checkpoint import describe, load_model, read_metadata, save_model
+from mdgen.models.checkpoint import describe, load_model, save_model
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
 from mdgen.models.propagators.mdn import MDN
@@ -36,7 +36,7 @@ def test_types_of_buffers_and_arguments_are_kept(tmp_path):
         for (key, value), (other_key, other) in zip(part.state_dict().items(), again.state_dict().items(), strict=True):
             assert (key, value.dtype) == (other_key, other.dtype)
             assert torch.equal(value, other)
-        assert again.metadata == read_metadata(tmp_path / "part.safetensors") == {"seed": 3, "data": "six runs"}
+        assert again.metadata == {"seed": 3, "data": "six runs"}
 
 
 def test_what_is_no_checkpoint_is_refused_in_a_sentence(tmp_path):
@@ -74,9 +74,8 @@ def with_header(path, header):
 @pytest.mark.parametrize("header", ["[1, 2]", "3", '"text"', "null", "[" * 100_000, '{"format": 1, "metadata": [3]}'])
 def test_a_header_that_is_no_table_is_refused(header, tmp_path):
     with_header(tmp_path / "part.safetensors", header)
-    for read in (load_model, read_metadata):
-        with pytest.raises(MdgenError, match="not a checkpoint of mdgen"):
-            read(tmp_path / "part.safetensors")
+    with pytest.raises(MdgenError, match="not a checkpoint of mdgen"):
+        load_model(tmp_path / "part.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -146,5 +145,5 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(MdgenError, match="disk is full"):
         save_model(path, small(), {"version": 2})
-    assert read_metadata(path) == {"version": 1}
+    assert load_model(path).metadata == {"version": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["part.safetensors"]

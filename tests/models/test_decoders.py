@@ -173,7 +173,7 @@ def test_rejection_brings_near_pairs_to_their_share_in_the_data():
     near = distance < distance.quantile(0.3)
     near[near.nonzero()[:6, 0]] = False
     data = POSITIONS[~near]
-    decoder.fit_rejection(data.repeat(5, 1, 1), torch.zeros(5 * len(data), 2), seeded())
+    decoder.fit_rejection(FrameBatch(data.repeat(5, 1, 1), torch.zeros(5 * len(data), 2)), seeded())
     limit = decoder.contacts.edges[:, -1][(decoder.contacts._pairs == pair).all(1)]
     shares = []
     for redraws in (0, 20):

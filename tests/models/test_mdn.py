@@ -5,7 +5,7 @@ import torch
 from mdgen.data.conditions import first_frame
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
-from mdgen.models.batches import PairBatch
+from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 
@@ -156,7 +156,7 @@ def test_markov_state_model_reproduces_a_chain_it_was_fitted_to():
     spread = 0.05 * torch.randn(len(states), 2, generator=generator)
     frames = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])[states] + spread
     model = MarkovStateModel(latent(2), 10.0, n_states=3)
-    model.count(pairs_of(frames), generator)
+    model.fit(TrainingData(pairs_of(frames)), generator)
     order = model.states(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]))
     assert sorted(order.tolist()) == [0, 1, 2]
     torch.testing.assert_close(model.transition_matrix[order][:, order], exact, atol=0.02, rtol=0)

@@ -5,7 +5,7 @@ import torch
 
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
-from mdgen.models.batches import PairBatch
+from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.density_equalising import DensityEqualising
 from mdgen.models.propagators.mdn import MDN, _evenly
 from mdgen.models.propagators.rejection_filter import RejectionFilter
@@ -72,7 +72,7 @@ def test_log_prob_is_a_density_in_the_latent_itself() -> None:
 def test_jumps_are_those_of_the_data_and_the_gap_stays_empty(equalising: bool) -> None:
     latents = two_wells()
     model = leaky(latents, equalising)
-    model.fit_rejection_filter(pairs_of([latents], 1), torch.Generator().manual_seed(2))
+    model.finish(TrainingData(pairs_of([latents], 1)), torch.Generator().manual_seed(2))
     start = latents[torch.randint(len(latents), (2000,), generator=torch.Generator().manual_seed(3))][:, None]
     run = model.sample(first_frame(start, 300), Context(), torch.Generator().manual_seed(4))[:, :, 0, 0]
     assert not ((run > 1.5) & (run < 4.5)).any()
@@ -109,7 +109,7 @@ def test_many_channels_make_one_well() -> None:
     model = MDN(LatentSpace("slow_modes", 1, 12), 1.0, n_components=2, hidden=[8])
     model.initialise(generator)
     model.fit_scale(latents, generator)
-    model.fit_rejection_filter(pairs_of([latents], 1), generator)
+    model.finish(TrainingData(pairs_of([latents], 1)), generator)
     assert model.rejection_filter.acceptance.shape == (1, 1)
     assert torch.isinf(model.rejection_filter.thresholds).all()
     run = model.sample(first_frame(latents[:3, None], 5), Context(), generator)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.models.batches import PairBatch
+from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
 
@@ -30,7 +30,7 @@ def pairs():
 
 def test_tica_finds_the_exact_eigenvalues_of_linear_processes(pairs):
     tica = TICA(2, lag_ps=1.0, n_modes=2)
-    tica.fit_spectrum(pairs)
+    tica.fit(TrainingData(pairs), torch.Generator())
     assert tica.eigenvalues.tolist() == pytest.approx(LAMBDA, abs=0.02)
     expected = -1.0 / torch.log(tica.eigenvalues)
     torch.testing.assert_close(tica.timescales_ps, expected)

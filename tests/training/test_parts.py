@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from mdgen.data.sources import ArraySource
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
+from mdgen.interfaces import LatentSpace
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.models.encoders.srv import SRV
@@ -16,7 +18,8 @@ from mdgen.models.part import Part
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
-from mdgen.training.gathering import encode_trajectories, gather
+from mdgen.molecule.residues import residue_types
+from mdgen.training.gathering import encode_trajectories, gather, temperature_range_K
 from mdgen.training.settings import TrainerSettings, TrainingSettings, settings_for
 from mdgen.training.train import procedure_of, train
 from tests.models.parts import DECODERS, ENCODERS, PROPAGATORS
@@ -77,14 +80,56 @@ def test_every_kind_of_data_carries_the_context_of_each_item(kind, trajectories,
     part = MDN(encoder.latent, 1.0, 1, [4])
     part.learns_from, part.features = kind, FEATURES
     arrays = [trajectories.positions(i) for i in range(len(trajectories))]
-    warm = type("Warm", (TrajectorySet,), {"temperature_K": 310.0}).from_arrays(MOLECULE, 0.5, arrays)
+    warm = TrajectorySet.from_arrays(MOLECULE, 0.5, arrays, temperature_K=310.0)
     data = gather(part, warm, TrainingSettings(validation_share=0.2), torch.Generator().manual_seed(0), encoder)
     batch = data.training.rows(torch.tensor([5, 3]))
     assert batch.context.molecules == (MOLECULE,)
     assert batch.context.temperature_K.tolist() == [310.0, 310.0]
     assert batch.context.frame_spacing_ps.tolist() == [1.0 if kind == "latent_windows" else 0.5] * 2
+    assert batch.context.residue_types.tolist() == [residue_types(MOLECULE).tolist()] * 2
     assert (data.validation is None) == (kind == "frames")
     assert data.molecule == MOLECULE
+
+
+@pytest.mark.parametrize("kind", ["lagged_frames", "lagged_latents", "latent_windows", "frames"])
+def test_each_item_has_the_temperature_of_its_trajectory(kind, encoder):
+    kelvin = [300.0, 330.0, 300.0, 360.0, 330.0]
+    sources = [ArraySource(f"at {t:g} K", np.full((20, 22, 3), t, np.float32)) for t in kelvin]
+    mixed = TrajectorySet(MOLECULE, 0.5, sources, kelvin)
+    part = MDN(encoder.latent, 1.0, 1, [4])
+    part.learns_from, part.features = kind, torch.nn.Identity()
+
+    class Marked:
+        """Its latent is the first coordinate, which is the temperature here, and it reads the context."""
+
+        latent, metadata = LatentSpace("slow_modes", 1, 1), {"temperature_K": [300.0, 360.0]}
+
+        def encode(self, positions, context):
+            assert (positions[..., 0, 0] == context.temperature_K[:, None]).all()
+            return positions[..., :1, :1]
+
+    data = gather(part, mixed, TrainingSettings(validation_share=0.2), torch.Generator().manual_seed(0), Marked())
+    for items in (data.every, data.training, data.validation):
+        if items is not None:
+            batch = items.rows(torch.randperm(len(items))[:50])
+            values = batch.latents if hasattr(batch, "latents") else batch.frames[batch.now]
+            assert (values.flatten(1)[:, 0] == batch.context.temperature_K).all()
+    assert sorted(set(data.every.context.temperature_K.tolist())) == [300.0, 330.0, 360.0]
+    assert temperature_range_K(mixed) == [300.0, 360.0]
+
+
+def test_an_encoder_of_another_temperature_is_refused(trajectories, encoder):
+    arrays = [trajectories.positions(0)]
+    part = MDN(encoder.latent, 1.0, 1, [4])
+    encoder.metadata = {"temperature_K": 300.0}
+    try:
+        warm = TrajectorySet.from_arrays(MOLECULE, 0.5, arrays, temperature_K=310.0)
+        with pytest.raises(MdgenError, match="array 0 is at 310 K, and the encoder was trained at 300 K; give"):
+            train(part, warm, encoder=encoder)
+        for kelvin in (300.0, None):
+            encode_trajectories(TrajectorySet.from_arrays(MOLECULE, 0.5, arrays, temperature_K=kelvin), encoder)
+    finally:
+        encoder.metadata = {}
 
 
 def test_windows_are_stretches_of_one_trajectory(trajectories, encoder):

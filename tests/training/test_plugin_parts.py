@@ -59,12 +59,11 @@ def test_a_propagator_of_windows_learns_the_conditions_it_is_asked_for(toys):
     assert (made[~known] != 0).all()
 
 
-def test_a_file_of_a_plug_in_that_was_not_named_is_refused(toys, tmp_path):
+def test_a_file_of_a_plug_in_that_was_not_named_is_refused(toys, tmp_path, monkeypatch):
     save_model(tmp_path / "encoder.safetensors", toys.toy_encoder.ChainShape())
-    name = "toy_parts.toy_encoder.ChainShape"
-    with registry.isolated():
-        registry._PARTS.pop(name)
-        registry._PLUGINS.clear()
+    with monkeypatch.context() as another_process:
+        another_process.delitem(registry._PARTS, "toy_parts.toy_encoder.ChainShape")
+        another_process.delitem(sys.modules, "toy_parts.toy_encoder")
         with pytest.raises(MdgenError, match=r"ChainShape' is not registered .* plugins=\[toy_parts"):
             load_model(tmp_path / "encoder.safetensors")
     assert type(load_model(tmp_path / "encoder.safetensors")) is toys.toy_encoder.ChainShape

@@ -19,10 +19,7 @@ FLOOR = 0.5
 class DensityEqualising(nn.Module):
     """From a coordinate within [0, 1] to another within [0, 1] and back, piecewise linear over equal bins.
 
-    Before `fit` it changes nothing. Beyond [0, 1] its slope is one.
-
-    Args:
-        channels: number of coordinates, each with a scale of its own.
+    Before `fit` it changes nothing. Beyond [0, 1] its slope is one. Each of `channels` coordinates has its own scale.
     """
 
     knots: Tensor
@@ -60,9 +57,8 @@ class DensityEqualising(nn.Module):
         flat = wanted.reshape(len(self.knots), -1)
         places = (torch.searchsorted(self.knots, flat, right=True) - 1).clamp(0, BINS - 1)
         low, high = self.knots.gather(1, places), self.knots.gather(1, places + 1)
-        outside = (flat < 0) | (flat > 1)
         inside = (places + (flat - low) / (high - low)) / BINS
-        values = torch.where(outside, flat, inside)
+        values = torch.where((flat < 0) | (flat > 1), flat, inside)
         return values.reshape(wanted.shape).movedim(0, -1).to(equalised.dtype)
 
     def _piece(self, values: Float[Tensor, "*batch channel"]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The plain multilayer perceptron that the encoder, the propagator and the decoder are made of."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -30,15 +31,10 @@ def perceptron(
     if min([n_inputs, n_outputs, *hidden]) < 1:
         raise MdgenError(f"layer widths {[n_inputs, *hidden, n_outputs]} must all be at least 1")
     layers: list[nn.Module] = []
-    width = n_inputs
-    for size in hidden:
-        layers.append(nn.Linear(width, size))
-        if batch_norm:
-            layers.append(nn.BatchNorm1d(size))
-        layers.append(ACTIVATIONS[activation]())
-        width = size
-    layers.append(nn.Linear(width, n_outputs))
-    return nn.Sequential(*layers)
+    for before, after in pairwise([n_inputs, *hidden]):
+        normalised = [nn.BatchNorm1d(after)] if batch_norm else []
+        layers += [nn.Linear(before, after), *normalised, ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, nn.Linear([n_inputs, *hidden][-1], n_outputs))
 
 
 @torch.no_grad()

@@ -1,7 +1,5 @@
 """The reversible variational eigenproblem that SRV and TICA share: `C1 v = lambda C0 v`."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,17 +8,17 @@ from mdgen.errors import MdgenError
 from mdgen.models.batches import PairBatch
 
 
-@dataclass(frozen=True)
-class Covariances:
-    """Mean, instantaneous and lagged covariance of centred, time-symmetrised pairs, in double precision."""
+def whitened(
+    values: Float[Tensor, "frame channel"], batch: PairBatch, relative_jitter: float
+) -> tuple[Float[Tensor, "channel"], Float[Tensor, "channel channel"], Float[Tensor, "channel channel"]]:
+    """Mean, Cholesky factor `L` of `C0`, and `L^-1 C1 L^-T`, whose eigenvalues are the autocorrelations.
 
-    mean: Float[Tensor, "channel"]
-    instantaneous: Float[Tensor, "channel channel"]
-    lagged: Float[Tensor, "channel channel"]
+    `C0 = (C00 + C11) / 2` and `C1 = (C01 + C10) / 2` of the batch's pairs, each read in both directions, centred and
+    in double precision. `relative_jitter` times the mean of the diagonal of `C0` is added to it.
 
-
-def reversible_covariances(values: Float[Tensor, "frame channel"], batch: PairBatch) -> Covariances:
-    """`C0 = (C00 + C11) / 2` and `C1 = (C01 + C10) / 2` of the batch's pairs, each pair read in both directions."""
+    Raises:
+        MdgenError: if `C0` is singular in spite of the jitter, which means that an output does not vary.
+    """
     values = values.double()
     share = batch.share(torch.float64)
     # How much of the pairs each frame takes part in: its row need then be multiplied once only.
@@ -30,32 +28,20 @@ def reversible_covariances(values: Float[Tensor, "frame channel"], batch: PairBa
     centred = values - mean
     instantaneous = centred.T @ (presence[:, None] * centred)
     forward = centred[batch.now].T @ (share[:, None] * centred[batch.later])
-    return Covariances(mean, instantaneous, (forward + forward.T) / 2)
-
-
-def whitened(covariances: Covariances, relative_jitter: float) -> tuple[Tensor, Tensor]:
-    """Cholesky factor `L` of `C0` and the symmetric `L^-1 C1 L^-T`, whose eigenvalues are the autocorrelations.
-
-    Args:
-        covariances: of the pairs.
-        relative_jitter: added to the diagonal of `C0`, times its mean.
-
-    Raises:
-        MdgenError: if `C0` is singular in spite of the jitter, which means that an output does not vary.
-    """
-    n = len(covariances.mean)
-    scale = covariances.instantaneous.diagonal().mean()
-    identity = torch.eye(n, dtype=torch.float64, device=scale.device)
-    factor, failed = torch.linalg.cholesky_ex(covariances.instantaneous + relative_jitter * scale * identity)
+    lagged = (forward + forward.T) / 2
+    scale = instantaneous.diagonal().mean()
+    identity = torch.eye(len(mean), dtype=torch.float64, device=scale.device)
+    factor, failed = torch.linalg.cholesky_ex(instantaneous + relative_jitter * scale * identity)
     # What is left of an output that does not vary is rounding, of the order of 1e-14 of its square.
-    constant = scale <= 1e-13 * covariances.mean.square().mean()
+    constant = scale <= 1e-13 * mean.square().mean()
     if bool(failed) or bool(constant) or not bool(torch.isfinite(factor).all()):
         raise MdgenError(
             "the covariance of the slow modes is singular or not finite: an output does not vary over the frames or "
             "the training diverged; lower the learning rate, give larger batches, or ask for fewer modes"
         )
-    left = torch.linalg.solve_triangular(factor, covariances.lagged, upper=False)
-    return factor, torch.linalg.solve_triangular(factor, left.T, upper=False)
+    left = torch.linalg.solve_triangular(factor, lagged, upper=False)
+    symmetric = torch.linalg.solve_triangular(factor, left.T, upper=False)
+    return mean, factor, (symmetric + symmetric.T) / 2
 
 
 def slow_modes(
@@ -66,14 +52,13 @@ def slow_modes(
     Modes are ordered slowest first; the sign of each makes its third moment positive, so that a second fit to the same
     data gives the same modes.
     """
-    covariances = reversible_covariances(values, batch)
-    factor, symmetric = whitened(covariances, relative_jitter)
-    eigenvalues, vectors = torch.linalg.eigh((symmetric + symmetric.T) / 2)
+    mean, factor, symmetric = whitened(values, batch, relative_jitter)
+    eigenvalues, vectors = torch.linalg.eigh(symmetric)
     order = torch.argsort(eigenvalues, descending=True)[:n_modes]
     projection = torch.linalg.solve_triangular(factor.T, vectors[:, order], upper=True)
-    modes = (values.double() - covariances.mean) @ projection
+    modes = (values.double() - mean) @ projection
     sign = torch.where((modes**3).mean(0) < 0, -1.0, 1.0)
-    return covariances.mean, projection * sign, eigenvalues[order]
+    return mean, projection * sign, eigenvalues[order]
 
 
 def implied_timescales(eigenvalues: Float[Tensor, "channel"], lag_ps: float) -> Float[Tensor, "channel"]:

@@ -2,9 +2,10 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mdgen.geometry.superposition import superpose
+from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register
 
@@ -13,7 +14,7 @@ LEAST_SPREAD = 1e-4
 
 
 @register
-class CartesianRepresentation(nn.Module):
+class CartesianRepresentation(Representation):
     """All atoms superposed on a reference frame by a proper rotation, each coordinate standardised.
 
     Nothing holds bonds or chirality but what the decoder learns.
@@ -38,11 +39,6 @@ class CartesianRepresentation(nn.Module):
         """Numbers a structure."""
         return 3 * self.molecule.n_atoms
 
-    @property
-    def n_critic_values(self) -> int:
-        """Numbers a structure, as the critic sees it."""
-        return self.n_values
-
     @classmethod
     @torch.no_grad()
     def fitted(cls, molecule: Molecule, positions: Float[Tensor, "frame atom 3"]) -> "CartesianRepresentation":
@@ -61,24 +57,3 @@ class CartesianRepresentation(nn.Module):
     def build(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch atom 3"]:
         """Values to positions in nm, differentiable."""
         return (values * self.scale + self.mean).unflatten(1, (-1, 3))
-
-    def first_guess(self, count: int, generator: torch.Generator) -> Float[Tensor, "count value"]:
-        """Values drawn independently, as normal numbers."""
-        return torch.randn(count, self.n_values, generator=generator, device=generator.device)
-
-    def project(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch value"]:
-        """What a network puts out as values: any will do."""
-        return values
-
-    def critic_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch critic_value"]:
-        """What the critic sees of a structure: the values."""
-        return values
-
-    @property
-    def n_ratio_values(self) -> int:
-        """As many as the critic sees."""
-        return self.n_critic_values
-
-    def ratio_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch ratio_value"]:
-        """What the critic sees."""
-        return self.critic_values(values)

@@ -24,9 +24,6 @@ class Contacts(nn.Module):
     structures have it at a short distance is counted; a structure is accepted with the least such ratio of its pairs,
     at most 1. This is rejection sampling by a density ratio, as in Azadi et al., arXiv:1810.06758 (2018), with ratios
     that are counted instead of learnt.
-
-    Args:
-        molecule: whose atoms are looked at.
     """
 
     edges: Tensor
@@ -42,12 +39,7 @@ class Contacts(nn.Module):
 
     @torch.no_grad()
     def fit(self, data: Float[Tensor, "frame atom 3"], decoded: Float[Tensor, "decoded_frame atom 3"]) -> None:
-        """Count how much oftener atoms are near in decoded structures than in the data.
-
-        Args:
-            data: training frames.
-            decoded: structures decoded without rejection from latents of the same distribution.
-        """
+        """Count how much oftener atoms are near in structures decoded from the data's latents than in the data."""
         ranks = (torch.tensor(LEVELS) * (len(data) - 1)).round().long()
         for row, pair in enumerate(self._pairs):
             near, drawn = (
@@ -65,12 +57,7 @@ class Contacts(nn.Module):
         point = torch.rand(len(positions), generator=generator, device=positions.device)
         if not len(self._pairs):
             return torch.zeros(len(positions), dtype=torch.bool, device=positions.device)
-        return torch.cat(
-            [
-                chance >= self._accepted(block)
-                for block, chance in zip(positions.split(BLOCK), point.split(BLOCK), strict=True)
-            ]
-        )
+        return point >= torch.cat([self._accepted(block) for block in positions.split(BLOCK)])
 
     def _accepted(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame"]:
         distances = bond_lengths(positions, self._pairs).T.contiguous()

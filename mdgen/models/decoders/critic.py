@@ -14,15 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mdgen.models.decoders.representation import Conditions, Values
+
 
 class Critic(nn.Module):
-    """Scores how real a structure looks at a latent: `C(x, psi)`, Swish layers.
-
-    Args:
-        n_values: of the structure.
-        n_conditions: of the latent.
-        hidden: widths of the hidden layers.
-    """
+    """Scores how real a structure of `n_values` looks at a latent of `n_conditions`: `C(x, psi)`, Swish layers."""
 
     def __init__(self, n_values: int, n_conditions: int, hidden: Sequence[int]) -> None:
         super().__init__()
@@ -31,18 +27,14 @@ class Critic(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.last = nn.Linear(sizes[-1], 1)
 
-    def forward(
-        self, values: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]
-    ) -> Float[Tensor, "batch"]:
+    def forward(self, values: Values, conditions: Conditions) -> Float[Tensor, "batch"]:
         """The score of each structure."""
         hidden = torch.cat([values, conditions], -1)
         for layer in self.layers:
             hidden = nn.functional.silu(layer(hidden))
         return self.last(hidden)[:, 0]
 
-    def input_gradient(
-        self, values: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]
-    ) -> Float[Tensor, "batch value"]:
+    def input_gradient(self, values: Values, conditions: Conditions) -> Values:
         """The gradient of the score in `values` alone, differentiable in the weights."""
         hidden = torch.cat([values, conditions], -1)
         slopes = []

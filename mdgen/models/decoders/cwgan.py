@@ -20,7 +20,7 @@ from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.density_ratio import DensityRatio
-from mdgen.models.decoders.representation import Representation
+from mdgen.models.decoders.representation import Representation, Values
 from mdgen.models.part import Part
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
@@ -133,7 +133,7 @@ class CWGAN(Part):
         self._encoder = []
         if self.ratio_steps > 0:
             self._fit_ratio(data.training, generator)
-        self.fit_rejection(data.every.frames, data.every.latents, generator)
+        self.fit_rejection(data.every, generator)
 
     def _fit_ratio(self, frames: FrameBatch, generator: torch.Generator, size: int = 2048) -> None:
         """Train the classifier behind the density ratio, on frames drawn as they come."""
@@ -142,7 +142,11 @@ class CWGAN(Part):
         progress = Progress("density ratio", self.ratio_steps)
         rows = RandomRows(torch.ones(len(frames)))
         for step in range(1, self.ratio_steps + 1):
-            loss = self.ratio_loss(frames.rows(rows.draw(size, generator)), generator).total
+            batch = frames.rows(rows.draw(size, generator))
+            with torch.no_grad():
+                drawn = self.generate(batch.latents, self.noise(size, generator))
+                real, drawn = (self.representation.ratio_values(values) for values in (batch.frames, drawn))
+            loss = self.ratio.loss(real, drawn, self.conditions(batch.latents))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -155,25 +159,15 @@ class CWGAN(Part):
         return self.representation.molecule
 
     @torch.no_grad()
-    def fit_rejection(
-        self,
-        positions: Float[Tensor, "frame atom 3"],
-        latents: Float[Tensor, "frame channel"],
-        generator: torch.Generator,
-    ) -> None:
-        """After the training: from which ratio on draws are accepted, and how often they are packed too tightly.
-
-        Args:
-            positions: training frames.
-            latents: latent of each.
-            generator: random stream of the structures that are decoded for the count.
-        """
+    def fit_rejection(self, frames: FrameBatch, generator: torch.Generator) -> None:
+        """After the training: from which ratio on draws are accepted, and how often they are packed too tightly."""
         nn.init.ones_(self.contacts.acceptance)
+        latents = frames.latents
         some = latents[:: max(1, len(latents) // 20_000)]
         drawn = self.representation.ratio_values(self.generate(some, self.noise(len(some), generator)))
         self.ratio.fit_ceiling(drawn, self.conditions(some))
         decoded = self.decode(latents.view(1, len(latents), self.latent.tokens, -1), Context(), generator)[0]
-        self.contacts.fit(positions, decoded)
+        self.contacts.fit(frames.frames, decoded)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights."""
@@ -193,21 +187,11 @@ class CWGAN(Part):
         """Latents as the networks see them: within [-1, 1]."""
         return (latents - self.latent_offset) / self.latent_scale
 
-    def ratio_loss(self, batch: FrameBatch, generator: torch.Generator) -> Loss:
-        """The loss of the density ratio, for structures drawn now; the generator is left as it is."""
-        with torch.no_grad():
-            drawn = self.generate(batch.latents, self.noise(len(batch.latents), generator))
-            real, drawn = (self.representation.ratio_values(values) for values in (batch.frames, drawn))
-        return self.ratio.loss(real, drawn, self.conditions(batch.latents))
-
-    def generate(
-        self, latents: Float[Tensor, "batch channel"], noise: Float[Tensor, "batch noise"]
-    ) -> Float[Tensor, "batch value"]:
+    def generate(self, latents: Float[Tensor, "batch channel"], noise: Float[Tensor, "batch noise"]) -> Values:
         """The represented structure that the generator makes of each latent and noise."""
         conditions = self.conditions(latents)
-        first_guess = noise[:, self.noise_channels :]
         correction = self.generator(torch.cat([noise, conditions], -1))
-        return self.representation.project(self.gain * first_guess + correction)
+        return self.representation.project(self.gain * noise[:, self.noise_channels :] + correction)
 
     def noise(self, count: int, generator: torch.Generator) -> Float[Tensor, "batch noise"]:
         """Noise for `count` structures: normal numbers, then first guesses."""
@@ -241,9 +225,8 @@ class CWGAN(Part):
         """
         values = self.generate(batch.latents, self.noise(len(batch.latents), generator))
         conditions = self.conditions(batch.latents)
-        adversarial = -self.critic(self.representation.critic_values(values), conditions).mean()
-        terms = {"adversarial": adversarial.detach()}
-        total = adversarial
+        total = -self.critic(self.representation.critic_values(values), conditions).mean()
+        terms = {"adversarial": total.detach()}
         for encoder in self._encoder:
             if isinstance(encoder, nn.Module):
                 encoder.to(values.device)

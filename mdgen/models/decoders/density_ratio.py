@@ -5,33 +5,25 @@ accepting a draw with a probability proportional to the ratio makes the two dist
 can tell them apart. Source: Azadi et al., Discriminator rejection sampling, arXiv:1810.06758 (2018).
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mdgen.interfaces import Loss
 from mdgen.models.blocks.perceptron import initialise, perceptron
+from mdgen.models.decoders.representation import Conditions, Values
 
 CEILING_QUANTILE = 0.95
 """Draws are accepted for certain from this quantile of the ratio on; a higher one is more exact and redraws oftener."""
 
 
 class DensityRatio(nn.Module):
-    """The ratio `p_data(x | psi) / p_generator(x | psi)`; accepts everything before `fit_ceiling`.
-
-    Args:
-        n_values: numbers that describe a structure.
-        n_conditions: numbers that describe its latent.
-        hidden: widths of the classifier's hidden layers.
-    """
+    """The ratio `p_data(x | psi) / p_generator(x | psi)`; accepts everything before `fit_ceiling`."""
 
     log_ceiling: Tensor
 
-    def __init__(self, n_values: int, n_conditions: int, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(self, n_values: int, n_conditions: int) -> None:
         super().__init__()
-        self.network = perceptron(n_values + n_conditions, hidden, 1, "swish")
+        self.network = perceptron(n_values + n_conditions, (128, 128), 1, "swish")
         self.register_buffer("log_ceiling", torch.tensor(-torch.inf))
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -39,35 +31,22 @@ class DensityRatio(nn.Module):
         initialise(self, generator)
         self.log_ceiling.fill_(-torch.inf)
 
-    def log_ratio(
-        self, values: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]
-    ) -> Float[Tensor, "batch"]:
+    def log_ratio(self, values: Values, conditions: Conditions) -> Float[Tensor, "batch"]:
         """Log of the ratio of densities."""
         return self.network(torch.cat([values, conditions], -1))[:, 0]
 
-    def loss(
-        self,
-        real: Float[Tensor, "batch value"],
-        drawn: Float[Tensor, "batch value"],
-        conditions: Float[Tensor, "batch condition"],
-    ) -> Loss:
+    def loss(self, real: Values, drawn: Values, conditions: Conditions) -> Float[Tensor, ""]:
         """Cross entropy of telling real structures from drawn ones at the same latents."""
         logits = self.log_ratio(torch.cat([real, drawn]), conditions.repeat(2, 1))
         labels = torch.cat([torch.ones(len(real)), torch.zeros(len(drawn))]).to(logits)
-        total = nn.functional.binary_cross_entropy_with_logits(logits, labels)
-        return Loss(total, {"cross_entropy": total.detach()})
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
     @torch.no_grad()
-    def fit_ceiling(self, drawn: Float[Tensor, "batch value"], conditions: Float[Tensor, "batch condition"]) -> None:
+    def fit_ceiling(self, drawn: Values, conditions: Conditions) -> None:
         """Set the ratio from which on a draw is accepted for certain, from drawn structures."""
         self.log_ceiling.copy_(torch.quantile(self.log_ratio(drawn, conditions), CEILING_QUANTILE))
 
-    def rejected(
-        self,
-        values: Float[Tensor, "batch value"],
-        conditions: Float[Tensor, "batch condition"],
-        generator: torch.Generator,
-    ) -> Bool[Tensor, "batch"]:
+    def rejected(self, values: Values, conditions: Conditions, generator: torch.Generator) -> Bool[Tensor, "batch"]:
         """Which draws to draw again; one random number each decides."""
         point = torch.rand(len(values), generator=generator, device=values.device)
         if not bool(self.log_ceiling.isfinite()):

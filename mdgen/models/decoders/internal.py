@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.zmatrix import build_zmatrix
 from mdgen.registry import register
@@ -28,7 +29,7 @@ N_HARMONICS = 3
 
 
 @register
-class InternalRepresentation(nn.Module):
+class InternalRepresentation(Representation):
     """Free torsions on the unit circle; everything stiff whitened by principal components.
 
     Stiff are bond lengths, bond angles, the offsets of further atoms on a bond, and primary dihedrals that hardly move
@@ -82,8 +83,7 @@ class InternalRepresentation(nn.Module):
             raise MdgenError(
                 f"{len(positions)} frames are too few to fit a representation to; give at least some hundred"
             )
-        internal = [torch.cat(zmatrix.to_internal(block), -1) for block in positions.double().split(10_000)]
-        table = torch.cat(internal)
+        table = torch.cat([torch.cat(zmatrix.to_internal(block), -1) for block in positions.double().split(10_000)])
         n_lengths = 2 * molecule.n_atoms - 3
         centre = table.mean(0)
         turns = table[:, n_lengths:]
@@ -96,7 +96,8 @@ class InternalRepresentation(nn.Module):
         mean, whitening, colouring = _principal_directions(table[:, stiff])
         representation = cls(molecule, free, whitening.shape[1])
         if free:
-            representation.quantiles.copy_(_quantiles(turns[:, free]))
+            ranks = torch.linspace(0, len(turns) - 1, N_QUANTILES).round().long()
+            representation.quantiles.copy_(turns[:, free].sort(0).values[ranks])
         representation.mean.copy_(mean)
         representation.whitening.copy_(whitening)
         representation.colouring.copy_(colouring)
@@ -107,31 +108,21 @@ class InternalRepresentation(nn.Module):
         """Numbers a structure: cosines, then sines of the free torsions, then one a stiff direction."""
         return 2 * self.n_free + self.n_stiff
 
-    @property
-    def n_critic_values(self) -> int:
-        """Numbers a structure, as the critic sees it."""
-        return 2 * self.n_free * N_HARMONICS + 4 * len(self._neighbours()) + self.n_stiff
-
-    @property
-    def n_ratio_values(self) -> int:
-        """Numbers a structure, as the density ratio sees it."""
-        return self.n_critic_values - self.n_stiff
-
     def ratio_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch ratio_value"]:
         """What the critic sees of the torsions.
 
         By the stiff directions a classifier tells nearly every draw from a real structure, which would leave nothing to
         accept.
         """
-        return self.critic_values(values)[:, : self.n_ratio_values]
+        seen = self.critic_values(values)
+        return seen[:, : seen.shape[1] - self.n_stiff]
 
     def represent(self, positions: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch value"]:
         """Positions in nm to values."""
         table = torch.cat(self.zmatrix.to_internal(positions), -1)
         free = table[:, self._free_columns]
-        n_lengths = self._sections[0] + self._sections[1]
         centre = torch.zeros_like(table[0]).index_copy(0, self._stiff_columns, self.mean)
-        stiff = _unwound(table, centre, n_lengths)[:, self._stiff_columns]
+        stiff = _unwound(table, centre, sum(self._sections[:2]))[:, self._stiff_columns]
         return torch.cat([free.cos(), free.sin(), (stiff - self.mean) @ self.whitening], -1)
 
     def build(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch atom 3"]:
@@ -189,11 +180,6 @@ def _unwound(table: Tensor, centre: Tensor, n_lengths: int) -> Tensor:
     turns = table[:, n_lengths:] - centre[n_lengths:]
     near = centre[n_lengths:] + torch.remainder(turns + torch.pi, turn) - torch.pi
     return torch.cat([table[:, :n_lengths], near], -1)
-
-
-def _quantiles(angles: Float[Tensor, "frame torsion"]) -> Float[Tensor, "quantile torsion"]:
-    ordered = angles.sort(0).values
-    return ordered[torch.linspace(0, len(angles) - 1, N_QUANTILES).round().long()]
 
 
 def _principal_directions(table: Float[Tensor, "frame column"]) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,7 +22,8 @@ class SlowModes(Part):
     """
 
     learns_from = "lagged_frames"
-    mode_eigenvalues: Tensor
+    eigenvalues: Tensor
+    """Autocorrelation of each mode at the lag; NaN before the training."""
 
     def __init__(self, features: nn.Module | int, lag_ps: float, n_modes: int | float) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class SlowModes(Part):
         self.lag_ps, self.n_modes = float(lag_ps), int(n_modes)
         self.n_features = features if isinstance(features, int) else int(features.n_features)  # type: ignore[arg-type]
         self.features = nn.Identity() if isinstance(features, int) else features
-        self.register_buffer("mode_eigenvalues", torch.full((self.n_modes,), float("nan"), dtype=torch.float64))
+        self.register_buffer("eigenvalues", torch.full((self.n_modes,), float("nan"), dtype=torch.float64))
 
     @property
     def latent(self) -> LatentSpace:
@@ -42,14 +43,9 @@ class SlowModes(Part):
         return LatentSpace("slow_modes", 1, self.n_modes, fingerprint(self), molecule.fingerprint if molecule else "")
 
     @property
-    def eigenvalues(self) -> Float[Tensor, "channel"]:
-        """Autocorrelation of each mode at the lag; NaN before the training."""
-        return self.mode_eigenvalues
-
-    @property
     def timescales_ps(self) -> Float[Tensor, "channel"]:
         """Implied timescales `-lag / ln(lambda)`; NaN where `lambda` is not between 0 and 1."""
-        return implied_timescales(self.mode_eigenvalues, self.lag_ps)
+        return implied_timescales(self.eigenvalues, self.lag_ps)
 
     def encode_features(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch channel"]:
         """The slow modes of features that were computed before."""

@@ -14,9 +14,14 @@ from torch import Tensor, nn
 from mdgen.interfaces import Loss
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.perceptron import initialise, perceptron
-from mdgen.models.blocks.spectrum import reversible_covariances, slow_modes, whitened
+from mdgen.models.blocks.spectrum import slow_modes, whitened
 from mdgen.models.encoders.slow_modes import SlowModes
 from mdgen.registry import register
+
+RELATIVE_JITTER = 1e-6
+"""Number added to the diagonal of the covariance, relative to its mean."""
+BLOCK = 100_000
+"""Frames that go through the network at a time."""
 
 
 @register
@@ -31,7 +36,6 @@ class SRV(SlowModes):
         n_modes: number of slow modes.
         hidden: widths of the hidden layers (tanh).
         batch_norm: whether the hidden layers are normalised over the batch.
-        relative_jitter: number added to the diagonal of the covariance, relative to its mean.
         extra_outputs: outputs beyond `n_modes` that are trained along and then left out. With as many outputs as modes
             the descent settles easily where one of them is noise, and a slow mode of a rare state is missed.
     """
@@ -55,12 +59,10 @@ class SRV(SlowModes):
         n_modes: int = 3,
         hidden: Sequence[int] = (100, 100),
         batch_norm: bool = False,
-        relative_jitter: float = 1e-6,
         extra_outputs: int = 2,
     ) -> None:
         super().__init__(features, lag_ps, n_modes)
         n_outputs = self.n_modes + int(extra_outputs)
-        self.relative_jitter = relative_jitter
         self.network = perceptron(self.n_features, hidden, n_outputs, "tanh", batch_norm)
         self.register_buffer("feature_mean", torch.zeros(self.n_features))
         self.register_buffer("feature_scale", torch.ones(self.n_features))
@@ -99,26 +101,20 @@ class SRV(SlowModes):
 
         The square alone, as published, rewards an anticorrelated output too; keeping the sign does not.
         """
-        covariances = reversible_covariances(self.outputs(batch.frames), batch)
-        _, symmetric = whitened(covariances, self.relative_jitter)
-        eigenvalues = torch.linalg.eigvalsh((symmetric + symmetric.T) / 2)
+        _, _, symmetric = whitened(self.outputs(batch.frames), batch, RELATIVE_JITTER)
+        eigenvalues = torch.linalg.eigvalsh(symmetric)
         score = 1 + (eigenvalues * eigenvalues.abs()).sum()
         return Loss(-score, {"vamp2": score.detach(), "slowest_eigenvalue": eigenvalues[-1].detach()})
 
     @torch.no_grad()
-    def fit_spectrum(self, batch: PairBatch, block: int = 100_000) -> None:
-        """Fix order, unit variance and sign of the modes by one eigen-solve over all the data.
-
-        Args:
-            batch: every feature pair of the training data.
-            block: frames that go through the network at a time.
-        """
+    def fit_spectrum(self, batch: PairBatch) -> None:
+        """Fix order, unit variance and sign of the modes by one eigen-solve over every feature pair of the data."""
         self.eval()
-        outputs = torch.cat([self.outputs(part) for part in batch.frames.split(block)])
-        mean, projection, eigenvalues = slow_modes(outputs, batch, self.n_modes, self.relative_jitter)
+        outputs = torch.cat([self.outputs(part) for part in batch.frames.split(BLOCK)])
+        mean, projection, eigenvalues = slow_modes(outputs, batch, self.n_modes, RELATIVE_JITTER)
         self.output_mean.copy_(mean)
         self.projection.copy_(projection)
-        self.mode_eigenvalues.copy_(eigenvalues)
+        self.eigenvalues.copy_(eigenvalues)
 
     def encode_features(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch channel"]:
         """The slow modes of features that were computed before."""

@@ -13,6 +13,9 @@ from mdgen.models.blocks.spectrum import slow_modes
 from mdgen.models.encoders.slow_modes import SlowModes
 from mdgen.registry import register
 
+RELATIVE_JITTER = 1e-8
+"""Number added to the diagonal of the covariance, relative to its mean."""
+
 
 @register
 class TICA(SlowModes):
@@ -22,38 +25,30 @@ class TICA(SlowModes):
         features: as for `SlowModes`.
         lag_ps: time between the two frames of a pair.
         n_modes: number of modes.
-        relative_jitter: number added to the diagonal of the covariance, relative to its mean.
     """
 
     mean: Tensor
     projection: Tensor
 
-    def __init__(
-        self, features: nn.Module | int, lag_ps: float, n_modes: int = 3, relative_jitter: float = 1e-8
-    ) -> None:
+    def __init__(self, features: nn.Module | int, lag_ps: float, n_modes: int = 3) -> None:
         super().__init__(features, lag_ps, n_modes)
         if n_modes > self.n_features:
             raise MdgenError(f"{n_modes} modes were asked of {self.n_features} features; ask for at most as many modes")
-        self.relative_jitter = relative_jitter
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("projection", torch.zeros(self.n_features, self.n_modes))
 
-    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
-        """Solve for the modes over all the data."""
-        self.fit_spectrum(data.every)
-
     @torch.no_grad()
-    def fit_spectrum(self, batch: PairBatch) -> None:
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """Solve for the modes over all feature pairs."""
+        batch: PairBatch = data.every
         # Standardised first, so that the jitter weighs lengths and angles alike.
         mean, scale = batch.frames.double().mean(0), batch.frames.double().std(0)
         scale = torch.where(scale > 1e-6 * (mean.abs() + 1e-6), scale, torch.ones_like(scale))
-        centre, projection, eigenvalues = slow_modes(
-            (batch.frames - mean) / scale, batch, self.n_modes, self.relative_jitter
-        )
+        standard = (batch.frames - mean) / scale
+        centre, projection, eigenvalues = slow_modes(standard, batch, self.n_modes, RELATIVE_JITTER)
         self.mean.copy_(mean + scale * centre)
         self.projection.copy_(projection / scale[:, None])
-        self.mode_eigenvalues.copy_(eigenvalues)
+        self.eigenvalues.copy_(eigenvalues)
 
     def encode_features(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch channel"]:
         """The modes of features that were computed before."""

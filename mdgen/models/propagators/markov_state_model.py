@@ -3,7 +3,10 @@
 Source: Prinz et al., J. Chem. Phys. 134, 174105 (2011).
 """
 
+import warnings
+
 import torch
+from deeptime.clustering import KMeans
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -29,6 +32,7 @@ class MarkovStateModel(Part):
     """
 
     learns_from = "lagged_latents"
+    window = 1
     centres: Tensor
     transition_matrix: Tensor
     members: Tensor
@@ -46,7 +50,7 @@ class MarkovStateModel(Part):
         super().__init__()
         if n_states < 2 or n_members < 1:
             raise MdgenError(f"n_states is {n_states} and n_members {n_members}; at least 2 and 1 are needed")
-        self.latent, self.lag_ps = latent, float(lag_ps)
+        self.latent, self.lag_ps, self.frame_spacing_ps = latent, float(lag_ps), (float(lag_ps), float(lag_ps))
         self.n_states, self.reversible = n_states, reversible
         values = latent.tokens * latent.channels
         self.register_buffer("centres", torch.zeros(n_states, values))
@@ -54,37 +58,22 @@ class MarkovStateModel(Part):
         self.register_buffer("members", torch.zeros(n_states, n_members, values))
         self.register_buffer("starts", torch.zeros(n_starts, latent.tokens, latent.channels))
 
-    @property
-    def window(self) -> int:
-        """One frame at a time."""
-        return 1
-
-    @property
-    def frame_spacing_ps(self) -> tuple[float, float]:
-        """The lag, and nothing else."""
-        return self.lag_ps, self.lag_ps
-
-    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
-        """Place the cells and count the transitions over all the data."""
-        self.count(data.every, generator)
-
     @torch.no_grad()
-    def count(self, batch: PairBatch, generator: torch.Generator, iterations: int = 20) -> None:
-        """Place the cells by k-means and count the transitions.
-
-        Args:
-            batch: pairs of the training data, over a table of latents `(frame, token * channel)`.
-            generator: random stream of the first centres and the frames that are kept.
-            iterations: iterations of k-means.
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Place the cells by k-means and count the transitions over all the data.
 
         Raises:
             MdgenError: if there are fewer frames than states, or a cell that no pair leaves.
         """
+        batch: PairBatch = data.every
         frames = batch.frames
         if len(frames) < self.n_states:
             raise MdgenError(f"{self.n_states} states were asked of {len(frames)} frames; ask for fewer states")
         picked = frames[torch.randint(len(frames), (min(len(frames), 50_000),), generator=generator)]
-        self.centres.copy_(_k_means(picked, self.n_states, iterations, generator))
+        seed = int(torch.randint(1, 2**31, (1,), generator=generator))
+        with warnings.catch_warnings(action="ignore"):  # twenty iterations are enough, converged or not
+            clusters = KMeans(self.n_states, max_iter=20, fixed_seed=seed, n_jobs=1).fit_fetch(picked.numpy())
+        self.centres.copy_(torch.from_numpy(clusters.cluster_centers))
         states = self.states(frames)
         share = batch.share(torch.float64)
         cells = states[batch.now] * self.n_states + states[batch.later]
@@ -115,22 +104,6 @@ class MarkovStateModel(Part):
         """The cell of each frame: that of the nearest centre."""
         return torch.cat([torch.cdist(part, self.centres).argmin(1) for part in values.split(100_000)])
 
-    def _next(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Int[Tensor, "batch"]:
-        cumulative = self.transition_matrix[states].cumsum(1)
-        point = torch.rand(len(states), 1, generator=generator, dtype=torch.float64)
-        return (point > cumulative[:, :-1]).sum(1)
-
-    def _show(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> Float[Tensor, "batch token channel"]:
-        which = torch.randint(self.members.shape[1], states.shape, generator=generator)
-        return self.members[states, which].view(-1, self.latent.tokens, self.latent.channels)
-
-    @torch.no_grad()
-    def step(
-        self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
-    ) -> Float[Tensor, "batch token channel"]:
-        """One lag on."""
-        return self._show(self._next(self.states(now.flatten(1)), generator), generator)
-
     @torch.no_grad()
     def sample(
         self, condition: Condition, context: Context, generator: torch.Generator
@@ -139,24 +112,9 @@ class MarkovStateModel(Part):
         start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
         frames, states = [start], self.states(start.flatten(1))
         for _ in range(n_frames - 1):
-            states = self._next(states, generator)
-            frames.append(self._show(states, generator))
+            cumulative = self.transition_matrix[states].cumsum(1)
+            point = torch.rand(len(states), 1, generator=generator, dtype=torch.float64)
+            states = (point > cumulative[:, :-1]).sum(1)
+            which = torch.randint(self.members.shape[1], states.shape, generator=generator)
+            frames.append(self.members[states, which].view_as(start))
         return torch.stack(frames, 1)
-
-
-def _k_means(
-    points: Float[Tensor, "frame value"], n_centres: int, iterations: int, generator: torch.Generator
-) -> Float[Tensor, "state value"]:
-    # k-means++ start: each further centre is drawn with the square of its distance from those there are.
-    centres = points[torch.randint(len(points), (1,), generator=generator)]
-    distance = torch.cdist(points, centres)[:, 0]
-    for _ in range(n_centres - 1):
-        chosen = torch.multinomial(distance.square().clamp(min=1e-12), 1, generator=generator)
-        centres = torch.cat([centres, points[chosen]])
-        distance = torch.minimum(distance, torch.cdist(points, points[chosen])[:, 0])
-    for _ in range(iterations):
-        nearest = torch.cdist(points, centres).argmin(1)
-        sums = torch.zeros_like(centres).index_add(0, nearest, points)
-        sizes = torch.bincount(nearest, minlength=n_centres)[:, None]
-        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
-    return centres

@@ -6,6 +6,7 @@ Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Fergu
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdgen.data import conditions
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch, TrainingData
@@ -27,6 +29,12 @@ from mdgen.registry import register
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
+FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 3, 2000, 200
+"""Corrections of the rejection filter, and the trajectories of each with their length."""
+
+
+Scaled = Float[Tensor, "batch channel"]
+Latents = Float[Tensor, "batch token channel"]
 
 
 class Mixture(NamedTuple):
@@ -70,6 +78,7 @@ class MDN(Part):
     """
 
     learns_from = "lagged_latents"
+    window = 1
     training_defaults: ClassVar[dict[str, Any]] = {"optimizer": functools.partial(torch.optim.Adam, lr=5e-3)}
     offset: Tensor
     scale: Tensor
@@ -98,7 +107,7 @@ class MDN(Part):
                 f"an MDN needs 0 <= padding < 0.5, width_floor > 0 and n_components >= 1; "
                 f"it was given {padding:g}, {width_floor:g} and {n_components}"
             )
-        self.latent, self.lag_ps = latent, float(lag_ps)
+        self.latent, self.lag_ps, self.frame_spacing_ps = latent, float(lag_ps), (float(lag_ps), float(lag_ps))
         self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
         self.reversible, self.reject_outside = reversible, reject_outside
         channels = latent.channels
@@ -114,25 +123,14 @@ class MDN(Part):
         self.outside_share = float("nan")
         self._spread_means()
 
-    @property
-    def window(self) -> int:
-        """One frame at a time."""
-        return 1
-
-    @property
-    def frame_spacing_ps(self) -> tuple[float, float]:
-        """The lag, and nothing else."""
-        return self.lag_ps, self.lag_ps
-
     @torch.no_grad()
     def _spread_means(self) -> None:
         # Widths begin at a fifth of the range, and means spread over it: otherwise all Gaussians begin as one.
         channels = self.latent.channels
         bias = self.shape_head.bias.view(self.per_component, self.n_components).T
         # A golden-ratio lattice fills the unit cube evenly for any number of points and channels, without drawing.
-        steps = torch.arange(1, self.n_components + 1)[:, None] * (math.sqrt(5) / 2 - 0.5) ** torch.arange(
-            1, channels + 1
-        )
+        powers = (math.sqrt(5) / 2 - 0.5) ** torch.arange(1, channels + 1)
+        steps = torch.arange(1, self.n_components + 1)[:, None] * powers
         bias[:, :channels] = torch.logit((steps % 1).clamp(0.05, 0.95))
         bias[:, channels:] = 0.0
         bias[:, channels : 2 * channels] = math.log(math.expm1(0.2))
@@ -142,10 +140,6 @@ class MDN(Part):
         self.initialise(generator)
         self.fit_scale(data.every.frames, generator)
         return data
-
-    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
-        """Fit the rejection filter."""
-        self.fit_rejection_filter(data.every, generator)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights."""
@@ -183,7 +177,7 @@ class MDN(Part):
     def _padded(self, unpadded: Tensor) -> Tensor:
         return self.padding + (1 - 2 * self.padding) * unpadded
 
-    def mixture(self, scaled: Float[Tensor, "batch channel"]) -> Mixture:
+    def mixture(self, scaled: Scaled) -> Mixture:
         """The Gaussians of the next scaled latent, given this one."""
         channels = self.latent.channels
         hidden = functional.relu(self.trunk(scaled))
@@ -196,7 +190,8 @@ class MDN(Part):
     def loss(self, batch: PairBatch, generator: torch.Generator | None = None) -> Loss:
         """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
         if self.reversible:
-            batch = batch.both_directions()
+            # The context is not read, and need not be doubled.
+            batch = replace(batch, context=Context()).both_directions()
         scaled = self.scaled(batch.frames)
         mixture = self.mixture(scaled)
         if len(batch.now) != len(scaled) or not torch.equal(batch.now, torch.arange(len(scaled)).to(batch.now)):
@@ -204,9 +199,7 @@ class MDN(Part):
         total = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
         return Loss(total, {"negative_log_likelihood": total.detach()})
 
-    def log_prob(
-        self, next: Float[Tensor, "batch token channel"], now: Float[Tensor, "batch token channel"]
-    ) -> Float[Tensor, "batch"]:
+    def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
         """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
         density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0])) - self.scale.log().sum()
         if self.equalised is None:
@@ -214,9 +207,7 @@ class MDN(Part):
         return density + self.equalised.log_slope(self._unpadded((next[:, 0] - self.offset) / self.scale)).sum(-1)
 
     @torch.no_grad()
-    def step(
-        self, now: Float[Tensor, "batch token channel"], generator: torch.Generator
-    ) -> Float[Tensor, "batch token channel"]:
+    def step(self, now: Latents, generator: torch.Generator) -> Latents:
         """One lag on, one sample a walker."""
         before = self.scaled(now[:, 0])
         mixture = self.mixture(before)
@@ -232,39 +223,31 @@ class MDN(Part):
         scaled[refused] = before[refused]
         return self.unscaled(scaled)[:, None]
 
-    def _refused(
-        self, before: Float[Tensor, "batch channel"], after: Float[Tensor, "batch channel"], generator: torch.Generator
-    ) -> Bool[Tensor, "batch"]:
+    def _refused(self, before: Scaled, after: Scaled, generator: torch.Generator) -> Bool[Tensor, "batch"]:
         return self.leaves_support(after) | ~self.rejection_filter.keeps(before, after, generator)
 
     @torch.no_grad()
-    def fit_rejection_filter(
-        self, pairs: PairBatch, generator: torch.Generator, walkers: int = 2000, frames: int = 200, rounds: int = 3
-    ) -> None:
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
         """After the training: where the data are, and how often they jump between wells (`RejectionFilter`).
 
         Each round runs the model under the filter so far, from every well alike, and counts the jumps that it would
         make from the frames it visits: what matters is where the model itself goes, not where the data are.
-
-        Args:
-            pairs: pairs of the training data.
-            generator: random stream of the trajectories and samples.
-            walkers: number of trajectories of each round.
-            frames: frames of each trajectory.
-            rounds: number of corrections.
         """
         if not self.reject_outside:
             return
+        pairs: PairBatch = data.every
         scaled = self.scaled(pairs.frames)
         self.rejection_filter.fit_support(scaled)
         wells = self.rejection_filter.wells(scaled)
-        data = self.rejection_filter.count(wells[pairs.now], wells[pairs.later])
-        data = data + data.T if self.reversible else data
-        for _ in range(rounds if len(wells.unique()) > 1 else 0):
-            start = pairs.frames[_evenly(wells, walkers, generator)]
-            run = self.scaled(self.sample(_from(start, frames, self.latent), Context(), generator)[:, :, 0])
-            visited = run[:, frames // 2 :].reshape(-1, run.shape[-1])
-            self.rejection_filter.correct(data, self._jumps(visited, generator))
+        n = len(self.rejection_filter.acceptance)
+        jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
+        jumps = jumps + jumps.T if self.reversible else jumps
+        for _ in range(FILTER_ROUNDS if len(wells.unique()) > 1 else 0):
+            start = pairs.frames[_evenly(wells, FILTER_WALKERS, generator)]
+            condition = conditions.first_frame(start[:, None], FILTER_FRAMES)
+            run = self.scaled(self.sample(condition, Context(), generator)[:, :, 0])
+            visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
+            self.rejection_filter.correct(jumps, self._jumps(visited, generator))
 
     def _jumps(
         self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 64, size: int = 20_000
@@ -283,7 +266,7 @@ class MDN(Part):
         chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
         return torch.zeros(n, n, dtype=torch.float64).index_add_(0, before, chances)
 
-    def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
+    def leaves_support(self, scaled: Scaled) -> Bool[Tensor, "batch"]:
         """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
         return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.rejection_filter.outside(scaled)
 
@@ -333,27 +316,21 @@ class MDN(Part):
         )
 
     @torch.no_grad()
-    def transition_matrix(
-        self, bin_edges: Float[Tensor, "edge"], points_per_bin: int = 1
-    ) -> Float[Tensor, "state state"]:
+    def transition_matrix(self, bin_edges: Float[Tensor, "edge"]) -> Float[Tensor, "state state"]:
         """The transition density of a one-channel latent integrated over bins, by the normal distribution function.
 
-        Nothing is sampled. The density is averaged over `points_per_bin` starting points in each bin; what leaves the
-        range counts to the outermost bins.
+        Nothing is sampled. Steps begin at the middle of a bin; what leaves the range counts to the outermost bins.
         """
         if self.latent.channels != 1:
             raise MdgenError(f"bins need a latent of one channel; this one has {self.latent.channels}")
-        n_bins = len(bin_edges) - 1
-        inner = (torch.arange(points_per_bin) + 0.5) / points_per_bin
-        points = (bin_edges[:-1, None] + inner * bin_edges.diff()[:, None]).reshape(-1, 1)
-        mixture = self.mixture(self.scaled(points).float())
+        middles = bin_edges[:-1, None] + 0.5 * bin_edges.diff()[:, None]
+        mixture = self.mixture(self.scaled(middles).float())
         log_weights, means, widths = (part.double() for part in (mixture[0], mixture.means[0], mixture.widths[0]))
         edges = self.scaled(bin_edges[1:-1, None].double())[:, 0]
         below = torch.special.ndtr((edges - means[..., None]) / widths[..., None])
         ends = torch.zeros_like(below[..., :1])
         cumulative = torch.cat([ends, below, ends + 1], -1)
-        shares = (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
-        return shares.view(n_bins, points_per_bin, n_bins).mean(1)
+        return (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
 
 
 def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) -> Int[Tensor, "size"]:
@@ -364,19 +341,11 @@ def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) 
     return torch.searchsorted(cumulative, points * cumulative[-1], right=True).clamp_max(len(wells) - 1)
 
 
-def _from(start: Float[Tensor, "batch channel"], frames: int, latent: LatentSpace) -> Condition:
-    """The condition of a free run from `start`."""
-    values = start[:, None, None].expand(-1, frames, -1, -1)
-    known = torch.zeros(values.shape, dtype=torch.bool)
-    known[:, 0] = True
-    return Condition(values, known)
-
-
 def _array(values: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values.detach().cpu().numpy().astype(np.float32))
 
 
-def _log_density(mixture: Mixture, scaled: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
+def _log_density(mixture: Mixture, scaled: Scaled) -> Float[Tensor, "batch"]:
     # Forward substitution by hand: latents have few channels, and a batched solver costs more than these few lines.
     normals: list[Tensor] = []
     exponent = mixture.log_weights
@@ -390,7 +359,7 @@ def _log_density(mixture: Mixture, scaled: Float[Tensor, "batch channel"]) -> Fl
     return torch.logsumexp(exponent, -1) - 0.5 * scaled.shape[-1] * math.log(2 * math.pi)
 
 
-def _draw(mixture: Mixture, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
+def _draw(mixture: Mixture, generator: torch.Generator) -> Scaled:
     cumulative = mixture.log_weights.exp().cumsum(-1)
     point = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=cumulative.dtype)
     chosen = (point > cumulative[:, :-1]).sum(-1, keepdim=True)

@@ -43,9 +43,8 @@ def rollout(
 
     Args:
         weights: weights of the network.
-        start: first frame of each walker.
+        start: first frame of each walker; it counts among `n_frames`.
         seeds: seed of each walker's own random stream, so that no walker depends on how many others there are.
-        n_frames: frames a walker, the start included.
         limits: least and greatest value of the data's range, and how often a refused sample is drawn again;
             after that the walker stays where it is for a frame.
         rejection: which samples are refused beside those outside of the range.

@@ -25,6 +25,9 @@ _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
 
+Frames = Float[Tensor, "frame channel"]
+
+
 class FilterTables(NamedTuple):
     """The filter as the compiled rollout wants it."""
 
@@ -35,11 +38,7 @@ class FilterTables(NamedTuple):
 
 
 class RejectionFilter(nn.Module):
-    """Which samples of a scaled latent are kept; keeps all before `fit`.
-
-    Args:
-        channels: channels of the latent.
-    """
+    """Which samples of a scaled latent are kept; keeps all before `fit_support`."""
 
     occupied: Tensor
     thresholds: Tensor
@@ -54,38 +53,28 @@ class RejectionFilter(nn.Module):
         n_wells = 2**channels if self.has_wells else 1
         self.register_buffer("acceptance", torch.ones(n_wells, n_wells))
 
-    def cells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
+    def cells(self, scaled: Frames) -> Int[Tensor, "frame"]:
         """Number of the cell of each frame."""
         places = (scaled * self.n_cells).long().clamp(0, max(0, self.n_cells - 1))
-        number = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
-        for column in places.T:
-            number = number * self.n_cells + column
-        return number
+        return (places * self.n_cells ** torch.arange(scaled.shape[1], device=scaled.device).flip(0)).sum(-1)
 
-    def wells(self, scaled: Float[Tensor, "frame channel"]) -> Int[Tensor, "frame"]:
+    def wells(self, scaled: Frames) -> Int[Tensor, "frame"]:
         """Number of the well of each frame: one bit a channel, or 0 with more than `MAX_CHANNELS_WITH_WELLS`."""
-        if not self.has_wells:
-            return torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
         bits = (scaled > self.thresholds).long()
         return (bits * 2 ** torch.arange(scaled.shape[1], device=scaled.device)).sum(-1)
 
-    def outside(self, scaled: Float[Tensor, "frame channel"]) -> Bool[Tensor, "frame"]:
+    def outside(self, scaled: Frames) -> Bool[Tensor, "frame"]:
         """Whether a frame lies in a cell without data around."""
         return ~self.occupied[self.cells(scaled)]
 
-    def keeps(
-        self,
-        now: Float[Tensor, "frame channel"],
-        following: Float[Tensor, "frame channel"],
-        generator: torch.Generator,
-    ) -> Bool[Tensor, "frame"]:
+    def keeps(self, now: Frames, following: Frames, generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Whether each sample is kept."""
         chance = self.acceptance[self.wells(now), self.wells(following)]
         drawn = torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype)
         return ~self.outside(following) & (drawn < chance)
 
     @torch.no_grad()
-    def fit_support(self, scaled: Float[Tensor, "frame channel"]) -> None:
+    def fit_support(self, scaled: Frames) -> None:
         """Take from data the cells that hold any, with their neighbours, and the valleys between wells."""
         if self.has_wells:
             self.thresholds.copy_(torch.stack([_valley(column) for column in scaled.T]))
@@ -96,17 +85,10 @@ class RejectionFilter(nn.Module):
         grid[self.cells(scaled)] = 1.0
         shaped = grid.reshape(*[self.n_cells] * channels)
         for channel in range(channels):
-            before, after = shaped.clone(), shaped.clone()
-            length = self.n_cells - 1
-            before.narrow(channel, 0, length).copy_(shaped.narrow(channel, 1, length))
-            after.narrow(channel, 1, length).copy_(shaped.narrow(channel, 0, length))
-            shaped = torch.maximum(shaped, torch.maximum(before, after))
+            rows = shaped.movedim(channel, -1)
+            widened = nn.functional.max_pool1d(rows.reshape(-1, 1, self.n_cells), 3, 1, 1)
+            shaped = widened.view(rows.shape).movedim(-1, channel)
         self.occupied.copy_(shaped.reshape(-1) > 0)
-
-    def count(self, before: Int[Tensor, "pair"], after: Int[Tensor, "pair"]) -> Float[Tensor, "well well"]:
-        """How often each well follows each."""
-        n = len(self.acceptance)
-        return torch.bincount(before * n + after, minlength=n * n).reshape(n, n).double()
 
     @torch.no_grad()
     def correct(self, data: Float[Tensor, "well well"], model: Float[Tensor, "well well"]) -> None:
@@ -116,8 +98,8 @@ class RejectionFilter(nn.Module):
         that well the less often.
         """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
-        ratio = torch.where(model > 0, ratio, torch.ones_like(ratio)) * (data > 0)
-        wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, torch.ones_like(ratio))
+        ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
+        wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
         self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
 
     def tables(self) -> FilterTables:
