@@ -208,7 +208,7 @@ def open_trajectories(
     known = {source.name: source.frame_spacing_ps for source in sources if source.frame_spacing_ps is not None}
     spacing = common_spacing(known, frame_spacing_ps)
     if spacing is None:
-        hint = next((h for h in (getattr(source, "spacing_hint_ps", None) for source in sources) if h), None)
+        hint = next((source.spacing_hint_ps for source in sources if source.spacing_hint_ps), None)
         suggestion = f" (its header suggests {hint:g})" if hint else ""
         raise MdgenError(
             f"{sources[0].name} does not say how far apart its frames are; give frame_spacing_ps{suggestion}"
