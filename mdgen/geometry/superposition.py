@@ -1,4 +1,4 @@
-"""Least-squares superposition by a proper rotation, and the remaining deviation.
+"""Least-squares superposition by a proper rotation.
 
 Kabsch, Acta Cryst. A 34, 827 (1978): with H = sum_i w_i m_i r_i^T of the centred coordinates and H = U S V^T, the best
 rotation is V diag(1, 1, det(V U^T)) U^T. The determinant excludes reflections.
@@ -19,27 +19,12 @@ def superpose(
     The rotation is proper (det = +1), computed in double precision, and differentiable unless the atoms are
     collinear.
     """
-    shares = _shares(reference, weights)
+    weights = torch.ones_like(reference[:, 0]) if weights is None else weights
+    shares = (weights / weights.sum()).to(reference)
     centre = _centre(reference, shares)
     centred = mobile - _centre(mobile, shares)
     rotation = _rotation(centred, reference - centre, shares)
     return centred @ rotation.transpose(-1, -2) + centre
-
-
-def rmsd(
-    positions: Float[Tensor, "*batch atom 3"],
-    reference: Float[Tensor, "atom 3"],
-    weights: Float[Tensor, "atom"] | None = None,
-) -> Float[Tensor, "*batch"]:
-    """Root-mean-square deviation in nm of each frame from `reference` after superposition."""
-    squares = (superpose(positions, reference, weights) - reference).square().sum(-1)
-    return (squares * _shares(reference, weights)).sum(-1).sqrt()
-
-
-def _shares(reference: Tensor, weights: Tensor | None) -> Tensor:
-    if weights is None:
-        return torch.full_like(reference[:, 0], 1 / len(reference))
-    return (weights / weights.sum()).to(reference)
 
 
 def _centre(positions: Tensor, shares: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """The internal coordinates that suit a molecule: a tree along its bonds, one free dihedral for each bond that turns."""
 
-from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
+from scipy.sparse.csgraph import breadth_first_order, shortest_path
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.internal_coordinates import ZMatrix
@@ -53,15 +53,15 @@ class _Tree:
 
     def __init__(self, molecule: Molecule) -> None:
         self.molecule = molecule
-        depths = {
-            atom: _depths(molecule, atom) for atom in range(molecule.n_atoms) if len(molecule.neighbours[atom]) > 1
-        }
-        if not depths or len(next(iter(depths.values()))) < molecule.n_atoms:
+        inner = [atom for atom, near in enumerate(molecule.neighbours) if len(near) > 1]
+        depths = shortest_path(molecule.bond_graph, unweighted=True, indices=inner)
+        if not inner or np.isinf(depths[0]).any():
             raise MdgenError(
                 f"{molecule!r} is not one bonded molecule; internal coordinates need one, without solvent or ions"
             )
-        centre = min(depths, key=lambda atom: (max(depths[atom].values()), atom))
-        self.parent = _parents(molecule, centre)
+        centre = inner[int(depths.max(axis=1).argmin())]
+        order, parents = (each.tolist() for each in breadth_first_order(molecule.bond_graph, centre))
+        self.parent = {atom: parents[atom] if atom != centre else None for atom in order}
         self.children: list[list[int]] = [[] for _ in range(molecule.n_atoms)]
         for atom, parent in self.parent.items():
             if parent is not None:
@@ -100,23 +100,3 @@ def _primary(tree: _Tree, parent: int, atom: int, named: set[tuple[int, int, int
             if (reference, parent, atom, child) in named:
                 return reference, child
     return grandparent, tree.children[atom][0]
-
-
-def _parents(molecule: Molecule, start: int) -> dict[int, int | None]:
-    """The parent of each atom that `start` reaches, in breadth-first order."""
-    parent: dict[int, int | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        atom = queue.popleft()
-        for near in molecule.neighbours[atom]:
-            if near not in parent:
-                parent[near] = atom
-                queue.append(near)
-    return parent
-
-
-def _depths(molecule: Molecule, start: int) -> dict[int, int]:
-    depth: dict[int, int] = {}
-    for atom, parent in _parents(molecule, start).items():
-        depth[atom] = 0 if parent is None else depth[parent] + 1
-    return depth
