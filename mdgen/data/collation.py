@@ -1,4 +1,4 @@
-"""Windows of different molecules to batches: padded at the end, with a context that says what is real."""
+"""Windows of different molecules to batches, padded at the end, and the context of a batch of one or of many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mdgen.data.windows import Window, WindowDataset
 from mdgen.interfaces import Context
+from mdgen.molecule.residues import residue_types
+from mdgen.molecule.topology import Molecule
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,27 @@ def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatc
     return TrajectoryBatch(padded.positions, context)
 
 
-def collate(windows: Sequence[Window], dataset: WindowDataset) -> TrajectoryBatch:
-    """A batch of windows of a data set."""
-    return add_context(pad_windows(windows), dataset)
+def context_of(
+    molecule: Molecule,
+    n: int,
+    temperature_K: float | None = None,
+    frame_spacing_ps: float | None = None,
+    key_frames: Float[Tensor, "{n} key atom 3"] | None = None,
+) -> Context:
+    """The context of `n` trajectories, or frames, of one molecule under the same conditions.
+
+    Every token and atom of one molecule is real, so there are no masks.
+
+    Args:
+        molecule: molecule of every row.
+        n: rows of the batch.
+        temperature_K: temperature of every row; None where it is not known.
+        frame_spacing_ps: time between two frames; None where it means nothing, as for single frames.
+        key_frames: structures that tokens are measured against, nm; None where they are not known.
+    """
+
+    def rows(value: float | None) -> Tensor | None:
+        return None if value is None else torch.full((n,), float(value))
+
+    types = residue_types(molecule)[None].expand(n, -1)
+    return Context((molecule,), rows(temperature_K), rows(frame_spacing_ps), types, key_frames=key_frames)

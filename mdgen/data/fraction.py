@@ -27,20 +27,18 @@ def take_fraction(trajectories: TrajectorySet, start: float | int, stop: float |
         return trajectories
     first, last = (_boundary(trajectories.lengths, each) for each in (start, stop))
     sources: list[Source] = []
-    temperatures: list[float | None] = []
     begin = 0
     for index, length in enumerate(trajectories.lengths):
         low, high = max(first - begin, 0), min(last - begin, length)
         if low < high:
             whole = trajectories.source(index)
             sources.append(whole if (low, high) == (0, length) else SliceSource(whole, low, high))
-            temperatures.append(trajectories.temperatures_K[index])
         begin += length
     if not sources:
         raise MdgenError(
             f"the fraction from {start:g} to {stop:g} of {trajectories.n_frames} frames is empty; give longer ones"
         )
-    return TrajectorySet(trajectories.molecule, trajectories.frame_spacing_ps, sources, temperatures)
+    return TrajectorySet(trajectories.molecule, trajectories.frame_spacing_ps, sources)
 
 
 def _boundary(lengths: Sequence[int], fraction: float | int) -> int:

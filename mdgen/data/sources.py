@@ -21,6 +21,7 @@ class Source(ABC):
     frame_spacing_ps: float | None = None
     spacing_hint_ps: float | None = None
     """What a header suggests that cannot be relied on."""
+    temperature_K: float | None = None
     _opened: Any = None
 
     @abstractmethod
@@ -43,9 +44,9 @@ class ArraySource(Source):
     """A trajectory in memory."""
 
     def __init__(
-        self, name: str, positions: Float[np.ndarray, "frame atom 3"], frame_spacing_ps: float | None = None
+        self, name: str, positions: Float[np.ndarray, "frame atom 3"], temperature_K: float | None = None
     ) -> None:
-        self.name, self.frame_spacing_ps = name, frame_spacing_ps
+        self.name, self.temperature_K = name, temperature_K
         self.n_frames, self.n_atoms = positions.shape[:2]
         self._positions = positions
 
@@ -60,7 +61,7 @@ class StoreSource(Source):
     def __init__(self, store: TrajectoryStore, trajectory: int) -> None:
         self.name = f"{store.path}[{trajectory}]"
         self.n_frames, self.n_atoms = store.lengths[trajectory], store.molecule.n_atoms
-        self.frame_spacing_ps = store.frame_spacing_ps
+        self.frame_spacing_ps, self.temperature_K = store.frame_spacing_ps, store.temperatures_K[trajectory]
         self._store, self._trajectory = store, trajectory
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
@@ -74,7 +75,7 @@ class SliceSource(Source):
     def __init__(self, whole: Source, start: int, stop: int) -> None:
         self.name = f"{whole.name} frames {start} to {stop}"
         self.n_frames, self.n_atoms = stop - start, whole.n_atoms
-        self.frame_spacing_ps = whole.frame_spacing_ps
+        self.frame_spacing_ps, self.temperature_K = whole.frame_spacing_ps, whole.temperature_K
         self._whole, self._start = whole, start
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mdgen.data.context import context_of
+from mdgen.data.collation import context_of
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation.composition import (

@@ -218,7 +218,11 @@ def _positions(given: Frames, molecule: Molecule, what: str) -> Tensor:
 
 
 def _checked(positions: Tensor, leading: str, molecule: Molecule, what: str) -> Tensor:
-    if positions.ndim != leading.count(",") + 2 or positions.shape[-2:] != (molecule.n_atoms, 3) or 0 in positions.shape:
+    if (
+        positions.ndim != leading.count(",") + 2
+        or positions.shape[-2:] != (molecule.n_atoms, 3)
+        or 0 in positions.shape
+    ):
         raise MdgenError(
             f"the {what} has shape {tuple(positions.shape)}; give positions ({leading}{molecule.n_atoms}, 3) in nm"
         )

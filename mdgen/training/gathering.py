@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.data.pairs import lag_in_frames
+from mdgen.data.spacing import lag_in_frames
 from mdgen.data.splits import Segment, cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
