@@ -111,9 +111,9 @@ class WindowLoader:
             self._consumed = 0
         self._resumed = False
         self._left[:] = self.batches()[self._consumed :]
-        for padded in self._loader:
+        for positions, places in self._loader:
             self._consumed += 1  # before the batch is used: a checkpoint is taken after its step
-            yield add_context(padded, self.dataset)
+            yield add_context(positions, places, self.dataset)
 
     def batches(self) -> list[Int[np.ndarray, "_window"]]:
         """The windows of each batch of this rank and epoch, by their indices in the data set."""

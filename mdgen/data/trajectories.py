@@ -185,11 +185,14 @@ def open_trajectories(
     for path in found:
         if is_store(path):
             store = TrajectoryStore.open(path)
-            molecule = _agreed(molecule, store.molecule, path)
+            molecule = molecule or store.molecule
+            molecule.require_same(store.molecule, str(path))
             sources += [StoreSource(store, index) for index in _begun(store)]
         else:
             if path.suffix.lower() in _SELF_DESCRIBED:
-                molecule = _agreed(molecule, Molecule.from_file(path), path)
+                described = Molecule.from_file(path)
+                molecule = molecule or described
+                molecule.require_same(described, str(path))
             sources += file_sources(path)
     if molecule is None:
         raise MdgenError(f"{found[0]} does not say which molecule it holds; name its topology (a pdb, prmtop, psf ...)")
@@ -210,11 +213,10 @@ def open_trajectories(
 
 def _begun(store: TrajectoryStore) -> list[int]:
     """The trajectories of a store without those that ended before their first frame, which are warned of."""
-    empty = [index for index, length in enumerate(store.lengths) if length == 0]
-    if 0 < len(empty) < store.n_trajectories:
-        shown = ", ".join(map(str, empty))
+    kept = [index for index, length in enumerate(store.lengths) if length > 0]
+    if 0 < len(kept) < store.n_trajectories:
+        shown = ", ".join(str(index) for index in range(store.n_trajectories) if index not in kept)
         logger.warning("%s: trajectories %s ended before their first frame and are left out", store.path, shown)
-    kept = [index for index in range(store.n_trajectories) if index not in empty]
     return kept or list(range(store.n_trajectories))
 
 
@@ -276,9 +278,3 @@ def _resolved(path: Path) -> Path:
     if not (path / "DONE").is_file():
         raise MdgenError(f"the run in {path} is not finished; finish it by running its command again")
     return store
-
-
-def _agreed(expected: Molecule | None, found: Molecule, path: Path) -> Molecule:
-    if expected is not None:
-        expected.require_same(found, str(path))
-    return expected or found

@@ -279,20 +279,18 @@ class LatentSimulator:
         structures = task.structures(self.molecule)
         keys = structures[0][:, :1] if structures else None
         n = n_trajectories or (1 if keys is None else len(keys))
-        latents = [self._encoded(each, keys, kelvin, spacing) for each in structures] or [self._drawn(n, seed)]
-        condition = task.condition([in_turn(each, n) for each in latents])
+        latents = [self._encoded(each, structures[0][:, :1], kelvin, spacing) for each in structures]
+        condition = task.condition([in_turn(each, n) for each in latents or [self._drawn(n, seed)]])
         Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
-        conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
-        identity = {"seed": seed, "n_trajectories": n, **self._fingerprints(), **task.settings, **conditions}
-        context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
-        return _Request(condition, context, identity)
-
-    def _fingerprints(self) -> dict[str, str]:
         # A part that is no module has no weights to tell it by: its class must do.
-        return {
+        parts = {
             name: fingerprint(part) if isinstance(part, nn.Module) else type(part).__name__
             for name, part in self._parts().items()
         }
+        conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
+        identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
+        context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
+        return _Request(condition, context, identity)
 
     @torch.no_grad()
     def _blocks(

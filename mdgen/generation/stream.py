@@ -92,21 +92,20 @@ class GenerationRecord:
             with safe_open(self.file, "pt") as content:
                 note = json.loads(content.metadata()["generation"])
                 latent = content.get_tensor("latent")
+            before, n_frames, n_blocks = (note[key] for key in ("identity", "n_frames", "n_blocks"))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
-        if not isinstance(note, dict) or not {"identity", "n_frames", "n_blocks"} <= note.keys():
-            raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again")
-        before, now = note["identity"], self.identity
+        now = self.identity
         for name in [*now, *(name for name in before if name not in now)]:
             if before.get(name) != now.get(name):
                 raise MdgenError(
                     f"{self.path} was generated with {name} {before.get(name)}, not {now.get(name)}; "
                     "choose another folder, or the same settings to resume"
                 )
-        if note["n_frames"] > self.n_frames:
+        if n_frames > self.n_frames:
             raise MdgenError(
-                f"{self.path} already holds {note['n_frames']} frames a trajectory, more than {self.n_frames}; "
+                f"{self.path} already holds {n_frames} frames a trajectory, more than {self.n_frames}; "
                 "choose another folder"
             )
-        store.truncate(note["n_frames"])
-        return LatentStream(latent, note["n_frames"], note["n_blocks"])
+        store.truncate(n_frames)
+        return LatentStream(latent, n_frames, n_blocks)

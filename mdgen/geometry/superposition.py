@@ -20,20 +20,13 @@ def superpose(
     collinear.
     """
     weights = torch.ones_like(reference[:, 0]) if weights is None else weights
-    shares = (weights / weights.sum()).to(reference)
-    centre = _centre(reference, shares)
-    centred = mobile - _centre(mobile, shares)
-    rotation = _rotation(centred, reference - centre, shares)
-    return centred @ rotation.transpose(-1, -2) + centre
-
-
-def _centre(positions: Tensor, shares: Tensor) -> Tensor:
-    return (positions * shares[:, None]).sum(-2, keepdim=True)
-
-
-def _rotation(mobile: Tensor, reference: Tensor, shares: Tensor) -> Tensor:
-    covariance = (mobile * shares[:, None]).double().transpose(-1, -2) @ reference.double()
+    shares = (weights / weights.sum()).to(reference)[:, None]
+    centre = (reference * shares).sum(-2, keepdim=True)
+    centred = mobile - (mobile * shares).sum(-2, keepdim=True)
+    covariance = (centred * shares).double().transpose(-1, -2) @ (reference - centre).double()
     left, _, right = torch.linalg.svd(covariance)
     sign = torch.linalg.det(left @ right).sign()
     flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
-    return ((left * flip[..., None, :]) @ right).transpose(-1, -2).to(mobile.dtype)
+    # the transpose of the rotation, since positions are rows
+    turn = ((left * flip[..., None, :]) @ right).to(mobile.dtype)
+    return centred @ turn + centre

@@ -129,8 +129,7 @@ class Molecule:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over atom names, elements, residues and bonds; residue numbers and chain letters do not enter."""
-        atoms = [[a.name, a.element.symbol, a.residue.name, a.residue.index] for a in self.topology.atoms]
-        return hashlib.sha256(json.dumps([atoms, self.bonds.tolist()]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([_signature(self), self.bonds.tolist()]).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Molecule) and self.fingerprint == other.fingerprint

@@ -1,7 +1,5 @@
 """The internal coordinates that suit a molecule: a tree along its bonds, one free dihedral for each bond that turns."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, shortest_path
 
@@ -35,7 +33,9 @@ def build_zmatrix(molecule: Molecule) -> ZMatrix:
             relative.append(2)
     named = {torsion.atoms for torsion in torsions(molecule, KINDS)}
     named |= {atoms[::-1] for atoms in named}
-    for parent, atom in tree.bonds_outwards():
+    for atom, parent in tree.parent.items():  # from the centre outwards
+        if parent is None or not tree.children[atom]:
+            continue
         reference, primary = _primary(tree, parent, atom, named)
         ordered = [primary, *(child for child in tree.children[atom] if child != primary)]
         row_of_primary = len(rows)
@@ -52,7 +52,6 @@ class _Tree:
     """
 
     def __init__(self, molecule: Molecule) -> None:
-        self.molecule = molecule
         inner = [atom for atom, near in enumerate(molecule.neighbours) if len(near) > 1]
         depths = shortest_path(molecule.bond_graph, unweighted=True, indices=inner)
         if not inner or np.isinf(depths[0]).any():
@@ -66,26 +65,13 @@ class _Tree:
         for atom, parent in self.parent.items():
             if parent is not None:
                 self.children[parent].append(atom)
-        self.weight = self._weights()
+        weight = {atom: float(molecule.masses[atom]) for atom in order}
+        for atom in order[:0:-1]:  # children come after their parents
+            weight[parents[atom]] += weight[atom]
         for siblings in self.children:
-            siblings.sort(key=lambda atom: (-self.weight[atom], atom))
+            siblings.sort(key=lambda atom: (-weight[atom], atom))
         first, last = self.children[centre][:2]
         self.roots = (first, centre, last)
-
-    def bonds_outwards(self) -> Iterable[tuple[int, int]]:
-        """The bonds (parent, atom) whose outer atom has children, from the centre outwards."""
-        for atom, parent in self.parent.items():
-            if parent is not None and self.children[atom]:
-                yield parent, atom
-
-    def _weights(self) -> dict[int, float]:
-        masses = self.molecule.masses
-        weight = {atom: float(masses[atom]) for atom in self.parent}
-        for atom in reversed(self.parent):  # children come after their parents
-            parent = self.parent[atom]
-            if parent is not None:
-                weight[parent] += weight[atom]
-        return weight
 
 
 def _primary(tree: _Tree, parent: int, atom: int, named: set[tuple[int, int, int, int]]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from .conftest import argon, walk
 
 
 def collate(windows: list[Window], dataset: WindowDataset) -> TrajectoryBatch:
-    return add_context(pad_windows(windows), dataset)
+    return add_context(*pad_windows(windows), dataset)
 
 
 def collection(*sizes: int, temperatures: tuple[float | None, ...] | None = None) -> TrajectoryCollection:
