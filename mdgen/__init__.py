@@ -5,13 +5,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {
-    "load": "mdgen.generation.load",
-    "Rollout": "mdgen.generation.tasks",
-    "Interpolation": "mdgen.generation.tasks",
-    "Upsampling": "mdgen.generation.tasks",
-    "Inpainting": "mdgen.generation.tasks",
-}
+_TASKS = ("Inpainting", "Interpolation", "Rollout", "Upsampling")
+_LAZY = {"load": "mdgen.generation.load", **dict.fromkeys(_TASKS, "mdgen.generation.tasks")}
 __all__ = ["Inpainting", "Interpolation", "Rollout", "Upsampling", "__version__", "load"]
 
 

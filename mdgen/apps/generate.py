@@ -18,7 +18,7 @@ from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
-from mdgen.generation.load import load
+from mdgen.generation.load import PARTS, load
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Task, Upsampling
 from mdgen.progress import duration
@@ -26,7 +26,6 @@ from mdgen.units import NANOSECOND
 
 logger = logging.getLogger("mdgen")
 
-PARTS = ("encoder", "propagator", "decoder")
 EXPORTS = ("xtc", "dcd", "h5", "pdb")
 KEYS = {
     "rollout": ("start",),
@@ -67,8 +66,7 @@ def run(config: dict[str, Any]) -> None:
         figures = {"n_trajectories": store.n_trajectories, "n_frames": store.n_frames, "total_us": total_us}
         made = {"frame_spacing_ps": store.frame_spacing_ps, "temperature_K": store.metadata.get("temperature_K")}
         folder.finish({"task": config["task"], **figures, **made, "store": STORE})
-        took = duration(folder.seconds)
-        logger.info("generate      %.4g us in %s; trajectories in %s", total_us, took, store.path)
+        logger.info("generate      %.4g us in %s; trajectories in %s", total_us, duration(folder.seconds), store.path)
 
 
 def _check(config: dict[str, Any]) -> None:

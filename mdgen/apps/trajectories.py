@@ -5,9 +5,8 @@ from typing import Any
 import torch
 
 from mdgen.data.collection import TrajectoryCollection, open_molecules
-from mdgen.data.fraction import take_fraction
 from mdgen.data.loading import WindowLoader
-from mdgen.data.splits import split_collection
+from mdgen.data.splits import split_collection, take_fraction
 from mdgen.data.trajectories import STORE, TrajectorySet, open_trajectories
 from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError

@@ -1,4 +1,4 @@
-"""Windows of different molecules to batches: padded at the end, with a context that says what is real."""
+"""Windows of different molecules to batches, padded at the end, and the context of a batch of one or of many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mdgen.data.windows import Window, WindowDataset
 from mdgen.interfaces import Context
+from mdgen.molecule.residues import residue_types
+from mdgen.molecule.topology import Molecule
 
 
 @dataclass(frozen=True)
@@ -36,40 +38,23 @@ class TrajectoryBatch:
         return TrajectoryBatch(self.positions.to(device), self.context.to(device))
 
 
-@dataclass(frozen=True)
-class PaddedWindows:
-    """What a worker process sends: numbers only, since molecules are slow to send.
+def pad_windows(windows: Sequence[Window]) -> tuple[Float[Tensor, "batch frame atom 3"], Int[Tensor, "batch 2"]]:
+    """Windows of different numbers of atoms as one tensor, and the number of the set and trajectory of each.
 
-    Args:
-        positions: positions in nm, padded by zeros.
-        places: number of the set and of the trajectory of each window.
+    These are what a worker process sends: numbers only, since molecules are slow to send.
     """
-
-    positions: Float[Tensor, "batch frame atom 3"]
-    places: Int[Tensor, "batch 2"]
-
-    def pin_memory(self) -> "PaddedWindows":
-        """The same in page-locked memory; torch's loader asks for it."""
-        return PaddedWindows(self.positions.pin_memory(), self.places)
-
-
-def pad_windows(windows: Sequence[Window]) -> PaddedWindows:
-    """Windows of different numbers of atoms as one tensor."""
     n_frames, most = windows[0].positions.shape[0], max(window.positions.shape[1] for window in windows)
     positions = torch.zeros(len(windows), n_frames, most, 3)
     for row, window in enumerate(windows):
         positions.numpy()[row, :, : window.positions.shape[1]] = window.positions
-    return PaddedWindows(positions, torch.tensor([(window.number, window.trajectory) for window in windows]))
+    return positions, torch.tensor([(window.number, window.trajectory) for window in windows])
 
 
-def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatch:
-    """The batch with the context of each of its windows.
-
-    Args:
-        padded: windows of the data set.
-        dataset: data set of the windows.
-    """
-    numbers = padded.places[:, 0].tolist()
+def add_context(
+    positions: Float[Tensor, "batch frame atom 3"], places: Int[Tensor, "batch 2"], dataset: WindowDataset
+) -> TrajectoryBatch:
+    """A batch that `pad_windows` made of windows of `dataset`, with the context of each."""
+    numbers, trajectories = places.T.tolist()
     sets = [dataset.collection[number] for number in numbers]
     types = [dataset.residue_types[number] for number in numbers]
     n_atoms = torch.tensor([dataset.n_atoms[number] for number in numbers])
@@ -77,7 +62,6 @@ def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatc
     molecules = tuple(each.molecule for each in sets)
     temperature = None
     if dataset.collection.knows_temperatures:
-        trajectories = padded.places[:, 1].tolist()
         known = [each.temperatures_K[t] for each, t in zip(sets, trajectories, strict=True)]
         temperature = torch.tensor(known, dtype=torch.float32)
     context = Context(
@@ -86,12 +70,29 @@ def add_context(padded: PaddedWindows, dataset: WindowDataset) -> TrajectoryBatc
         frame_spacing_ps=torch.full((len(sets),), dataset.spacing_ps),
         residue_types=pad_sequence(types, batch_first=True),
         token_mask=torch.arange(int(n_tokens.max())) < n_tokens[:, None],
-        atom_mask=torch.arange(padded.positions.shape[2]) < n_atoms[:, None],
-        key_frames=padded.positions[:, :1],
+        atom_mask=torch.arange(positions.shape[2]) < n_atoms[:, None],
+        key_frames=positions[:, :1],
     )
-    return TrajectoryBatch(padded.positions, context)
+    return TrajectoryBatch(positions, context)
 
 
-def collate(windows: Sequence[Window], dataset: WindowDataset) -> TrajectoryBatch:
-    """A batch of windows of a data set."""
-    return add_context(pad_windows(windows), dataset)
+def context_of(
+    molecule: Molecule,
+    n: int,
+    temperature_K: float | None = None,
+    frame_spacing_ps: float | None = None,
+    key_frames: Float[Tensor, "{n} key atom 3"] | None = None,
+) -> Context:
+    """The context of `n` trajectories, or frames, of one molecule under the same conditions.
+
+    Every token and atom of one molecule is real, so there are no masks.
+
+    Args:
+        molecule: molecule of every row.
+        n: rows of the batch.
+        temperature_K: temperature of every row; None where it is not known.
+        frame_spacing_ps: time between two frames; None where it means nothing, as for single frames.
+        key_frames: structures that tokens are measured against, nm; None where they are not known.
+    """
+    fixed = (None if value is None else torch.full((n,), float(value)) for value in (temperature_K, frame_spacing_ps))
+    return Context((molecule,), *fixed, residue_types(molecule)[None].expand(n, -1), key_frames=key_frames)

@@ -1,7 +1,7 @@
 """Trajectories of many molecules: sets side by side, opened from a list, a table or a folder."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,6 @@ class TrajectoryCollection(Sequence[TrajectorySet]):
 
     def __getitem__(self, index: int) -> TrajectorySet:  # type: ignore[override]
         return self._sets[index]
-
-    def __iter__(self) -> Iterator[TrajectorySet]:
-        return iter(self._sets)
 
     def __repr__(self) -> str:
         n_trajectories = sum(map(len, self))

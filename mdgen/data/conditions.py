@@ -33,12 +33,7 @@ def both_ends(
 
 
 def every_kth(latent: Float[Tensor, "batch coarse_frame token channel"], k: int) -> Condition:
-    """Upsampling: the frames of `latent` are known, k apart, in a trajectory of `(coarse_frame - 1) k + 1` frames.
-
-    Args:
-        latent: the frames that are known.
-        k: frames from one known frame to the next.
-    """
+    """Upsampling: the frames of `latent` are known, k apart, in a trajectory of `(coarse_frame - 1) k + 1` frames."""
     _require_frames(latent.shape[1], 1)
     if k < 1:
         raise MdgenError(f"every {k}-th frame cannot be known; k must be at least 1")

@@ -38,17 +38,16 @@ class FolderLock:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.truncate(0)
                 file.write(str(os.getpid()).encode())
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().decode(errors="replace") or "unknown"
-                file.close()
+            except OSError as error:
+                with file:
+                    if not isinstance(error, BlockingIOError):
+                        raise
+                    file.seek(0)
+                    holder = file.read().decode(errors="replace") or "unknown"
                 raise MdgenError(
                     f"{self.folder} is in use: process {holder} writes into it; wait for it to end, or name another "
                     "folder"
                 ) from None
-            except OSError:
-                file.close()
-                raise
         self._file = file
 
     def release(self) -> None:

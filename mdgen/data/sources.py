@@ -1,6 +1,7 @@
 """Where one trajectory is read from: the seam of all file formats, stores and arrays in memory."""
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -8,66 +9,73 @@ from jaxtyping import Float
 from mdgen.data.store import TrajectoryStore
 
 
-@runtime_checkable
-class Source(Protocol):
-    """One trajectory that is read in slices; positions in nm."""
+class Source(ABC):
+    """One trajectory that is read in slices.
+
+    A format sets the attributes below, keeps what it has open in `_opened`, and opens it again where that is None.
+    """
 
     name: str
     n_frames: int
     n_atoms: int
-    frame_spacing_ps: float | None
+    frame_spacing_ps: float | None = None
+    spacing_hint_ps: float | None = None
+    """What a header suggests that cannot be relied on."""
+    temperature_K: float | None = None
+    _opened: Any = None
 
+    @abstractmethod
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride`, with 0 <= start, stop <= n_frames."""
-        ...
+        """Frames `start:stop:stride` in nm, with 0 <= start, stop <= n_frames.
+
+        Raises:
+            MdgenError: if they are damaged.
+        """
 
     def close(self) -> None:
         """Close what is open until the next read."""
-        ...
+        self._opened = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}  # opened again by the process that reads it
 
 
-class ArraySource:
+class ArraySource(Source):
     """A trajectory in memory."""
 
     def __init__(
-        self, name: str, positions: Float[np.ndarray, "frame atom 3"], frame_spacing_ps: float | None = None
+        self, name: str, positions: Float[np.ndarray, "frame atom 3"], temperature_K: float | None = None
     ) -> None:
-        self.name, self.frame_spacing_ps = name, frame_spacing_ps
+        self.name, self.temperature_K = name, temperature_K
         self.n_frames, self.n_atoms = positions.shape[:2]
         self._positions = positions
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm."""
+        """See `Source`."""
         return np.asarray(self._positions[start:stop:stride], dtype=np.float32)
 
-    def close(self) -> None:
-        """Nothing is open."""
 
-
-class StoreSource:
+class StoreSource(Source):
     """One trajectory of a store, as far as it went when the store was opened."""
 
     def __init__(self, store: TrajectoryStore, trajectory: int) -> None:
         self.name = f"{store.path}[{trajectory}]"
         self.n_frames, self.n_atoms = store.lengths[trajectory], store.molecule.n_atoms
-        self.frame_spacing_ps: float | None = store.frame_spacing_ps
+        self.frame_spacing_ps, self.temperature_K = store.frame_spacing_ps, store.temperatures_K[trajectory]
         self._store, self._trajectory = store, trajectory
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm."""
+        """See `Source`."""
         return self._store.positions(self._trajectory, start, stop, stride)
 
-    def close(self) -> None:
-        """The store keeps its few mapped files."""
 
-
-class SliceSource:
+class SliceSource(Source):
     """Frames `start` to `stop` (not included) of another source."""
 
     def __init__(self, whole: Source, start: int, stop: int) -> None:
         self.name = f"{whole.name} frames {start} to {stop}"
         self.n_frames, self.n_atoms = stop - start, whole.n_atoms
-        self.frame_spacing_ps = whole.frame_spacing_ps
+        self.frame_spacing_ps, self.temperature_K = whole.frame_spacing_ps, whole.temperature_K
         self._whole, self._start = whole, start
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:

@@ -1,11 +1,17 @@
-"""The time between frames: read from files, checked, and converted to lags."""
+"""The time between frames: read from files, checked, and converted to lags and to pairs of frames."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from mdgen.errors import MdgenError
+
+logger = logging.getLogger("mdgen")
 
 
 def spacing_of(times: Float[np.ndarray, "frame"], path: Path) -> float | None:
@@ -78,3 +84,29 @@ def common_spacing(known: dict[str, float], given_ps: float | None) -> float | N
             "frame_spacing_ps out, or correct the file"
         )
     return given_ps if given_ps is not None else spacing
+
+
+def pair_starts(lengths: Sequence[int], lag_frames: int) -> Int[Tensor, "pair"]:
+    """The first frames of all pairs (frame t, frame t + lag) within trajectories, as rows of their joint table.
+
+    Args:
+        lengths: frames of each trajectory; they stand in the table one after the other.
+        lag_frames: frames between the two of a pair.
+
+    Raises:
+        MdgenError: if the lag is not positive, or no trajectory is longer than it.
+    """
+    if lag_frames < 1:
+        raise MdgenError(f"a lag of {lag_frames} frames makes no pairs; it must be at least 1")
+    longest = max(lengths, default=0)
+    if longest <= lag_frames:
+        raise MdgenError(
+            f"the longest trajectory has {longest} frames, and the lag is {lag_frames}; shorten the lag or give "
+            "longer trajectories"
+        )
+    short = sum(length <= lag_frames for length in lengths)
+    if short:
+        logger.warning("%d of %d trajectories are too short for the lag: no pairs", short, len(lengths))
+    ends = np.cumsum(lengths).tolist()
+    starts = [(end - n, max(end - n, end - lag_frames)) for n, end in zip(lengths, ends, strict=True)]
+    return torch.cat([torch.arange(start, stop) for start, stop in starts])

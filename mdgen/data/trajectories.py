@@ -39,16 +39,9 @@ class TrajectorySet:
         molecule: molecule of every frame.
         frame_spacing_ps: time between two frames of every trajectory.
         sources: source of each trajectory.
-        temperatures_K: temperature of each trajectory, None where it is not known; None for none at all.
     """
 
-    def __init__(
-        self,
-        molecule: Molecule,
-        frame_spacing_ps: float,
-        sources: Sequence[Source],
-        temperatures_K: Sequence[float | None] | None = None,
-    ) -> None:
+    def __init__(self, molecule: Molecule, frame_spacing_ps: float, sources: Sequence[Source]) -> None:
         for source in sources:
             if source.n_atoms != molecule.n_atoms:
                 raise MdgenError(
@@ -59,7 +52,6 @@ class TrajectorySet:
                 raise MdgenError(f"{source.name} holds no frames; leave it out")
         self.molecule = molecule
         self.frame_spacing_ps = frame_spacing_ps
-        self.temperatures_K = tuple(temperatures_K or [None] * len(sources))
         self._sources = tuple(sources)
         self._open: OrderedDict[int, Source] = OrderedDict()
 
@@ -74,8 +66,8 @@ class TrajectorySet:
     ) -> "TrajectorySet":
         """A set of trajectories held in memory, in nm."""
         labels = names or [f"array {index}" for index in range(len(arrays))]
-        sources = [ArraySource(name, array) for name, array in zip(labels, arrays, strict=True)]
-        return cls(molecule, frame_spacing_ps, sources, [temperature_K] * len(sources))
+        sources = [ArraySource(name, array, temperature_K) for name, array in zip(labels, arrays, strict=True)]
+        return cls(molecule, frame_spacing_ps, sources)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -86,6 +78,11 @@ class TrajectorySet:
     def n_frames(self) -> int:
         """Frames of all trajectories together."""
         return sum(self.lengths)
+
+    @property
+    def temperatures_K(self) -> tuple[float | None, ...]:
+        """Temperature of each trajectory; None where it is not known."""
+        return tuple(source.temperature_K for source in self._sources)
 
     @property
     def temperature_K(self) -> float | None:
@@ -125,7 +122,7 @@ class TrajectorySet:
         """
         if stride < 1:
             raise MdgenError(f"a stride of {stride} frames cannot be read; it must be at least 1")
-        source = self._source(trajectory)
+        source = self.source(trajectory)
         start, stop, _ = slice(start, stop).indices(source.n_frames)
         read = source.read(start, max(start, stop), stride)
         require_finite(
@@ -142,9 +139,7 @@ class TrajectorySet:
 
     def select(self, indices: Sequence[int]) -> "TrajectorySet":
         """Some of the trajectories, in the order given."""
-        temperatures = [self.temperatures_K[index] for index in indices]
-        sources = [self._sources[index] for index in indices]
-        return TrajectorySet(self.molecule, self.frame_spacing_ps, sources, temperatures)
+        return TrajectorySet(self.molecule, self.frame_spacing_ps, [self._sources[index] for index in indices])
 
     def trajectory(self, index: int, start: int = 0, stop: int | None = None, stride: int = 1) -> mdtraj.Trajectory:
         """One trajectory, or a slice of it, as an mdtraj object."""
@@ -155,9 +150,6 @@ class TrajectorySet:
 
     def source(self, trajectory: int) -> Source:
         """The source of one trajectory."""
-        return self._sources[trajectory]
-
-    def _source(self, trajectory: int) -> Source:
         if not -len(self) <= trajectory < len(self):
             raise MdgenError(f"there are trajectories 0 to {len(self) - 1}; there is no {trajectory}")
         trajectory %= len(self)
@@ -171,7 +163,7 @@ class TrajectorySet:
 
 def open_trajectories(
     paths: str | Path | Sequence[str | Path],
-    topology: str | Path | Molecule | mdtraj.Topology | None = None,
+    topology: str | Path | Molecule | None = None,
     frame_spacing_ps: float | None = None,
     temperature_K: float | None = None,
 ) -> TrajectorySet:
@@ -188,59 +180,55 @@ def open_trajectories(
         MdgenError: if something is missing, damaged, or does not fit together.
     """
     found = _expanded([paths] if isinstance(paths, (str, Path)) else paths)
-    molecule = _given_molecule(topology)
+    molecule = Molecule.from_file(topology) if isinstance(topology, (str, Path)) else topology
     sources: list[Source] = []
-    temperatures: list[float | None] = []
     for path in found:
         if is_store(path):
             store = TrajectoryStore.open(path)
-            molecule = _agreed(molecule, store.molecule, path)
-            kept = _begun(store)
-            sources += [StoreSource(store, index) for index in kept]
-            temperatures += [store.temperatures_K[index] for index in kept]
+            molecule = molecule or store.molecule
+            molecule.require_same(store.molecule, str(path))
+            sources += [StoreSource(store, index) for index in _begun(store)]
         else:
             if path.suffix.lower() in _SELF_DESCRIBED:
-                molecule = _agreed(molecule, Molecule.from_file(path), path)
+                described = Molecule.from_file(path)
+                molecule = molecule or described
+                molecule.require_same(described, str(path))
             sources += file_sources(path)
-        temperatures += [None] * (len(sources) - len(temperatures))
     if molecule is None:
         raise MdgenError(f"{found[0]} does not say which molecule it holds; name its topology (a pdb, prmtop, psf ...)")
     known = {source.name: source.frame_spacing_ps for source in sources if source.frame_spacing_ps is not None}
     spacing = common_spacing(known, frame_spacing_ps)
     if spacing is None:
-        hint = next((h for h in (getattr(source, "spacing_hint_ps", None) for source in sources) if h), None)
+        hint = next((source.spacing_hint_ps for source in sources if source.spacing_hint_ps), None)
         suggestion = f" (its header suggests {hint:g})" if hint else ""
         raise MdgenError(
             f"{sources[0].name} does not say how far apart its frames are; give frame_spacing_ps{suggestion}"
         )
-    opened = TrajectorySet(molecule, spacing, sources, _agreed_temperatures(sources, temperatures, temperature_K))
+    if temperature_K is not None:
+        _set_temperature(sources, temperature_K)
+    opened = TrajectorySet(molecule, spacing, sources)
     _warn_of_long_bonds(opened)
     return opened
 
 
 def _begun(store: TrajectoryStore) -> list[int]:
     """The trajectories of a store without those that ended before their first frame, which are warned of."""
-    empty = [index for index, length in enumerate(store.lengths) if length == 0]
-    if 0 < len(empty) < store.n_trajectories:
-        shown = ", ".join(map(str, empty))
+    kept = [index for index, length in enumerate(store.lengths) if length > 0]
+    if 0 < len(kept) < store.n_trajectories:
+        shown = ", ".join(str(index) for index in range(store.n_trajectories) if index not in kept)
         logger.warning("%s: trajectories %s ended before their first frame and are left out", store.path, shown)
-    kept = [index for index in range(store.n_trajectories) if index not in empty]
     return kept or list(range(store.n_trajectories))
 
 
-def _agreed_temperatures(
-    sources: Sequence[Source], found: Sequence[float | None], given_K: float | None
-) -> list[float | None]:
-    if given_K is None:
-        return list(found)
+def _set_temperature(sources: Sequence[Source], given_K: float) -> None:
     if not 0 < given_K < np.inf:
         raise MdgenError(f"temperature_K is {given_K}; it must be positive")
-    for source, temperature in zip(sources, found, strict=True):
-        if temperature is not None and abs(temperature - given_K) > _SAME_TEMPERATURE_K:
+    for source in sources:
+        if source.temperature_K is not None and abs(source.temperature_K - given_K) > _SAME_TEMPERATURE_K:
             raise MdgenError(
-                f"temperature_K is {given_K:g}, but {source.name} was made at {temperature:g} K; leave it out"
+                f"temperature_K is {given_K:g}, but {source.name} was made at {source.temperature_K:g} K; leave it out"
             )
-    return [given_K] * len(sources)
+        source.temperature_K = given_K
 
 
 def _warn_of_long_bonds(opened: TrajectorySet) -> None:
@@ -290,17 +278,3 @@ def _resolved(path: Path) -> Path:
     if not (path / "DONE").is_file():
         raise MdgenError(f"the run in {path} is not finished; finish it by running its command again")
     return store
-
-
-def _given_molecule(topology: str | Path | Molecule | mdtraj.Topology | None) -> Molecule | None:
-    if topology is None or isinstance(topology, Molecule):
-        return topology
-    if isinstance(topology, mdtraj.Topology):
-        return Molecule.from_mdtraj(topology)
-    return Molecule.from_file(topology)
-
-
-def _agreed(expected: Molecule | None, found: Molecule, path: Path) -> Molecule:
-    if expected is not None:
-        expected.require_same(found, str(path))
-    return expected or found

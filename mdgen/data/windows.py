@@ -102,6 +102,9 @@ class WindowDataset(Dataset[Window]):
         stop = start + (self.frames - 1) * stride + 1
         return Window(self.collection[number].positions(trajectory, start, stop, stride), number, trajectory, start)
 
+    def __getitems__(self, indices: Int[np.ndarray, "window"]) -> list[Window]:  # as torch fetches a batch
+        return [self[index] for index in indices.tolist()]
+
     def _count(self, number: int, length: int) -> int:
         span = (self.frames - 1) * self._strides[number] + 1
         return max(0, (length - span) // self._hops[number] + 1)

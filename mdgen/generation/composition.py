@@ -17,19 +17,14 @@ def require_same_latent(expected: LatentSpace, found: LatentSpace, part: str) ->
     Raises:
         MdgenError: saying what differs: kind, size, encoder or molecule.
     """
-    for name, words in (
-        ("kind", "latents of kind"),
-        ("tokens", "tokens"),
-        ("channels", "channels"),
-        ("origin", "the encoder"),
-        ("molecule", "the molecule"),
-    ):
-        wanted, given = getattr(expected, name), getattr(found, name)
+    words = {"kind": "latents of kind", "origin": "the encoder", "molecule": "the molecule"}
+    for name, wanted in vars(expected).items():
+        given = getattr(found, name)
         # What a part leaves open, it takes as it is.
         optional = name in ("tokens", "origin", "molecule") and not (wanted and given)
         if wanted != given and not optional:
             raise MdgenError(
-                f"the {part} was made for {words} {given}, but the encoder has {wanted}; "
+                f"the {part} was made for {words.get(name, name)} {given}, but the encoder has {wanted}; "
                 "compose parts of one training run"
             )
 
@@ -90,10 +85,10 @@ def chosen_spacing_ps(asked: float | None, implied: float | None, trained: tuple
     Raises:
         MdgenError: if the propagator was not trained for it.
     """
-    if asked is None and implied is not None:
-        source = "follows from the times of the known trajectories"
-        return _within("frame_spacing_ps", "ps", implied, trained, "the propagator was", source)
-    return _within("frame_spacing_ps", "ps", trained[0] if asked is None else asked, trained, "the propagator was")
+    follows = asked is None and implied is not None
+    source = "follows from the times of the known trajectories" if follows else "was asked for"
+    value = next(each for each in (asked, implied, trained[0]) if each is not None)
+    return _within("frame_spacing_ps", "ps", value, trained, "the propagator was", source)
 
 
 def _within(

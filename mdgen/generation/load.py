@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Decoder, Encoder, Propagator
@@ -27,16 +25,13 @@ def load(run: Path | str) -> LatentSimulator:
     folder = Path(run)
     if not folder.is_dir():
         raise MdgenError(f"{folder} is not a folder; give the folder of a run of `mdgen train`")
-    encoder, propagator, decoder = (
-        _as_part(load_model(path), path, part) for path, part in zip(_files(folder), PARTS, strict=True)
-    )
-    return LatentSimulator(encoder, propagator, decoder)
-
-
-def _as_part(module: nn.Module, path: Path, part: str) -> Any:
-    if not isinstance(module, PARTS[part]):
-        raise MdgenError(f"{path} holds a {type(module).__name__}, which is no {part}; name a run that trained one")
-    return module
+    parts: dict[str, Any] = {}
+    for path, (part, kind) in zip(_files(folder), PARTS.items(), strict=True):
+        parts[part] = load_model(path)
+        if not isinstance(parts[part], kind):
+            found = type(parts[part]).__name__
+            raise MdgenError(f"{path} holds a {found}, which is no {part}; name a run that trained one")
+    return LatentSimulator(**parts)
 
 
 def _files(folder: Path) -> list[Path]:

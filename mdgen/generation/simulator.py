@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mdgen.data.context import context_of
+from mdgen.data.collation import context_of
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation.composition import (
@@ -20,7 +20,7 @@ from mdgen.generation.composition import (
     require_same_latent,
     trained_temperature_K,
 )
-from mdgen.generation.stream import BlockPlan, GenerationRecord, LatentStream
+from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block
 from mdgen.generation.tasks import (
     Frames,
     Inpainting,
@@ -53,15 +53,11 @@ class Settings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _Request:
-    """A task made ready: its condition and context, the blocks it is made in, and what tells it from others."""
+    """A task made ready: its condition and context, and what its frames follow from, as plain JSON."""
 
     condition: Condition
     context: Context
-    plan: BlockPlan
-    seed: int
     identity: dict[str, Any]
-    frame_spacing_ps: float
-    temperature_K: float | None
 
 
 class LatentSimulator:
@@ -194,7 +190,7 @@ class LatentSimulator:
         request = self._request(task, n_trajectories, seed, temperature_K, frame_spacing_ps)
         first = LatentStream(request.condition.values[:, 0])
         blocks = [positions for positions, _ in self._blocks(request, first, Progress("generate", 1))]
-        time = np.arange(request.plan.n_frames) * request.frame_spacing_ps
+        time = np.arange(request.condition.values.shape[1]) * request.identity["frame_spacing_ps"]
         return [mdtraj.Trajectory(xyz, self.molecule.topology, time=time) for xyz in np.concatenate(blocks, axis=1)]
 
     def generate_to_store(
@@ -216,15 +212,16 @@ class LatentSimulator:
             MdgenError: as `generate`, and for a folder that holds something else, or a full disk.
         """
         request = self._request(task, **settings)
-        record = GenerationRecord(Path(path), request.identity, request.plan)
-        kelvin = {} if request.temperature_K is None else {"temperature_K": request.temperature_K}
-        with record.open_store(self.molecule, request.frame_spacing_ps, {**(metadata or {}), **kelvin}) as store:
+        n, n_frames = request.condition.values.shape[:2]
+        kelvin, spacing = (request.identity[key] for key in ("temperature_K", "frame_spacing_ps"))
+        kept = {**(metadata or {}), **({} if kelvin is None else {"temperature_K": kelvin})}
+        record = GenerationRecord(Path(path), request.identity, n_frames)
+        with record.open_store(self.molecule, spacing, kept) as store:
             stream = record.resume(store)
             if stream is None:
                 stream = LatentStream(request.condition.values[:, 0])
                 record.save(stream)
-            n = request.plan.n_trajectories
-            progress = Progress("generate", request.plan.n_frames * n, stream.n_frames * n)
+            progress = Progress("generate", n_frames * n, stream.n_frames * n)
             for positions, following in self._blocks(request, stream, progress):
                 store.append(positions)
                 record.save(following)
@@ -281,40 +278,38 @@ class LatentSimulator:
         spacing = chosen_spacing_ps(frame_spacing_ps, task.frame_spacing_ps, self.propagator.frame_spacing_ps)
         structures = task.structures(self.molecule)
         keys = structures[0][:, :1] if structures else None
-        latents = [] if keys is None else [self._encoded(each, keys, kelvin, spacing) for each in structures]
-        condition = task.condition(latents or [self._drawn(n_trajectories or 1, seed)], n_trajectories)
+        n = n_trajectories or (1 if keys is None else len(keys))
+        latents = [self._encoded(each, structures[0][:, :1], kelvin, spacing) for each in structures]
+        condition = task.condition([in_turn(each, n) for each in latents or [self._drawn(n, seed)]])
         Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
-        n, n_frames = condition.values.shape[:2]
-        conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
-        identity = {"seed": seed, "n_trajectories": n, **self._fingerprints(), **task.settings, **conditions}
-        plan = BlockPlan.sized(n_frames, n, self.molecule.n_atoms)
-        context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
-        return _Request(condition, context, plan, seed, identity, spacing, kelvin)
-
-    def _fingerprints(self) -> dict[str, str]:
         # A part that is no module has no weights to tell it by: its class must do.
-        return {
+        parts = {
             name: fingerprint(part) if isinstance(part, nn.Module) else type(part).__name__
             for name, part in self._parts().items()
         }
+        conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
+        identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
+        context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
+        return _Request(condition, context, identity)
 
     @torch.no_grad()
     def _blocks(
         self, request: _Request, stream: LatentStream, progress: Progress
     ) -> Iterator[tuple[Float[np.ndarray, "trajectory frame atom 3"], LatentStream]]:
         # Each block has random streams of its own, so it comes out the same whoever computed the blocks before it.
-        windows = Windows.of(request.condition, self.propagator)
-        while stream.n_frames < request.plan.n_frames:
+        windows, seed = Windows.of(request.condition, self.propagator), request.identity["seed"]
+        n, n_frames = request.condition.values.shape[:2]
+        while stream.n_frames < n_frames:
             block, done = stream.n_blocks, stream.n_frames
-            stop = windows.block_stop(done, request.plan.block_frames)
+            stop = windows.block_stop(done, frames_a_block(n, self.molecule.n_atoms))
             part = part_of(request.condition, done, stop, stream.latent.to(self.device))
-            random = block_generator(request.seed, block, "propagate", self.device)
+            random = block_generator(seed, block, "propagate", self.device)
             latent = sample_windows(self.propagator, part, request.context, random)[:, bool(done) :]
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
-            random = block_generator(request.seed, block, "decode", self.device)
+            random = block_generator(seed, block, "decode", self.device)
             positions = self.decoder.decode(latent, request.context, random)
             yield positions.cpu().numpy().astype(np.float32), stream
-            progress.update(stop * len(latent))
+            progress.update(stop * n)
 
     def _drawn(self, n: int, seed: int) -> Float[Tensor, "known 1 token channel"]:
         pool = getattr(self.propagator, "starts", None)

@@ -1,4 +1,4 @@
-"""How long trajectories are cut into blocks, and the record from which an interrupted generation resumes."""
+"""How many frames are generated at a time, and the record from which an interrupted generation resumes."""
 
 import json
 from dataclasses import dataclass
@@ -28,18 +28,9 @@ class LatentStream:
     n_blocks: int = 0
 
 
-@dataclass(frozen=True)
-class BlockPlan:
-    """Frames in all and in a block; a block's length depends on the size of a frame alone, never on how many follow."""
-
-    n_frames: int
-    n_trajectories: int
-    block_frames: int
-
-    @classmethod
-    def sized(cls, n_frames: int, n_trajectories: int, n_atoms: int) -> "BlockPlan":
-        """Blocks of about `BLOCK_BYTES`."""
-        return cls(n_frames, n_trajectories, max(1, BLOCK_BYTES // (12 * n_atoms * n_trajectories)))
+def frames_a_block(n_trajectories: int, n_atoms: int) -> int:
+    """Frames in about `BLOCK_BYTES`; they depend on the size of a frame alone, never on how many follow."""
+    return max(1, BLOCK_BYTES // (12 * n_atoms * n_trajectories))
 
 
 @dataclass(frozen=True)
@@ -52,12 +43,12 @@ class GenerationRecord:
     Args:
         path: folder of the store.
         identity: what the frames follow from, as plain JSON: seed, parts, task, temperature and so on.
-        plan: frames and blocks.
+        n_frames: frames of each trajectory when all are generated.
     """
 
     path: Path
     identity: dict[str, Any]
-    plan: BlockPlan
+    n_frames: int
 
     @property
     def file(self) -> Path:
@@ -74,7 +65,7 @@ class GenerationRecord:
         """
         if not is_store(self.path):
             return TrajectoryStore.create(
-                self.path, molecule, frame_spacing_ps, self.plan.n_trajectories, metadata or {}
+                self.path, molecule, frame_spacing_ps, self.identity["n_trajectories"], metadata
             )
         store = TrajectoryStore.open(self.path)
         molecule.require_same(store.molecule, f"the store {self.path}")
@@ -101,21 +92,20 @@ class GenerationRecord:
             with safe_open(self.file, "pt") as content:
                 note = json.loads(content.metadata()["generation"])
                 latent = content.get_tensor("latent")
+            before, n_frames, n_blocks = (note[key] for key in ("identity", "n_frames", "n_blocks"))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
-        if not isinstance(note, dict) or not {"identity", "n_frames", "n_blocks"} <= note.keys():
-            raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again")
-        before, now = note["identity"], self.identity
+        now = self.identity
         for name in [*now, *(name for name in before if name not in now)]:
             if before.get(name) != now.get(name):
                 raise MdgenError(
                     f"{self.path} was generated with {name} {before.get(name)}, not {now.get(name)}; "
                     "choose another folder, or the same settings to resume"
                 )
-        if note["n_frames"] > self.plan.n_frames:
+        if n_frames > self.n_frames:
             raise MdgenError(
-                f"{self.path} already holds {note['n_frames']} frames a trajectory, more than {self.plan.n_frames}; "
+                f"{self.path} already holds {n_frames} frames a trajectory, more than {self.n_frames}; "
                 "choose another folder"
             )
-        store.truncate(note["n_frames"])
-        return LatentStream(latent, note["n_frames"], note["n_blocks"])
+        store.truncate(n_frames)
+        return LatentStream(latent, n_frames, n_blocks)

@@ -1,9 +1,10 @@
 """The four tasks of a simulator: each says which structures are known, and makes a condition of their latents."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import mdtraj
 import numpy as np
@@ -25,39 +26,33 @@ Trajectories: TypeAlias = Frames | Sequence[Frames]
 Latents = Float[Tensor, "_known frame token channel"]
 
 
-@runtime_checkable
-class Task(Protocol):
+class Task(ABC):
     """What is to be generated; the frames that it knows are taken in turn where more trajectories are asked for."""
 
     @property
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What tells it from another task with the same structures, as plain JSON."""
-        ...
 
     @property
     def frame_spacing_ps(self) -> float | None:
         """Time between generated frames that follows from the known ones; None where nothing does."""
-        ...
+        return None
 
+    @abstractmethod
     def structures(self, molecule: Molecule) -> tuple[Float[Tensor, "_known _frame atom 3"], ...]:
         """Positions that are known, in nm; none where the propagator is to draw its start.
 
         Where there are several, their rows belong together. The first frame of the first is the key frame of a row.
         """
-        ...
 
-    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
-        """The condition, from the latents of the known structures.
-
-        Args:
-            latents: latents of `structures`.
-            n_trajectories: trajectories to generate; None for one for each that is known.
-        """
-        ...
+    @abstractmethod
+    def condition(self, latents: Sequence[Latents]) -> Condition:
+        """The condition of as many trajectories as `latents` has rows: the latents of `structures`, taken in turn."""
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Rollout(Task):
     """Forward simulation from a first frame.
 
     Args:
@@ -73,21 +68,17 @@ class Rollout:
         """The task alone: a rollout may be extended."""
         return {"task": "rollout"}
 
-    @property
-    def frame_spacing_ps(self) -> None:
-        """Not said: start structures lie in no time."""
-
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The start."""
         return () if self.start is None else (_frames(self.start, molecule, "start"),)
 
-    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+    def condition(self, latents: Sequence[Latents]) -> Condition:
         """The first frame."""
-        return first_frame(in_turn(latents[0][:, 0], n_trajectories or len(latents[0])), self.n_frames)
+        return first_frame(latents[0][:, 0], self.n_frames)
 
 
 @dataclass(frozen=True)
-class Interpolation:
+class Interpolation(Task):
     """Paths from one structure to another in a given time.
 
     Args:
@@ -105,24 +96,20 @@ class Interpolation:
         """The task and its length."""
         return {"task": "interpolate", "n_frames": self.n_frames}
 
-    @property
-    def frame_spacing_ps(self) -> None:
-        """Not said: the ends lie in no time."""
-
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """Both ends, in pairs."""
         first, last = _frames(self.start, molecule, "start"), _frames(self.end, molecule, "end")
         n = max(len(first), len(last))
         return in_turn(first, n), in_turn(last, n)
 
-    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+    def condition(self, latents: Sequence[Latents]) -> Condition:
         """Both ends."""
-        first, last = (in_turn(each[:, 0], n_trajectories or len(each)) for each in latents)
-        return both_ends(first, last, self.n_frames)
+        first, last = latents
+        return both_ends(first[:, 0], last[:, 0], self.n_frames)
 
 
 @dataclass(frozen=True)
-class Upsampling:
+class Upsampling(Task):
     """The frames between those of coarse trajectories.
 
     Args:
@@ -148,13 +135,13 @@ class Upsampling:
         """The coarse trajectories."""
         return (_trajectories(self.coarse, molecule, "coarse trajectory"),)
 
-    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+    def condition(self, latents: Sequence[Latents]) -> Condition:
         """Every `factor`-th frame."""
-        return every_kth(in_turn(latents[0], n_trajectories or len(latents[0])), self.factor)
+        return every_kth(latents[0], self.factor)
 
 
 @dataclass(frozen=True)
-class Inpainting:
+class Inpainting(Task):
     """Trajectories of which some tokens are known, such as some residues.
 
     Where a trajectory is longer than a propagator's window, each window sees the known tokens of its own frames.
@@ -181,9 +168,9 @@ class Inpainting:
         """The known trajectories."""
         return (_trajectories(self.known, molecule, "known trajectory"),)
 
-    def condition(self, latents: Sequence[Latents], n_trajectories: int | None) -> Condition:
+    def condition(self, latents: Sequence[Latents]) -> Condition:
         """The chosen tokens."""
-        return tokens(in_turn(latents[0], n_trajectories or len(latents[0])), self.tokens)
+        return tokens(latents[0], self.tokens)
 
 
 def fingerprint_of(structures: Sequence[Float[Tensor, "_known _frame atom 3"]]) -> str:
@@ -207,7 +194,7 @@ def _spacing_ps(given: Trajectories) -> float | None:
 def _frames(given: Frames, molecule: Molecule, what: str) -> Float[Tensor, "known 1 atom 3"]:
     positions = _positions(given, molecule, what)
     positions = positions[None] if positions.ndim == 2 else positions
-    return _checked(positions, 3, molecule, what)[:, None]
+    return _checked(positions, "frame, ", molecule, what)[:, None]
 
 
 def _trajectories(given: Trajectories, molecule: Molecule, what: str) -> Float[Tensor, "known frame atom 3"]:
@@ -220,7 +207,7 @@ def _trajectories(given: Trajectories, molecule: Molecule, what: str) -> Float[T
     else:
         positions = _positions(given, molecule, what)
         positions = positions[None] if positions.ndim == 3 else positions
-    return _checked(positions, 4, molecule, what)
+    return _checked(positions, "trajectory, frame, ", molecule, what)
 
 
 def _positions(given: Frames, molecule: Molecule, what: str) -> Tensor:
@@ -230,11 +217,14 @@ def _positions(given: Frames, molecule: Molecule, what: str) -> Tensor:
     return torch.as_tensor(given, dtype=torch.float32)
 
 
-def _checked(positions: Tensor, axes: int, molecule: Molecule, what: str) -> Tensor:
-    expected = "trajectory, frame, " if axes == 4 else "frame, "
-    if positions.ndim != axes or positions.shape[-2:] != (molecule.n_atoms, 3) or 0 in positions.shape:
+def _checked(positions: Tensor, leading: str, molecule: Molecule, what: str) -> Tensor:
+    if (
+        positions.ndim != leading.count(",") + 2
+        or positions.shape[-2:] != (molecule.n_atoms, 3)
+        or 0 in positions.shape
+    ):
         raise MdgenError(
-            f"the {what} has shape {tuple(positions.shape)}; give positions ({expected}{molecule.n_atoms}, 3) in nm"
+            f"the {what} has shape {tuple(positions.shape)}; give positions ({leading}{molecule.n_atoms}, 3) in nm"
         )
     if not bool(torch.isfinite(positions).all()):
         raise MdgenError(f"the {what} holds a coordinate that is not finite; give other frames")

@@ -102,13 +102,7 @@ def sample_windows(
 def part_of(condition: Condition, done: int, stop: int, last: Float[Tensor, "batch token channel"] | None) -> Condition:
     """The condition of the frames up to `stop` that follow the first `done`; it begins with the last of these.
 
-    Unknown values are zero.
-
-    Args:
-        condition: condition of the whole trajectory.
-        done: frames that are made.
-        stop: frames that are made once these are.
-        last: last frame that is made; None if none is.
+    Unknown values are zero. `last` is None where no frame is made yet.
     """
     part = slice(max(done - 1, 0), stop)
     known = condition.known[:, part]

@@ -126,13 +126,10 @@ class ZMatrix:
         return np.array([depth[atom] for atom in self.rows[:, 3].tolist()])
 
     @cached_property
-    def _order(self) -> Int[np.ndarray, "atom"]:
-        """The rows in the order of placement, level by level."""
-        return np.argsort(self._depths, kind="stable")
-
-    @cached_property
     def _place_of_atom(self) -> Int[Tensor, "atom"]:
-        return torch.from_numpy(np.argsort(self.rows[self._order, 3], kind="stable"))
+        """Place of each atom in the order of placement, level by level."""
+        order = np.argsort(self._depths, kind="stable")
+        return torch.from_numpy(np.argsort(self.rows[order, 3], kind="stable"))
 
     @cached_property
     def _levels(self) -> list[tuple[Int[Tensor, "placed"], Int[Tensor, "placed 3"]]]:

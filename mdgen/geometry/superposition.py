@@ -1,4 +1,4 @@
-"""Least-squares superposition by a proper rotation, and the remaining deviation.
+"""Least-squares superposition by a proper rotation.
 
 Kabsch, Acta Cryst. A 34, 827 (1978): with H = sum_i w_i m_i r_i^T of the centred coordinates and H = U S V^T, the best
 rotation is V diag(1, 1, det(V U^T)) U^T. The determinant excludes reflections.
@@ -19,36 +19,14 @@ def superpose(
     The rotation is proper (det = +1), computed in double precision, and differentiable unless the atoms are
     collinear.
     """
-    shares = _shares(reference, weights)
-    centre = _centre(reference, shares)
-    centred = mobile - _centre(mobile, shares)
-    rotation = _rotation(centred, reference - centre, shares)
-    return centred @ rotation.transpose(-1, -2) + centre
-
-
-def rmsd(
-    positions: Float[Tensor, "*batch atom 3"],
-    reference: Float[Tensor, "atom 3"],
-    weights: Float[Tensor, "atom"] | None = None,
-) -> Float[Tensor, "*batch"]:
-    """Root-mean-square deviation in nm of each frame from `reference` after superposition."""
-    squares = (superpose(positions, reference, weights) - reference).square().sum(-1)
-    return (squares * _shares(reference, weights)).sum(-1).sqrt()
-
-
-def _shares(reference: Tensor, weights: Tensor | None) -> Tensor:
-    if weights is None:
-        return torch.full_like(reference[:, 0], 1 / len(reference))
-    return (weights / weights.sum()).to(reference)
-
-
-def _centre(positions: Tensor, shares: Tensor) -> Tensor:
-    return (positions * shares[:, None]).sum(-2, keepdim=True)
-
-
-def _rotation(mobile: Tensor, reference: Tensor, shares: Tensor) -> Tensor:
-    covariance = (mobile * shares[:, None]).double().transpose(-1, -2) @ reference.double()
+    weights = torch.ones_like(reference[:, 0]) if weights is None else weights
+    shares = (weights / weights.sum()).to(reference)[:, None]
+    centre = (reference * shares).sum(-2, keepdim=True)
+    centred = mobile - (mobile * shares).sum(-2, keepdim=True)
+    covariance = (centred * shares).double().transpose(-1, -2) @ (reference - centre).double()
     left, _, right = torch.linalg.svd(covariance)
     sign = torch.linalg.det(left @ right).sign()
     flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
-    return ((left * flip[..., None, :]) @ right).transpose(-1, -2).to(mobile.dtype)
+    # the transpose of the rotation, since positions are rows
+    turn = ((left * flip[..., None, :]) @ right).to(mobile.dtype)
+    return centred @ turn + centre

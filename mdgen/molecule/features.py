@@ -85,11 +85,7 @@ def distance_pairs(molecule: Molecule, distances: str) -> Int[np.ndarray, "pair 
         for atom in molecule.topology.atoms
         if (molecule.elements[atom.index] not in ("H", "VS") if distances == "heavy" else atom.name == "CA")
     ]
-    near = [_within_two_bonds(molecule, atom) for atom in range(molecule.n_atoms)]
-    pairs = [(i, j) for i, j in combinations(atoms, 2) if j not in near[i]]
+    graph = molecule.bond_graph
+    near = set(zip(*(each.tolist() for each in (graph + graph @ graph).nonzero()), strict=True))
+    pairs = [pair for pair in combinations(atoms, 2) if pair not in near]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def _within_two_bonds(molecule: Molecule, atom: int) -> set[int]:
-    first = molecule.neighbours[atom]
-    return {*first, *(far for near in first for far in molecule.neighbours[near])}

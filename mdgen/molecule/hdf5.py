@@ -70,16 +70,13 @@ def plain_dataset(file: h5py.File, name: str, kinds: str) -> h5py.Dataset | None
             "cannot be read; write it with zlib, as mdtraj does"
         )
     stored = dataset.id.get_storage_size()
-    if max(dataset.nbytes, _chunk_bytes(dataset) if stored else 0) > stored * _LARGEST_RATIO:
+    # a whole chunk is allocated to read one of its elements
+    chunk = dataset.dtype.itemsize * math.prod(dataset.chunks) if dataset.chunks and stored else 0
+    if max(dataset.nbytes, chunk) > stored * _LARGEST_RATIO:
         raise MdgenError(
             f"{name} in {file.filename} claims shape {dataset.shape} but has {stored} bytes on disk; copy it again"
         )
     return dataset
-
-
-def _chunk_bytes(dataset: h5py.Dataset) -> int:
-    """Bytes that are allocated to read one element."""
-    return dataset.dtype.itemsize * math.prod(dataset.chunks) if dataset.chunks else 0
 
 
 def unit_of(dataset: h5py.Dataset, default: str) -> str:

@@ -12,6 +12,8 @@ import mdtraj
 import numpy as np
 from jaxtyping import Float, Int
 from mdtraj.formats import PDBTrajectoryFile
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from mdgen.errors import MdgenError
 from mdgen.molecule import hdf5
@@ -110,33 +112,24 @@ class Molecule:
     @cached_property
     def neighbours(self) -> tuple[tuple[int, ...], ...]:
         """The atoms bonded to each atom, in ascending order."""
-        bonded: list[list[int]] = [[] for _ in range(self.n_atoms)]
-        for first, second in self.bonds.tolist():
-            bonded[first].append(second)
-            bonded[second].append(first)
-        return tuple(tuple(sorted(atoms)) for atoms in bonded)
+        graph = self.bond_graph
+        return tuple(tuple(part.tolist()) for part in np.split(graph.indices, graph.indptr[1:-1]))
+
+    @cached_property
+    def bond_graph(self) -> csr_array:
+        """Symmetric adjacency matrix of the bonds, with the neighbours of each atom in ascending order."""
+        ends = np.concatenate([self.bonds, self.bonds[:, ::-1]]).T
+        return csr_array((np.ones(ends.shape[1]), ends), shape=(self.n_atoms, self.n_atoms))
 
     @cached_property
     def molecule_of_atom(self) -> Int[np.ndarray, "atom"]:
         """For each atom the number, from 0, of the part that bonds hold together: a box has one for every water."""
-        found = np.full(self.n_atoms, -1, dtype=np.int64)
-        count = 0
-        for first in range(self.n_atoms):
-            if found[first] >= 0:
-                continue
-            edge = [first]
-            while edge:
-                atom = edge.pop()
-                found[atom] = count
-                edge += [near for near in self.neighbours[atom] if found[near] < 0]
-            count += 1
-        return found
+        return connected_components(self.bond_graph, directed=False)[1].astype(np.int64)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over atom names, elements, residues and bonds; residue numbers and chain letters do not enter."""
-        atoms = [[a.name, a.element.symbol, a.residue.name, a.residue.index] for a in self.topology.atoms]
-        return hashlib.sha256(json.dumps([atoms, self.bonds.tolist()]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([_signature(self), self.bonds.tolist()]).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Molecule) and self.fingerprint == other.fingerprint

@@ -48,16 +48,13 @@ def torsions(molecule: Molecule, kinds: Sequence[str] = ("backbone", "side_chain
             raise MdgenError(f"there is no torsion kind {kind!r}; choose from {', '.join(KINDS)}")
     molecule.require_bonded()
     labels = _residue_labels(molecule)
-    found = []
-    for residue in range(molecule.topology.n_residues):
-        for symbol, atoms, kind in [
-            *_backbone(molecule, residue),
-            *_side_chain(molecule, residue),
-            *_methyl(molecule, residue),
-        ]:
-            if kind in kinds:
-                found.append(Torsion(f"{symbol} {labels[residue]}", residue, atoms, kind))
-    return tuple(found)
+    return tuple(
+        Torsion(f"{symbol} {label}", residue, atoms, kind)
+        for residue, label in enumerate(labels)
+        for find in (_backbone, _side_chain, _methyl)
+        for symbol, atoms, kind in find(molecule, residue)
+        if kind in kinds
+    )
 
 
 def torsion_atoms(chosen: Sequence[Torsion]) -> Int[np.ndarray, "torsion 4"]:
@@ -115,23 +112,17 @@ def _across(molecule: Molecule, atom: int | None, name: str) -> int | None:
         return None
     topology = molecule.topology
     home = topology.atom(atom).residue.index
-    for near in molecule.neighbours[atom]:
-        if topology.atom(near).name == name and topology.atom(near).residue.index != home:
-            return near
-    return None
+    near = [topology.atom(index) for index in molecule.neighbours[atom]]
+    return next((each.index for each in near if each.name == name and each.residue.index != home), None)
 
 
 def _peptide_carbon(molecule: Molecule, atom: int) -> int | None:
     """The carbon that continues the chain from a peptide group's C or N: CA, or the methyl carbon of a cap."""
     topology = molecule.topology
     home = topology.atom(atom).residue.index
-    carbons = [
-        near
-        for near in molecule.neighbours[atom]
-        if molecule.elements[near] == "C" and topology.atom(near).residue.index == home
-    ]
-    alpha = [near for near in carbons if topology.atom(near).name == "CA"]
-    return next(iter(alpha or carbons), None)
+    near = [topology.atom(index) for index in molecule.neighbours[atom] if molecule.elements[index] == "C"]
+    carbons = [each for each in near if each.residue.index == home]
+    return min(carbons, key=lambda each: each.name != "CA").index if carbons else None
 
 
 def _split_by_hydrogen(molecule: Molecule, atom: int) -> tuple[list[int], list[int]]:
@@ -140,12 +131,10 @@ def _split_by_hydrogen(molecule: Molecule, atom: int) -> tuple[list[int], list[i
 
 
 def _residue_labels(molecule: Molecule) -> list[str]:
-    labels = [str(residue) for residue in molecule.topology.residues]
-    counts = Counter(labels)
-    chains = [residue.chain.index for residue in molecule.topology.residues]
+    residues = list(molecule.topology.residues)
+    labels = [str(residue) for residue in residues]
     # two chains may both have an ALA2, and then need the chain, or failing that the residue's index, to tell them apart
-    with_chain = [
-        f"{label} chain {chain}" if counts[label] > 1 else label for label, chain in zip(labels, chains, strict=True)
-    ]
-    counts = Counter(with_chain)
-    return [f"{label} residue {i}" if counts[label] > 1 else label for i, label in enumerate(with_chain)]
+    for ends in ([f"chain {each.chain.index}" for each in residues], [f"residue {each.index}" for each in residues]):
+        counts = Counter(labels)
+        labels = [f"{label} {end}" if counts[label] > 1 else label for label, end in zip(labels, ends, strict=True)]
+    return labels

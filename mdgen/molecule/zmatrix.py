@@ -1,9 +1,7 @@
 """The internal coordinates that suit a molecule: a tree along its bonds, one free dihedral for each bond that turns."""
 
-from collections import deque
-from collections.abc import Iterable
-
 import numpy as np
+from scipy.sparse.csgraph import breadth_first_order, shortest_path
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.internal_coordinates import ZMatrix
@@ -35,7 +33,9 @@ def build_zmatrix(molecule: Molecule) -> ZMatrix:
             relative.append(2)
     named = {torsion.atoms for torsion in torsions(molecule, KINDS)}
     named |= {atoms[::-1] for atoms in named}
-    for parent, atom in tree.bonds_outwards():
+    for atom, parent in tree.parent.items():  # from the centre outwards
+        if parent is None or not tree.children[atom]:
+            continue
         reference, primary = _primary(tree, parent, atom, named)
         ordered = [primary, *(child for child in tree.children[atom] if child != primary)]
         row_of_primary = len(rows)
@@ -52,40 +52,26 @@ class _Tree:
     """
 
     def __init__(self, molecule: Molecule) -> None:
-        self.molecule = molecule
-        depths = {
-            atom: _depths(molecule, atom) for atom in range(molecule.n_atoms) if len(molecule.neighbours[atom]) > 1
-        }
-        if not depths or len(next(iter(depths.values()))) < molecule.n_atoms:
+        inner = [atom for atom, near in enumerate(molecule.neighbours) if len(near) > 1]
+        depths = shortest_path(molecule.bond_graph, unweighted=True, indices=inner)
+        if not inner or np.isinf(depths[0]).any():
             raise MdgenError(
                 f"{molecule!r} is not one bonded molecule; internal coordinates need one, without solvent or ions"
             )
-        centre = min(depths, key=lambda atom: (max(depths[atom].values()), atom))
-        self.parent = _parents(molecule, centre)
+        centre = inner[int(depths.max(axis=1).argmin())]
+        order, parents = (each.tolist() for each in breadth_first_order(molecule.bond_graph, centre))
+        self.parent = {atom: parents[atom] if atom != centre else None for atom in order}
         self.children: list[list[int]] = [[] for _ in range(molecule.n_atoms)]
         for atom, parent in self.parent.items():
             if parent is not None:
                 self.children[parent].append(atom)
-        self.weight = self._weights()
+        weight = {atom: float(molecule.masses[atom]) for atom in order}
+        for atom in order[:0:-1]:  # children come after their parents
+            weight[parents[atom]] += weight[atom]
         for siblings in self.children:
-            siblings.sort(key=lambda atom: (-self.weight[atom], atom))
+            siblings.sort(key=lambda atom: (-weight[atom], atom))
         first, last = self.children[centre][:2]
         self.roots = (first, centre, last)
-
-    def bonds_outwards(self) -> Iterable[tuple[int, int]]:
-        """The bonds (parent, atom) whose outer atom has children, from the centre outwards."""
-        for atom, parent in self.parent.items():
-            if parent is not None and self.children[atom]:
-                yield parent, atom
-
-    def _weights(self) -> dict[int, float]:
-        masses = self.molecule.masses
-        weight = {atom: float(masses[atom]) for atom in self.parent}
-        for atom in reversed(self.parent):  # children come after their parents
-            parent = self.parent[atom]
-            if parent is not None:
-                weight[parent] += weight[atom]
-        return weight
 
 
 def _primary(tree: _Tree, parent: int, atom: int, named: set[tuple[int, int, int, int]]) -> tuple[int, int]:
@@ -100,23 +86,3 @@ def _primary(tree: _Tree, parent: int, atom: int, named: set[tuple[int, int, int
             if (reference, parent, atom, child) in named:
                 return reference, child
     return grandparent, tree.children[atom][0]
-
-
-def _parents(molecule: Molecule, start: int) -> dict[int, int | None]:
-    """The parent of each atom that `start` reaches, in breadth-first order."""
-    parent: dict[int, int | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        atom = queue.popleft()
-        for near in molecule.neighbours[atom]:
-            if near not in parent:
-                parent[near] = atom
-                queue.append(near)
-    return parent
-
-
-def _depths(molecule: Molecule, start: int) -> dict[int, int]:
-    depth: dict[int, int] = {}
-    for atom, parent in _parents(molecule, start).items():
-        depth[atom] = 0 if parent is None else depth[parent] + 1
-    return depth

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.data.context import context_of
-from mdgen.data.pairs import lag_in_frames
-from mdgen.data.splits import cut, split
+from mdgen.data.spacing import lag_in_frames
+from mdgen.data.splits import Segment, cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, Trainable

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mdgen.data.pairs import LaggedPairs
+from mdgen.data.spacing import pair_starts
 from mdgen.models.batches import PairBatch
 
 
@@ -20,8 +20,8 @@ def pairs_of(tables: Sequence[Float[Tensor, "_ *shape"]], lag_frames: int) -> Pa
     >>> pairs.now.tolist(), pairs.later.tolist()
     ([0, 3, 4], [2, 5, 6])
     """
-    pairs = LaggedPairs(tables, lag_frames)
-    return PairBatch(pairs.frames, pairs.first, pairs.first + lag_frames)
+    first = pair_starts([len(table) for table in tables], lag_frames)
+    return PairBatch(torch.cat(list(tables)), first, first + lag_frames)
 
 
 def distinct_pairs(states: Int[Tensor, "frame"], values: Float[Tensor, "state channel"], lag_frames: int) -> PairBatch:

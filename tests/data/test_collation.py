@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.data.collation import collate
+from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
 from mdgen.data.collection import TrajectoryCollection
 from mdgen.data.trajectories import TrajectorySet
-from mdgen.data.windows import WindowDataset
+from mdgen.data.windows import Window, WindowDataset
 from mdgen.molecule.residues import residue_types
 
 from .conftest import argon, walk
+
+
+def collate(windows: list[Window], dataset: WindowDataset) -> TrajectoryBatch:
+    return add_context(*pad_windows(windows), dataset)
 
 
 def collection(*sizes: int, temperatures: tuple[float | None, ...] | None = None) -> TrajectoryCollection:

@@ -2,7 +2,7 @@
 
 import torch
 
-from mdgen.data.context import context_of
+from mdgen.data.collation import context_of
 from mdgen.molecule.residues import RESIDUE_TYPES
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 

@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from mdgen.data.fraction import take_fraction
+from mdgen.data.splits import take_fraction
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mdgen.data.collation import TrajectoryBatch
 from mdgen.data.collection import TrajectoryCollection
-from mdgen.data.loading import BatchSampler, WindowLoader
+from mdgen.data.loading import WindowLoader
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.data.windows import WindowDataset
@@ -23,32 +23,50 @@ from .conftest import argon, walk
 COUNTS, SIZES = [40, 7, 0, 31, 25], [20, 100, 7, 22, 90]
 
 
-def sampler(**settings: object) -> BatchSampler:
-    return BatchSampler(COUNTS, SIZES, **{"batch_size": 4, **settings})  # type: ignore[arg-type]
+class Counted(WindowDataset):
+    """All that the order of a data set depends on."""
+
+    counts, n_atoms = tuple(COUNTS), tuple(SIZES)  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.frames = 1
+
+    def __len__(self) -> int:
+        return sum(COUNTS)
+
+
+def sampler(**settings: object) -> WindowLoader:
+    return WindowLoader(Counted(), **{"batch_size": 4, **settings})  # type: ignore[arg-type]
+
+
+def batches_of(loader: WindowLoader) -> list[list[int]]:
+    return [batch.tolist() for batch in loader.batches()]
 
 
 def size_of(index: int) -> int:
     return SIZES[int(np.searchsorted(np.cumsum(COUNTS), index, side="right"))]
 
 
-@pytest.mark.parametrize("settings", [{}, {"budget": 300}, {"batch_size": None, "budget": 300, "padding": 0.2}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"atoms_per_batch": 300}, {"batch_size": None, "atoms_per_batch": 300, "padding": 0.2}]
+)
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_every_index_once_an_epoch(settings: dict, shuffle: bool) -> None:
-    batches = list(sampler(shuffle=shuffle, **settings))
+    batches = batches_of(sampler(shuffle=shuffle, **settings))
     assert sorted(itertools.chain(*batches)) == list(range(sum(COUNTS)))
     assert len(batches) == len(sampler(**settings))
 
 
 @pytest.mark.parametrize("padding", [None, 0.0, 0.2])
 def test_batches_keep_to_their_budget(padding: float | None) -> None:
-    batches = list(sampler(batch_size=None, budget=410, padding=padding))
+    batches = batches_of(sampler(batch_size=None, atoms_per_batch=410, padding=padding))
     sizes = [[size_of(index) for index in batch] for batch in batches]
     assert all(len(each) * max(each) <= 410 for each in sizes)
     if padding is not None:
         assert all(max(each) <= min(each) * (1 + padding) for each in sizes)
         assert max(map(len, sizes)) >= 410 // 22  # small molecules come in large batches
     with pytest.raises(MdgenError, match="size 100 does not fit a batch of 99"):
-        sampler(budget=99)
+        sampler(atoms_per_batch=99)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
@@ -56,7 +74,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
         made = sampler(seed=seed)
         made.set_epoch(epoch)
         torch.rand(epoch)
-        return list(made)
+        return batches_of(made)
 
     assert order(3, 4) == order(3, 4)
     different = [order(*pair) for pair in ((0, 0), (0, 1), (1, 0), (1, 1))]
@@ -67,7 +85,8 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_ranks_share_an_epoch(ranks: int, drop_last: bool) -> None:
     def of_rank(rank: int, of: int) -> list[tuple[int, ...]]:
-        return [tuple(batch) for batch in sampler(rank=rank, ranks=of, drop_last=drop_last, padding=0.2)]
+        made = sampler(rank=rank, ranks=of, drop_last=drop_last, padding=0.2)
+        return [tuple(batch) for batch in batches_of(made)]
 
     whole, parts = of_rank(0, 1), [of_rank(rank, ranks) for rank in range(ranks)]
     assert len({len(part) for part in parts}) == 1
@@ -87,11 +106,11 @@ def test_ranks_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = sampler()
     for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", 1)):
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
-    assert list(sampler()) == list(alone) == list(sampler(rank=1, ranks=2))
-    assert list(sampler()) != list(sampler(rank=0, ranks=1))
+    assert batches_of(sampler()) == batches_of(alone) == batches_of(sampler(rank=1, ranks=2))
+    assert batches_of(sampler()) != batches_of(sampler(rank=0, ranks=1))
 
 
-def test_a_sampler_needs_a_limit() -> None:
+def test_a_batch_needs_a_limit() -> None:
     for settings, match in [
         ({"batch_size": None}, "needs a limit"),
         ({"batch_size": 0}, "at least 1"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.data.pairs import LaggedPairs, lag_in_frames
+from mdgen.data.spacing import lag_in_frames, pair_starts
 from mdgen.errors import MdgenError
 
 
@@ -20,25 +20,20 @@ def test_exactly_the_pairs_of_each_trajectory(seed: int, caplog: pytest.LogCaptu
     rng = np.random.default_rng(seed)
     lengths, lag = [*rng.integers(0, 30, size=6).tolist(), 40], int(rng.integers(1, 15))
     with caplog.at_level(logging.ERROR):
-        pairs = LaggedPairs(labelled(lengths), lag)
+        first = pair_starts(lengths, lag)
     expected = {(k, t) for k, n in enumerate(lengths) for t in range(n - lag)}
-    assert len(pairs) == len(expected)
-    now, later = pairs.frames[pairs.first], pairs.frames[pairs.first + lag]
+    assert len(first) == len(expected)
+    frames = torch.cat(labelled(lengths))
+    now, later = frames[first], frames[first + lag]
     torch.testing.assert_close(later - now, torch.tensor([[0.0, lag]]).expand(len(now), 2))
     assert {tuple(int(x) for x in row) for row in now.tolist()} == expected
 
 
-def test_numpy_arrays_of_any_shape() -> None:
-    positions = np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)
-    pairs = LaggedPairs([positions], 4)
-    np.testing.assert_array_equal(pairs.frames[pairs.first + 4], positions[4:])
-
-
 def test_a_trajectory_shorter_than_the_lag() -> None:
     with pytest.raises(MdgenError, match="the longest trajectory has 5 frames, and the lag is 5"):
-        LaggedPairs(labelled([5]), 5)
+        pair_starts([5], 5)
     with pytest.raises(MdgenError, match="at least 1"):
-        LaggedPairs(labelled([5]), 0)
+        pair_starts([5], 0)
 
 
 def test_lag_in_frames() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from mdgen.data import trajectories as module
 from mdgen.data.formats import writing
-from mdgen.data.fraction import take_fraction
+from mdgen.data.splits import take_fraction
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import TrajectorySet, open_trajectories, write_trajectory
 from mdgen.errors import MdgenError

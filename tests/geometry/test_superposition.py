@@ -5,13 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.geometry.superposition import rmsd, superpose
+from mdgen.geometry.superposition import superpose
 
 
 def rotations(count: int, dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     quotient, _ = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator, dtype=dtype))
     return quotient * torch.linalg.det(quotient)[:, None, None]
+
+
+def rmsd(positions: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    return (superpose(positions, reference) - reference).square().sum(-1).mean(-1).sqrt()
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ number of atoms; then for each frame an optional unit cell and the x, y and z of
 
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.data.sources import Source
 from mdgen.errors import MdgenError
 from mdgen.units import ANGSTROM
 
 _AKMA_PS = 0.04888821  # CHARMM's unit of time in ps
 
 
-class DcdSource:
+class DcdSource(Source):
     """The frames of a DCD file.
 
     The header's time step is written in different units by different programs, so it only serves as a hint.
@@ -26,12 +26,10 @@ class DcdSource:
         MdgenError: if the file is no DCD file, ends inside a frame, or has fixed atoms.
     """
 
-    frame_spacing_ps: float | None = None
-
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
         try:
-            self._first, self._dtype, self.n_atoms, self._hint = _layout(path)
+            self._first, self._dtype, self.n_atoms, self.spacing_hint_ps = _layout(path)
         except (struct.error, ValueError) as error:
             if isinstance(error, MdgenError):
                 raise
@@ -42,24 +40,14 @@ class DcdSource:
                 f"{path} is truncated: it ends inside a frame, after {self.n_frames} whole frames; copy it again, or "
                 "cut it to whole frames"
             )
-        self._records: np.ndarray | None = None
-
-    @property
-    def spacing_hint_ps(self) -> float | None:
-        """Frame spacing that the header suggests; None if it holds no sensible number."""
-        return self._hint
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm.
-
-        Raises:
-            MdgenError: if the records of a frame do not have the length that the header says.
-        """
+        """See `Source`; a frame is damaged if its records do not have the length that the header says."""
         if not self.n_frames:
             return np.empty((0, self.n_atoms, 3), np.float32)
-        if self._records is None:
-            self._records = np.memmap(self.path, self._dtype, "r", self._first, (self.n_frames,))
-        chosen = self._records[start:stop:stride]
+        if self._opened is None:
+            self._opened = np.memmap(self.path, self._dtype, "r", self._first, (self.n_frames,))
+        chosen = self._opened[start:stop:stride]
         read = np.empty((len(chosen), self.n_atoms, 3), np.float32)
         for number, axis in enumerate("xyz"):
             wrong = (chosen[f"{axis}_begin"] != 4 * self.n_atoms) | (chosen[f"{axis}_end"] != 4 * self.n_atoms)
@@ -68,12 +56,6 @@ class DcdSource:
                 raise MdgenError(f"{self.path} is damaged in frame {frame}; copy it again")
             np.multiply(chosen[axis], np.float32(ANGSTROM), out=read[:, :, number], casting="same_kind")
         return read
-
-    def close(self) -> None:
-        """Nothing stays open: the file is mapped."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_records": None}  # mapped again by the process that reads it
 
 
 def _layout(path: Path) -> tuple[int, np.dtype, int, float | None]:

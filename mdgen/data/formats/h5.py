@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from mdtraj.formats import HDF5TrajectoryFile
 
+from mdgen.data.sources import Source
 from mdgen.data.spacing import spacing_of
 from mdgen.errors import MdgenError
 from mdgen.molecule.hdf5 import open_hdf5, plain_dataset, unit_of
@@ -24,7 +25,7 @@ _LENGTHS = {"nanometers": 1.0, "nanometer": 1.0, "nm": 1.0, "angstroms": 0.1, "a
 _TIMES = {"picoseconds": 1.0, "picosecond": 1.0, "ps": 1.0, "femtoseconds": 1e-3, "nanoseconds": 1e3}
 
 
-class H5Source:
+class H5Source(Source):
     """The frames of an mdtraj HDF5 file.
 
     Raises:
@@ -41,13 +42,10 @@ class H5Source:
         self.frame_spacing_ps = spacing_of(times, path)
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm."""
+        """See `Source`; the file is opened for each call, which takes no time, unlike with an xtc file."""
         with open_hdf5(self.path) as file:
             read = np.asarray(self._coordinates(file)[start:stop:stride], dtype=np.float32)
         return read if self._scale == 1.0 else read * np.float32(self._scale)
-
-    def close(self) -> None:
-        """Nothing stays open: unlike an xtc file, this one is opened in no time."""
 
     def _coordinates(self, file: h5py.File) -> h5py.Dataset:
         dataset = plain_dataset(file, "coordinates", "f")

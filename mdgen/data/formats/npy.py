@@ -1,15 +1,15 @@
 """Numpy arrays of positions in nm, memory-mapped: (frame, atom, 3) or (trajectory, frame, atom, 3)."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.data.sources import Source
 from mdgen.errors import MdgenError
 
 
-class NpySource:
+class NpySource(Source):
     """One trajectory of a npy file.
 
     Args:
@@ -18,26 +18,17 @@ class NpySource:
         positions: mapped array of this trajectory.
     """
 
-    frame_spacing_ps: float | None = None
-
     def __init__(self, path: Path, trajectory: int | None, positions: Float[np.ndarray, "frame atom 3"]) -> None:
         self.name = str(path) if trajectory is None else f"{path}[{trajectory}]"
         self.n_frames, self.n_atoms = positions.shape[:2]
-        self._path, self._trajectory = path, trajectory
-        self._positions: np.ndarray | None = positions
+        self._path, self._trajectory, self._opened = path, trajectory, positions
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm."""
-        if self._positions is None:
+        """See `Source`."""
+        if self._opened is None:
             array = _mapped(self._path)
-            self._positions = array if self._trajectory is None else array[self._trajectory]
-        return np.asarray(self._positions[start:stop:stride], dtype=np.float32)
-
-    def close(self) -> None:
-        """Nothing stays open: the file is mapped."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_positions": None}  # mapped again by the process that reads it
+            self._opened = array if self._trajectory is None else array[self._trajectory]
+        return np.asarray(self._opened[start:stop:stride], dtype=np.float32)
 
 
 def npy_sources(path: Path) -> list[NpySource]:

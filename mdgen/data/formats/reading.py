@@ -1,5 +1,6 @@
 """Trajectory files to sources, by their extension."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
@@ -13,6 +14,13 @@ from mdgen.data.formats.xtc import XtcSource
 from mdgen.data.sources import ArraySource, Source
 from mdgen.errors import MdgenError
 
+_FORMATS: dict[str, Callable[[Path], Source]] = {
+    ".xtc": XtcSource,
+    ".dcd": DcdSource,
+    ".h5": H5Source,
+    ".hdf5": H5Source,
+}
+
 
 def file_sources(path: Path) -> list[Source]:
     """The trajectories of a file: one, but for a npy array of several.
@@ -21,12 +29,8 @@ def file_sources(path: Path) -> list[Source]:
         MdgenError: if the file is damaged or of a kind that is not read.
     """
     kind = path.suffix.lower()
-    if kind == ".xtc":
-        return [XtcSource(path)]
-    if kind == ".dcd":
-        return [DcdSource(path)]
-    if kind in (".h5", ".hdf5"):
-        return [H5Source(path)]
+    if kind in _FORMATS:
+        return [_FORMATS[kind](path)]
     if kind == ".pdb":
         return [ArraySource(str(path), _pdb_positions(path))]
     if kind == ".npy":

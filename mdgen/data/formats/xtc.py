@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from mdtraj.formats import XTCTrajectoryFile
 
+from mdgen.data.sources import Source
 from mdgen.data.spacing import spacing_of
 from mdgen.errors import MdgenError
 
@@ -20,7 +21,7 @@ _MAGIC = 1995
 _FEW_ATOMS = 9  # up to here GROMACS writes plain floats
 
 
-class XtcSource:
+class XtcSource(Source):
     """The frames of an XTC file.
 
     Raises:
@@ -32,39 +33,25 @@ class XtcSource:
         self.n_atoms, times = _walk(path)
         self.n_frames = len(times)
         self.frame_spacing_ps = spacing_of(times, path)
-        self._file: XTCTrajectoryFile | None = None
         self._opened_by = 0
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
-        """Frames `start:stop:stride` in nm.
-
-        Raises:
-            MdgenError: if they cannot be decompressed.
-        """
+        """See `Source`; frames are damaged if they cannot be decompressed."""
         wanted = len(range(start, stop, stride))
         if not wanted:
             return np.empty((0, self.n_atoms, 3), np.float32)
-        if self._file is None or self._opened_by != os.getpid():
+        if self._opened is None or self._opened_by != os.getpid():
             # a forked worker shares the file's position with its parent, so it opens the file again
-            self._file, self._opened_by = XTCTrajectoryFile(self.name), os.getpid()
+            self._opened, self._opened_by = XTCTrajectoryFile(self.name), os.getpid()
         try:
-            self._file.seek(start)
-            read = self._file.read(n_frames=wanted, stride=stride if stride > 1 else None)[0]
+            self._opened.seek(start)
+            read = self._opened.read(n_frames=wanted, stride=stride if stride > 1 else None)[0]
         except (RuntimeError, OSError) as error:
             self.close()
             raise MdgenError(f"{self.path} is damaged between frames {start} and {stop}; copy it again") from error
         if len(read) != wanted:
             raise MdgenError(f"{self.path} is damaged between frames {start} and {stop}; copy it again")
         return read
-
-    def close(self) -> None:
-        """Close the file until the next read."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None}
 
 
 def _walk(path: Path) -> tuple[int, np.ndarray]:
