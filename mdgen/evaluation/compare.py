@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
-from mdgen.evaluation.saved import SavedMetrics
+from mdgen.evaluation.result import SavedMetrics
 from mdgen.results import Estimate, aligned
 
 

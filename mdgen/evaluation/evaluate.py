@@ -13,8 +13,7 @@ from threadpoolctl import threadpool_limits
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.evaluation.acceptance import judge
 from mdgen.evaluation.baselines.floors import floors
-from mdgen.evaluation.baselines.rows import split
-from mdgen.evaluation.baselines.table_rows import table_rows
+from mdgen.evaluation.baselines.rows import split, table_rows
 from mdgen.evaluation.metrics.catalogue import metrics_for
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.metrics.observer import Projection

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import (
@@ -35,9 +35,10 @@ MARKOV_TEST_LAGS = 5
 """Multiples of the lag over which the Chapman-Kolmogorov test runs."""
 
 
-class KineticMetrics:
+class KineticMetrics(MetricFamily):
     """Kinetics of rows in the states of the target; the column `states` holds the state of each frame."""
 
+    needs: ClassVar = ("states",)
     descriptions: ClassVar = {
         "timescale_ps": Description("Timescale (ps)", "implied timescales of the Markov state model, slowest first."),
         "connected_share": Description("Connected", "share of transitions within the largest connected set of states."),
@@ -46,36 +47,28 @@ class KineticMetrics:
             "Chapman-Kolmogorov test: root-mean-square difference between the probability of being in the same lumped "
             "state after 2 to 5 lags as the row's own Markov model predicts it and as it is counted.",
         ),
-        "occupancy_jsd": Description(
-            "Occupancy JSD",
-            "Jensen-Shannon distance of the populations of the lumped (PCCA) states.",
-            distance=True,
+        "occupancy_jsd": distance(
+            "Occupancy JSD", "Jensen-Shannon distance of the populations of the lumped (PCCA) states."
         ),
         "transitions_per_ns": Description(
             "Transitions (1/ns)", "changes between lumped states from one lag to the next, per ns."
         ),
-        "flux_spearman": Description(
+        "flux_spearman": distance(
             "Flux Spearman",
             "rank correlation of the stationary fluxes pi_i T_ij between lumped states with the reference's. 1 is "
             "best; the shuffled row shows how much of it needs no kinetics.",
-            distance=True,
         ),
-        "first_passage_log10_error": Description(
+        "first_passage_log10_error": distance(
             "MFPT error",
             "mean absolute difference of log10 mean first-passage times between lumped states: 0.3 is a factor of two.",
-            distance=True,
         ),
     }
 
     def __init__(self, target: Target) -> None:
         assert target.states is not None
-        self.target, self.settings, self.states, self.lag_ps = target, target.settings, target.states, target.lag_ps
+        super().__init__(target)
+        self.states, self.lag_ps = target.states, target.lag_ps
         self.lumped, self.lumped_visits = self.lumped_counts(target.data), self.visits(target.data)
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With Markov states."""
-        return target.states is not None
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """The metrics; none where no trajectory of the row is longer than the lag."""

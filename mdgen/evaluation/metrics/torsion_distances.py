@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.distributions import angle_bins, jensen_shannon, sampling_floor
-from mdgen.evaluation.statistics.free_energy import free_energy_rmse
+from mdgen.evaluation.statistics.distributions import angle_bins, free_energy_rmse, jensen_shannon, sampling_floor
 from mdgen.evaluation.statistics.intervals import estimates, resampled, spreads
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
@@ -24,31 +23,28 @@ GROUPS = {
 """Kinds of torsion averaged together. Methyl rotors, alike but for the names of their hydrogens, stay out of `all`."""
 
 
-class TorsionMetrics:
+class TorsionMetrics(MetricFamily):
     """Distances of the distributions of single torsions, and of phi and psi of each residue."""
 
+    needs: ClassVar = ("torsions",)
     descriptions: ClassVar = {
-        "torsion_jsd": Description(
+        "torsion_jsd": distance(
             "Torsion JSD",
             "Jensen-Shannon distance of a torsion's histogram, 100 bins of [-pi, pi]; the mean over torsions for "
             "`all`, `backbone`, `omega`, `side_chain` and `methyl`. 0 to 0.8326.",
-            distance=True,
         ),
-        "torsion_pair_jsd": Description(
-            "phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue.", distance=True
-        ),
-        "free_energy_rmse_kT": Description(
+        "torsion_pair_jsd": distance("phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue."),
+        "free_energy_rmse_kT": distance(
             "F RMSE (kT)",
             "root-mean-square difference of free energies where the reference's is below 5 kT, after alignment: over "
             "the slowest coordinate `psi_1`, or over phi and psi in cells of 10 degrees. An empty bin counts as half a "
             "frame, which bounds the value for rows of few frames.",
-            distance=True,
         ),
     }
 
     def __init__(self, target: Target) -> None:
-        self.torsions, self.settings = target.torsions, target.settings
-        self.target, self.pairs = target, ramachandran_pairs(target.torsions)
+        super().__init__(target)
+        self.pairs = ramachandran_pairs(target.torsions)
         self.groups = {
             group: members
             for group, kinds in GROUPS.items()
@@ -58,11 +54,6 @@ class TorsionMetrics:
         self._pairs = [
             [pair_histograms(target.data, pair, bins) for _, pair in self.pairs] for _, bins, _ in self._pair_metrics()
         ]
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With torsions."""
-        return bool(target.torsions)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`torsion_jsd/NAME`, `torsion_jsd/GROUP`, `torsion_pair_jsd/RESIDUE` and `free_energy_rmse_kT/phi_psi`."""

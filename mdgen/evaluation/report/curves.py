@@ -12,8 +12,7 @@ from mdgen.evaluation.metrics.structure_checks import CHECKS
 from mdgen.evaluation.metrics.subframe import SubframeMetrics
 from mdgen.evaluation.metrics.target import MetricFamily, Target
 from mdgen.evaluation.metrics.torsion_distances import pair_bins, ramachandran_pairs
-from mdgen.evaluation.statistics.distributions import angle_bins, linear_bins
-from mdgen.evaluation.statistics.free_energy import free_energy
+from mdgen.evaluation.statistics.distributions import angle_bins, free_energy, linear_bins
 from mdgen.evaluation.statistics.markov import count_matrices, slowest_timescales
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.transition_paths import first_transition, rarest_pair

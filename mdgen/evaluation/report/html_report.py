@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mdgen.evaluation.metrics.catalogue import METRICS, is_informative, label
+from mdgen.evaluation.report import distribution_plots, kinetic_plots
 from mdgen.evaluation.report.animation import player_data
-from mdgen.evaluation.report.canvas import Plot, main_row
-from mdgen.evaluation.report.plots import plots
+from mdgen.evaluation.report.canvas import STYLE, Plot, main_row
+from mdgen.evaluation.report.losses import loss_plots
 from mdgen.evaluation.report.tables import latex, markdown, number
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
@@ -32,6 +34,22 @@ SECTIONS = {
     "Training": (),
 }  # fmt: skip
 """Metrics in the table of each section; one that ends in `/` stands for all that begin so."""
+
+DRAWERS = (
+    distribution_plots.distance_plots,
+    distribution_plots.torsion_plots,
+    distribution_plots.landscapes,
+    distribution_plots.free_energy_plots,
+    kinetic_plots.timescale_plots,
+    kinetic_plots.state_plots,
+    kinetic_plots.correlation_plots,
+    kinetic_plots.subframe_plots,
+    kinetic_plots.path_plots,
+    distribution_plots.structure_plots,
+    distribution_plots.energy_plots,
+    loss_plots,
+)
+"""Each gives the plots that the curves of a result allow."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,12 @@ def write_report(result: Evaluation, folder: Path | str) -> Path:
     write_aside(folder / "report.html", report(result, drawn).encode())
     save_metrics(result, folder / "metrics.json")  # last: where it exists, the rest is complete
     return folder / "report.html"
+
+
+def plots(result: Evaluation) -> list[Plot]:
+    """Every plot that the curves of the result allow, in the order of the report."""
+    with matplotlib.rc_context(STYLE):
+        return [plot for drawer in DRAWERS for plot in drawer(result)]
 
 
 def report(result: Evaluation, drawn: list[Plot]) -> str:
