@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation.metrics.catalogue import METRICS, is_informative, label
-from mdgen.evaluation.report.tables import HEADLINES, markdown_table, with_interval
+from mdgen.evaluation.metrics.catalogue import METRICS, label
+from mdgen.evaluation.report.tables import HEADLINES, markdown_table, shown, with_interval
 from mdgen.evaluation.result import SavedMetrics, read_metrics
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval
 from mdgen.files import write_aside
@@ -46,9 +46,8 @@ def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
     if not results:
         raise MdgenError("there is no evaluation to gather; evaluate at least one pair of trajectories first")
     values: dict[str, dict[str, list[float]]] = {}
-    labels: dict[str, str] = {}
+    labels = {row: text for result in results for row, text in result.labels.items()}
     for result in results:
-        labels.update(result.labels)
         for row, metrics in result.rows.items():
             for name, estimate in metrics.items():
                 if _general(name) and np.isfinite(estimate.value):
@@ -64,10 +63,9 @@ def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
 def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> str:
     """The medians as a Markdown table, rows down and metrics across."""
     known = [metric for metric in metrics if any(metric in row for row in gathered.rows.values())]
-    lines = []
-    for row, found in gathered.rows.items():
-        cells = [with_interval(found.get(metric) if is_informative(row, metric) else None) for metric in known]
-        lines.append([gathered.labels[row], *cells])
+    lines = [
+        [gathered.labels[row], *map(with_interval, shown(row, found, known))] for row, found in gathered.rows.items()
+    ]
     return markdown_table(["", *(label(metric) for metric in known)], lines)
 
 
@@ -83,12 +81,7 @@ def save_aggregate(gathered: Aggregate, folder: Path | str) -> None:
 
 @dataclass(frozen=True)
 class BatchEvaluation:
-    """Result of a batch.
-
-    Args:
-        gathered: medians over the molecules that could be judged.
-        failures: reason by molecule, for those that could not.
-    """
+    """Medians over the molecules that could be judged, and the reason by name for those that could not."""
 
     gathered: Aggregate
     failures: dict[str, str]

@@ -85,11 +85,7 @@ def _of_seeds(seeds: Sequence[Observables], frames: int, window: int) -> list[Ro
 
 
 def _surrogates(
-    slow: SlowCoordinates,
-    kinetics: KineticMetrics | None,
-    settings: Settings,
-    frames: int,
-    rng: np.random.Generator,
+    slow: SlowCoordinates, kinetics: KineticMetrics | None, settings: Settings, frames: int, rng: np.random.Generator
 ) -> list[Row]:
     target, lag = slow.data[0], settings.lag_ps or 0.0
     counts = None if kinetics is None else kinetics.counts(target)

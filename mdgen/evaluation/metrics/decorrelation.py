@@ -154,10 +154,7 @@ def longest(
 
 
 def weighted_autocorrelation(
-    row: Observables,
-    torsions: Sequence[int],
-    lags: Int[np.ndarray, "lag"],
-    weights: Float[np.ndarray, "resample unit"],
+    row: Observables, torsions: Sequence[int], lags: Int[np.ndarray, "lag"], weights: Float[np.ndarray, "resample unit"]
 ) -> Float[np.ndarray, "resample torsion lag"]:
     """The autocorrelation of some torsions, by column, with the units of the row weighted."""
     units, trajectory, n_units = row.units, row.trajectory, weights.shape[1]

@@ -68,7 +68,7 @@ class KineticMetrics(MetricFamily):
         assert target.states is not None
         super().__init__(target)
         self.states, self.lag_ps = target.states, target.lag_ps
-        self.lumped, self.lumped_visits = self.lumped_counts(target.data), self.visits(target.data)
+        self.lumped, self.lumped_visits = lumped_counts(target, target.data), self.visits(target.data)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """The metrics; none where no trajectory of the row is longer than the lag."""
@@ -82,7 +82,7 @@ class KineticMetrics(MetricFamily):
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws."""
-        counts = self.lumped_counts(blocks.pool)
+        counts = lumped_counts(self.target, blocks.pool)
         if counts is None or self.states.n_macrostates < 2:
             return {}
         rows, targets = (np.tensordot(weights, counts, axes=1) for weights in (blocks.row, blocks.target))
@@ -100,10 +100,6 @@ class KineticMetrics(MetricFamily):
     def counts(self, row: Observables) -> Float[np.ndarray, "unit state state"] | None:
         """Transition counts at the lag by bootstrap unit; None where no trajectory is longer than that."""
         return _counts(row["states"], row, self.lag_ps, 1, self.states.number)
-
-    def lumped_counts(self, row: Observables, multiple: int = 1) -> Float[np.ndarray, "unit set set"] | None:
-        """The same between lumped states, at some lags."""
-        return lumped_counts(self.target, row, multiple)
 
     def visits(self, row: Observables) -> Float[np.ndarray, "unit set"]:
         """Frames in each lumped state by bootstrap unit."""
@@ -139,9 +135,8 @@ class KineticMetrics(MetricFamily):
 
     def markov_test_counts(self, row: Observables) -> Float[np.ndarray, "unit multiple set set"]:
         """Transition counts between lumped states after 1, 2, ... lags; zero where no trajectory is as long."""
-        first = self.lumped_counts(row)
+        first, *later = (lumped_counts(self.target, row, multiple) for multiple in range(1, MARKOV_TEST_LAGS + 1))
         assert first is not None
-        later = [self.lumped_counts(row, multiple) for multiple in range(2, MARKOV_TEST_LAGS + 1)]
         return np.stack([first, *(np.zeros_like(first) if c is None else c for c in later)], axis=1)
 
     def _markov_test(self, row: Observables, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
@@ -157,7 +152,7 @@ class KineticMetrics(MetricFamily):
         return {"chapman_kolmogorov_rms": centred_interval(float(errors[0]), np.array(errors[1:]))}
 
     def _lumped(self, row: Observables, weights: np.ndarray) -> dict[str, Estimate]:
-        counts, number = self.lumped_counts(row), self.states.n_macrostates
+        counts, number = lumped_counts(self.target, row), self.states.n_macrostates
         if counts is None or self.lumped is None or number < 2:
             return {}
         drawn = np.concatenate([counts.sum(0)[None], np.tensordot(weights, counts, axes=1)])

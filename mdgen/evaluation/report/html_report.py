@@ -1,18 +1,18 @@
 """The report: one HTML file that needs no network, rendered from a result and its plots by `report.html.j2`."""
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mdgen.evaluation.metrics.catalogue import METRICS, is_informative, label
+from mdgen.evaluation.metrics.catalogue import METRICS, label
 from mdgen.evaluation.report import distribution_plots, kinetic_plots
 from mdgen.evaluation.report.animation import player_data
 from mdgen.evaluation.report.canvas import STYLE, Plot, main_row
 from mdgen.evaluation.report.losses import loss_plots
-from mdgen.evaluation.report.tables import latex, markdown, number
+from mdgen.evaluation.report.tables import latex, markdown, number, shown
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
 from mdgen.results import Estimate
@@ -52,31 +52,22 @@ DRAWERS = (
 """Each gives the plots that the curves of a result allow."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of a table.
-
-    Args:
-        label: first cell.
-        cells: the others; None for an empty one.
-        accent: whether the label is set in the accent colour.
-    """
+class Line(NamedTuple):
+    """A line of a table: its first cell, the others (None where empty), and whether the first is accentuated."""
 
     label: str
     cells: list[Estimate | None]
     accent: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table of estimates: its headings but the first, which is empty, and its lines."""
 
     head: list[str]
     lines: list[Line]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A section of the report; `table` is None where no row has any of its metrics."""
 
     name: str
@@ -138,7 +129,7 @@ def _table(result: Evaluation, metrics: list[str]) -> Table | None:
     """Rows down, metrics across."""
     lines = []
     for key, row in result.rows.items():
-        cells = [row.metrics.get(metric) if is_informative(key, metric) else None for metric in metrics]
+        cells = shown(key, row.metrics, metrics)
         if any(cell is not None for cell in cells):
             lines.append(Line(row.label, cells, accent=key.startswith("generated")))
     return Table([label(metric) for metric in metrics], lines) if lines else None

@@ -45,14 +45,14 @@ def histograms(
 
 
 def sampling_floor(
-    counts: Float[np.ndarray, "bin"], frames: int, rng: np.random.Generator, draws: int = 100
+    counts: Float[np.ndarray, "bin"], frames: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "draw"]:
     """Distances of a perfect sampler of `frames` independent frames, one a draw.
 
     With K occupied bins they lie near `sqrt((K - 1) / (8 frames))`: 0.11 at 1,000 frames and 100 bins.
     """
     p = counts / counts.sum()
-    drawn = rng.multinomial(frames, p, size=draws).astype(np.float64)
+    drawn = rng.multinomial(frames, p, size=100).astype(np.float64)
     return jensen_shannon(drawn, np.broadcast_to(p, drawn.shape))
 
 
@@ -68,9 +68,7 @@ def free_energy(counts: Float[np.ndarray, "*batch bin"]) -> Float[np.ndarray, "*
 
 
 def free_energy_rmse(
-    reference: Float[np.ndarray, "*batch bin"],
-    generated: Float[np.ndarray, "*batch bin"],
-    below_kT: float = 5.0,
+    reference: Float[np.ndarray, "*batch bin"], generated: Float[np.ndarray, "*batch bin"], below_kT: float = 5.0
 ) -> Float[np.ndarray, "*batch"]:
     """Root-mean-square difference in kT of two free energies over the bins where the reference's is below `below_kT`.
 

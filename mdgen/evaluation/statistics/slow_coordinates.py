@@ -62,8 +62,7 @@ def add_slow_coordinates(data: list[Observables], torsions: list[int], settings:
     data = [d.with_columns(states=states.assign(m * weights)) for d, m in zip(data, modes, strict=True)]
     if "psi" not in data[0]:
         data = [d.with_columns(psi=m) for d, m in zip(data, modes, strict=True)]
-    _lump(states, data[0], settings)
-    return SlowCoordinates(tuple(data), states, modes[0], short.eigenvalues, notes)
+    return SlowCoordinates(tuple(data), _lumped(states, data[0], settings), modes[0], short.eigenvalues, notes)
 
 
 def _from_projection(data: list[Observables], settings: Settings) -> SlowCoordinates:
@@ -72,15 +71,15 @@ def _from_projection(data: list[Observables], settings: Settings) -> SlowCoordin
         return SlowCoordinates(tuple(data), None, None, None, ())
     states = States(data[0]["psi"], settings.n_states or 100, settings.seed)
     data = [d.with_columns(states=states.assign(d["psi"])) for d in data]
-    _lump(states, data[0], settings)
-    return SlowCoordinates(tuple(data), states, None, None, ())
+    return SlowCoordinates(tuple(data), _lumped(states, data[0], settings), None, None, ())
 
 
-def _lump(states: States, target: Observables, settings: Settings) -> None:
+def _lumped(states: States, target: Observables, settings: Settings) -> States:
     lag = max(1, round((settings.lag_ps or 0.0) / target.frame_spacing_ps))
     if max(target.lengths) > lag:
         counts = count_matrices(target["states"], target.trajectory, target.units, lag, states.number).sum(0)
         states.lump(counts, settings.n_macrostates or 10)
+    return states
 
 
 def _fit(data: Observables, torsions: list[int], lag_ps: float) -> TICA | None:
@@ -89,9 +88,5 @@ def _fit(data: Observables, torsions: list[int], lag_ps: float) -> TICA | None:
 
 
 def _project(fit: TICA, torsions: list[int], data: Observables) -> Float[np.ndarray, "frame mode"]:
-    return np.concatenate(
-        [
-            fit.project(torsion_features(data["torsions"][piece][:, torsions])).astype(np.float32)
-            for piece in data.slices()
-        ]
-    )
+    pieces = (torsion_features(data["torsions"][piece][:, torsions]) for piece in data.slices())
+    return np.concatenate([fit.project(features).astype(np.float32) for features in pieces])
