@@ -1,7 +1,7 @@
 """The result of an evaluation, and how it is written to disk and read back."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,35 +55,16 @@ class Evaluation:
     acceptance: tuple[Acceptance, ...]
     curves: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """What `metrics.json` holds."""
-        return {
-            "schema": SCHEMA,
-            "molecule": self.molecule,
-            "settings": self.settings,
-            "rows": {name: asdict(row) for name, row in self.rows.items()},
-            "notes": list(self.notes),
-            "acceptance": [asdict(line) for line in self.acceptance],
-        }
-
 
 def save_metrics(result: Evaluation, path: Path) -> None:
     """Write `metrics.json`."""
-    write_result(path, result.to_json(), result.acceptance)
+    document = {"schema": SCHEMA, **{key: getattr(result, key) for key in ("molecule", "settings", "rows", "notes")}}
+    write_result(path, document, result.acceptance)
 
 
 @dataclass(frozen=True)
 class SavedMetrics:
-    """Contents of `metrics.json`.
-
-    Args:
-        name: name of its folder.
-        molecule: molecule as in the file.
-        rows: metrics by row and name.
-        labels: labels of the rows.
-        frames: number of frames of the rows.
-        settings: settings as in the file.
-    """
+    """Contents of `metrics.json`, with the name of its folder; metrics, labels and numbers of frames are by row."""
 
     name: str
     molecule: dict[str, Any]

@@ -53,7 +53,10 @@ def table_rows(
         Row("replicate", "MD replicate", "held-out MD of the same force field", lambda: equal),
         Row("generated", "generated", "the generated trajectories, as many frames as the replicate", lambda: cut),
     ]
-    rows += _of_seeds(seeds, frames, window)
+    meaning = "the same model from another training seed, as many frames"
+    for seed, data in enumerate(seeds, start=2):
+        make = partial(equal_frames, data, frames, window)
+        rows.append(Row(f"seed_{seed}", f"generated, seed {seed}", meaning, make))
     if cut.n_frames < generated.n_frames:
         rows.append(Row("generated_all", "generated, all", "all the generated trajectories", lambda: generated))
     for name, part in (("tenth", 10), ("hundredth", 100), ("thousandth", 1000)):
@@ -70,18 +73,6 @@ def table_rows(
     still = partial(frozen, equal, lengths)
     rows.append(Row("frozen", "frozen", "the replicate's first frame, repeated", still))
     return rows
-
-
-def _of_seeds(seeds: Sequence[Observables], frames: int, window: int) -> list[Row]:
-    return [
-        Row(
-            f"seed_{number}",
-            f"generated, seed {number}",
-            "the same model from another training seed, as many frames",
-            partial(equal_frames, data, frames, window),
-        )
-        for number, data in enumerate(seeds, start=2)
-    ]
 
 
 def _surrogates(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.distributions import free_energy_rmse, jensen_shannon, linear_bins, sampling_floor
+from mdgen.evaluation.statistics.distributions import jensen_shannon, linear_bins, sampling_floor
 from mdgen.evaluation.statistics.intervals import centred_interval, frame_mean, resampled, spread
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
@@ -57,21 +57,18 @@ class SlowModeMetrics(MetricFamily):
         if "psi" in blocks.pool:
             low, high = inner_range(self.target.data["psi"][:, 0])
             counts = range_histogram(blocks.pool, low, high, self.settings.free_energy_bins)
-            result["free_energy_rmse_kT/psi_1"] = spread(blocks.distances(self._rmse, counts))
+            result["free_energy_rmse_kT/psi_1"] = spread(blocks.distances(self.target.free_energy_rmse, counts))
         if "tica" in blocks.pool:
             for name, counts in tica_histograms(blocks.pool, [blocks.pool], self.settings).items():
                 result[name] = spread(blocks.distances(jensen_shannon, counts))
         return result
-
-    def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
-        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
 
     def _free_energy(self, row: Observables) -> dict[str, Estimate]:
         reference, generated = self.target.data["psi"][:, 0], row["psi"][:, 0]
         low, high = inner_range(reference)
         bins, rng = self.settings.free_energy_bins, self.target.rng()
         expected, counts = (range_histogram(data, low, high, bins) for data in (self.target.data, row))
-        value, samples = resampled(self._rmse, expected, counts, self.settings.resamples, rng)
+        value, samples = resampled(self.target.free_energy_rmse, expected, counts, self.settings.resamples, rng)
         outside = (generated < reference.min()) | (generated > reference.max())
         return {
             "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples),

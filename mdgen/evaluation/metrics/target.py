@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
+from mdgen.evaluation.statistics.distributions import free_energy_rmse
 from mdgen.evaluation.statistics.intervals import bootstrap_weights
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.states import States
@@ -63,6 +64,10 @@ class Target:
     def moving(self) -> list[int]:
         """Columns of the torsions that enter means: all but methyl rotors."""
         return [i for i, torsion in enumerate(self.torsions) if torsion.kind != "methyl"]
+
+    def free_energy_rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
+        """RMSE of free energies in kT over the bins that the settings have compared, given counts."""
+        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
 
     def rng(self) -> np.random.Generator:
         """A new generator of the settings' seed: every metric of every row resamples alike."""

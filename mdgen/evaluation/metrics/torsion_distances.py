@@ -7,7 +7,7 @@ import numpy as np
 
 from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.distributions import angle_bins, free_energy_rmse, jensen_shannon, sampling_floor
+from mdgen.evaluation.statistics.distributions import angle_bins, jensen_shannon, sampling_floor
 from mdgen.evaluation.statistics.intervals import estimates, resampled, spreads
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
@@ -75,7 +75,7 @@ class TorsionMetrics(MetricFamily):
         """Scores of a perfect sampler of so many independent frames, with the spread over draws."""
         drawn = [sampling_floor(counts, frames, rng) for counts in self._single.sum(0)]
         pairs = [sampling_floor(counts.sum(0), frames, rng) for counts in self._pairs[0]]
-        return spreads({**self._named(np.stack(drawn, axis=1)), **self._named_pairs("torsion_pair_jsd", pairs)})
+        return spreads({**self._named(np.stack(drawn, axis=1)), **self._named_pairs("torsion_pair_jsd/all", pairs)})
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws."""
@@ -91,33 +91,24 @@ class TorsionMetrics(MetricFamily):
         return found | {f"torsion_jsd/{torsion.name}": distances[..., i] for i, torsion in enumerate(self.torsions)}
 
     def _named_pairs(self, name: str, distances: list[Any]) -> dict[str, Any]:
-        """Distances of each residue's pair by name, the mean over residues first."""
+        """Distances of each residue's pair, the mean over residues, `KIND/all` or `KIND/phi_psi`, first."""
         if not distances:
             return {}
-        found = {_pair_name(name, ""): np.mean(distances, axis=0)}
-        return found | {_pair_name(name, self.pairs[i][0]): values for i, values in enumerate(distances)}
+        each = zip(self.pairs, distances, strict=True)
+        named = {f"{name} {residue}".replace("/all ", "/"): values for (residue, _), values in each}
+        return {name: np.mean(distances, axis=0), **named}
 
     def _pair_metrics(self) -> tuple[tuple[str, int, Callable[[np.ndarray, np.ndarray], np.ndarray]], ...]:
         """Name, bins along each axis and metric of what is measured on phi and psi together."""
         return (
-            ("torsion_pair_jsd", self.settings.pair_bins, jensen_shannon),
-            ("free_energy_rmse_kT/phi_psi", self.settings.free_energy_pair_bins, self._rmse),
+            ("torsion_pair_jsd/all", self.settings.pair_bins, jensen_shannon),
+            ("free_energy_rmse_kT/phi_psi", self.settings.free_energy_pair_bins, self.target.free_energy_rmse),
         )
-
-    def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
-        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
 
     def _single_histograms(self, row: Observables) -> np.ndarray:
         bins = self.settings.torsion_bins
         columns = (angle_bins(row["torsions"][:, i], bins) for i in range(len(self.torsions)))
         return np.stack([row.histogram(column, bins) for column in columns], axis=1)
-
-
-def _pair_name(name: str, residue: str) -> str:
-    """The metric of one residue's pair, or of the mean over residues where none is named."""
-    if "/" in name:
-        return f"{name} {residue}".rstrip()
-    return f"{name}/{residue or 'all'}"
 
 
 def ramachandran_pairs(torsions: Sequence[Torsion]) -> list[tuple[str, tuple[int, int]]]:

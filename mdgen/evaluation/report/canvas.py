@@ -37,14 +37,9 @@ MOST_RESIDUES, MOST_TORSIONS = 8, 24
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing.
+    """A drawing as an `<svg>` element, with the name of its file, its section of the report, and the line below it.
 
-    Args:
-        name: name of its file.
-        section: section of the report.
-        caption: line below it.
-        svg: drawing as an `<svg>` element.
-        wide: whether it takes the whole width.
+    `wide` ones take the whole width.
     """
 
     name: str

@@ -74,12 +74,7 @@ def free_energy_rmse(
 
     A free energy is known up to a constant, so the constant that makes the difference smallest (its mean) is taken out.
     A bin that the generated frames never reach has an infinite free energy; it counts as half a frame, which
-    bounds the difference.
-
-    Args:
-        reference: counts of the reference in each bin.
-        generated: counts of the generated frames in the same bins.
-        below_kT: the depth, from the reference's minimum, down to which bins are compared.
+    bounds the difference. Both are given as counts in the same bins.
     """
     counted = free_energy(reference) < below_kT
     scale = reference.sum(-1, keepdims=True) / np.maximum(generated.sum(-1, keepdims=True), 1)

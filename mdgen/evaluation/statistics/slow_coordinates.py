@@ -35,13 +35,7 @@ class SlowCoordinates:
 
 
 def add_slow_coordinates(data: list[Observables], torsions: list[int], settings: Settings) -> SlowCoordinates:
-    """Fit TICA to the target, `data[0]`, twice: at the lag of the protocol, and for the states at theirs.
-
-    Args:
-        data: observables of the target, then of all that is judged in its coordinates.
-        torsions: columns of the torsions that enter TICA.
-        settings: resolved settings, with lags and numbers of states.
-    """
+    """Fit TICA of some torsions to the target, `data[0]`, twice: at the lag of the protocol, and of the states."""
     if not torsions:
         return _from_projection(data, settings)
     lag_ps = settings.lag_ps or data[0].frame_spacing_ps

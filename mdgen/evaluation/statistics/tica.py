@@ -18,13 +18,7 @@ LEAST_VARIANCE = 1e-8
 
 @dataclass(frozen=True)
 class TICA:
-    """A fitted projection; components have unit variance, slowest first.
-
-    Args:
-        mean: mean of the features.
-        components: coefficients, one column a mode.
-        eigenvalues: autocorrelation of each mode at the lag.
-    """
+    """A fitted projection; components have unit variance, slowest first, and eigenvalues are their autocorrelations."""
 
     mean: Float[np.ndarray, "feature"]
     components: Float[np.ndarray, "feature mode"]
@@ -38,10 +32,7 @@ class TICA:
 def fit_tica(trajectories: Iterable[Float[np.ndarray, "frame feature"]], lag_frames: int, modes: int) -> TICA | None:
     """Fit to trajectories of features; None where none is longer than the lag or the features do not vary.
 
-    Args:
-        trajectories: features of one trajectory after the other; they need not be in memory together.
-        lag_frames: lag in frames.
-        modes: number of modes to keep, or fewer where the features have not as many directions.
+    The trajectories need not be in memory together. Fewer modes are kept where the features have fewer directions.
     """
     covariances = TICAEstimator.covariance_estimator(lagtime=lag_frames, ncov=5)
     for features in trajectories:
