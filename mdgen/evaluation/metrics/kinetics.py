@@ -106,16 +106,14 @@ class KineticMetrics(MetricFamily):
         return row.histogram(self.states.macrostate[row["states"]], self.states.n_macrostates)
 
     def _timescales(self, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
-        number = self.settings.n_timescales
-        values = slowest_timescales(counts.sum(0), self.lag_ps, number)
+        number, total = self.settings.n_timescales, counts.sum(0)
+        values = slowest_timescales(total, self.lag_ps, number)
         samples, shares = np.full((len(weights), number), np.nan), np.empty(len(weights))
-        for i, weight in enumerate(weights):
-            drawn = np.tensordot(weight, counts, axes=1)
+        for i, drawn in enumerate(np.tensordot(weights, counts, axes=1)):
             active = connected_set(drawn)
             shares[i] = _share(drawn, active)
             found = timescales(eigenvalues(*symmetrised(drawn[np.ix_(active, active)]))[1 : number + 1], self.lag_ps)
             samples[i, : len(found)] = found
-        total = counts.sum(0)
         result = {"connected_share": percentile_interval(_share(total, connected_set(total)), shares)}
         for i in range(number):
             if np.isfinite(values[i]):
@@ -140,11 +138,10 @@ class KineticMetrics(MetricFamily):
         return np.stack([first, *(np.zeros_like(first) if c is None else c for c in later)], axis=1)
 
     def _markov_test(self, row: Observables, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
-        lumped, errors = self.markov_test_counts(row), []
-        for weight in [np.ones(len(counts)), *weights[: max(2, len(weights) // 4)]]:
-            predicted, counted = self.markov_test(
-                np.tensordot(weight, counts, axes=1), np.tensordot(weight, lumped, axes=1)
-            )
+        weights, errors = np.concatenate([np.ones((1, len(counts))), weights[: max(2, len(weights) // 4)]]), []
+        samples = (np.tensordot(weights, each, axes=1) for each in (counts, self.markov_test_counts(row)))
+        for drawn, lumped in zip(*samples, strict=True):
+            predicted, counted = self.markov_test(drawn, lumped)
             squares = ((predicted - counted)[1:]) ** 2
             errors.append(np.sqrt(squares[np.isfinite(squares)].mean()) if np.isfinite(squares).any() else np.nan)
         if not np.isfinite(errors[0]):
@@ -158,14 +155,13 @@ class KineticMetrics(MetricFamily):
         drawn = np.concatenate([counts.sum(0)[None], np.tensordot(weights, counts, axes=1)])
         mine = self.target.weights(len(self.lumped))
         target = np.concatenate([self.lumped.sum(0)[None], np.tensordot(mine, self.lumped, axes=1)])
-        distance, distances = resampled(
-            jensen_shannon, self.lumped_visits, self.visits(row), len(weights), self.target.rng()
-        )
+        visits = self.lumped_visits, self.visits(row)
+        occupancy, occupancies = resampled(jensen_shannon, *visits, len(weights), self.target.rng())
         with np.errstate(invalid="ignore"):  # a resample of parts shorter than the lag holds no transition at all
             leaving = 1 - np.trace(drawn, axis1=1, axis2=2) / drawn.sum((1, 2))
         rates, compared = leaving / self.lag_ps * 1000, self._compared(drawn, target)
         return {
-            "occupancy_jsd": centred_interval(float(distance), distances),
+            "occupancy_jsd": centred_interval(float(occupancy), occupancies),
             "transitions_per_ns": percentile_interval(float(rates[0]), rates[1:]),
             **estimates({"flux_spearman": compared.pop("flux_spearman")}, percentile_interval),
             **estimates(compared),

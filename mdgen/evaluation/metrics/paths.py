@@ -63,9 +63,9 @@ class PathMetrics(MetricFamily):
         rng = self.target.rng()
         resamples = max(2, self.settings.resamples // 4)
         weights = [np.ones(len(counts)), *bootstrap_weights(len(counts), resamples, rng)]
-        distance, valid, probability = np.array([self._judge(np.tensordot(w, counts, axes=1), rng) for w in weights]).T
+        occupancy, valid, probability = np.array([self._judge(np.tensordot(w, counts, axes=1), rng) for w in weights]).T
         shares = estimates({"path_valid_share": valid}, percentile_interval)
-        distances = estimates({"path_occupancy_jsd": distance})
+        distances = estimates({"path_occupancy_jsd": occupancy})
         return {**shares, **distances, **estimates({"path_log_probability": probability}, percentile_interval)}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:

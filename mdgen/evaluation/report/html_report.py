@@ -102,6 +102,8 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
     )
     environment.filters |= {"number": number, "time": _time, "grouped": "{:,}".format}
     every = list(dict.fromkeys(metric for row in result.rows.values() for metric in row.metrics))
+    rows = result.rows.values()
+    everything = [Line(label(metric), [row.metrics.get(metric) for row in rows]) for metric in every]
     kinds = {name.partition("/")[0] for name in every}
     return environment.get_template("report.html.j2").render(
         title=f"{result.molecule['residues']}: generated against molecular dynamics",
@@ -112,7 +114,7 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
         animation=player_data(result),
         sections=_sections(result, drawn, every),
         described=[each for name, each in METRICS.items() if name in kinds],
-        every_metric=_every_metric(result, every),
+        every_metric=Table([row.label for row in rows], everything),
     )
 
 
@@ -133,13 +135,6 @@ def _table(result: Evaluation, metrics: list[str]) -> Table | None:
         if any(cell is not None for cell in cells):
             lines.append(Line(row.label, cells, accent=key.startswith("generated")))
     return Table([label(metric) for metric in metrics], lines) if lines else None
-
-
-def _every_metric(result: Evaluation, every: list[str]) -> Table:
-    """Metrics down, rows across: for more metrics than a screen is wide."""
-    rows = result.rows.values()
-    lines = [Line(label(metric), [row.metrics.get(metric) for row in rows]) for metric in every]
-    return Table([row.label for row in rows], lines)
 
 
 def _time(length_ns: float) -> str:
