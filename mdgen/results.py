@@ -8,7 +8,7 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 def write_result(path: Path, result: dict[str, Any], acceptance: Iterable[Acceptance]) -> None:
     """Write `result` as JSON with `acceptance` as its last key; non-finite numbers become null."""
-    document = {**{key: value for key, value in result.items() if key != "acceptance"}}
-    document["acceptance"] = [asdict(row) for row in acceptance]
+    document = {key: value for key, value in result.items() if key != "acceptance"} | {"acceptance": list(acceptance)}
     write_aside(path, (json.dumps(_jsonable(document), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -93,7 +92,7 @@ def _jsonable(value: Any) -> Any:
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
-    if isinstance(value, Estimate):
+    if is_dataclass(value) and not isinstance(value, type):
         return _jsonable(asdict(value))
     if hasattr(value, "tolist"):  # numpy and torch scalars and arrays
         return _jsonable(value.tolist())

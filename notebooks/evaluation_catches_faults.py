@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
 
 from mdgen.apps.runs.provenance import provenance
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.evaluation import Settings, evaluate
-from mdgen.evaluation.baselines.faults import Frames, in_random_order, mirrored, stretched, turned, with_fault
 from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
 from mdgen.files import write_aside

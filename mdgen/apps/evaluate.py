@@ -14,7 +14,6 @@ from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.runs.training_runs import training_runs
 from mdgen.apps.train import load_encoder
 from mdgen.apps.trajectories import open_data
-from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
 from mdgen.evaluation.report.losses import loss_curves
@@ -63,17 +62,9 @@ def judged(config: dict[str, Any]) -> Evaluation:
         _potential(config, reference.molecule),
         settings,
         instantiate(config["metrics"]["bounds"]),
-        seeds=_seeds(config),
+        seeds=[open_data({**config["generated"], "trajectories": run}, "seeds") for run in config["seeds"] or []],
     )
     return replace(result, curves={**result.curves, **losses})
-
-
-def _seeds(config: dict[str, Any]) -> list[TrajectorySet]:
-    """What further training seeds of the model generated, each read as the generated trajectories are."""
-    runs = config["seeds"]
-    if runs is not None and not isinstance(runs, list):
-        raise MdgenError(f"seeds={runs}: expected a list of runs, such as seeds=[runs/seed_2,runs/seed_3]")
-    return [open_data({**config["generated"], "trajectories": run}, "seeds") for run in runs or []]
 
 
 def _projection(encoder: Encoder) -> Any:

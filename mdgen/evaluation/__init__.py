@@ -3,13 +3,18 @@
 `metrics.md` beside this file explains `metrics.json`: its keys, its rows and every metric.
 """
 
-from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
-from mdgen.evaluation.batch_evaluation import BatchEvaluation, evaluate_batch
+from mdgen.evaluation.batch_evaluation import (
+    Aggregate,
+    BatchEvaluation,
+    aggregate,
+    aggregate_table,
+    evaluate_batch,
+    save_aggregate,
+)
 from mdgen.evaluation.compare import Difference, compare, comparison_table, unlike
 from mdgen.evaluation.evaluate import evaluate
 from mdgen.evaluation.report.html_report import write_report
-from mdgen.evaluation.result import Evaluation, RowResult
-from mdgen.evaluation.saved import SavedMetrics, read_metrics
+from mdgen.evaluation.result import Evaluation, RowResult, SavedMetrics, read_metrics
 from mdgen.evaluation.settings import Bounds, Settings
 
 __all__ = [

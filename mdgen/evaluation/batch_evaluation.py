@@ -1,26 +1,87 @@
-"""Batch evaluation: one report a molecule, and one table of medians over the molecules."""
+"""Evaluation of many molecules: one report each, and the median of each metric over them with its interval."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mdgen.errors import MdgenError
-from mdgen.evaluation.aggregate import Aggregate, aggregate, aggregate_table, save_aggregate
-from mdgen.evaluation.saved import read_metrics
+from mdgen.evaluation.metrics.catalogue import METRICS, label
+from mdgen.evaluation.report.tables import HEADLINES, markdown_table, shown, with_interval
+from mdgen.evaluation.result import SavedMetrics, read_metrics
+from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval
 from mdgen.files import write_aside
+from mdgen.results import Estimate, write_result
 
 logger = logging.getLogger("mdgen")
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Medians over molecules.
+
+    Args:
+        molecules: names of the evaluations.
+        rows: medians by row and metric; the interval is of the bootstrap over molecules.
+        counts: number of molecules behind each median.
+        labels: labels of the rows.
+    """
+
+    molecules: tuple[str, ...]
+    rows: dict[str, dict[str, Estimate]]
+    counts: dict[str, dict[str, int]]
+    labels: dict[str, str]
+
+
+def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
+    """Medians of the metrics that are not of one residue or torsion alone.
+
+    Raises:
+        MdgenError: if there are no results.
+    """
+    if not results:
+        raise MdgenError("there is no evaluation to gather; evaluate at least one pair of trajectories first")
+    values: dict[str, dict[str, list[float]]] = {}
+    labels = {row: text for result in results for row, text in result.labels.items()}
+    for result in results:
+        for row, metrics in result.rows.items():
+            for name, estimate in metrics.items():
+                if _general(name) and np.isfinite(estimate.value):
+                    values.setdefault(row, {}).setdefault(name, []).append(estimate.value)
+    rows = {
+        row: {name: _median(np.array(found), np.random.default_rng(seed)) for name, found in metrics.items()}
+        for row, metrics in values.items()
+    }
+    counts = {row: {name: len(found) for name, found in metrics.items()} for row, metrics in values.items()}
+    return Aggregate(tuple(result.name for result in results), rows, counts, labels)
+
+
+def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> str:
+    """The medians as a Markdown table, rows down and metrics across."""
+    known = [metric for metric in metrics if any(metric in row for row in gathered.rows.values())]
+    lines = [
+        [gathered.labels[row], *map(with_interval, shown(row, found, known))] for row, found in gathered.rows.items()
+    ]
+    return markdown_table(["", *(label(metric) for metric in known)], lines)
+
+
+def save_aggregate(gathered: Aggregate, folder: Path | str) -> None:
+    """Write `aggregate.json`: medians, intervals and counts by row and metric."""
+    rows = {
+        row: {name: {"median": estimate, "molecules": gathered.counts[row][name]} for name, estimate in metrics.items()}
+        for row, metrics in gathered.rows.items()
+    }
+    document = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
+    write_result(Path(folder) / "aggregate.json", document, ())
 
 
 @dataclass(frozen=True)
 class BatchEvaluation:
-    """Result of a batch.
-
-    Args:
-        gathered: medians over the molecules that could be judged.
-        failures: reason by molecule, for those that could not.
-    """
+    """Medians over the molecules that could be judged, and the reason by name for those that could not."""
 
     gathered: Aggregate
     failures: dict[str, str]
@@ -61,3 +122,17 @@ def evaluate_batch(
     save_aggregate(gathered, folder)
     write_aside(folder / "aggregate.md", aggregate_table(gathered).encode())
     return BatchEvaluation(gathered, failures)
+
+
+def _general(name: str) -> bool:
+    """Whether a metric means the same for every molecule: not of a torsion or residue by its name."""
+    kind, _, what = name.partition("/")
+    return kind in METRICS and " " not in what and not (kind == "torsion_pair_jsd" and what != "all")
+
+
+def _median(values: np.ndarray, rng: np.random.Generator) -> Estimate:
+    if len(values) < 2:
+        return Estimate(float(values[0]))
+    draws = bootstrap_weights(len(values), RESAMPLES, rng).astype(int)
+    samples = np.array([np.median(np.repeat(values, weights)) for weights in draws])
+    return percentile_interval(float(np.median(values)), samples)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.report.tables import with_interval
-from mdgen.evaluation.saved import SavedMetrics
+from mdgen.evaluation.result import SavedMetrics
 from mdgen.results import Estimate, aligned
 
 
@@ -14,11 +14,7 @@ from mdgen.results import Estimate, aligned
 class Difference:
     """One metric of the generated trajectories in two evaluations.
 
-    Args:
-        metric: name of the metric.
-        first: estimate of the first run.
-        second: estimate of the second run.
-        exceeds: whether the difference is larger than both intervals together explain; None where there are none.
+    `exceeds`: whether the difference is larger than both intervals together explain; None where there are none.
     """
 
     metric: str
@@ -31,13 +27,8 @@ def compare(first: SavedMetrics, second: SavedMetrics, row: str | None = None) -
     """Every metric that both have, those that differ first.
 
     Two estimates differ where the distance of their values exceeds the two half-intervals that face each other, added
-    in quadrature: what the 95 % interval of the difference would be for independent runs.
-
-    Args:
-        first: first result.
-        second: second result.
-        row: row that is compared; where None, `seeds` if both have it, so that the intervals are over training
-            seeds, and else `generated`.
+    in quadrature: what the 95 % interval of the difference would be for independent runs. Where no row is named, it is
+    `seeds` if both have it, so that the intervals are over training seeds, and else `generated`.
 
     Raises:
         MdgenError: if the two judge different molecules or one lacks the row.

@@ -13,8 +13,7 @@ from threadpoolctl import threadpool_limits
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.evaluation.acceptance import judge
 from mdgen.evaluation.baselines.floors import floors
-from mdgen.evaluation.baselines.rows import split
-from mdgen.evaluation.baselines.table_rows import table_rows
+from mdgen.evaluation.baselines.rows import split, table_rows
 from mdgen.evaluation.metrics.catalogue import metrics_for
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.metrics.observer import Projection
@@ -28,7 +27,7 @@ from mdgen.evaluation.seeds import few_seeds, with_seeds
 from mdgen.evaluation.settings import Bounds, Settings
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates
-from mdgen.evaluation.upsampling import evaluate_upsampling
+from mdgen.evaluation.upsampling import add_upsampling
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
@@ -109,17 +108,9 @@ def _evaluated(
     slow = add_slow_coordinates([target, oracle, *observed.values()], torsions, settings)
     result = _judged(slow, preparation, reference.molecule, settings, bounds)
     dynamics = {"reference": reference, **{name: each for name, each in others.items() if name == "replicate"}}
-    below = evaluate_upsampling(
-        others["generated"], dynamics, preparation.observer, preparation.frame_spacing_ps, settings
-    )
-    generated = replace(result.rows["generated"], metrics={**result.rows["generated"].metrics, **below.metrics})
+    result = add_upsampling(result, others["generated"], dynamics, preparation.observer, settings)
     shown = animations(reference, others["generated"], preparation.strides, settings.player_frames)
-    return replace(
-        result,
-        rows={**result.rows, "generated": generated},
-        notes=(*result.notes, *below.notes, *caveats),
-        curves={**result.curves, **below.curves, **shown},
-    )
+    return replace(result, notes=(*result.notes, *caveats), curves={**result.curves, **shown})
 
 
 def _resolved(settings: Settings, target: Observables, spacing_ps: float) -> Settings:

@@ -43,14 +43,7 @@ def prepare(
     potential: Potential | None,
     settings: Settings,
 ) -> Preparation:
-    """Check that the trajectories can be compared, and decide how.
-
-    Args:
-        reference: reference trajectories of the molecule.
-        others: generated trajectories and perhaps a replicate, by their names in messages.
-        projection: slow coordinates, or None.
-        potential: potential whose energies are judged, or None.
-        settings: settings of the evaluation.
+    """Check that the trajectories can be compared, and decide how; `others` by their names in messages.
 
     Raises:
         MdgenError: if the molecules differ, saying which atoms, if a set is empty, or if no multiple of the frame

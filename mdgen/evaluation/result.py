@@ -1,11 +1,13 @@
-"""The result of an evaluation, and how it is written to disk."""
+"""The result of an evaluation, and how it is written to disk and read back."""
 
-from dataclasses import asdict, dataclass, field
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mdgen.errors import MdgenError
 from mdgen.results import Acceptance, Estimate, write_result
 
 SCHEMA = "mdgen.evaluation/1"
@@ -53,18 +55,54 @@ class Evaluation:
     acceptance: tuple[Acceptance, ...]
     curves: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """What `metrics.json` holds."""
-        return {
-            "schema": SCHEMA,
-            "molecule": self.molecule,
-            "settings": self.settings,
-            "rows": {name: asdict(row) for name, row in self.rows.items()},
-            "notes": list(self.notes),
-            "acceptance": [asdict(line) for line in self.acceptance],
-        }
-
 
 def save_metrics(result: Evaluation, path: Path) -> None:
     """Write `metrics.json`."""
-    write_result(path, result.to_json(), result.acceptance)
+    document = {"schema": SCHEMA, **{key: getattr(result, key) for key in ("molecule", "settings", "rows", "notes")}}
+    write_result(path, document, result.acceptance)
+
+
+@dataclass(frozen=True)
+class SavedMetrics:
+    """Contents of `metrics.json`, with the name of its folder; metrics, labels and numbers of frames are by row."""
+
+    name: str
+    molecule: dict[str, Any]
+    rows: dict[str, dict[str, Estimate]]
+    labels: dict[str, str]
+    frames: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def read_metrics(path: Path | str) -> SavedMetrics:
+    """Read a result; `path` is `metrics.json` or the folder that holds it.
+
+    Raises:
+        MdgenError: if there is none, or it is no result of an evaluation.
+    """
+    path = Path(path)
+    file = path / "metrics.json" if path.is_dir() else path
+    if not file.is_file():
+        raise MdgenError(f"there is no {file}; name a folder that `mdgen evaluate` wrote")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document.get("schema") != SCHEMA:
+            raise MdgenError(
+                f"{file} has the schema {document.get('schema')!r} where {SCHEMA!r} was expected; name a result of "
+                "`mdgen evaluate`, or evaluate again with this version"
+            )
+        rows = {
+            key: {name: _estimate(value) for name, value in row["metrics"].items()}
+            for key, row in document["rows"].items()
+        }
+        labels = {key: str(row["label"]) for key, row in document["rows"].items()}
+        frames = {key: int(row["frames"]) for key, row in document["rows"].items()}
+        settings = dict(document["settings"])
+        return SavedMetrics(file.parent.name, dict(document["molecule"]), rows, labels, frames, settings)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise MdgenError(f"{file} is no result of an evaluation ({error!r}); evaluate again") from error
+
+
+def _estimate(value: dict[str, float | None]) -> Estimate:
+    number = value["value"]
+    return Estimate(float("nan") if number is None else float(number), value["low"], value["high"])

@@ -36,7 +36,7 @@ def over_seeds(rows: Sequence[RowResult]) -> RowResult:
     return RowResult(f"generated, {len(rows)} seeds", meaning, rows[0].frames, rows[0].length_ns, metrics)
 
 
-def mean_interval(values: np.ndarray, level: float = 0.95) -> Estimate:
+def mean_interval(values: np.ndarray) -> Estimate:
     """The mean of independent values with Student's interval; none for fewer than three, or where one is missing.
 
     Quantities that are never negative have intervals that are not either.
@@ -48,7 +48,7 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> Estimate:
     value = float(values.mean())
     if len(values) < LEAST_SEEDS or not np.isfinite(values).all():
         return Estimate(value)
-    reach = float(student.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    reach = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     low = value - reach
     return Estimate(value, max(0.0, low) if values.min() >= 0 else low, value + reach)
 

@@ -5,52 +5,31 @@ where no dynamics is as fine as the generated trajectories they are only drawn.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import replace
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.evaluation.metrics.observer import Observer
 from mdgen.evaluation.metrics.subframe import LEAST_LAGS, SubframeMetrics
 from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.preparation import common_strides
+from mdgen.evaluation.result import Evaluation
 from mdgen.evaluation.settings import Settings
-from mdgen.results import Estimate
 
 
-@dataclass(frozen=True)
-class Upsampling:
-    """Result below the common spacing.
-
-    Args:
-        metrics: metrics of the generated row.
-        curves: arrays for the report.
-        notes: sentences for the reader.
-    """
-
-    metrics: dict[str, Estimate] = field(default_factory=dict)
-    curves: dict[str, np.ndarray] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def evaluate_upsampling(
+def add_upsampling(
+    result: Evaluation,
     generated: TrajectorySet,
     dynamics: Mapping[str, TrajectorySet],
     observer: Observer,
-    spacing_ps: float,
     settings: Settings,
-) -> Upsampling:
-    """Judge the generated trajectories at lags below `spacing_ps`; empty where their frames are no finer than that.
+) -> Evaluation:
+    """Judge the generated trajectories at lags below the common spacing, where their frames are finer than that.
 
-    Args:
-        generated: trajectories that are judged.
-        dynamics: reference and perhaps a replicate, by name; the one with the finest spacing is the target.
-        observer: observer of the molecule.
-        spacing_ps: spacing common to all sets.
-        settings: resolved settings.
+    Of the dynamics, the reference and perhaps a replicate, the one with the finest spacing is the target.
     """
+    spacing_ps = result.settings["frame_spacing_ps"]
     if not observer.torsions or generated.frame_spacing_ps * (LEAST_LAGS + 1) > spacing_ps:
-        return Upsampling()
+        return result
     name = min(dynamics, key=lambda each: dynamics[each].frame_spacing_ps)
     strides, shared_ps = common_strides([generated.frame_spacing_ps, dynamics[name].frame_spacing_ps])
     as_fine = shared_ps * (LEAST_LAGS + 1) <= spacing_ps
@@ -64,5 +43,8 @@ def evaluate_upsampling(
             f"Below {spacing_ps:g} ps the generated trajectories are drawn but not judged, since no dynamics is as "
             f"fine as they are; give a replicate with frames every {generated.frame_spacing_ps:g} ps."
         )
-        return Upsampling({}, curves, (note,))
-    return Upsampling(metrics(mine), {**curves, "subframe/replicate": metrics.curve(data)})
+        return replace(result, notes=(*result.notes, note), curves={**result.curves, **curves})
+    row = result.rows["generated"]
+    row = replace(row, metrics={**row.metrics, **metrics(mine)})
+    curves["subframe/replicate"] = metrics.curve(data)
+    return replace(result, rows={**result.rows, "generated": row}, curves={**result.curves, **curves})

@@ -9,9 +9,9 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
 from mdgen.evaluation.acceptance import judge
-from mdgen.evaluation.baselines.faults import in_random_order, mirrored, stretched, with_fault
 from mdgen.evaluation.result import RowResult
 from mdgen.molecule.topology import Molecule
+from notebooks.faults import in_random_order, mirrored, stretched, with_fault
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
 
 SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=30, resamples=50)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation.statistics.free_energy import free_energy, free_energy_rmse
+from mdgen.evaluation.statistics.distributions import free_energy, free_energy_rmse
 
 
 def test_a_constant_does_not_count() -> None:

@@ -5,8 +5,7 @@ import pytest
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation
-from mdgen.evaluation.report.loss_plots import loss_plots
-from mdgen.evaluation.report.losses import loss_curves, read_losses
+from mdgen.evaluation.report.losses import loss_curves, loss_plots, read_losses
 
 TABLE = "epoch,step,train/loss,validation/loss\n0,0,2.5,\n0,0,,3.0\n1,5,1.5,\n1,5,,2.0\n"
 

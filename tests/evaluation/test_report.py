@@ -9,27 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from mdgen.evaluation import Evaluation, Settings, evaluate, write_report
+from mdgen.evaluation import Evaluation, write_report
 from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
 from mdgen.evaluation.report.html_report import report
-from tests.evaluation.alanine import molecule, toy_set, trajectory
+from tests.evaluation.alanine import molecule, trajectory
 
 
 @pytest.fixture(scope="module")
-def result() -> Evaluation:
-    settings = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
-    return evaluate(toy_set(4, 300, seed=1), toy_set(4, 300, seed=2), settings=settings)
-
-
-@pytest.fixture(scope="module")
-def folder(result: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(three_seeds: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report")
-    assert write_report(result, path) == path / "report.html"
+    assert write_report(three_seeds, path) == path / "report.html"
     return path
 
 
-def test_metrics_are_json_that_ends_in_the_acceptance(result: Evaluation, folder: Path) -> None:
+def test_metrics_are_json_that_ends_in_the_acceptance(three_seeds: Evaluation, folder: Path) -> None:
     document = json.loads((folder / "metrics.json").read_text())
     assert list(document)[-1] == "acceptance"
     assert document["schema"] == "mdgen.evaluation/1"
@@ -39,8 +33,8 @@ def test_metrics_are_json_that_ends_in_the_acceptance(result: Evaluation, folder
             assert set(estimate) == {"value", "low", "high"}
 
 
-def test_every_metric_has_its_meaning_written_down(result: Evaluation) -> None:
-    assert {name.partition("/")[0] for row in result.rows.values() for name in row.metrics} <= set(METRICS)
+def test_every_metric_has_its_meaning_written_down(three_seeds: Evaluation) -> None:
+    assert {name.partition("/")[0] for row in three_seeds.rows.values() for name in row.metrics} <= set(METRICS)
 
 
 def test_the_report_is_one_whole_file_without_the_network(folder: Path) -> None:
@@ -62,9 +56,9 @@ def test_the_report_is_one_whole_file_without_the_network(folder: Path) -> None:
     assert not tags
 
 
-def test_text_of_the_data_is_escaped(result: Evaluation) -> None:
+def test_text_of_the_data_is_escaped(three_seeds: Evaluation) -> None:
     text = report(
-        dataclasses.replace(result, notes=("a <b> & c",), molecule={**result.molecule, "residues": "<i>"}), []
+        dataclasses.replace(three_seeds, notes=("a <b> & c",), molecule={**three_seeds.molecule, "residues": "<i>"}), []
     )
     assert "<p>a &lt;b&gt; &amp; c</p>" in text
     assert "<title>&lt;i&gt;: generated" in text
@@ -121,8 +115,8 @@ def test_the_player_turns_and_plays(folder: Path, tmp_path: Path) -> None:
     assert found["frame"] > 0
 
 
-def test_the_animation_is_not_mirrored(result: Evaluation) -> None:
+def test_the_animation_is_not_mirrored(three_seeds: Evaluation) -> None:
     checks = fit_checks(molecule(), torch.from_numpy(trajectory(200, 0)))
     for name in ("reference", "generated"):
-        animation = torch.from_numpy(result.curves[f"animation/{name}"])
+        animation = torch.from_numpy(three_seeds.curves[f"animation/{name}"])
         assert checks.measure(animation)[:, CHECKS.index("chirality_errors")].sum() == 0

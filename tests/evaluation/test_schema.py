@@ -10,8 +10,8 @@ import torch
 from mdgen.evaluation import Evaluation, Settings, evaluate
 from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.result import save_metrics
-from mdgen.evaluation.schema import KEYS, PAGE, ROWS, page
 from mdgen.results import Acceptance
+from notebooks.metrics_page import KEYS, PAGE, ROWS, page
 from tests.evaluation.alanine import toy_set
 
 GOLDEN = """
@@ -85,6 +85,6 @@ def test_every_metric_of_the_list_is_there_and_none_beside(result: Evaluation) -
 
 
 def test_the_page_is_in_step_with_the_code(result: Evaluation) -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m mdgen.evaluation.schema`"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python notebooks/metrics_page.py`"
     documented = {name for names in ROWS for name in names.removesuffix(" ...").split(", ")}
     assert documented == set(ROW_NAMES.split())

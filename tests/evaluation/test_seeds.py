@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation import SavedMetrics, Settings, compare, evaluate
-from mdgen.evaluation.seeds import mean_interval
+from mdgen.evaluation import Evaluation, SavedMetrics, compare
+from mdgen.evaluation.seeds import few_seeds, mean_interval, with_seeds
 from mdgen.results import Estimate
-from tests.evaluation.alanine import toy_set
-
-SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
 
 
 def test_the_interval_over_three_seeds_holds_the_mean_as_often_as_it_says() -> None:
@@ -20,9 +17,8 @@ def test_two_seeds_or_a_missing_value_give_a_mean_alone() -> None:
     assert mean_interval(np.array([1.0, 3.0, np.nan])).low is None
 
 
-def test_seeds_have_their_rows_their_mean_and_its_interval() -> None:
-    runs = [toy_set(4, 300, seed=i) for i in (2, 3, 4)]
-    result = evaluate(toy_set(4, 300, seed=1), runs[0], settings=SETTINGS, seeds=runs[1:])
+def test_seeds_have_their_rows_their_mean_and_its_interval(three_seeds: Evaluation) -> None:
+    result = three_seeds
     names = list(result.rows)
     assert names[names.index("generated") : names.index("seeds") + 1] == ["generated", "seed_2", "seed_3", "seeds"]
     found = [result.rows[row].metrics["torsion_jsd/all"].value for row in ("generated", "seed_2", "seed_3")]
@@ -30,9 +26,9 @@ def test_seeds_have_their_rows_their_mean_and_its_interval() -> None:
     assert mean.value == pytest.approx(np.mean(found))
     assert mean.low < min(found) < max(found) < mean.high
     assert {result.rows[row].frames for row in ("generated", "seed_2", "seed_3", "replicate")} == {600}
-    two = evaluate(toy_set(4, 300, seed=1), runs[0], settings=SETTINGS, seeds=runs[1:2])
-    assert any("2 training seeds" in note for note in two.notes)
-    assert two.rows["seeds"].metrics["torsion_jsd/all"].low is None
+    rows, number = with_seeds({name: result.rows[name] for name in ("generated", "seed_2", "frozen")})
+    assert any("2 training seeds" in note for note in few_seeds(number))
+    assert rows["seeds"].metrics["torsion_jsd/all"].low is None
 
 
 def test_comparisons_are_of_seeds_where_both_have_them() -> None:

@@ -4,12 +4,12 @@ from scipy.signal import lfilter
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Settings, evaluate
-from mdgen.evaluation.baselines.faults import with_fault
 from mdgen.evaluation.metrics.subframe import SubframeMetrics
 from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.statistics.autocorrelation import dynamical_content
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
+from notebooks.faults import with_fault
 from tests.evaluation.alanine import toy_set
 
 TORSION = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)

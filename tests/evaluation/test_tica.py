@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from mdgen.evaluation.statistics.tica import fit_tica, torsion_features
+from mdgen.evaluation.statistics.slow_coordinates import fit_tica, torsion_features
 
 
 def ornstein_uhlenbeck(timescales: list[float], n: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,9 +8,6 @@ from mdgen.apps.trajectories import STORE
 from mdgen.errors import MdgenError
 from mdgen.evaluation.report.losses import LOG
 
-SIMULATOR = "simulator.json"
-"""File in the folder of a generation that names the file of each part of the simulator."""
-
 
 def training_runs(config: dict[str, Any]) -> dict[str, Path]:
     """The runs that the key `training_runs` names, or else those of the generated trajectories, by name.
@@ -20,7 +17,7 @@ def training_runs(config: dict[str, Any]) -> dict[str, Path]:
     """
     named = config.get("training_runs")
     if named is not None:
-        runs = [Path(run) for run in (named if isinstance(named, list) else [named])]
+        runs = [Path(run) for run in _listed(named)]
         for run in runs:
             if run.is_dir() and not (run / LOG).is_file():
                 raise MdgenError(f"training_runs: {run} holds no {LOG}; name folders that `mdgen train` wrote")
@@ -38,7 +35,7 @@ def _listed(value: Any) -> list[Any]:
 def _behind(path: Path) -> list[tuple[str, Path]]:
     """Part and training run of each part of a generation's folder, or of the store in one; none of other files."""
     folder = path.parent if path.name == STORE else path
-    file = folder / SIMULATOR
+    file = folder / "simulator.json"
     if not file.is_file():
         return []
     try:

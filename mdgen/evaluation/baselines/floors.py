@@ -1,7 +1,6 @@
 """Two floors under every distance: of independent frames, and of frames as correlated as those of dynamics."""
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -9,31 +8,17 @@ from mdgen.evaluation.metrics.target import MetricFamily
 from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.statistics.block_permutation import DRAWS, permute_blocks
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.results import Estimate
-
-
-@runtime_checkable
-class Floored(Protocol):
-    """Metrics whose values for independent frames are known."""
-
-    def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
-        """Distances of a perfect sampler of so many independent frames."""
-        ...
 
 
 def floors(
-    metrics: Iterable[MetricFamily],
-    target: Observables,
-    replicate: Observables,
-    frames: int,
-    rng: np.random.Generator,
+    metrics: Iterable[MetricFamily], target: Observables, replicate: Observables, frames: int, rng: np.random.Generator
 ) -> tuple[dict[str, RowResult], float | None]:
     """The rows `floor` and `md_floor` for rows of so many frames, and the length of the second's blocks in ps.
 
     The second is left out where there are too few blocks.
     """
     metrics = list(metrics)
-    perfect = {n: e for metric in metrics if isinstance(metric, Floored) for n, e in metric.floor(frames, rng).items()}
+    perfect = {n: e for metric in metrics for n, e in metric.floor(frames, rng).items()}
     meaning = "score of a perfect sampler of as many independent frames by chance alone, the reference taken as exact"
     rows = {"floor": RowResult("i.i.d. floor", meaning, frames, 0.0, perfect)}
     blocks = permute_blocks(target, replicate, frames, rng)

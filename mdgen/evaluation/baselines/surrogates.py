@@ -18,11 +18,7 @@ NEIGHBOUR_FRAMES = 50_000
 
 
 def markov_paths(
-    target: Observables,
-    counts: Float[np.ndarray, "state state"],
-    lag_ps: float,
-    frames: int,
-    rng: np.random.Generator,
+    target: Observables, counts: Float[np.ndarray, "state state"], lag_ps: float, frames: int, rng: np.random.Generator
 ) -> Observables:
     """Paths of the target's Markov state model; each state shows a random one of its frames."""
     active = connected_set(counts)

@@ -1,5 +1,5 @@
 """Metrics of trajectories, one family a file.
 
-A new family is a class with the methods of `target.MetricFamily` and a line in `catalogue.FAMILIES`; tables, noise
+A new family is a subclass of `target.MetricFamily` and a line in `catalogue.FAMILIES`; tables, noise
 floors, `metrics.md` and the report take its names from its descriptions.
 """

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.autocorrelation import (
     autocorrelation,
     decorrelation_time,
@@ -23,48 +23,42 @@ SHORTEST = 20
 """Fewest frames of the longest trajectory for which autocorrelations are measured."""
 
 
-class DecorrelationMetrics:
+class DecorrelationMetrics(MetricFamily):
     """Autocorrelations of rows against those of the target; methyl rotors stay out of the means.
 
     Lags reach up to half of the longest trajectory or a thirtieth of all the frames: beyond that there is only noise.
     """
 
+    needs: ClassVar = ("torsions",)
     descriptions: ClassVar = {
         "decorrelation_ps": Description(
             "Decorrelation (ps)",
             "time after which a torsion's autocorrelation, sine and cosine together and above its baseline, falls to "
             "1/e. A time below the frame spacing is an upper bound.",
         ),
-        "decorrelation_log10_error": Description(
+        "decorrelation_log10_error": distance(
             "Decorrelation error",
             "mean absolute difference of log10 decorrelation times over torsions: 0.3 is a factor of two. A time "
             "beyond the lags counts as the longest of them.",
-            distance=True,
         ),
-        "autocorrelation_rmse": Description(
+        "autocorrelation_rmse": distance(
             "Autocorrelation RMSE",
             "root-mean-square difference of the torsions' autocorrelations over lags even on a log scale, up to half "
             "of the longest trajectory or a thirtieth of all frames.",
-            distance=True,
         ),
-        "dynamical_content_rmse": Description(
-            "Dynamical content RMSE", "the same of the dynamical content -d autocorrelation / d ln t.", distance=True
+        "dynamical_content_rmse": distance(
+            "Dynamical content RMSE", "the same of the dynamical content -d autocorrelation / d ln t."
         ),
     }
 
     def __init__(self, target: Target) -> None:
-        self.target, self.torsions, self.moving = target, target.torsions, target.moving
+        super().__init__(target)
         self.lags_ps, self.correlation = self._resampled(target.data)
         self.times = _times(self.lags_ps, self.correlation)
 
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With torsions."""
-        return bool(target.torsions)
-
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`decorrelation_ps/NAME`, `decorrelation_log10_error/all`, `autocorrelation_rmse/all` and so on."""
-        if not self.moving or max(row.lengths) < SHORTEST:
+        if not self.target.moving or max(row.lengths) < SHORTEST:
             return {}
         lags_ps, correlation = self._resampled(row)
         times = _times(lags_ps, correlation)
@@ -75,7 +69,7 @@ class DecorrelationMetrics:
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws."""
-        if not self.moving or max(blocks.pool.lengths) < SHORTEST:
+        if not self.target.moving or max(blocks.pool.lengths) < SHORTEST:
             return {}
         lags = np.round(self.lags_ps / blocks.pool.frame_spacing_ps).astype(np.int64)
         columns = range(len(self.torsions))
@@ -93,8 +87,10 @@ class DecorrelationMetrics:
         self, here: np.ndarray, there: np.ndarray, error: Float[np.ndarray, "resample torsion"]
     ) -> dict[str, Float[np.ndarray, "resample"]]:
         """Distances of two sets of autocorrelations at the target's lags, beside the error of decorrelation times."""
-        found = autocorrelation_distances(here[:, self.moving], there[:, self.moving], self.lags_ps, every=2)
-        return {"decorrelation_log10_error/all": _finite_mean(error[:, self.moving]), **found}
+        found = autocorrelation_distances(
+            here[:, self.target.moving], there[:, self.target.moving], self.lags_ps, every=2
+        )
+        return {"decorrelation_log10_error/all": _finite_mean(error[:, self.target.moving]), **found}
 
     def _at_target_lags(self, lags_ps: np.ndarray, correlation: np.ndarray) -> np.ndarray:
         """Interpolated in log t; NaN at lags that the row's frame spacing or length does not cover."""
@@ -158,10 +154,7 @@ def longest(
 
 
 def weighted_autocorrelation(
-    row: Observables,
-    torsions: Sequence[int],
-    lags: Int[np.ndarray, "lag"],
-    weights: Float[np.ndarray, "resample unit"],
+    row: Observables, torsions: Sequence[int], lags: Int[np.ndarray, "lag"], weights: Float[np.ndarray, "resample unit"]
 ) -> Float[np.ndarray, "resample torsion lag"]:
     """The autocorrelation of some torsions, by column, with the units of the row weighted."""
     units, trajectory, n_units = row.units, row.trajectory, weights.shape[1]

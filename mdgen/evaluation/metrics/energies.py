@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import histograms, jensen_shannon, linear_bins
 from mdgen.evaluation.statistics.intervals import (
@@ -35,37 +35,27 @@ def energies(potential: Potential, positions: Float[Tensor, "frame atom 3"]) -> 
     return {"total": torch.stack(tuple(found.values())).sum(0), **found}
 
 
-class EnergyMetrics:
+class EnergyMetrics(MetricFamily):
     """Energies of rows, term by term; the column `energy` is NaN at frames that were not sampled."""
 
+    needs: ClassVar = ("energy_terms",)
     descriptions: ClassVar = {
         "energy_kJ_mol": Description("Energy (kJ/mol)", "mean energy by the force field, in all and by term."),
-        "energy_jsd": Description(
-            "Energy JSD",
-            "Jensen-Shannon distance of the energies, 50 bins over the reference's range.",
-            distance=True,
+        "energy_jsd": distance(
+            "Energy JSD", "Jensen-Shannon distance of the energies, 50 bins over the reference's range."
         ),
     }
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With a potential."""
-        return bool(target.energy_terms)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`energy_kJ_mol/TERM`, its mean, and `energy_jsd/TERM`, over 50 bins of the target's range."""
         result: dict[str, Estimate] = {}
-        resamples = self.target.settings.resamples
         for column, term in enumerate(self.target.energy_terms):
             mine, reference = _known(row, column), _known(self.target.data, column)
             if len(mine[0]) == 0 or len(reference[0]) == 0:
                 continue
             sums, counts = np.bincount(mine[1], weights=mine[0]), np.bincount(mine[1])
             rng = self.target.rng()
-            weights = bootstrap_weights(len(sums), resamples, rng)
+            weights = bootstrap_weights(len(sums), self.settings.resamples, rng)
             means = (weights @ sums) / np.maximum(weights @ counts, 1)
             result[f"energy_kJ_mol/{term}"] = percentile_interval(float(mine[0].mean()), means)
             low, high = float(reference[0].min()), float(reference[0].max())
@@ -73,7 +63,7 @@ class EnergyMetrics:
                 histograms(linear_bins(values, low, high, BINS), units, BINS, int(units.max()) + 1)
                 for values, units in (reference, mine)
             )
-            value, samples = resampled(jensen_shannon, expected, found, resamples, rng)
+            value, samples = resampled(jensen_shannon, expected, found, self.settings.resamples, rng)
             result[f"energy_jsd/{term}"] = centred_interval(float(value), samples)
         return result
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import (
@@ -35,9 +35,10 @@ MARKOV_TEST_LAGS = 5
 """Multiples of the lag over which the Chapman-Kolmogorov test runs."""
 
 
-class KineticMetrics:
+class KineticMetrics(MetricFamily):
     """Kinetics of rows in the states of the target; the column `states` holds the state of each frame."""
 
+    needs: ClassVar = ("states",)
     descriptions: ClassVar = {
         "timescale_ps": Description("Timescale (ps)", "implied timescales of the Markov state model, slowest first."),
         "connected_share": Description("Connected", "share of transitions within the largest connected set of states."),
@@ -46,36 +47,28 @@ class KineticMetrics:
             "Chapman-Kolmogorov test: root-mean-square difference between the probability of being in the same lumped "
             "state after 2 to 5 lags as the row's own Markov model predicts it and as it is counted.",
         ),
-        "occupancy_jsd": Description(
-            "Occupancy JSD",
-            "Jensen-Shannon distance of the populations of the lumped (PCCA) states.",
-            distance=True,
+        "occupancy_jsd": distance(
+            "Occupancy JSD", "Jensen-Shannon distance of the populations of the lumped (PCCA) states."
         ),
         "transitions_per_ns": Description(
             "Transitions (1/ns)", "changes between lumped states from one lag to the next, per ns."
         ),
-        "flux_spearman": Description(
+        "flux_spearman": distance(
             "Flux Spearman",
             "rank correlation of the stationary fluxes pi_i T_ij between lumped states with the reference's. 1 is "
             "best; the shuffled row shows how much of it needs no kinetics.",
-            distance=True,
         ),
-        "first_passage_log10_error": Description(
+        "first_passage_log10_error": distance(
             "MFPT error",
             "mean absolute difference of log10 mean first-passage times between lumped states: 0.3 is a factor of two.",
-            distance=True,
         ),
     }
 
     def __init__(self, target: Target) -> None:
         assert target.states is not None
-        self.target, self.settings, self.states, self.lag_ps = target, target.settings, target.states, target.lag_ps
-        self.lumped, self.lumped_visits = self.lumped_counts(target.data), self.visits(target.data)
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With Markov states."""
-        return target.states is not None
+        super().__init__(target)
+        self.states, self.lag_ps = target.states, target.lag_ps
+        self.lumped, self.lumped_visits = lumped_counts(target, target.data), self.visits(target.data)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """The metrics; none where no trajectory of the row is longer than the lag."""
@@ -89,7 +82,7 @@ class KineticMetrics:
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws."""
-        counts = self.lumped_counts(blocks.pool)
+        counts = lumped_counts(self.target, blocks.pool)
         if counts is None or self.states.n_macrostates < 2:
             return {}
         rows, targets = (np.tensordot(weights, counts, axes=1) for weights in (blocks.row, blocks.target))
@@ -108,25 +101,19 @@ class KineticMetrics:
         """Transition counts at the lag by bootstrap unit; None where no trajectory is longer than that."""
         return _counts(row["states"], row, self.lag_ps, 1, self.states.number)
 
-    def lumped_counts(self, row: Observables, multiple: int = 1) -> Float[np.ndarray, "unit set set"] | None:
-        """The same between lumped states, at some lags."""
-        return lumped_counts(self.target, row, multiple)
-
     def visits(self, row: Observables) -> Float[np.ndarray, "unit set"]:
         """Frames in each lumped state by bootstrap unit."""
         return row.histogram(self.states.macrostate[row["states"]], self.states.n_macrostates)
 
     def _timescales(self, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
-        number = self.settings.n_timescales
-        values = slowest_timescales(counts.sum(0), self.lag_ps, number)
+        number, total = self.settings.n_timescales, counts.sum(0)
+        values = slowest_timescales(total, self.lag_ps, number)
         samples, shares = np.full((len(weights), number), np.nan), np.empty(len(weights))
-        for i, weight in enumerate(weights):
-            drawn = np.tensordot(weight, counts, axes=1)
+        for i, drawn in enumerate(np.tensordot(weights, counts, axes=1)):
             active = connected_set(drawn)
             shares[i] = _share(drawn, active)
             found = timescales(eigenvalues(*symmetrised(drawn[np.ix_(active, active)]))[1 : number + 1], self.lag_ps)
             samples[i, : len(found)] = found
-        total = counts.sum(0)
         result = {"connected_share": percentile_interval(_share(total, connected_set(total)), shares)}
         for i in range(number):
             if np.isfinite(values[i]):
@@ -146,17 +133,15 @@ class KineticMetrics:
 
     def markov_test_counts(self, row: Observables) -> Float[np.ndarray, "unit multiple set set"]:
         """Transition counts between lumped states after 1, 2, ... lags; zero where no trajectory is as long."""
-        first = self.lumped_counts(row)
+        first, *later = (lumped_counts(self.target, row, multiple) for multiple in range(1, MARKOV_TEST_LAGS + 1))
         assert first is not None
-        later = [self.lumped_counts(row, multiple) for multiple in range(2, MARKOV_TEST_LAGS + 1)]
         return np.stack([first, *(np.zeros_like(first) if c is None else c for c in later)], axis=1)
 
     def _markov_test(self, row: Observables, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
-        lumped, errors = self.markov_test_counts(row), []
-        for weight in [np.ones(len(counts)), *weights[: max(2, len(weights) // 4)]]:
-            predicted, counted = self.markov_test(
-                np.tensordot(weight, counts, axes=1), np.tensordot(weight, lumped, axes=1)
-            )
+        weights, errors = np.concatenate([np.ones((1, len(counts))), weights[: max(2, len(weights) // 4)]]), []
+        samples = (np.tensordot(weights, each, axes=1) for each in (counts, self.markov_test_counts(row)))
+        for drawn, lumped in zip(*samples, strict=True):
+            predicted, counted = self.markov_test(drawn, lumped)
             squares = ((predicted - counted)[1:]) ** 2
             errors.append(np.sqrt(squares[np.isfinite(squares)].mean()) if np.isfinite(squares).any() else np.nan)
         if not np.isfinite(errors[0]):
@@ -164,20 +149,19 @@ class KineticMetrics:
         return {"chapman_kolmogorov_rms": centred_interval(float(errors[0]), np.array(errors[1:]))}
 
     def _lumped(self, row: Observables, weights: np.ndarray) -> dict[str, Estimate]:
-        counts, number = self.lumped_counts(row), self.states.n_macrostates
+        counts, number = lumped_counts(self.target, row), self.states.n_macrostates
         if counts is None or self.lumped is None or number < 2:
             return {}
         drawn = np.concatenate([counts.sum(0)[None], np.tensordot(weights, counts, axes=1)])
         mine = self.target.weights(len(self.lumped))
         target = np.concatenate([self.lumped.sum(0)[None], np.tensordot(mine, self.lumped, axes=1)])
-        distance, distances = resampled(
-            jensen_shannon, self.lumped_visits, self.visits(row), len(weights), self.target.rng()
-        )
+        visits = self.lumped_visits, self.visits(row)
+        occupancy, occupancies = resampled(jensen_shannon, *visits, len(weights), self.target.rng())
         with np.errstate(invalid="ignore"):  # a resample of parts shorter than the lag holds no transition at all
             leaving = 1 - np.trace(drawn, axis1=1, axis2=2) / drawn.sum((1, 2))
         rates, compared = leaving / self.lag_ps * 1000, self._compared(drawn, target)
         return {
-            "occupancy_jsd": centred_interval(float(distance), distances),
+            "occupancy_jsd": centred_interval(float(occupancy), occupancies),
             "transitions_per_ns": percentile_interval(float(rates[0]), rates[1:]),
             **estimates({"flux_spearman": compared.pop("flux_spearman")}, percentile_interval),
             **estimates(compared),

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdgen.evaluation.metrics.kinetics import lumped_counts
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, estimates, percentile_interval, spread
@@ -27,21 +27,20 @@ PATH_DRAWS = 40
 """Draws of a block permutation for which paths are made; each takes two fits of a chain."""
 
 
-class PathMetrics:
+class PathMetrics(MetricFamily):
     """Paths of rows between the two lumped states of lowest flux."""
 
+    needs: ClassVar = ("states",)
     descriptions: ClassVar = {
-        "path_valid_share": Description(
+        "path_valid_share": distance(
             "Valid paths",
             "share of paths between the two lumped states of lowest flux, 20 lags long, drawn from the row's own "
             "Markov model, that the reference's model allows.",
-            distance=True,
         ),
-        "path_occupancy_jsd": Description(
+        "path_occupancy_jsd": distance(
             "Path JSD",
             "Jensen-Shannon distance of the states visited on those paths from the exact bridges of the reference's "
             "model.",
-            distance=True,
         ),
         "path_log_probability": Description(
             "Path ln p", "mean log-probability of the valid paths under the reference's model, given their ends."
@@ -49,17 +48,12 @@ class PathMetrics:
     }
 
     def __init__(self, target: Target) -> None:
-        self.target = target
+        super().__init__(target)
         counts = lumped_counts(target, target.data)
         total = np.zeros((1, 1)) if counts is None else counts.sum(0)
         self.ends = rarest_pair(total + total.T)
         self.matrix = _chain(total)
         self.occupancy = bridge_occupancy(self.matrix, *self.ends, STEPS) if self.ends else np.zeros(1)
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With Markov states."""
-        return target.states is not None
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`path_occupancy_jsd`, `path_valid_share`, and `path_log_probability` of the valid ones."""
@@ -67,11 +61,11 @@ class PathMetrics:
         if counts is None or self.ends is None:
             return {}
         rng = self.target.rng()
-        resamples = max(2, self.target.settings.resamples // 4)
+        resamples = max(2, self.settings.resamples // 4)
         weights = [np.ones(len(counts)), *bootstrap_weights(len(counts), resamples, rng)]
-        distance, valid, probability = np.array([self._judge(np.tensordot(w, counts, axes=1), rng) for w in weights]).T
+        occupancy, valid, probability = np.array([self._judge(np.tensordot(w, counts, axes=1), rng) for w in weights]).T
         shares = estimates({"path_valid_share": valid}, percentile_interval)
-        distances = estimates({"path_occupancy_jsd": distance})
+        distances = estimates({"path_occupancy_jsd": occupancy})
         return {**shares, **distances, **estimates({"path_log_probability": probability}, percentile_interval)}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:

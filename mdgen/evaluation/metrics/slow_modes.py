@@ -6,36 +6,29 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon, linear_bins, sampling_floor
-from mdgen.evaluation.statistics.free_energy import free_energy_rmse
 from mdgen.evaluation.statistics.intervals import centred_interval, frame_mean, resampled, spread
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
 
-class SlowModeMetrics:
+class SlowModeMetrics(MetricFamily):
     """Distances of distributions over the slow coordinates: the columns `psi` and `tica`, where there are such."""
 
     descriptions: ClassVar = {
-        "tica_jsd": Description(
+        "tica_jsd": distance(
             "TICA JSD",
             "Jensen-Shannon distance over the slowest linear coordinates, 100 bins of the first or 50 x 50 of two, "
             "over the joint range.",
-            distance=True,
         ),
-        "outside_share": Description(
-            "Outside", "share of frames beyond the reference's range of the coordinate.", distance=True
-        ),
+        "outside_share": distance("Outside", "share of frames beyond the reference's range of the coordinate."),
     }
 
-    def __init__(self, target: Target) -> None:
-        self.target, self.data, self.settings = target, target.data, target.settings
-
-    @staticmethod
-    def applies(target: Target) -> bool:
+    @classmethod
+    def applies(cls, target: Target) -> bool:
         """With a slow coordinate."""
         return "psi" in target.data or "tica" in target.data
 
@@ -43,7 +36,7 @@ class SlowModeMetrics:
         """`free_energy_rmse_kT/psi_1`, `outside_share/psi_1`, `tica_jsd/0` and `tica_jsd/0,1`."""
         result = self._free_energy(row) if "psi" in row else {}
         if "tica" in row:
-            counts = [tica_histograms(data, [self.data, row], self.settings) for data in (self.data, row)]
+            counts = [tica_histograms(data, [self.target.data, row], self.settings) for data in (self.target.data, row)]
             for name, reference in counts[0].items():
                 value, samples = resampled(
                     jensen_shannon, reference, counts[1][name], self.settings.resamples, self.target.rng()
@@ -52,33 +45,30 @@ class SlowModeMetrics:
         return result
 
     def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
-        """Scores of a perfect sampler of so many independent frames, with the spread over draws."""
-        if "tica" not in self.data:
+        """Floor of the TICA distances."""
+        if "tica" not in self.target.data:
             return {}
-        found = tica_histograms(self.data, [self.data], self.settings)
+        found = tica_histograms(self.target.data, [self.target.data], self.settings)
         return {name: spread(sampling_floor(counts.sum(0), frames, rng)) for name, counts in found.items()}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws."""
         result: dict[str, Estimate] = {}
         if "psi" in blocks.pool:
-            low, high = inner_range(self.data["psi"][:, 0])
+            low, high = inner_range(self.target.data["psi"][:, 0])
             counts = range_histogram(blocks.pool, low, high, self.settings.free_energy_bins)
-            result["free_energy_rmse_kT/psi_1"] = spread(blocks.distances(self._rmse, counts))
+            result["free_energy_rmse_kT/psi_1"] = spread(blocks.distances(self.target.free_energy_rmse, counts))
         if "tica" in blocks.pool:
             for name, counts in tica_histograms(blocks.pool, [blocks.pool], self.settings).items():
                 result[name] = spread(blocks.distances(jensen_shannon, counts))
         return result
 
-    def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
-        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
-
     def _free_energy(self, row: Observables) -> dict[str, Estimate]:
-        reference, generated = self.data["psi"][:, 0], row["psi"][:, 0]
+        reference, generated = self.target.data["psi"][:, 0], row["psi"][:, 0]
         low, high = inner_range(reference)
         bins, rng = self.settings.free_energy_bins, self.target.rng()
-        expected, counts = (range_histogram(data, low, high, bins) for data in (self.data, row))
-        value, samples = resampled(self._rmse, expected, counts, self.settings.resamples, rng)
+        expected, counts = (range_histogram(data, low, high, bins) for data in (self.target.data, row))
+        value, samples = resampled(self.target.free_energy_rmse, expected, counts, self.settings.resamples, rng)
         outside = (generated < reference.min()) | (generated > reference.max())
         return {
             "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples),

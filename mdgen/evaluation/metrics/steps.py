@@ -5,35 +5,29 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.intervals import estimates, percentile_interval, spreads
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
 
-class StepMetrics:
+class StepMetrics(MetricFamily):
     """Steps of the torsions and their distance from the target's; rows with another frame spacing are left out."""
 
+    needs: ClassVar = ("torsions",)
     descriptions: ClassVar = {
         "step_rms_deg": Description(
             "Step (°)",
             "root-mean-square change of a torsion from one frame to the next; it detects jitter on a correct motion.",
         ),
-        "step_log10_error": Description(
-            "Step error", "mean absolute difference of log10 of these steps over torsions.", distance=True
-        ),
+        "step_log10_error": distance("Step error", "mean absolute difference of log10 of these steps over torsions."),
     }
 
     def __init__(self, target: Target) -> None:
-        self.target, self.torsions = target, target.torsions
+        super().__init__(target)
         self.spacing_ps = target.data.frame_spacing_ps
         self.steps = self._resampled(target.data)
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With torsions."""
-        return bool(target.torsions)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`step_rms_deg/NAME`, and `step_log10_error/all`, the mean over torsions of its distance from the target's."""

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Int
 
 from mdgen.evaluation.metrics.structure_checks import CHECKS
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.metrics.torsion_distances import pair_bins, ramachandran_pairs
-from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.intervals import frame_mean
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
@@ -17,7 +16,7 @@ RAMACHANDRAN_BINS = 36
 """Cells of 10 degrees; those of (phi, psi) that the target visits are allowed."""
 
 
-class StructureMetrics:
+class StructureMetrics(MetricFamily):
     """Structure of rows; only Ramachandran outliers need the target."""
 
     descriptions: ClassVar = {
@@ -48,23 +47,17 @@ class StructureMetrics:
         "radius_of_gyration_nm": Description("Rg (nm)", "mean radius of gyration."),
         "radius_of_gyration_sd_nm": Description("Rg sd (nm)", "standard deviation of the radius of gyration."),
         "cis_share": Description("cis omega", "share of frames with a peptide bond in cis."),
-        "ramachandran_outlier_share": Description(
+        "ramachandran_outlier_share": distance(
             "Ramachandran outliers",
             "share of frames with a residue in a cell of 10 degrees of phi and psi that the reference never visits.",
-            distance=True,
         ),
     }
 
     def __init__(self, target: Target) -> None:
-        self.target, self.torsions = target, target.torsions
+        super().__init__(target)
         self.pairs = [pair for _, pair in ramachandran_pairs(target.torsions)]
         bins = RAMACHANDRAN_BINS
         self._visits = [np.bincount(pair_bins(target.data, pair, bins), minlength=bins**2) for pair in self.pairs]
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """Always."""
-        return True
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """Shares of frames, root-mean-square deviations and the radius of gyration."""
@@ -72,10 +65,9 @@ class StructureMetrics:
         units, table = row.units[checked], row["structure"][checked].astype(np.float64)
         columns = {name: table[:, i] for i, name in enumerate(CHECKS)}
         size = columns["radius_of_gyration_nm"]
-        settings = self.target.settings
         frames: dict[str, np.ndarray] = {
-            "broken_bond_share": columns["bond_max_nm"] > settings.broken_bond_nm,
-            "broken_angle_share": columns["angle_max_deg"] > settings.broken_angle_deg,
+            "broken_bond_share": columns["bond_max_nm"] > self.settings.broken_bond_nm,
+            "broken_angle_share": columns["angle_max_deg"] > self.settings.broken_angle_deg,
             "chirality_error_share": columns["chirality_errors"] > 0,
             "clash_share": columns["clashes"] > 0,
             "radius_of_gyration_nm": size,
@@ -89,10 +81,6 @@ class StructureMetrics:
             result["closest_nm"] = self._mean(columns["closest_nm"][near], near_units)
         result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
         return {**result, **self._torsion_shares(row)}
-
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Empty: these metrics are no distances between two samples."""
-        return {}
 
     def _torsion_shares(self, row: Observables) -> dict[str, Estimate]:
         result = {}

@@ -16,31 +16,13 @@ from torch import Tensor
 from mdgen.geometry.dihedrals import bond_angles, bond_lengths
 from mdgen.molecule.topology import Molecule
 
-CHECKS = (
-    "bond_max_nm",
-    "bond_rms_nm",
-    "angle_max_deg",
-    "angle_rms_deg",
-    "chirality_errors",
-    "clashes",
-    "closest_nm",
-    "radius_of_gyration_nm",
-)
+CHECKS = ("bond_max_nm", "bond_rms_nm", "angle_max_deg", "angle_rms_deg", "chirality_errors", "clashes", "closest_nm",
+          "radius_of_gyration_nm")  # fmt: skip
 """Columns of `StructureChecks.measure`: largest and root-mean-square deviation of bonds and of angles from the
 reference's means, wrong stereocentres, clashing pairs, the closest non-bonded heavy pair, and the size."""
 
-VAN_DER_WAALS_NM = {
-    "C": 0.170,
-    "N": 0.155,
-    "O": 0.152,
-    "F": 0.147,
-    "P": 0.180,
-    "S": 0.180,
-    "Cl": 0.175,
-    "Br": 0.185,
-    "I": 0.198,
-    "Se": 0.190,
-}
+VAN_DER_WAALS_NM = {"C": 0.170, "N": 0.155, "O": 0.152, "F": 0.147, "P": 0.180, "S": 0.180, "Cl": 0.175, "Br": 0.185,
+                    "I": 0.198, "Se": 0.190}  # fmt: skip
 """Radii of Bondi, J. Phys. Chem. 68, 441 (1964); other elements count as carbon."""
 
 ALLOWED_OVERLAP_NM = 0.04

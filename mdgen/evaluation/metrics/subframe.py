@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.decorrelation import autocorrelation_distances, weighted_autocorrelation
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.statistics.autocorrelation import logarithmic_lags
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.intervals import estimates, spreads
@@ -22,7 +22,7 @@ LEAST_LAGS = 2
 """Fewest frames that must lie between two key frames."""
 
 
-class SubframeMetrics:
+class SubframeMetrics(MetricFamily):
     """Autocorrelations at lags below the spacing of key frames, `settings.key_frame_ps`; methyl rotors stay out.
 
     Raises:
@@ -30,33 +30,30 @@ class SubframeMetrics:
     """
 
     descriptions: ClassVar = {
-        "subframe_autocorrelation_rmse": Description(
+        "subframe_autocorrelation_rmse": distance(
             "Sub-frame autocorrelation RMSE",
             "for upsampling: root-mean-square difference of the torsions' autocorrelations at lags below the "
             "spacing of the key frames.",
-            distance=True,
         ),
-        "subframe_dynamical_content_rmse": Description(
-            "Sub-frame dynamical content RMSE",
-            "the same of the dynamical content -d autocorrelation / d ln t.",
-            distance=True,
+        "subframe_dynamical_content_rmse": distance(
+            "Sub-frame dynamical content RMSE", "the same of the dynamical content -d autocorrelation / d ln t."
         ),
     }
 
     def __init__(self, target: Target) -> None:
+        super().__init__(target)
         key_ps, self.spacing_ps = target.settings.key_frame_ps or 0.0, target.data.frame_spacing_ps
         if key_ps < (LEAST_LAGS + 1) * self.spacing_ps:
             raise MdgenError(
                 f"key_frame_ps={key_ps:g} leaves fewer than {LEAST_LAGS} lags below it with a frame every "
                 f"{self.spacing_ps:g} ps; give the spacing of the key frames, or finer trajectories"
             )
-        self.target, self.moving = target, target.moving
         self.lags = logarithmic_lags(max(1, round(key_ps / self.spacing_ps) - 1))
         self.lags_ps = self.lags * self.spacing_ps
         self.correlation = self._resampled(target.data)
 
-    @staticmethod
-    def applies(target: Target) -> bool:
+    @classmethod
+    def applies(cls, target: Target) -> bool:
         """With torsions, where a spacing of key frames was given."""
         return target.settings.key_frame_ps is not None and bool(target.torsions)
 
@@ -86,4 +83,4 @@ class SubframeMetrics:
         return self._weighted(row, self.target.data_and_resamples(row.n_units, resamples))
 
     def _weighted(self, row: Observables, weights: np.ndarray) -> np.ndarray:
-        return weighted_autocorrelation(row, self.moving, self.lags, weights)
+        return weighted_autocorrelation(row, self.target.moving, self.lags, weights)

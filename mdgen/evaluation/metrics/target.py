@@ -1,14 +1,15 @@
-"""The target that every metric is made for, and the protocol and descriptions of metrics."""
+"""The target that every metric is made for, and the base class and descriptions of metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
+from mdgen.evaluation.statistics.distributions import free_energy_rmse
 from mdgen.evaluation.statistics.intervals import bootstrap_weights
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.states import States
@@ -29,6 +30,11 @@ class Description(NamedTuple):
     label: str
     meaning: str
     distance: bool = False
+
+
+def distance(label: str, meaning: str) -> Description:
+    """Description of a distance from the reference."""
+    return Description(label, meaning, distance=True)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,10 @@ class Target:
         """Columns of the torsions that enter means: all but methyl rotors."""
         return [i for i, torsion in enumerate(self.torsions) if torsion.kind != "methyl"]
 
+    def free_energy_rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
+        """RMSE of free energies in kT over the bins that the settings have compared, given counts."""
+        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
+
     def rng(self) -> np.random.Generator:
         """A new generator of the settings' seed: every metric of every row resamples alike."""
         return np.random.default_rng(self.settings.seed)
@@ -72,20 +82,27 @@ class Target:
         return np.concatenate([np.ones((1, n_units)), self.weights(n_units, resamples)])
 
 
-@runtime_checkable
-class MetricFamily(Metric[Observables], Protocol):
-    """A metric, or several that share their work, made for one target, with descriptions and when it applies."""
+class MetricFamily(Metric[Observables]):
+    """A metric, or several that share their work, made for one target."""
 
-    descriptions: ClassVar[dict[str, Description]]
+    descriptions: ClassVar[dict[str, Description]] = {}
     """By name; a metric's key is such a name, perhaps followed by `/` and what it was measured on."""
 
-    def __init__(self, target: Target) -> None: ...
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Fields of the target without which the metrics do not apply."""
 
-    @staticmethod
-    def applies(target: Target) -> bool:
+    def __init__(self, target: Target) -> None:
+        self.target, self.settings, self.torsions = target, target.settings, target.torsions
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
         """Whether the target has what the metrics need."""
-        ...
+        return all(getattr(target, name) for name in cls.needs)
+
+    def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
+        """Scores of a perfect sampler of so many independent frames, with the spread over draws, where known."""
+        return {}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws; empty where there is no distance."""
-        ...
+        return {}

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mdgen.evaluation.metrics.target import Description, Target
+from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import angle_bins, jensen_shannon, sampling_floor
-from mdgen.evaluation.statistics.free_energy import free_energy_rmse
 from mdgen.evaluation.statistics.intervals import estimates, resampled, spreads
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
@@ -24,31 +23,28 @@ GROUPS = {
 """Kinds of torsion averaged together. Methyl rotors, alike but for the names of their hydrogens, stay out of `all`."""
 
 
-class TorsionMetrics:
+class TorsionMetrics(MetricFamily):
     """Distances of the distributions of single torsions, and of phi and psi of each residue."""
 
+    needs: ClassVar = ("torsions",)
     descriptions: ClassVar = {
-        "torsion_jsd": Description(
+        "torsion_jsd": distance(
             "Torsion JSD",
             "Jensen-Shannon distance of a torsion's histogram, 100 bins of [-pi, pi]; the mean over torsions for "
             "`all`, `backbone`, `omega`, `side_chain` and `methyl`. 0 to 0.8326.",
-            distance=True,
         ),
-        "torsion_pair_jsd": Description(
-            "phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue.", distance=True
-        ),
-        "free_energy_rmse_kT": Description(
+        "torsion_pair_jsd": distance("phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue."),
+        "free_energy_rmse_kT": distance(
             "F RMSE (kT)",
             "root-mean-square difference of free energies where the reference's is below 5 kT, after alignment: over "
             "the slowest coordinate `psi_1`, or over phi and psi in cells of 10 degrees. An empty bin counts as half a "
             "frame, which bounds the value for rows of few frames.",
-            distance=True,
         ),
     }
 
     def __init__(self, target: Target) -> None:
-        self.torsions, self.settings = target.torsions, target.settings
-        self.target, self.pairs = target, ramachandran_pairs(target.torsions)
+        super().__init__(target)
+        self.pairs = ramachandran_pairs(target.torsions)
         self.groups = {
             group: members
             for group, kinds in GROUPS.items()
@@ -58,11 +54,6 @@ class TorsionMetrics:
         self._pairs = [
             [pair_histograms(target.data, pair, bins) for _, pair in self.pairs] for _, bins, _ in self._pair_metrics()
         ]
-
-    @staticmethod
-    def applies(target: Target) -> bool:
-        """With torsions."""
-        return bool(target.torsions)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`torsion_jsd/NAME`, `torsion_jsd/GROUP`, `torsion_pair_jsd/RESIDUE` and `free_energy_rmse_kT/phi_psi`."""
@@ -84,7 +75,7 @@ class TorsionMetrics:
         """Scores of a perfect sampler of so many independent frames, with the spread over draws."""
         drawn = [sampling_floor(counts, frames, rng) for counts in self._single.sum(0)]
         pairs = [sampling_floor(counts.sum(0), frames, rng) for counts in self._pairs[0]]
-        return spreads({**self._named(np.stack(drawn, axis=1)), **self._named_pairs("torsion_pair_jsd", pairs)})
+        return spreads({**self._named(np.stack(drawn, axis=1)), **self._named_pairs("torsion_pair_jsd/all", pairs)})
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
         """Scores of dynamics against itself, with the spread over the draws."""
@@ -100,33 +91,24 @@ class TorsionMetrics:
         return found | {f"torsion_jsd/{torsion.name}": distances[..., i] for i, torsion in enumerate(self.torsions)}
 
     def _named_pairs(self, name: str, distances: list[Any]) -> dict[str, Any]:
-        """Distances of each residue's pair by name, the mean over residues first."""
+        """Distances of each residue's pair, the mean over residues, `KIND/all` or `KIND/phi_psi`, first."""
         if not distances:
             return {}
-        found = {_pair_name(name, ""): np.mean(distances, axis=0)}
-        return found | {_pair_name(name, self.pairs[i][0]): values for i, values in enumerate(distances)}
+        each = zip(self.pairs, distances, strict=True)
+        named = {f"{name} {residue}".replace("/all ", "/"): values for (residue, _), values in each}
+        return {name: np.mean(distances, axis=0), **named}
 
     def _pair_metrics(self) -> tuple[tuple[str, int, Callable[[np.ndarray, np.ndarray], np.ndarray]], ...]:
         """Name, bins along each axis and metric of what is measured on phi and psi together."""
         return (
-            ("torsion_pair_jsd", self.settings.pair_bins, jensen_shannon),
-            ("free_energy_rmse_kT/phi_psi", self.settings.free_energy_pair_bins, self._rmse),
+            ("torsion_pair_jsd/all", self.settings.pair_bins, jensen_shannon),
+            ("free_energy_rmse_kT/phi_psi", self.settings.free_energy_pair_bins, self.target.free_energy_rmse),
         )
-
-    def _rmse(self, reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
-        return free_energy_rmse(reference, generated, self.settings.free_energy_below_kT)
 
     def _single_histograms(self, row: Observables) -> np.ndarray:
         bins = self.settings.torsion_bins
         columns = (angle_bins(row["torsions"][:, i], bins) for i in range(len(self.torsions)))
         return np.stack([row.histogram(column, bins) for column in columns], axis=1)
-
-
-def _pair_name(name: str, residue: str) -> str:
-    """The metric of one residue's pair, or of the mean over residues where none is named."""
-    if "/" in name:
-        return f"{name} {residue}".rstrip()
-    return f"{name}/{residue or 'all'}"
 
 
 def ramachandran_pairs(torsions: Sequence[Torsion]) -> list[tuple[str, tuple[int, int]]]:

@@ -21,14 +21,7 @@ MOST_COORDINATES = 300_000
 def animations(
     reference: TrajectorySet, generated: TrajectorySet, strides: tuple[int, ...], frames: int
 ) -> dict[str, np.ndarray]:
-    """Curves `animation/reference` and `animation/generated` with the elements and bonds of the molecule.
-
-    Args:
-        reference: reference trajectories.
-        generated: generated trajectories.
-        strides: strides of the two, in this order.
-        frames: frames to show of each.
-    """
+    """Curves `animation/reference` and `animation/generated` with the elements and bonds of the molecule."""
     first = animation(reference, strides[0], frames)
     return {
         "animation/reference": first,
@@ -43,11 +36,8 @@ def animation(
 ) -> Float[np.ndarray, "frame atom 3"]:
     """The first frames of the longest trajectory in nm, superposed by their heavy atoms and centred.
 
-    Args:
-        trajectories: trajectories to choose from.
-        stride: stride between two shown frames.
-        frames: frames to show, or fewer where the trajectory is shorter or the molecule is large.
-        onto: frame to superpose on; the first one, rotated to its principal axes, where None.
+    Fewer where the trajectory is shorter or the molecule is large. They are superposed `onto` a frame, or else on the
+    first one, rotated to its principal axes.
     """
     longest = int(np.argmax(trajectories.lengths))
     frames = max(1, min(frames, MOST_COORDINATES // (3 * trajectories.molecule.n_atoms)))

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -23,26 +24,9 @@ COLOURS = {
 }
 """MD is black, its replicate grey, the generated row orange, shuffled MD blue and dashed, the MD floor violet."""
 
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#5b606b",
-    "axes.labelcolor": "#16181d",
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": "#5b606b",
-    "ytick.color": "#5b606b",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "mdgen",
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-}
+STYLE: Any = dict(
+    matplotlib.rc_params_from_file(Path(__file__).with_name("report.mplstyle"), use_default_template=False)
+)
 
 LANDSCAPE_KT = 8.0
 """Top of the colour scale of free-energy maps."""
@@ -53,14 +37,9 @@ MOST_RESIDUES, MOST_TORSIONS = 8, 24
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing.
+    """A drawing as an `<svg>` element, with the name of its file, its section of the report, and the line below it.
 
-    Args:
-        name: name of its file.
-        section: section of the report.
-        caption: line below it.
-        svg: drawing as an `<svg>` element.
-        wide: whether it takes the whole width.
+    `wide` ones take the whole width.
     """
 
     name: str
@@ -100,8 +79,11 @@ def angle_axis(axis: matplotlib.axis.Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{np.degrees(value):.0f}°"))
 
 
-def free_energy_map(figure: Figure, axes: Axes, energy: np.ndarray, extent: tuple[float, float, float, float]) -> None:
-    """A free energy over a plane, in kT, with its scale."""
+def free_energy_map(
+    result: Evaluation, row: str, energy: np.ndarray, extent: tuple[float, float, float, float], x: str, y: str
+) -> tuple[Figure, Axes]:
+    """A free energy over a plane, in kT, with its scale and titled by its row."""
+    figure, axes = new_figure(3.9, 3.3)
     shown = np.ma.masked_invalid(np.where(energy > LANDSCAPE_KT, LANDSCAPE_KT, energy))
     shown.mask = ~np.isfinite(energy)
     image = axes.imshow(
@@ -109,6 +91,15 @@ def free_energy_map(figure: Figure, axes: Axes, energy: np.ndarray, extent: tupl
         aspect="auto",
     )  # fmt: skip
     figure.colorbar(image, ax=axes, label="F (kT)", shrink=0.92)
+    axes.set(xlabel=x, ylabel=y, title=result.rows[row].label)
+    return figure, axes
+
+
+def tica_map(result: Evaluation, row: str, energy_of: str) -> tuple[Figure, Axes]:
+    """The free energy of a row over the two slowest linear coordinates, titled by the first one."""
+    (x0, y0), (x1, y1) = result.curves["tica_axis"].tolist()
+    energy = result.curves[f"tica_kT/{energy_of}"]
+    return free_energy_map(result, row, energy, (x0, x1, y0, y1), "TICA 0", "TICA 1")
 
 
 def draw_line(axes: Axes, result: Evaluation, row: str, x: np.ndarray, y: np.ndarray) -> None:

@@ -69,12 +69,7 @@ COPY_SAMPLE = 20_000
 
 
 def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[str]:
-    """A sentence where generated frames are frames of the dynamics, bit for bit.
-
-    Args:
-        dynamics: reference and replicate, by their names in the sentence.
-        generated: generated frames.
-    """
+    """A sentence where generated frames are frames of the dynamics, given by their names in it, bit for bit."""
     marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
     caveats = []
     for name, data in dynamics.items():

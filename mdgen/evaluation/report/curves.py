@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
-from mdgen.evaluation.metrics.kinetics import KineticMetrics
+from mdgen.evaluation.metrics.kinetics import KineticMetrics, lumped_counts
 from mdgen.evaluation.metrics.slow_modes import inner_range, range_histogram
 from mdgen.evaluation.metrics.structure_checks import CHECKS
 from mdgen.evaluation.metrics.subframe import SubframeMetrics
 from mdgen.evaluation.metrics.target import MetricFamily, Target
 from mdgen.evaluation.metrics.torsion_distances import pair_bins, ramachandran_pairs
-from mdgen.evaluation.statistics.distributions import angle_bins, linear_bins
-from mdgen.evaluation.statistics.free_energy import free_energy
+from mdgen.evaluation.statistics.distributions import angle_bins, free_energy, linear_bins
 from mdgen.evaluation.statistics.markov import count_matrices, slowest_timescales
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.transition_paths import first_transition, rarest_pair
@@ -110,7 +109,7 @@ def _state_curves(rows: Rows, kinetics: KineticMetrics) -> Curves:
     """Populations of the lumped states, the Markov test, and the flux between each pair of states."""
     found: Curves = {}
     for name, row in rows.items():
-        counts, lumped = kinetics.counts(row), kinetics.lumped_counts(row)
+        counts, lumped = kinetics.counts(row), lumped_counts(kinetics.target, row)
         if counts is None or lumped is None or counts.sum() == 0:
             continue
         total = lumped.sum(0)
@@ -124,7 +123,7 @@ def _state_curves(rows: Rows, kinetics: KineticMetrics) -> Curves:
 def _path_curves(rows: Rows, kinetics: KineticMetrics) -> Curves:
     """The first transition of each row between the two lumped states of lowest flux, in the plane of TICA."""
     reference, found = rows["reference"], {}
-    counts = kinetics.lumped_counts(reference)
+    counts = lumped_counts(kinetics.target, reference)
     ends = None if counts is None else rarest_pair(counts.sum(0) + counts.sum(0).T)
     if ends is None or "tica" not in reference or reference["tica"].shape[1] < 2:
         return {}

@@ -14,6 +14,7 @@ from mdgen.evaluation.report.canvas import (
     free_energy_map,
     legend_above,
     new_figure,
+    tica_map,
     to_svg,
 )
 from mdgen.evaluation.result import Evaluation
@@ -73,20 +74,15 @@ def landscapes(result: Evaluation) -> list[Plot]:
     residues = [key.split("/", 2)[2] for key in result.curves if key.startswith("ramachandran_kT/reference/")]
     for residue in residues[:MOST_RESIDUES]:
         for row in compared(result):
-            figure, axes = new_figure(3.9, 3.3)
-            energy = result.curves[f"ramachandran_kT/{row}/{residue}"]
-            free_energy_map(figure, axes, energy, (-np.pi, np.pi, -np.pi, np.pi))
+            energy, extent = result.curves[f"ramachandran_kT/{row}/{residue}"], (-np.pi, np.pi, -np.pi, np.pi)
+            figure, axes = free_energy_map(result, row, energy, extent, f"phi {residue}", f"psi {residue}")
             for axis in (axes.xaxis, axes.yaxis):
                 angle_axis(axis)
-            axes.set(xlabel=f"phi {residue}", ylabel=f"psi {residue}", title=result.rows[row].label)
             caption = f"Free energy of {residue}: {result.rows[row].label}."
             drawn.append(Plot(f"ramachandran_{file_name(residue)}_{row}", "Free energies", caption, to_svg(figure)))
     for row in compared(result):
         if f"tica_kT/{row}" in result.curves:
-            figure, axes = new_figure(3.9, 3.3)
-            (x0, y0), (x1, y1) = result.curves["tica_axis"].tolist()
-            free_energy_map(figure, axes, result.curves[f"tica_kT/{row}"], (x0, x1, y0, y1))
-            axes.set(xlabel="TICA 0", ylabel="TICA 1", title=result.rows[row].label)
+            figure, _ = tica_map(result, row, energy_of=row)
             caption = f"Free energy over the two slowest linear coordinates: {result.rows[row].label}."
             drawn.append(Plot(f"tica_{row}", "Free energies", caption, to_svg(figure)))
     return drawn

@@ -1,16 +1,18 @@
 """The report: one HTML file that needs no network, rendered from a result and its plots by `report.html.j2`."""
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
+import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mdgen.evaluation.metrics.catalogue import METRICS, is_informative, label
+from mdgen.evaluation.metrics.catalogue import METRICS, label
+from mdgen.evaluation.report import distribution_plots, kinetic_plots
 from mdgen.evaluation.report.animation import player_data
-from mdgen.evaluation.report.canvas import Plot, main_row
-from mdgen.evaluation.report.plots import plots
-from mdgen.evaluation.report.tables import latex, markdown, number
+from mdgen.evaluation.report.canvas import STYLE, Plot, main_row
+from mdgen.evaluation.report.losses import loss_plots
+from mdgen.evaluation.report.tables import latex, markdown, number, shown
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
 from mdgen.results import Estimate
@@ -33,32 +35,39 @@ SECTIONS = {
 }  # fmt: skip
 """Metrics in the table of each section; one that ends in `/` stands for all that begin so."""
 
+DRAWERS = (
+    distribution_plots.distance_plots,
+    distribution_plots.torsion_plots,
+    distribution_plots.landscapes,
+    distribution_plots.free_energy_plots,
+    kinetic_plots.timescale_plots,
+    kinetic_plots.state_plots,
+    kinetic_plots.correlation_plots,
+    kinetic_plots.subframe_plots,
+    kinetic_plots.path_plots,
+    distribution_plots.structure_plots,
+    distribution_plots.energy_plots,
+    loss_plots,
+)
+"""Each gives the plots that the curves of a result allow."""
 
-@dataclass(frozen=True)
-class Line:
-    """A line of a table.
 
-    Args:
-        label: first cell.
-        cells: the others; None for an empty one.
-        accent: whether the label is set in the accent colour.
-    """
+class Line(NamedTuple):
+    """A line of a table: its first cell, the others (None where empty), and whether the first is accentuated."""
 
     label: str
     cells: list[Estimate | None]
     accent: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table of estimates: its headings but the first, which is empty, and its lines."""
 
     head: list[str]
     lines: list[Line]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A section of the report; `table` is None where no row has any of its metrics."""
 
     name: str
@@ -79,6 +88,12 @@ def write_report(result: Evaluation, folder: Path | str) -> Path:
     return folder / "report.html"
 
 
+def plots(result: Evaluation) -> list[Plot]:
+    """Every plot that the curves of the result allow, in the order of the report."""
+    with matplotlib.rc_context(STYLE):
+        return [plot for drawer in DRAWERS for plot in drawer(result)]
+
+
 def report(result: Evaluation, drawn: list[Plot]) -> str:
     """The whole page."""
     room = files("mdgen.evaluation.report")
@@ -87,6 +102,8 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
     )
     environment.filters |= {"number": number, "time": _time, "grouped": "{:,}".format}
     every = list(dict.fromkeys(metric for row in result.rows.values() for metric in row.metrics))
+    rows = result.rows.values()
+    everything = [Line(label(metric), [row.metrics.get(metric) for row in rows]) for metric in every]
     kinds = {name.partition("/")[0] for name in every}
     return environment.get_template("report.html.j2").render(
         title=f"{result.molecule['residues']}: generated against molecular dynamics",
@@ -97,7 +114,7 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
         animation=player_data(result),
         sections=_sections(result, drawn, every),
         described=[each for name, each in METRICS.items() if name in kinds],
-        every_metric=_every_metric(result, every),
+        every_metric=Table([row.label for row in rows], everything),
     )
 
 
@@ -114,17 +131,10 @@ def _table(result: Evaluation, metrics: list[str]) -> Table | None:
     """Rows down, metrics across."""
     lines = []
     for key, row in result.rows.items():
-        cells = [row.metrics.get(metric) if is_informative(key, metric) else None for metric in metrics]
+        cells = shown(key, row.metrics, metrics)
         if any(cell is not None for cell in cells):
             lines.append(Line(row.label, cells, accent=key.startswith("generated")))
     return Table([label(metric) for metric in metrics], lines) if lines else None
-
-
-def _every_metric(result: Evaluation, every: list[str]) -> Table:
-    """Metrics down, rows across: for more metrics than a screen is wide."""
-    rows = result.rows.values()
-    lines = [Line(label(metric), [row.metrics.get(metric) for row in rows]) for metric in every]
-    return Table([row.label for row in rows], lines)
 
 
 def _time(length_ns: float) -> str:

@@ -10,9 +10,9 @@ from mdgen.evaluation.report.canvas import (
     compared,
     draw_line,
     file_name,
-    free_energy_map,
     legend_above,
     new_figure,
+    tica_map,
     to_svg,
 )
 from mdgen.evaluation.result import Evaluation
@@ -133,14 +133,11 @@ def path_plots(result: Evaluation) -> list[Plot]:
     for row in compared(result):
         if f"path/{row}" not in result.curves:
             continue
-        figure, axes = new_figure(3.9, 3.3)
-        (x0, y0), (x1, y1) = result.curves["tica_axis"].tolist()
-        free_energy_map(figure, axes, result.curves["tica_kT/reference"], (x0, x1, y0, y1))
+        figure, axes = tica_map(result, row, energy_of="reference")
         path = result.curves[f"path/{row}"]
         axes.plot(path[:, 0], path[:, 1], "-", lw=1.0, color=COLOURS[row], alpha=0.9)
         axes.plot(*path[0], "o", ms=7, color=COLOURS[row], mec="white")
         axes.plot(*path[-1], "s", ms=7, color=COLOURS[row], mec="white")
-        axes.set(xlabel="TICA 0", ylabel="TICA 1", title=result.rows[row].label)
         caption = (
             "The first transition between the two lumped states of lowest flux, from circle to square, over the free "
             f"energy of MD: {result.rows[row].label}, {len(path) - 1} frames."

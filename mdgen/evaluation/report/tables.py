@@ -1,23 +1,14 @@
 """Tables for papers in Markdown and LaTeX: rows down and metrics across, each number with its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mdgen.evaluation.metrics.catalogue import is_informative, label
 from mdgen.evaluation.result import Evaluation
 from mdgen.results import Estimate
 
-HEADLINES = (
-    "torsion_jsd/all",
-    "torsion_pair_jsd/all",
-    "tica_jsd/0,1",
-    "free_energy_rmse_kT/psi_1",
-    "timescale_ps/1",
-    "timescale_ps/2",
-    "decorrelation_log10_error/all",
-    "first_passage_log10_error",
-    "bond_rms_nm",
-    "clash_share",
-)
+HEADLINES = ("torsion_jsd/all", "torsion_pair_jsd/all", "tica_jsd/0,1", "free_energy_rmse_kT/psi_1", "timescale_ps/1",
+             "timescale_ps/2", "decorrelation_log10_error/all", "first_passage_log10_error", "bond_rms_nm",
+             "clash_share")  # fmt: skip
 """Metrics of the tables by default."""
 
 
@@ -68,12 +59,16 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def shown(row: str, found: Mapping[str, Estimate], metrics: Sequence[str]) -> list[Estimate | None]:
+    """The cells of a row; None where it lacks a metric, or would show the distance of the reference from itself."""
+    return [found.get(metric) if is_informative(row, metric) else None for metric in metrics]
+
+
 def _cells(result: Evaluation, metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     known = [metric for metric in metrics if any(metric in row.metrics for row in result.rows.values())]
     head = ["", "frames", *(label(metric) for metric in known)]
     lines = [
-        [row.label, f"{row.frames:,}"]
-        + [with_interval(row.metrics.get(metric) if is_informative(key, metric) else None) for metric in known]
+        [row.label, f"{row.frames:,}", *map(with_interval, shown(key, row.metrics, known))]
         for key, row in result.rows.items()
     ]
     return head, lines

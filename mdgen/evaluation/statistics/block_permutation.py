@@ -38,9 +38,7 @@ class BlockPermutation:
     block_ps: float
 
     def distances(
-        self,
-        metric: Callable[[np.ndarray, np.ndarray], np.ndarray],
-        sums: Float[np.ndarray, "block *shape"],
+        self, metric: Callable[[np.ndarray, np.ndarray], np.ndarray], sums: Float[np.ndarray, "block *shape"]
     ) -> np.ndarray:
         """A metric of the two samples' sums, draws on the first axis."""
         return metric(np.tensordot(self.target, sums, axes=1), np.tensordot(self.row, sums, axes=1))

@@ -12,6 +12,9 @@ from jaxtyping import Bool, Float, Int, Num
 
 from mdgen.results import Estimate
 
+LEVEL = 0.95
+"""Probability that an interval holds the value."""
+
 MINIMUM_UNITS = 5
 """With fewer trajectories than this each is cut into equal blocks, five for one long run."""
 
@@ -44,22 +47,20 @@ def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> F
     return rng.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
 
 
-def percentile_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
+def percentile_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
     """`value` with the percentiles of its resamples; samples that are not finite are left out."""
-    low, high = _percentiles(samples, level)
-    return Estimate(float(value), low, high)
+    return Estimate(float(value), *_percentiles(samples)[:2])
 
 
-def centred_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
+def centred_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
     """`value` with the spread of its resamples around it, for distances.
 
     Resampling adds noise, so the percentiles of a distance lie above its value; here they are shifted so that the
     median of the resamples falls on the value, and cut at 0.
     """
-    low, high = _percentiles(samples, level)
+    low, high, middle = _percentiles(samples)
     if low is None or high is None:
         return Estimate(float(value))
-    middle = float(np.median(samples[np.isfinite(samples)]))
     return Estimate(float(value), max(0.0, value + low - middle), value + high - middle)
 
 
@@ -77,17 +78,15 @@ def frame_mean(
     return percentile_interval(np.sqrt(value), np.sqrt(samples)) if root else percentile_interval(value, samples)
 
 
-def spread(samples: Float[np.ndarray, "draw"], level: float = 0.95) -> Estimate:
+def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
     """The mean of independent draws with the interval that holds them; draws that are not finite are left out."""
-    low, high = _percentiles(samples, level)
     finite = samples[np.isfinite(samples)]
-    return Estimate(float(finite.mean()) if len(finite) else float("nan"), low, high)
+    return percentile_interval(finite.mean() if len(finite) else float("nan"), finite)
 
 
-def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], level: float = 0.95) -> Estimate:
+def ratio_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
     """`value` with the relative spread of its resamples around it, for times, whose errors are factors."""
-    low, high = _percentiles(samples, level)
-    middle = float(np.median(samples[np.isfinite(samples)])) if low is not None else 0.0
+    low, high, middle = _percentiles(samples)
     if low is None or high is None or middle <= 0:
         return Estimate(float(value))
     return Estimate(float(value), value * low / middle, value * high / middle)
@@ -106,12 +105,13 @@ def spreads(samples: Mapping[str, Float[np.ndarray, "draw"]]) -> dict[str, Estim
     return {name: spread(draws) for name, draws in samples.items() if np.isfinite(draws).any()}
 
 
-def _percentiles(samples: np.ndarray, level: float) -> tuple[float | None, float | None]:
+def _percentiles(samples: np.ndarray) -> tuple[float | None, float | None, float]:
+    """Ends of the 95 % interval of the samples that are finite, None for fewer than two, and their median."""
     finite = samples[np.isfinite(samples)]
     if len(finite) < 2:
-        return None, None
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        return None, None, 0.0
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high), float(np.median(finite))
 
 
 def resampled(

@@ -15,13 +15,7 @@ KMEANS_FRAMES = 30_000
 
 
 class States:
-    """K-means states of the reference's slow coordinates, and the lumped state of each.
-
-    Args:
-        coordinates: slow coordinates of the reference's frames.
-        n_states: number of centres.
-        seed: seed of k-means.
-    """
+    """K-means states of the reference's slow coordinates, and the lumped state of each."""
 
     def __init__(self, coordinates: Float[np.ndarray, "frame mode"], n_states: int, seed: int) -> None:
         sample = coordinates[:: max(1, len(coordinates) // KMEANS_FRAMES)].astype(np.float64)

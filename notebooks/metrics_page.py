@@ -1,15 +1,16 @@
-"""The page that documents `metrics.json`: `metrics.md` beside this file, made of the tables in the code.
+"""The page that documents `metrics.json`, `mdgen/evaluation/metrics.md`, made of the tables in the code.
 
-python -m mdgen.evaluation.schema        # rewrites it after a change
+python notebooks/metrics_page.py        # rewrites it after a change
 """
 
 from pathlib import Path
 
+import mdgen.evaluation
 from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.result import SCHEMA
 from mdgen.files import write_aside
 
-PAGE = Path(__file__).with_name("metrics.md")
+PAGE = Path(mdgen.evaluation.__file__).with_name("metrics.md")
 
 KEYS = {
     "schema": f"`{SCHEMA}`",
