@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 
-from mdgen.apps.config.composition import compose, key_types, plain
+from mdgen.apps.config.composition import compose, leaves, plain
 from mdgen.apps.config.help import included, overview, verb_help
-from mdgen.apps.config.schemas import SCHEMAS
+from mdgen.apps.config.key_types import key_types
 from mdgen.apps.config.search_path import config_folder, option_names
-from mdgen.apps.config.signatures import annotations_of
 from mdgen.apps.main import _with_keys, main
 from mdgen.apps.verbs import VERBS
 
 
 def untyped_keys(verb: str, config: dict[str, Any]) -> list[str]:
-    """Keys of a config whose type nothing says: neither the schema of the verb nor the signature of a part."""
-    types = key_types(config, annotations_of(SCHEMAS[verb]))
+    """Keys of a config whose type nothing says: no table, default or signature."""
+    types = key_types(config, dict(leaves(config)))
     groups = {each.key for each in included(verb)}
     return [key for key, type_ in types if type_ in (None, Any) and key not in groups and "logger." not in key]
 

@@ -4,10 +4,9 @@ import copy
 import difflib
 import functools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config.help import included
-from mdgen.apps.config.schemas import SCHEMAS
+from mdgen.apps.config.key_types import key_types
 from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
@@ -80,14 +79,6 @@ def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[st
     plugins = [plugins] if isinstance(plugins, str) else plugins
     add_to_search_path(plugins, folders)
     return [each for each in arguments if not each.startswith((CONFIG_DIR, "plugins="))], plugins
-
-
-def hydra_overrides(verb: str, overrides: list[str]) -> list[str]:
-    """Overrides as Hydra takes them: with its signs for `group=null` and for keys that the config does not list."""
-    parsed = [_single(parsed_override(override, verb)) for override in overrides]
-    groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
-    defaults = _defaults(verb, tuple(groups), search_folders())
-    return [*groups, *(_value(verb, each, defaults) for each in parsed if not is_group(str(each.key_or_group)))]
 
 
 @functools.lru_cache(maxsize=16)
@@ -211,42 +202,18 @@ def _no_key(verb: str, key: str, known: list[str]) -> str:
 
 def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: set[str]) -> None:
     before, after = dict(leaves(defaults)), dict(leaves(config))
-    annotations = dict(key_types(plain(config), annotations_of(SCHEMAS[verb])))
+    annotations = dict(key_types(plain(config), before))
     # What was given is looked at first, before what other keys take from it.
     for key in sorted(after, key=lambda name: name not in given):
         if annotations[key] is None:
             raise MdgenError(_no_key(verb, key, list(annotations)))
+        if key in before and before[key] == after[key] in (None, MISSING):
+            continue  # left open by the config, though its part needs a value
         value = checked(key, after[key], annotations[key], before.get(key))
         if value != after[key] or type(value) is not type(after[key]):
             OmegaConf.update(config, key, value)
     for key in given - after.keys():
         raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
-
-
-def key_types(
-    node: Mapping[str, Any], annotations: Mapping[str, Any] | None, prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
-    """Every dotted key of a config with the annotation of its parameter; None where what the node names has none.
-
-    Args:
-        node: config as plain data. What it names as `_target_` says which keys it takes.
-        annotations: types of its keys where it names nothing; None where nothing is known of them.
-        prefix: dotted name of the node, with a dot at its end.
-
-    Raises:
-        MdgenError: if a node names what is not registered.
-    """
-    target = node.get("_target_", MISSING)
-    named = target != MISSING
-    annotations = annotations_of(resolve(str(target))) if named else annotations
-    for key, value in node.items():
-        own = {"_target_": str, "_partial_": bool}.get(key)
-        annotation = own or (Any if annotations is None else annotations.get(key, None if named else Any))
-        if isinstance(value, dict) and annotation is not None:
-            inner: Any = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
-            yield from key_types(value, annotations_of(inner) if inner else None, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", annotation
 
 
 def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,6 @@ from hydra.errors import HydraException
 
 from mdgen.apps.config.composition import (
     compose,
-    hydra_overrides,
     parsed_override,
     plain,
     search_path_override,
@@ -130,21 +129,14 @@ def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[O
     folder = str(every[0].folder.parent).replace("\\", "\\\\").replace("'", "\\'")
     settings = [f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
     settings += ["hydra/job_logging=none", "hydra/hydra_logging=none"]
-    overrides, _ = set_search_path(verb, [each for each in arguments if not each.startswith("hydra")])
-    swept = {each: _values(each) for each in overrides}
-    fixed = hydra_overrides(verb, [each for each, values in swept.items() if values is None])
-    keys = {each: each.partition("=")[0] for each in overrides}
-    several = [f"{_sign(keys[each])}{keys[each]}={','.join(values)}" for each, values in swept.items() if values]
+    # Hydra need not know what the jobs differ in: each composes its own config.
+    number = f"++job={','.join(map(str, range(len(every))))}"
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(config_dir=str(config_folder().resolve()), version_base="1.3"):
             sweeper: Any = GlobalHydra.instance().hydra
-            batches = sweeper.multirun(
-                verb,
-                Task(verb, every),
-                [*search_path_override(), *settings, *of_hydra, *fixed, *several],
-                with_log_configuration=False,
-            )
+            overrides = [*search_path_override(), *settings, *of_hydra, number]
+            batches = sweeper.multirun(verb, Task(verb, every), overrides, with_log_configuration=False)
     except HydraException as error:
         raise MdgenError(" ".join(str(error).partition("Config search path")[0].split())) from error
     except Exception as error:  # a process that was killed, or a job that the cluster ended
@@ -154,11 +146,6 @@ def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[O
             f"{' '.join(str(error).split())[:300]}); the same command continues with those that are not done"
         ) from error
     return [job.return_value for batch in batches for job in batch]
-
-
-def _sign(key: str) -> str:
-    """What Hydra needs before a key so that it takes parameters that the config does not list, too."""
-    return "" if is_group(key.partition("@")[0]) else "++"
 
 
 def jobs(verb: str, arguments: list[str]) -> tuple[Job, ...]:
