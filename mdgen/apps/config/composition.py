@@ -62,7 +62,7 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     except MissingConfigException as error:
         raise MdgenError(f"there is no {error.missing_cfg_file}; `mdgen {verb} --help` lists the options") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise MdgenError(_explain(verb, groups, error)) from error
+        raise MdgenError(_explain(verb, error)) from error
     OmegaConf.set_struct(config, False)
     config.update({"plugins": plugins} if plugins else {})
     OmegaConf.set_struct(config, True)
@@ -89,7 +89,7 @@ def _defaults(verb: str, groups: tuple[str, ...], folders: tuple[Path, ...]) -> 
 
 def search_path_override() -> list[str]:
     """What tells Hydra of the folders beside our own."""
-    added = ",".join("'file://{}'".format(str(each).replace("'", "\\'")) for each in search_folders()[1:])
+    added = ",".join(quoted(f"file://{each}") for each in search_folders()[1:])
     return [f"hydra.searchpath=[{added}]"] if added else []
 
 
@@ -111,13 +111,12 @@ def parsed_override(text: str, verb: str = "VERB") -> Override:
     try:
         (parsed,) = OverridesParser.create().parse_overrides([text])
     except HydraException as error:
-        quoted = value.strip().replace("'", "\\'")
         raise MdgenError(
             f"cannot read {text!r}: a value with blanks, brackets or signs such as = and ~ is put in quotes, "
-            f"and once more in quotes for the shell: \"{key}='{quoted}'\""
+            f'and once more in quotes for the shell: "{key}={quoted(value.strip())}"'
         ) from error
     if parsed.value_type == ValueType.ELEMENT and isinstance(parsed.value(), float) and value.strip().isalpha():
-        return parsed_override(f"{key}='{value.strip()}'", verb)  # the peptide NAN is no number
+        return parsed_override(f"{key}={quoted(value.strip())}", verb)  # the peptide NAN is no number
     return parsed
 
 
@@ -166,30 +165,20 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
     """The override of a key, as Hydra takes it: one that the config leaves at its constructor's default is added."""
     key, text = str(override.key_or_group), str(override.input_line)
     known = dict(leaves(defaults))
-    if text.startswith(("+", "~")):
-        if key not in known:
-            raise MdgenError(_no_key(verb, key, list(known)))
-        raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
     parent, _, name = key.rpartition(".")
-    target = known.get(f"{parent}._target_") if key not in known else None
-    if target == MISSING:  # any registered part, which the command line names
-        return f"++{text}"
-    taken = {} if target is None else annotations_of(resolve(target)) or {}
-    return f"++{text}" if name in taken else text
+    target = known.get(f"{parent}._target_")
+    listed = any(each == key or each.startswith(f"{key}.") for each in known)
+    # What is yet to be named, as _target_, may take any key.
+    if not listed and target != MISSING and (target is None or name not in (annotations_of(resolve(target)) or {})):
+        raise MdgenError(_no_key(verb, key, list(known)))
+    if text.startswith(("+", "~")):
+        raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
+    return text if listed else f"++{text}"
 
 
-def _explain(verb: str, groups: list[str], error: Exception) -> str:
-    text = str(error)
-    found = re.search(r"Could not (?:override|delete) '([^']+)'", text) or re.search(
-        r"Key '([^']+)' is not in struct", text
-    )
-    if found is None:
-        return " ".join(text.split())
-    try:
-        composed = _compose(verb, groups)
-    except HydraException:  # it is a group that is wrong
-        composed = _compose(verb, [])
-    return _no_key(verb, found.group(1), [name for name, _ in leaves(composed)])
+def _explain(verb: str, error: Exception) -> str:
+    found = re.search(r"Could not override '([^']+)'", str(error))
+    return _no_key(verb, found.group(1), []) if found else " ".join(str(error).split())
 
 
 def _no_key(verb: str, key: str, known: list[str]) -> str:
@@ -225,6 +214,11 @@ def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tu
             yield from leaves(value, f"{name}.")
         else:
             yield name, value
+
+
+def quoted(text: str) -> str:
+    """Text as Hydra reads it back, whatever signs it holds."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def plain(config: Any) -> Any:
