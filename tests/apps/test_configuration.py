@@ -62,7 +62,7 @@ def test_each_example_of_the_help_composes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptides.txt").write_text("IPGD\nGTLM\n")
-    for example in VERBS[verb].examples:
+    for example in VERBS[verb].examples.replace("\\\n", "").strip().splitlines():
         command, *arguments = shlex.split(example, comments=True)[1:]
         assert command == verb
         if "--multirun" in arguments:
