@@ -16,9 +16,9 @@ class Verb:
 VERBS = {
     "simulate": Verb(
         "run molecular dynamics of many replicas at once",
-        """Builds a system (a peptide from its sequence, a molecule from PDB, AMBER, GROMACS or CHARMM files, or particles
-        in any potential), simulates many replicas of it at once and writes their trajectories to a store that every
-        verb reads. Stop with Ctrl-C; the same command continues.""",
+        """Builds a system (a peptide from its sequence, a molecule from PDB, AMBER, GROMACS or CHARMM files, or
+        particles in any potential), simulates many replicas of it at once and writes their trajectories to a store that
+        every verb reads. Stop with Ctrl-C; the same command continues.""",
         """mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md
         mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine
         mdgen simulate --multirun system.sequence=@peptides.txt hydra/launcher=joblib output=runs/peptides""",
@@ -52,7 +52,7 @@ VERBS = {
           generated.trajectories=runs/ala_generated output=runs/ala_report   # the half that was not trained on
         mdgen evaluate reference.trajectories='md/*.xtc' reference.topology=my.pdb \
           generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report
-        mdgen evaluate pairs=FOLDER output=runs/all   # one folder for each molecule: reference*, generated*, topology.*""",
+        mdgen evaluate pairs=FOLDER output=runs/all   # a folder per molecule: reference*, generated*, topology.*""",
     ),
     "energy": Verb(
         "evaluate energies and forces of a structure or of trajectories, term by term",
@@ -82,8 +82,8 @@ VERBS = {
     ),
     "demo": Verb(
         "all of it: simulate, train three parts, generate, evaluate",
-        """Runs the whole chain on alanine dipeptide, or on trajectories of your own molecule, and ends with report.html.
-        Each step is a run folder of its own; a step that is done is not done again.""",
+        """Runs the whole chain on alanine dipeptide, or on trajectories of your own molecule, and ends with
+        report.html. Each step is a run folder of its own; a step that is done is not done again.""",
         """mdgen demo
         mdgen demo data.trajectories='my/*.dcd' data.topology=my.pdb data.frame_spacing_ps=1 output=runs/mine""",
     ),
