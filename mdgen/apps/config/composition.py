@@ -173,6 +173,8 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
         raise MdgenError(_no_key(verb, key, list(known)))
     if text.startswith(("+", "~")):
         raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
+    if isinstance(override.value(), dict):
+        raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
     return text if listed else f"++{text}"
 
 
@@ -201,8 +203,6 @@ def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: se
         value = checked(key, after[key], annotations[key], before.get(key))
         if value != after[key] or type(value) is not type(after[key]):
             OmegaConf.update(config, key, value)
-    for key in given - after.keys():
-        raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
 
 
 def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
