@@ -14,8 +14,7 @@ True
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -93,26 +92,6 @@ def load_plugins(modules: Sequence[str] = ()) -> list[str]:
             ) from error
         _PLUGINS.append(module)
     return list(_PLUGINS)
-
-
-@contextmanager
-def isolated() -> Iterator[None]:
-    """Forget on leaving which parts were registered and which plug-ins were loaded within; for tests.
-
-    Parts of this package stay: their modules stay imported, and would not register them again.
-    """
-    parts, plugins, modules = set(_PARTS), list(_PLUGINS), set(sys.modules)
-    try:
-        yield
-    finally:
-        for name in [name for name, part in _PARTS.items() if part is not None and not name.startswith("mdgen.")]:
-            if name not in parts:
-                del _PARTS[name]
-        for plugin in set(_PLUGINS) - set(plugins):
-            for module in set(sys.modules) - modules:
-                if module == plugin or module.startswith(f"{plugin}."):
-                    del sys.modules[module]
-        _PLUGINS[:] = plugins
 
 
 def _import_own(module: str) -> None:

@@ -1,104 +1,91 @@
-"""The verbs of the `mdgen` command, each with what it does and an example."""
+"""The verbs of the `mdgen` command, each with what it does and examples."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb's one line, its explanation and its examples."""
+    """A verb's one line, its explanation, its examples as a shell takes them, and keys that may be left out."""
 
     summary: str
     explanation: str
-    examples: tuple[str, ...]
+    examples: str
     positional: tuple[str, ...] = ()
 
 
 VERBS = {
     "simulate": Verb(
-        "run molecular dynamics with the built-in engine",
-        "Builds a molecule from its sequence, a PDB or an AMBER prmtop, simulates many replicas of it at once and"
-        " writes\ntheir trajectories to a store that every verb reads. Stop with Ctrl-C; the same command continues.",
-        (
-            "mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md",
-            "mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine",
-            "mdgen simulate --multirun system.sequence=@peptides.txt hydra/launcher=joblib output=runs/peptides",
-        ),
+        "run molecular dynamics of many replicas at once",
+        """Builds a system (a peptide from its sequence, a molecule from PDB, AMBER, GROMACS or CHARMM files, or
+        particles in any potential), simulates many replicas of it at once and writes their trajectories to a store that
+        every verb reads. Stop with Ctrl-C; the same command continues.""",
+        """mdgen simulate system.sequence=A n_replicas=64 length_ns=2 output=runs/ala_md
+        mdgen simulate system=pdb system.pdb=my.pdb output=runs/mine
+        mdgen simulate --multirun system.sequence=@peptides.txt hydra/launcher=joblib output=runs/peptides""",
     ),
     "train": Verb(
         "train one part: an encoder, a propagator or a decoder",
-        "Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent"
-        " space\nand name its run.",
-        (
-            "mdgen train encoder=srv data.trajectories=runs/ala_md data.fraction=[0,0.5] output=runs/ala_encoder",
-            "mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator",
-            "mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder",
-        ),
+        """Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent
+        space and name its run.""",
+        """mdgen train encoder=srv data.trajectories=runs/ala_md data.fraction=[0,0.5] output=runs/ala_encoder
+        mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator
+        mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder""",
     ),
     "generate": Verb(
         "compose trained parts and generate new trajectories",
-        "Composes an encoder, a propagator and a decoder that were trained apart, and generates many trajectories at"
-        " once,\nblock by block to disk: forward from a start (task=rollout), between two structures (interpolate),"
-        " between the\nframes of coarse trajectories (upsample), or around known tokens (inpaint). A propagator that"
-        " steps from one frame\nto the next, as mdn, simulates forward only.",
-        (
-            "mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator "
-            "decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated",
-            "mdgen generate task=interpolate start=a.pdb end=b.pdb length_ns=1 encoder_run=E propagator_run=P "
-            "decoder_run=D",
-            "mdgen generate task=upsample coarse=runs/coarse factor=10 encoder_run=E propagator_run=P decoder_run=D",
-        ),
+        """Composes an encoder, a propagator and a decoder that were trained apart, and generates many trajectories at
+        once, block by block to disk: forward from a start (task=rollout), between two structures (interpolate), between
+        the frames of coarse trajectories (upsample), or around known tokens (inpaint). A propagator that steps from one
+        frame to the next, as mdn, simulates forward only.""",
+        r"""mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator \
+          decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated
+        mdgen generate task=interpolate start=a.pdb end=b.pdb length_ns=1 \
+          encoder_run=E propagator_run=P decoder_run=D
+        mdgen generate task=upsample coarse=runs/coarse factor=10 encoder_run=E propagator_run=P decoder_run=D""",
     ),
     "evaluate": Verb(
         "judge trajectories against others and write a report",
-        "Judges any trajectories against any others of the same molecule, whoever made them: metrics.json and a\n"
-        "self-contained report.html. system=... names a force field for energies, seeds=[...] further training seeds.\n"
-        "Every key, row and metric of metrics.json is explained in mdgen/evaluation/metrics.md.",
-        (
-            "mdgen evaluate reference.trajectories=runs/ala_md reference.fraction=[0.5,1] "
-            "generated.trajectories=runs/ala_generated output=runs/ala_report   # the half that was not trained on",
-            "mdgen evaluate reference.trajectories='md/*.xtc' reference.topology=my.pdb "
-            "generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report",
-            "mdgen evaluate pairs=FOLDER output=runs/many   # a folder a molecule: reference*, generated*, topology.*",
-        ),
+        """Judges any trajectories against any others of the same molecule, whoever made them: metrics.json and a
+        self-contained report.html. system=... names a force field for energies, seeds=[...] further training seeds.
+        Every key, row and metric of metrics.json is explained in mdgen/evaluation/metrics.md.""",
+        r"""mdgen evaluate reference.trajectories=runs/ala_md reference.fraction=[0.5,1] \
+          generated.trajectories=runs/ala_generated output=runs/ala_report   # the half that was not trained on
+        mdgen evaluate reference.trajectories='md/*.xtc' reference.topology=my.pdb \
+          generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report
+        mdgen evaluate pairs=FOLDER output=runs/all   # a folder per molecule: reference*, generated*, topology.*""",
     ),
     "energy": Verb(
         "evaluate energies and forces of a structure or of trajectories, term by term",
-        "Writes bond, angle, torsion, improper, Urey-Bradley, CMAP, Lennard-Jones, Coulomb, 1-4, generalised Born and"
-        " surface\nenergies of every frame, in kJ/mol and kcal/mol. AMBER's programs differ: they have their own"
-        " Coulomb constant\n(system.coulomb=amber) and no surface term unless gbsa is set (system.surface=none),"
-        "\ncount periodic impropers under DIHED, and end Born radii at rgbmax. With a cutoff, Coulomb is a reaction"
-        "\nfield here, and Ewald sums (PME) are not computed.",
-        (
-            "mdgen energy system=prmtop system.prmtop=my.prmtop system.coordinates=my.rst7 system.solvent=obc2 "
-            "system.surface=none system.coulomb=amber forces=true output=energy.json   # as igb=5",
-            "mdgen energy system.sequence=IPGD system.solvent=gbn2 check=true output=energy.json",
-            "mdgen energy system=pdb system.pdb=my.pdb data.trajectories=runs/mine output=energy.json",
-        ),
+        """Writes bond, angle, torsion, improper, Urey-Bradley, CMAP, Lennard-Jones, Coulomb, 1-4, generalised Born and
+        surface energies of every frame, in kJ/mol and kcal/mol. AMBER's programs differ: they have their own Coulomb
+        constant (system.coulomb=amber) and no surface term unless gbsa is set (system.surface=none), count periodic
+        impropers under DIHED, and end Born radii at rgbmax. With a cutoff, Coulomb is a reaction field here, and Ewald
+        sums (PME) are not computed.""",
+        r"""mdgen energy system=prmtop system.prmtop=my.prmtop system.coordinates=my.rst7 system.solvent=obc2 \
+          system.surface=none system.coulomb=amber forces=true output=energy.json   # as igb=5
+        mdgen energy system.sequence=IPGD system.solvent=gbn2 check=true output=energy.json
+        mdgen energy system=pdb system.pdb=my.pdb data.trajectories=runs/mine output=energy.json""",
     ),
     "compare": Verb(
         "say which differences between two evaluations exceed their intervals",
         "Reads the metrics.json of two evaluations of one molecule and lists every metric, those that differ first.",
-        ("mdgen compare runs/report_a runs/report_b",),
+        "mdgen compare runs/report_a runs/report_b",
         positional=("first", "second"),
     ),
     "benchmark": Verb(
         "run an experiment with a known answer",
         "Runs a suite and writes one JSON file that ends in its acceptance.",
-        (
-            "mdgen benchmark suite=four_wells output=four_wells.json   # encoder and propagator on an exact chain",
-            "mdgen benchmark suite=validation output=validation.json   # the engine's checks",
-            "mdgen benchmark suite=md output=speed.json                # speed beside OpenMM and TorchMD",
-            "mdgen benchmark experiment=charge_recovery output=charges.json   # gradients through the dynamics",
-        ),
+        """mdgen benchmark suite=four_wells output=four_wells.json   # encoder and propagator on an exact chain
+        mdgen benchmark suite=validation output=validation.json   # the engine's checks
+        mdgen benchmark suite=md output=speed.json                # speed beside OpenMM and TorchMD
+        mdgen benchmark experiment=charge_recovery output=charges.json   # gradients through the dynamics""",
     ),
     "demo": Verb(
         "all of it: simulate, train three parts, generate, evaluate",
-        "Runs the whole chain on alanine dipeptide, or on trajectories of your own molecule, and ends with report.html."
-        "\nEach step is a run folder of its own; a step that is done is not done again.",
-        (
-            "mdgen demo",
-            "mdgen demo data.trajectories='my/*.dcd' data.topology=my.pdb data.frame_spacing_ps=1 output=runs/mine",
-        ),
+        """Runs the whole chain on alanine dipeptide, or on trajectories of your own molecule, and ends with
+        report.html. Each step is a run folder of its own; a step that is done is not done again.""",
+        """mdgen demo
+        mdgen demo data.trajectories='my/*.dcd' data.topology=my.pdb data.frame_spacing_ps=1 output=runs/mine""",
     ),
 }
 

@@ -22,7 +22,7 @@ from mdgen.md.engines.engine import make_engine
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.peptides import extended_peptide
-from mdgen.registry import isolated
+from tests.isolated_registry import isolated
 from tests.md.test_sources import GRO, TOP
 
 VACUUM = "system.sequence=A system.solvent=vacuum"

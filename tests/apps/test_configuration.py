@@ -1,23 +1,27 @@
 """Every config composes and names what exists; a mistake in one is one sentence."""
 
+import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mdgen.apps.config.composition import compose, key_types, plain
+from mdgen.apps.config.composition import compose, leaves, plain
 from mdgen.apps.config.help import included, overview, verb_help
-from mdgen.apps.config.schemas import SCHEMAS
+from mdgen.apps.config.key_types import key_types
 from mdgen.apps.config.search_path import config_folder, option_names
-from mdgen.apps.config.signatures import annotations_of
+from mdgen.apps.config.signatures import MISSING, annotations_of
 from mdgen.apps.main import _with_keys, main
 from mdgen.apps.verbs import VERBS
+from mdgen.errors import MdgenError
+from mdgen.registry import resolve
 
 
 def untyped_keys(verb: str, config: dict[str, Any]) -> list[str]:
-    """Keys of a config whose type nothing says: neither the schema of the verb nor the signature of a part."""
-    types = key_types(config, annotations_of(SCHEMAS[verb]))
+    """Keys of a config whose type nothing says: no table, default or signature."""
+    types = key_types(config, dict(leaves(config)))
     groups = {each.key for each in included(verb)}
     return [key for key, type_ in types if type_ in (None, Any) and key not in groups and "logger." not in key]
 
@@ -63,7 +67,7 @@ def test_each_example_of_the_help_composes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptides.txt").write_text("IPGD\nGTLM\n")
-    for example in VERBS[verb].examples:
+    for example in VERBS[verb].examples.replace("\\\n", "").strip().splitlines():
         command, *arguments = shlex.split(example, comments=True)[1:]
         assert command == verb
         if "--multirun" in arguments:
@@ -87,6 +91,31 @@ def test_none_of_a_group_is_chosen_by_null() -> None:
     assert plain(compose("simulate", ["tempering=null"])) == plain(compose("simulate", []))
     assert "tempering" in plain(compose("demo", []))["simulate"]
     assert plain(compose("demo", ["tempering@simulate.tempering=null"]))["simulate"].get("tempering") is None
+
+
+def parameters(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every parameter of what a config names, also those that it leaves at their defaults, with its annotation."""
+    target = node.get("_target_", MISSING)
+    for name, annotation in ((annotations_of(resolve(target)) if target != MISSING else None) or {}).items():
+        yield f"{prefix}{name}", annotation
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from parameters(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize(
+    ("verb", "choices"),
+    [("simulate", ["tempering=parallel", "potential=distance_restraint"]), ("train", ["decoder=nearest_frame"])],
+)
+def test_what_cannot_be_null_is_refused_though_the_config_leaves_it_out(verb: str, choices: list[str]) -> None:
+    config = plain(compose(verb, choices))
+    named, tables = dict(parameters(config)), {key.rpartition(".")[0] for key, _ in leaves(config)}
+    plain_types = (bool, int, float, str)
+    required = [key for key, annotation in named.items() if annotation in plain_types and key not in tables]
+    assert len(required) > 5
+    for key in required:
+        with pytest.raises(MdgenError, match=f"^{re.escape(key)}=null: expected"):
+            compose(verb, [*choices, f"{key}=null"])
 
 
 def test_what_can_be_null_may_be() -> None:

@@ -36,9 +36,8 @@ def test_nested_targets_are_held_to_the_registry_too() -> None:
 
 
 def test_what_is_allowed_is_built() -> None:
-    bounds = instantiate({"_target_": "mdgen.evaluation.settings.Bounds", "broken_bonds": 2}, timescale_relative=0.5)
-    assert bounds.timescale_relative == 0.5
-    assert isinstance(bounds.broken_bonds, float)
+    bounds = instantiate({"_target_": "mdgen.evaluation.settings.Bounds", "broken_bonds": 2.0}, timescale_relative=0.5)
+    assert (bounds.timescale_relative, bounds.broken_bonds) == (0.5, 2.0)
     optimizer = instantiate({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5})
     assert optimizer([torch.zeros(1, requires_grad=True)]).defaults["lr"] == 0.5
 

@@ -15,7 +15,8 @@ import mdgen
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
-from mdgen.registry import isolated, load_plugins
+from mdgen.registry import load_plugins
+from tests.isolated_registry import isolated
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PEPTIDE = ["system.sequence=A", "system.solvent=vacuum", "system.constraints=none", "system.hydrogen_mass_amu=null"]

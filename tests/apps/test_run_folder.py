@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mdgen.apps.runs.run_folder import first_difference, open_run
+from mdgen.apps.runs.run_folder import open_run
 from mdgen.errors import MdgenError
 from mdgen.results import Acceptance, Estimate
 
@@ -99,9 +99,14 @@ def test_threads_may_change_at_any_depth(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "run/provenance.json").read_text())) == 2
 
 
-def test_first_difference_names_a_key_only_one_side_has() -> None:
-    assert first_difference({"a": 1}, {"a": 1, "b": {"c": 2}}) == ("b", None, {"c": 2})
-    assert first_difference({"a": [1]}, {"a": [1]}) is None
+def test_a_key_that_only_one_run_has_is_named(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", "simulate", {"a": [1]}):
+        (tmp_path / "run/result").write_text("")
+    with (
+        pytest.raises(MdgenError, match=r"b\.c was None, now 2"),
+        open_run(tmp_path / "run", "simulate", {"a": [1], "b": {"c": 2}}),
+    ):
+        pass
 
 
 def test_a_finished_simulation_may_be_asked_to_be_longer_but_nothing_else(tmp_path: Path) -> None:

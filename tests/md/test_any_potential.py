@@ -24,8 +24,9 @@ from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.module_potential import ModulePotential
 from mdgen.md.force_field.restraints import PositionRestraints
 from mdgen.md.systems.particles import build_particles
-from mdgen.registry import isolated, load_plugins
+from mdgen.registry import load_plugins
 from mdgen.units import BOLTZMANN
+from tests.isolated_registry import isolated
 from tests.md.any_potential import Flood, MetropolisWalk, network
 
 PLUGIN = "tests.md.any_potential"

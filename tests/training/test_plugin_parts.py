@@ -12,6 +12,7 @@ from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Condition, Context
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.training.train import train
+from tests.isolated_registry import isolated
 from tests.models.parts import LAG_PS, MOLECULE, seeded, trajectories
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -21,7 +22,7 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 def toys(monkeypatch):
     """The plug-in as a user has it: on the path, and named."""
     monkeypatch.syspath_prepend(PLUGINS)
-    with registry.isolated():
+    with isolated():
         registry.load_plugins(["toy_parts"])
         yield sys.modules["toy_parts"]
 

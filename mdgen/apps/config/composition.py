@@ -4,10 +4,9 @@ import copy
 import difflib
 import functools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config.help import included
-from mdgen.apps.config.schemas import SCHEMAS
+from mdgen.apps.config.key_types import key_types
 from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
@@ -63,7 +62,7 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     except MissingConfigException as error:
         raise MdgenError(f"there is no {error.missing_cfg_file}; `mdgen {verb} --help` lists the options") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise MdgenError(_explain(verb, groups, error)) from error
+        raise MdgenError(_explain(verb, error)) from error
     OmegaConf.set_struct(config, False)
     config.update({"plugins": plugins} if plugins else {})
     OmegaConf.set_struct(config, True)
@@ -82,14 +81,6 @@ def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[st
     return [each for each in arguments if not each.startswith((CONFIG_DIR, "plugins="))], plugins
 
 
-def hydra_overrides(verb: str, overrides: list[str]) -> list[str]:
-    """Overrides as Hydra takes them: with its signs for `group=null` and for keys that the config does not list."""
-    parsed = [_single(parsed_override(override, verb)) for override in overrides]
-    groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
-    defaults = _defaults(verb, tuple(groups), search_folders())
-    return [*groups, *(_value(verb, each, defaults) for each in parsed if not is_group(str(each.key_or_group)))]
-
-
 @functools.lru_cache(maxsize=16)
 def _defaults(verb: str, groups: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
     """The config before any value is given; many runs of one command share it."""
@@ -98,7 +89,7 @@ def _defaults(verb: str, groups: tuple[str, ...], folders: tuple[Path, ...]) -> 
 
 def search_path_override() -> list[str]:
     """What tells Hydra of the folders beside our own."""
-    added = ",".join("'file://{}'".format(str(each).replace("'", "\\'")) for each in search_folders()[1:])
+    added = ",".join(quoted(f"file://{each}") for each in search_folders()[1:])
     return [f"hydra.searchpath=[{added}]"] if added else []
 
 
@@ -120,13 +111,12 @@ def parsed_override(text: str, verb: str = "VERB") -> Override:
     try:
         (parsed,) = OverridesParser.create().parse_overrides([text])
     except HydraException as error:
-        quoted = value.strip().replace("'", "\\'")
         raise MdgenError(
             f"cannot read {text!r}: a value with blanks, brackets or signs such as = and ~ is put in quotes, "
-            f"and once more in quotes for the shell: \"{key}='{quoted}'\""
+            f'and once more in quotes for the shell: "{key}={quoted(value.strip())}"'
         ) from error
     if parsed.value_type == ValueType.ELEMENT and isinstance(parsed.value(), float) and value.strip().isalpha():
-        return parsed_override(f"{key}='{value.strip()}'", verb)  # the peptide NAN is no number
+        return parsed_override(f"{key}={quoted(value.strip())}", verb)  # the peptide NAN is no number
     return parsed
 
 
@@ -175,30 +165,22 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
     """The override of a key, as Hydra takes it: one that the config leaves at its constructor's default is added."""
     key, text = str(override.key_or_group), str(override.input_line)
     known = dict(leaves(defaults))
-    if text.startswith(("+", "~")):
-        if key not in known:
-            raise MdgenError(_no_key(verb, key, list(known)))
-        raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
     parent, _, name = key.rpartition(".")
-    target = known.get(f"{parent}._target_") if key not in known else None
-    if target == MISSING:  # any registered part, which the command line names
-        return f"++{text}"
-    taken = {} if target is None else annotations_of(resolve(target)) or {}
-    return f"++{text}" if name in taken else text
+    target = known.get(f"{parent}._target_")
+    listed = any(each == key or each.startswith(f"{key}.") for each in known)
+    # What is yet to be named, as _target_, may take any key.
+    if not listed and target != MISSING and (target is None or name not in (annotations_of(resolve(target)) or {})):
+        raise MdgenError(_no_key(verb, key, list(known)))
+    if text.startswith(("+", "~")):
+        raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
+    if isinstance(override.value(), dict):
+        raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
+    return text if listed else f"++{text}"
 
 
-def _explain(verb: str, groups: list[str], error: Exception) -> str:
-    text = str(error)
-    found = re.search(r"Could not (?:override|delete) '([^']+)'", text) or re.search(
-        r"Key '([^']+)' is not in struct", text
-    )
-    if found is None:
-        return " ".join(text.split())
-    try:
-        composed = _compose(verb, groups)
-    except HydraException:  # it is a group that is wrong
-        composed = _compose(verb, [])
-    return _no_key(verb, found.group(1), [name for name, _ in leaves(composed)])
+def _explain(verb: str, error: Exception) -> str:
+    found = re.search(r"Could not override '([^']+)'", str(error))
+    return _no_key(verb, found.group(1), []) if found else " ".join(str(error).split())
 
 
 def _no_key(verb: str, key: str, known: list[str]) -> str:
@@ -211,42 +193,16 @@ def _no_key(verb: str, key: str, known: list[str]) -> str:
 
 def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: set[str]) -> None:
     before, after = dict(leaves(defaults)), dict(leaves(config))
-    annotations = dict(key_types(plain(config), annotations_of(SCHEMAS[verb])))
+    annotations = dict(key_types(plain(config), before))
     # What was given is looked at first, before what other keys take from it.
     for key in sorted(after, key=lambda name: name not in given):
         if annotations[key] is None:
             raise MdgenError(_no_key(verb, key, list(annotations)))
+        if key in before and before[key] == after[key] in (None, MISSING):
+            continue  # left open by the config, though its part needs a value
         value = checked(key, after[key], annotations[key], before.get(key))
         if value != after[key] or type(value) is not type(after[key]):
             OmegaConf.update(config, key, value)
-    for key in given - after.keys():
-        raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
-
-
-def key_types(
-    node: Mapping[str, Any], annotations: Mapping[str, Any] | None, prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
-    """Every dotted key of a config with the annotation of its parameter; None where what the node names has none.
-
-    Args:
-        node: config as plain data. What it names as `_target_` says which keys it takes.
-        annotations: types of its keys where it names nothing; None where nothing is known of them.
-        prefix: dotted name of the node, with a dot at its end.
-
-    Raises:
-        MdgenError: if a node names what is not registered.
-    """
-    target = node.get("_target_", MISSING)
-    named = target != MISSING
-    annotations = annotations_of(resolve(str(target))) if named else annotations
-    for key, value in node.items():
-        own = {"_target_": str, "_partial_": bool}.get(key)
-        annotation = own or (Any if annotations is None else annotations.get(key, None if named else Any))
-        if isinstance(value, dict) and annotation is not None:
-            inner: Any = next((each for each in (annotation, *get_args(annotation)) if is_dataclass(each)), None)
-            yield from key_types(value, annotations_of(inner) if inner else None, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", annotation
 
 
 def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -258,6 +214,11 @@ def leaves(config: DictConfig | dict[Any, Any], prefix: str = "") -> Iterator[tu
             yield from leaves(value, f"{name}.")
         else:
             yield name, value
+
+
+def quoted(text: str) -> str:
+    """Text as Hydra reads it back, whatever signs it holds."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def plain(config: Any) -> Any:

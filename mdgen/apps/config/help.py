@@ -1,7 +1,10 @@
 """Help a newcomer understands; what a verb's keys mean is read from the comments of its config files."""
 
+import re
 from dataclasses import dataclass
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import indent
 
 import yaml
 
@@ -51,14 +54,15 @@ def overview() -> str:
 def verb_help(name: str) -> str:
     """The text of `mdgen VERB --help`."""
     verb = VERBS[name]
-    parts = [f"mdgen {name}: {verb.summary}\n\n{verb.explanation}\n"]
-    parts.append("Examples\n" + "".join(f"  {example}\n" for example in verb.examples))
+    parts = [f"mdgen {name}: {verb.summary}\n\n{cleandoc(verb.explanation)}\n"]
+    parts.append(f"Examples\n{indent(cleandoc(verb.examples), '  ')}\n")
     parts.append(f"Keys of conf/{name}.yaml, with their defaults\n" + _body(config_file(name)))
-    parts.extend(_section(each, name) for each in included(name))
-    if name in RUN_FOLDER_VERBS:
-        parts.append(_SWEEPS)
-    parts.append(_OWN_PARTS)
-    return "\n".join(parts)
+    first: dict[str, str] = {}
+    for each in included(name):
+        same = first.setdefault(each.name, each.key)
+        parts.append(_section(each, name) if same == each.key else f"{each.key}.KEY=...  as for {same}\n")
+    parts += [_SWEEPS if name in RUN_FOLDER_VERBS else "", _OWN_PARTS]
+    return "\n".join(part for part in parts if part)
 
 
 _SWEEPS = """--multirun (-m)  several runs by one command, each in a folder of its own in `output`
@@ -88,19 +92,21 @@ def _section(part: Included, verb: str) -> str:
         return f"{part.key}.KEY=...\n" + _body(config_file(f"{part.name}/{options[0]}"))
     group = part.key if part.key == part.name else f"{part.name}@{part.key}"
     default = "none is the default" if part.default is None else f"{part.default} is the default"
-    text = f"{group}=...  one of {', '.join(options)}; {default}\n"
-    return text + "".join(
-        f"\n  {group}={option}\n" + _body(config_file(f"{part.name}/{option}"), "  ") for option in options
-    )
+    bodies = [
+        f"\n  {group}={option}\n{indent(_body(config_file(f'{part.name}/{option}')), '  ')}" for option in options
+    ]
+    return f"{group}=...  one of {', '.join(options)}; {default}\n{''.join(bodies)}"
 
 
-def _body(path: Path, indent: str = "") -> str:
+def _body(path: Path) -> str:
+    """The lines of a config, without what includes others or names our own classes."""
     lines, in_defaults = [], False
     for line in path.read_text().splitlines():
         if line.startswith("defaults:"):
             in_defaults = True
         elif in_defaults and line and not line.startswith((" ", "-")):
             in_defaults = False
-        if not in_defaults and line.strip() and "_target_" not in line and "_partial_" not in line:
-            lines.append(f"{indent}  {line}\n")
+        ours = re.search(r"_target_: (?!\?)|_partial_|@package", line)
+        if not in_defaults and line.strip() and not ours:
+            lines.append(f"  {line}\n")
     return "".join(lines)

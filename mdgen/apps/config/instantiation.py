@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from mdgen.apps.config.signatures import MISSING, annotations_of
+from mdgen.apps.config.signatures import MISSING
 from mdgen.errors import MdgenError
 from mdgen.registry import resolve
 
@@ -19,10 +19,7 @@ def instantiate(config: dict[str, Any], **arguments: Any) -> Any:
     if config.get("_target_") == MISSING:
         raise MdgenError("_target_ was not given; name a registered part, such as potential._target_=MODULE.CLASS")
     target = resolve(str(config.get("_target_", "")))
-    annotations = annotations_of(target) or {}
-    built = {
-        key: _as_float(_build(value), annotations.get(key)) for key, value in config.items() if not key.startswith("_")
-    }
+    built = {key: _build(value) for key, value in config.items() if not key.startswith("_")}
     if config.get("_partial_", False):
         return functools.partial(target, **built, **arguments)
     try:
@@ -31,12 +28,6 @@ def instantiate(config: dict[str, Any], **arguments: Any) -> Any:
         if "argument" not in str(error):
             raise
         raise MdgenError(f"{config['_target_']} cannot be made from this config: {error}") from error
-
-
-def _as_float(value: Any, annotation: Any) -> Any:
-    """`4` as 4.0 where a float is wanted: YAML makes no difference."""
-    wants_float = annotation in (float, float | None)
-    return float(value) if wants_float and isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _build(value: Any) -> Any:

@@ -43,9 +43,10 @@ def checked(key: str, value: Any, annotation: Any, default: Any = None) -> Any:
     """
     annotation = _without_classes(annotation)
     adapter = _adapter(annotation)
-    if adapter is None or (value == default and default in (None, MISSING)):
+    if adapter is None:
         return value
-    empty = default != "" and any(isinstance(each, str) and not each.strip() for each in _listed(value))
+    listed = value if isinstance(value, list) else [value]
+    empty = default != "" and any(isinstance(each, str) and not each.strip() for each in listed)
     try:
         if not empty:
             # JSON, since that is what a config can say: a list is then a tuple too, and 1 a float, but "1" no number.
@@ -127,7 +128,3 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(shown, value)) + "]"
     return " ".join(str(value).split())
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -36,21 +36,14 @@ def provenance(seed: int) -> dict[str, Any]:
 
 def git_revision() -> str | None:
     """The checkout's commit, with `+changes` where files differ from it; None outside a checkout."""
-    folder = Path(mdgen.__file__).parent
+    command = ["git", "-C", str(Path(mdgen.__file__).parent), "describe", "--always", "--exclude=*", "--abbrev=40"]
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
+        described = subprocess.run(
+            [*command, "--dirty=+changes"], capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{commit}+changes" if changed else commit
+    return described.stdout.strip()
 
 
 def content_hash(path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
+from mdgen.apps.config.composition import leaves
 from mdgen.apps.runs.provenance import provenance
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
@@ -155,36 +156,19 @@ def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
     growing = GROWING_KEYS.get(verb, "")
     longer = growing in stored and float(config[growing]) > float(stored[growing])
     given = {**config, growing: stored[growing]} if longer else config
-    difference = first_difference(_essential(stored), _essential({"verb": verb, **given}))
-    if difference is not None:
-        key, before, now = difference
-        raise MdgenError(
-            f"output={path} holds a run with other settings ({key} was {before!r}, now {now!r}); "
-            "choose another output, or delete that folder"
-        )
+    before, now = _essential(stored), _essential({"verb": verb, **given})
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            raise MdgenError(
+                f"output={path} holds a run with other settings ({key} was {before.get(key)!r}, now {now.get(key)!r}); "
+                "choose another output, or delete that folder"
+            )
     return longer
 
 
-def _essential(config: Any) -> Any:
-    """A config without the incidental keys, at every depth."""
-    if not isinstance(config, dict):
-        return config
-    return {key: _essential(value) for key, value in config.items() if key not in INCIDENTAL_KEYS}
-
-
-def first_difference(before: Any, now: Any, prefix: str = "") -> tuple[str, Any, Any] | None:
-    """The first dotted key at which two nested configs differ, with both values; None if they are equal.
-
-    >>> first_difference({"a": {"b": 1}}, {"a": {"b": 2}})
-    ('a.b', 1, 2)
-    """
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}, key=str):
-            found = first_difference(before.get(key), now.get(key), f"{prefix}{key}.")
-            if found is not None:
-                return found
-        return None
-    return None if before == now else (prefix.rstrip("."), before, now)
+def _essential(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of a config by dotted key, without the incidental ones at every depth."""
+    return {key: value for key, value in leaves(config) if not set(key.split(".")) & set(INCIDENTAL_KEYS)}
 
 
 def _add_provenance(path: Path, entry: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from hydra.errors import HydraException
 
 from mdgen.apps.config.composition import (
     compose,
-    hydra_overrides,
     parsed_override,
     plain,
+    quoted,
     search_path_override,
     set_search_path,
 )
@@ -57,44 +58,32 @@ class Job:
 
     def config(self, verb: str) -> dict[str, Any]:
         """The composed and checked config of the run."""
-        quoted = str(self.folder).replace("\\", "\\\\").replace("'", "\\'")
-        return dict(plain(compose(verb, [*self.arguments, f"output='{quoted}'"])))
+        return dict(plain(compose(verb, [*self.arguments, f"output={quoted(str(self.folder))}"])))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: the sentence of one that failed, and its wall time."""
+def _run_job(verb: str, jobs: tuple[Job, ...], config: Any) -> tuple[str | None, float]:
+    """Run the job that Hydra has reached, in this process or another.
 
-    failure: str | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Task:
-    """What Hydra's launchers call, in this process or another."""
-
-    verb: str
-    jobs: tuple[Job, ...]
-
-    def __call__(self, config: Any) -> Outcome:
-        """Run the job that Hydra has reached; one that fails returns, so that the others are run."""
-        job, begin, before = self.jobs[int(HydraConfig.get().job.num)], time.monotonic(), sys.argv
-        show_on_screen(f"{job.folder.name}  ")
-        sys.argv = ["mdgen", self.verb, *job.arguments, f"output={job.folder}"]  # for the provenance of this run
-        failure = None
-        try:
-            # Composed once more: Hydra's own composition has not been through our checks.
-            importlib.import_module(f"mdgen.apps.{self.verb}").run(job.config(self.verb))
-        except MdgenError as error:
-            failure = str(error)
-            logger.error("%s", error)
-        except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
-            logger.exception("a fault of mdgen's own")
-        finally:
-            sys.argv = before
-            show_on_screen()
-        return Outcome(failure, time.monotonic() - begin)
+    Returns:
+        What was wrong, where it failed, so that the others are run; and its wall time in seconds.
+    """
+    job, begin, before = jobs[int(HydraConfig.get().job.num)], time.monotonic(), sys.argv
+    show_on_screen(f"{job.folder.name}  ")
+    sys.argv = ["mdgen", verb, *job.arguments, f"output={job.folder}"]  # for the provenance of this run
+    failure = None
+    try:
+        # Composed once more: Hydra's own composition has not been through our checks.
+        importlib.import_module(f"mdgen.apps.{verb}").run(job.config(verb))
+    except MdgenError as error:
+        failure = str(error)
+        logger.error("%s", error)
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"
+        logger.exception("a fault of mdgen's own")
+    finally:
+        sys.argv = before
+        show_on_screen()
+    return failure, time.monotonic() - begin
 
 
 def run_sweep(verb: str, arguments: list[str]) -> None:
@@ -113,10 +102,10 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
         raise MdgenError(f"output={folder} is a run folder itself; choose another output for the folders of these runs")
     logger.info("%d runs of `mdgen %s` into %s", len(every), verb, folder)
     outcomes = _launched(verb, arguments, every)
-    for job, outcome in zip(every, outcomes, strict=True):
-        said = f"failed: {outcome.failure}" if outcome.failure else f"done in {duration(outcome.seconds)}"
-        logger.info("%s  %s", job.folder.name, said)
-    failed = [f"{job.folder.name}: {each.failure}" for job, each in zip(every, outcomes, strict=True) if each.failure]
+    failed = []
+    for job, (failure, seconds) in zip(every, outcomes, strict=True):
+        logger.info("%s  %s", job.folder.name, f"failed: {failure}" if failure else f"done in {duration(seconds)}")
+        failed += [f"{job.folder.name}: {failure}"] if failure else []
     if failed:
         raise MdgenError(
             f"{len(failed)} of {len(every)} runs failed: {'; '.join(failed)}; correct these, and the same command runs "
@@ -124,27 +113,23 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
         )
 
 
-def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[Outcome]:
+def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[tuple[str | None, float]]:
     """Give the sweep to Hydra, which calls the task for each job."""
     of_hydra = [each for each in arguments if each.startswith("hydra")]
-    folder = str(every[0].folder.parent).replace("\\", "\\\\").replace("'", "\\'")
-    settings = [f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
+    settings = [
+        f"hydra.sweep.dir={quoted(str(every[0].folder.parent))}",
+        "hydra.sweep.subdir=.",
+        "hydra.output_subdir=null",
+    ]
     settings += ["hydra/job_logging=none", "hydra/hydra_logging=none"]
-    overrides, _ = set_search_path(verb, [each for each in arguments if not each.startswith("hydra")])
-    swept = {each: _values(each) for each in overrides}
-    fixed = hydra_overrides(verb, [each for each, values in swept.items() if values is None])
-    keys = {each: each.partition("=")[0] for each in overrides}
-    several = [f"{_sign(keys[each])}{keys[each]}={','.join(values)}" for each, values in swept.items() if values]
+    # Hydra need not know what the jobs differ in: each composes its own config.
+    number = f"++job={','.join(map(str, range(len(every))))}"
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(config_dir=str(config_folder().resolve()), version_base="1.3"):
             sweeper: Any = GlobalHydra.instance().hydra
-            batches = sweeper.multirun(
-                verb,
-                Task(verb, every),
-                [*search_path_override(), *settings, *of_hydra, *fixed, *several],
-                with_log_configuration=False,
-            )
+            overrides = [*search_path_override(), *settings, *of_hydra, number]
+            batches = sweeper.multirun(verb, partial(_run_job, verb, every), overrides, with_log_configuration=False)
     except HydraException as error:
         raise MdgenError(" ".join(str(error).partition("Config search path")[0].split())) from error
     except Exception as error:  # a process that was killed, or a job that the cluster ended
@@ -154,11 +139,6 @@ def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[O
             f"{' '.join(str(error).split())[:300]}); the same command continues with those that are not done"
         ) from error
     return [job.return_value for batch in batches for job in batch]
-
-
-def _sign(key: str) -> str:
-    """What Hydra needs before a key so that it takes parameters that the config does not list, too."""
-    return "" if is_group(key.partition("@")[0]) else "++"
 
 
 def jobs(verb: str, arguments: list[str]) -> tuple[Job, ...]:
@@ -234,7 +214,7 @@ def _written(value: str) -> str:
         return value
     if re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in ("nan", "inf"):
         return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return quoted(value)
 
 
 def _names(keys: list[str], combinations: list[tuple[str, ...]]) -> list[str]:
