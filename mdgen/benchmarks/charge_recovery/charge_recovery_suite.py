@@ -34,7 +34,6 @@ from mdgen.md.dynamics.differentiable import rollout
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.force_field.force_field import ForceField, force_field_of
-from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.salt_water import salt_water_box
 from mdgen.progress import Progress
 from mdgen.registry import register
@@ -115,7 +114,7 @@ class ChargeRecoverySettings(Suite):
             MdgenError: if the fit diverges, or `partial` holds another experiment's files.
         """
         reference = _reference(self, partial)
-        true = true_charges(force_field_of(reference.system.potential).parameters, self.n_waters)
+        true = force_field_of(reference.system.potential).parameters.charges[[0, 3 * self.n_waters + 1]]
         losses, charges = _fit(self, reference, true, partial)
         found = charges[-1]
         loss = _loss_over_all(self, reference, found)
@@ -178,11 +177,6 @@ def all_charges(free: Float[Tensor, "2"], n_waters: int) -> Float[Tensor, "atom"
     return torch.cat([water.repeat(n_waters), torch.stack([-chloride, chloride])])
 
 
-def true_charges(parameters: ForceFieldParameters, n_waters: int) -> Float[Tensor, "2"]:
-    """Charges of oxygen and chloride in the force field."""
-    return parameters.charges[[0, 3 * n_waters + 1]]
-
-
 def rollout_loss(
     settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"], frames: Int[Tensor, "replica"]
 ) -> Float[Tensor, ""]:
@@ -197,13 +191,13 @@ def rollout_loss(
     return (end.positions - reference.positions[frames + 1]).square().sum(-1).mean()
 
 
+@torch.no_grad()
 def _loss_over_all(settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"]) -> float:
-    """The loss over every frame, without a graph."""
+    """The loss over every frame."""
     progress, total = Progress("evaluation", settings.n_frames), 0.0
-    with torch.no_grad():
-        for part in torch.arange(settings.n_frames).split(_EVALUATED_AT_ONCE):
-            total += float(rollout_loss(settings, reference, free, part)) * len(part)
-            progress.update(int(part[-1]) + 1)
+    for part in torch.arange(settings.n_frames).split(_EVALUATED_AT_ONCE):
+        total += float(rollout_loss(settings, reference, free, part)) * len(part)
+        progress.update(int(part[-1]) + 1)
     return total / settings.n_frames
 
 
