@@ -130,7 +130,7 @@ def count_matrix(
 def timescales(counts: Float[np.ndarray, "bin bin"], lag: int) -> Float[np.ndarray, "3"]:
     """The three slowest timescales of the Markov state model with symmetrised counts, as the encoder symmetrises."""
     visited = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    return markov.timescales(markov.eigenvalues(*markov.symmetrised(counts[np.ix_(visited, visited)]))[1:4], lag)
+    return markov.timescales(markov.eigenvalues(*markov.symmetrised(counts[np.ix_(visited, visited)]))[1:4], float(lag))
 
 
 def correlations(
