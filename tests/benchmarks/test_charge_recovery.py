@@ -11,7 +11,6 @@ from mdgen.benchmarks.charge_recovery.charge_recovery_suite import (
     ChargeRecoverySettings,
     all_charges,
     rollout_loss,
-    run_charge_recovery,
 )
 from mdgen.errors import MdgenError
 
@@ -29,23 +28,27 @@ SMALL = ChargeRecoverySettings(
 )
 
 
+MEASURED = ("loss_nm2", "charge_O", "charge_Cl")
+
+
 def test_charges_are_found_again(tmp_path: Path) -> None:
-    metrics, rows, history = run_charge_recovery(SMALL, tmp_path)
-    assert history.charges[0].tolist() == pytest.approx([-0.00834, -0.01])
+    metrics, rows = SMALL.run(tmp_path)
+    course = metrics["course"]
+    assert [float(course[name][0]) for name in ("charge_O", "charge_Cl")] == pytest.approx([-0.00834, -0.01])
     assert metrics["loss_at_true_charges_nm2"] < 1e-24  # true positions, velocities and forces: rounding alone
     assert metrics["loss_at_first_charges_nm2"] > 1e-6
     assert [row.name for row in rows] == ["charge_error_O", "charge_error_Cl", "loss_over_all_frames_nm2"]
     assert all(row.holds for row in rows)
     assert 0 < metrics["iterations_until_within_bound_for_good"] < SMALL.n_iterations
     # Run again where it is done, it only reads.
-    again, _, same = run_charge_recovery(SMALL, tmp_path)
+    again, _ = SMALL.run(tmp_path)
+    assert all(torch.equal(again["course"].pop(name), course.pop(name)) for name in MEASURED)
     assert again == metrics
-    assert torch.equal(same.charges, history.charges)
 
 
 def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(SMALL, n_iterations=24, frames_per_iteration=2)
-    _, _, expected = run_charge_recovery(settings)
+    expected, _ = settings.run(tmp_path / "undisturbed")
     monkeypatch.setattr(charge_recovery_suite, "_CHECKPOINT_EVERY", 4)
     loss, calls = charge_recovery_suite.rollout_loss, 0
 
@@ -58,17 +61,17 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(tmp_path: Path, monkey
 
     monkeypatch.setattr(charge_recovery_suite, "rollout_loss", stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_charge_recovery(settings, tmp_path)
-    _, _, found = run_charge_recovery(settings, tmp_path)
-    assert torch.equal(found.charges, expected.charges)
-    assert torch.equal(found.loss_nm2, expected.loss_nm2)
+        settings.run(tmp_path)
+    found, _ = settings.run(tmp_path)
+    assert all(torch.equal(found["course"][name], expected["course"][name]) for name in MEASURED)
+    assert found["found_charges"] == expected["found_charges"]
     # 8 iterations were kept, and the loss is looked at for three sets of charges in the end.
     assert calls == 11 + (24 - 8) + 3
     with pytest.raises(MdgenError, match=r"belongs to learning_rate=0.03, but learning_rate=0.5 is asked for"):
-        run_charge_recovery(replace(settings, learning_rate=0.5), tmp_path)
+        replace(settings, learning_rate=0.5).run(tmp_path)
     (tmp_path / "fit.safetensors").write_bytes(b"torn")
     with pytest.raises(MdgenError, match=r"fit.safetensors cannot be read"):
-        run_charge_recovery(settings, tmp_path)
+        settings.run(tmp_path)
 
 
 def test_every_molecule_stays_neutral() -> None:
@@ -76,9 +79,9 @@ def test_every_molecule_stays_neutral() -> None:
     torch.testing.assert_close(charges, torch.tensor([-0.8, 0.4, 0.4, -0.8, 0.4, 0.4, 0.9, -0.9]))
 
 
-def test_the_loss_of_several_frames_is_their_mean() -> None:
+def test_the_loss_of_several_frames_is_their_mean(tmp_path: Path) -> None:
     settings = replace(SMALL, n_frames=3, frames_per_iteration=1)
-    reference = charge_recovery_suite._reference(settings, None)
+    reference = charge_recovery_suite._reference(settings, tmp_path)
     free = torch.tensor([-0.6, -0.7], dtype=torch.float64)
     apart = [rollout_loss(settings, reference, free, torch.tensor([frame])) for frame in range(3)]
     together = rollout_loss(settings, reference, free, torch.arange(3))

@@ -1,15 +1,16 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mdgen.benchmarks.four_wells.four_wells_suite import FourWellsSettings, run_four_wells
+from mdgen.benchmarks.four_wells.four_wells_suite import FourWellsSettings
 
 QUICK = FourWellsSettings(n_steps=1_000_000, n_repeats=8, encoder_steps=250, propagator_steps=400, n_sampled=10_000)
 
 
-def test_a_small_experiment_comes_near_the_exact_chain():
-    figures, rows = run_four_wells(QUICK)
+def test_a_small_experiment_comes_near_the_exact_chain(tmp_path: Path) -> None:
+    figures, rows = QUICK.run(tmp_path)
     by_name = {row.name: row for row in rows}
     for mode in (1, 2, 3):
         # The encoder and a Markov state model see the same steps: no sampling error between them.
@@ -23,14 +24,14 @@ def test_a_small_experiment_comes_near_the_exact_chain():
     assert np.isclose(figures["mdn_sampled_stationary"].sum(), 1)
 
 
-def test_the_experiment_is_reproducible():
+def test_the_experiment_is_reproducible(tmp_path: Path) -> None:
     small = dataclasses.replace(QUICK, n_steps=200_000, n_repeats=2, encoder_steps=20, propagator_steps=20)
-    first, second = (run_four_wells(small)[0] for _ in range(2))
+    first, second = (small.run(tmp_path)[0] for _ in range(2))
     assert np.array_equal(first["mdn_sampled_trajectory"], second["mdn_sampled_trajectory"])
     assert np.array_equal(first["srv_timescales"], second["srv_timescales"])
 
 
 @pytest.mark.slow
-def test_the_full_experiment_meets_every_bound():
-    _, rows = run_four_wells(FourWellsSettings())
+def test_the_full_experiment_meets_every_bound(tmp_path: Path) -> None:
+    _, rows = FourWellsSettings().run(tmp_path)
     assert [row.name for row in rows if not row.holds] == []

@@ -11,12 +11,10 @@ import torch
 from mdgen.benchmarks.validation import conservation, interruptions
 from mdgen.benchmarks.validation.conservation import _slope, check_order
 from mdgen.benchmarks.validation.ensemble import kinetic_deviations, two_temperature_deviation
-from mdgen.benchmarks.validation.force_field_files import check_files
-from mdgen.benchmarks.validation.full_disk import check_full_disk
-from mdgen.benchmarks.validation.interruptions import check_instability
-from mdgen.benchmarks.validation.parity import check_parity, parity_errors, slope_error
+from mdgen.benchmarks.validation.interruptions import check_full_disk, check_instability
+from mdgen.benchmarks.validation.parity import check_files, check_parity, parity_errors, slope_error
 from mdgen.benchmarks.validation.replicas import check_constraints, check_independence, check_restart
-from mdgen.benchmarks.validation.validation_suite import ValidationSettings, run_validation
+from mdgen.benchmarks.validation.validation_suite import ValidationSettings
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
 from mdgen.md.force_field.force_field import ForceField
@@ -155,12 +153,12 @@ def test_files_that_are_not_there_are_left_out(tmp_path: Path) -> None:
     assert not rows[0].holds  # nothing was compared
 
 
-def test_the_suite_runs_what_it_is_asked() -> None:
-    metrics, rows = run_validation(ValidationSettings(checks=["restart", "independence"]))
+def test_the_suite_runs_what_it_is_asked(tmp_path: Path) -> None:
+    metrics, rows = ValidationSettings(checks=["restart", "independence"]).run(tmp_path)
     assert list(metrics["seconds"]) == ["restart", "independence"]
     assert len(rows) == 9
     with pytest.raises(MdgenError, match="check 'luck' is unknown; known are parity"):
-        run_validation(ValidationSettings(checks=["luck"]))
+        ValidationSettings(checks=["luck"]).run(tmp_path)
     assert torch.get_default_dtype() == torch.float32
 
 

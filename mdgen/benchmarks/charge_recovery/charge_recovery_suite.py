@@ -14,24 +14,26 @@ and a step of Adam is at most about the rate, less once the gradient falls below
 steps. Three times that rate converges.
 """
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.benchmarks.charge_recovery.charge_recovery_plots import draw_charge_recovery
-from mdgen.benchmarks.charge_recovery.reference_trajectory import Reference, simulate_reference
-from mdgen.benchmarks.charge_recovery.saved_tensors import load_tensors, save_tensors
 from mdgen.benchmarks.suite import Figures, Suite, write_png
 from mdgen.errors import MdgenError
-from mdgen.interfaces import State
+from mdgen.files import write_aside
+from mdgen.interfaces import State, System
 from mdgen.md.dynamics.differentiable import rollout
-from mdgen.md.dynamics.integrators import VelocityVerlet
+from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
+from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.force_field.force_field import ForceField, force_field_of
-from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.salt_water import salt_water_box
 from mdgen.progress import Progress
 from mdgen.registry import register
@@ -47,6 +49,7 @@ _OF_THE_FIT = ("charge_scale", "n_iterations", "frames_per_iteration", "learning
 _N_STORED = 200
 """Approximate number of iterations whose loss and charges go into the result."""
 
+_EQUILIBRATION_FRICTION_PER_PS = 10.0
 _CHECKPOINT_EVERY = 25
 _EVALUATED_AT_ONCE = 25
 
@@ -105,16 +108,40 @@ class ChargeRecoverySettings(Suite):
             )
 
     def run(self, partial: Path) -> Figures:
-        """Recover the charges; the reference and the fit are kept in `partial`."""
-        metrics, rows, history = run_charge_recovery(self, partial)
+        """Simulate the reference, fit the charges, and compare them with the true ones.
+
+        Raises:
+            MdgenError: if the fit diverges, or `partial` holds another experiment's files.
+        """
+        reference = _reference(self, partial)
+        true = force_field_of(reference.system.potential).parameters.charges[[0, 3 * self.n_waters + 1]]
+        losses, charges = _fit(self, reference, true, partial)
+        found = charges[-1]
+        loss = _loss_over_all(self, reference, found)
         every = max(1, self.n_iterations // _N_STORED)
-        course = {
-            "iteration": list(range(0, self.n_iterations, every)),
-            "loss_nm2": history.loss_nm2[::every],
-            "charge_O": history.charges[:-1:every, 0],
-            "charge_Cl": history.charges[:-1:every, 1],
+        metrics = {
+            "settings": asdict(self),
+            "true_charges": {"O": float(true[0]), "Cl": float(true[1])},
+            "found_charges": {"O": float(found[0]), "Cl": float(found[1])},
+            "largest_error": LARGEST_ERROR,
+            "loss_over_all_frames_nm2": loss,
+            "loss_at_true_charges_nm2": _loss_over_all(self, reference, true),
+            "loss_at_first_charges_nm2": _loss_over_all(self, reference, charges[0]),
+            "iterations_until_within_bound_for_good": _iterations_until_within(charges, true),
+            "course": {
+                "iteration": list(range(0, self.n_iterations, every)),
+                "loss_nm2": losses[::every],
+                "charge_O": charges[:-1:every, 0],
+                "charge_Cl": charges[:-1:every, 1],
+            },
         }
-        return {**metrics, "course": course}, rows
+        errors = [Estimate(float(error)) for error in (found / true - 1).abs()]
+        rows = [
+            Acceptance.below("charge_error_O", errors[0], LARGEST_ERROR),
+            Acceptance.below("charge_error_Cl", errors[1], LARGEST_ERROR),
+            Acceptance.below("loss_over_all_frames_nm2", Estimate(loss), LARGEST_LOSS_NM2),
+        ]
+        return metrics, rows
 
     def draw(self, result: dict[str, Any], output: Path) -> list[Path]:
         """Draw the course of the fit."""
@@ -122,62 +149,25 @@ class ChargeRecoverySettings(Suite):
 
 
 @dataclass(frozen=True)
-class History:
-    """Course of the fit.
+class Reference:
+    """The trajectory that the charges are fitted to: equilibrated salt water under Newtonian dynamics.
 
     Args:
-        loss_nm2: loss of each iteration.
-        charges: charges of oxygen and chloride in e, before each iteration and after the last.
+        system: periodic box with its force field and the true charges.
+        positions: positions in nm, not wrapped.
+        velocities: velocities in nm/ps.
     """
 
-    loss_nm2: Float[Tensor, "iteration"]
-    charges: Float[Tensor, "iteration+1 2"]
+    system: System
+    positions: Float[Tensor, "frame atom 3"]
+    velocities: Float[Tensor, "frame atom 3"]
 
 
-def run_charge_recovery(
-    settings: ChargeRecoverySettings, folder: Path | None = None
-) -> tuple[dict[str, Any], list[Acceptance], History]:
-    """Simulate the reference, fit the charges, and compare them with the true ones.
-
-    Args:
-        settings: size of the experiment.
-        folder: folder of the reference and of the checkpoints to resume from; None writes none.
-
-    Returns:
-        Figures, acceptance rows, and the course of the fit.
-
-    Raises:
-        MdgenError: if the fit diverges, or the folder holds another experiment's files.
-    """
-    reference = _reference(settings, folder)
-    true = true_charges(force_field_of(reference.system.potential).parameters, settings.n_waters)
-    history = _fit(settings, reference, true, folder)
-    found = history.charges[-1]
-    loss = _loss_over_all(settings, reference, found)
-    errors = (found / true - 1).abs()
-    metrics = {
-        "settings": asdict(settings),
-        "true_charges": {"O": float(true[0]), "Cl": float(true[1])},
-        "found_charges": {"O": float(found[0]), "Cl": float(found[1])},
-        "largest_error": LARGEST_ERROR,
-        "loss_over_all_frames_nm2": loss,
-        "loss_at_true_charges_nm2": _loss_over_all(settings, reference, true),
-        "loss_at_first_charges_nm2": _loss_over_all(settings, reference, history.charges[0]),
-        "iterations_until_within_bound_for_good": _iterations_until_within(history, true),
-    }
-    rows = [
-        Acceptance.below("charge_error_O", Estimate(float(errors[0])), LARGEST_ERROR),
-        Acceptance.below("charge_error_Cl", Estimate(float(errors[1])), LARGEST_ERROR),
-        Acceptance.below("loss_over_all_frames_nm2", Estimate(loss), LARGEST_LOSS_NM2),
-    ]
-    return metrics, rows, history
-
-
-def _iterations_until_within(history: History, true: Float[Tensor, "2"]) -> int | None:
+def _iterations_until_within(charges: Float[Tensor, "iteration+1 2"], true: Float[Tensor, "2"]) -> int | None:
     """Number of iterations after which both charges stay within their bound; None if they never do."""
-    outside = ((history.charges / true - 1).abs().amax(-1) > LARGEST_ERROR).nonzero()
+    outside = ((charges / true - 1).abs().amax(-1) > LARGEST_ERROR).nonzero()
     first = int(outside[-1]) + 1 if len(outside) else 0
-    return first if first < len(history.charges) else None
+    return first if first < len(charges) else None
 
 
 def all_charges(free: Float[Tensor, "2"], n_waters: int) -> Float[Tensor, "atom"]:
@@ -185,11 +175,6 @@ def all_charges(free: Float[Tensor, "2"], n_waters: int) -> Float[Tensor, "atom"
     oxygen, chloride = free.unbind()
     water = torch.stack([oxygen, -oxygen / 2, -oxygen / 2])
     return torch.cat([water.repeat(n_waters), torch.stack([-chloride, chloride])])
-
-
-def true_charges(parameters: ForceFieldParameters, n_waters: int) -> Float[Tensor, "2"]:
-    """Charges of oxygen and chloride in the force field."""
-    return parameters.charges[[0, 3 * n_waters + 1]]
 
 
 def rollout_loss(
@@ -206,46 +191,59 @@ def rollout_loss(
     return (end.positions - reference.positions[frames + 1]).square().sum(-1).mean()
 
 
+@torch.no_grad()
 def _loss_over_all(settings: ChargeRecoverySettings, reference: Reference, free: Float[Tensor, "2"]) -> float:
-    """The loss over every frame, without a graph."""
+    """The loss over every frame."""
     progress, total = Progress("evaluation", settings.n_frames), 0.0
-    with torch.no_grad():
-        for part in torch.arange(settings.n_frames).split(_EVALUATED_AT_ONCE):
-            total += float(rollout_loss(settings, reference, free, part)) * len(part)
-            progress.update(int(part[-1]) + 1)
+    for part in torch.arange(settings.n_frames).split(_EVALUATED_AT_ONCE):
+        total += float(rollout_loss(settings, reference, free, part)) * len(part)
+        progress.update(int(part[-1]) + 1)
     return total / settings.n_frames
 
 
-def _reference(settings: ChargeRecoverySettings, folder: Path | None) -> Reference:
+def _reference(settings: ChargeRecoverySettings, folder: Path) -> Reference:
     """The reference, read from `folder` if it is there, else simulated."""
     generator = torch.Generator().manual_seed(settings.seed)
     box = salt_water_box(settings.n_waters, 1, settings.edge_nm, settings.cutoff_nm, settings.switch_nm, generator)
     identity = {name: value for name, value in asdict(settings).items() if name not in _OF_THE_FIT}
-    file = None if folder is None else folder / "reference.safetensors"
-    stored = load_tensors(file, identity)
+    stored = _load(folder / "reference.safetensors", identity)
     if stored is None:
-        stored = simulate_reference(
-            box,
-            timestep_fs=settings.timestep_fs,
-            temperature_K=settings.temperature_K,
-            equilibration_ps=settings.equilibration_ps,
-            steps_per_frame=settings.steps_per_frame,
-            n_frames=settings.n_frames,
-            generator=generator,
-        )
-        save_tensors(file, stored, identity)
+        frames = _simulated(settings, box, generator)
+        stored = {name: torch.cat([getattr(frame, name) for frame in frames]) for name in ("positions", "velocities")}
+        _save(folder / "reference.safetensors", stored, identity)
     return Reference(box, stored["positions"], stored["velocities"])
 
 
+@torch.no_grad()
+def _simulated(settings: ChargeRecoverySettings, system: System, generator: torch.Generator) -> list[State]:
+    """`n_frames + 1` frames of NVE dynamics, after equilibration with a thermostat."""
+    warm = Langevin(settings.timestep_fs, settings.temperature_K, _EQUILIBRATION_FRICTION_PER_PS)
+    state = initial_state(system, 1, warm.temperature_K, generator)
+    n_warm = round(settings.equilibration_ps / (warm.timestep_ps * settings.steps_per_frame))
+    progress = Progress("reference", n_warm + settings.n_frames)
+    frames = []
+    for done in range(n_warm + settings.n_frames):
+        if done >= n_warm:
+            frames.append(state)
+        integrator = warm if done < n_warm else VelocityVerlet(settings.timestep_fs)
+        state = rollout(state, system, integrator, settings.steps_per_frame, generator)
+        progress.update(done + 1)
+    return [*frames, state]
+
+
 def _fit(
-    settings: ChargeRecoverySettings, reference: Reference, true: Float[Tensor, "2"], folder: Path | None
-) -> History:
-    """Fit with Adam, frames in a new random order each epoch, from a checkpoint where there is one."""
+    settings: ChargeRecoverySettings, reference: Reference, true: Float[Tensor, "2"], folder: Path
+) -> tuple[Float[Tensor, "iteration"], Float[Tensor, "iteration+1 2"]]:
+    """Fit with Adam, frames in a new random order each epoch, from a checkpoint where there is one.
+
+    Returns:
+        Loss in nm^2 of each iteration, and the charges of oxygen and chloride in e before each and after the last.
+    """
     free = (settings.charge_scale * true).clone().requires_grad_()
     optimizer = torch.optim.Adam([free], lr=settings.learning_rate)
     losses, charges = torch.zeros(0, dtype=torch.float64), free.detach()[None].clone()
-    file, identity = None if folder is None else folder / "fit.safetensors", asdict(settings)
-    stored = load_tensors(file, identity)
+    file, identity = folder / "fit.safetensors", asdict(settings)
+    stored = _load(file, identity)
     if stored is not None:
         losses, charges = stored["loss_nm2"], stored["charges"]
         free.data.copy_(charges[-1])
@@ -254,7 +252,11 @@ def _fit(
     progress = Progress("charges", settings.n_iterations, done=len(losses))
     for iteration in range(len(losses), settings.n_iterations):
         loss = rollout_loss(settings, reference, free, _frames_of(settings, iteration))
-        _require_finite(loss, iteration)
+        if not loss.isfinite():
+            raise MdgenError(
+                f"the loss of iteration {iteration} is {float(loss)}: atoms fly apart with these charges; use a "
+                "smaller learning_rate or timestep_fs"
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -263,8 +265,8 @@ def _fit(
         progress.update(iteration + 1, loss_nm2=float(loss.detach()), q_O=oxygen, q_Cl=chloride)
         if (iteration + 1) % _CHECKPOINT_EVERY == 0 or iteration + 1 == settings.n_iterations:
             moments = optimizer.state_dict()["state"][0]
-            save_tensors(file, {"loss_nm2": losses, "charges": charges, **moments}, identity)
-    return History(losses, charges)
+            _save(file, {"loss_nm2": losses, "charges": charges, **moments}, identity)
+    return losses, charges
 
 
 def _frames_of(settings: ChargeRecoverySettings, iteration: int) -> Int[Tensor, "replica"]:
@@ -275,9 +277,31 @@ def _frames_of(settings: ChargeRecoverySettings, iteration: int) -> Int[Tensor, 
     return torch.randperm(settings.n_frames, generator=generator)[place : place + number]
 
 
-def _require_finite(loss: Tensor, iteration: int) -> None:
-    if not bool(loss.isfinite()):
-        raise MdgenError(
-            f"the loss of iteration {iteration} is {float(loss)}: atoms fly apart with these charges; use a smaller "
-            "learning_rate or timestep_fs"
-        )
+def _save(path: Path, tensors: dict[str, Tensor], settings: dict[str, Any]) -> None:
+    """Write tensors with the settings that they depend on in the header."""
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    write_aside(path, safetensors.torch.save(whole, {"settings": json.dumps(settings)}))
+
+
+def _load(path: Path, settings: dict[str, Any]) -> dict[str, Tensor] | None:
+    """Tensors that `_save` wrote; None if there is no file.
+
+    Raises:
+        MdgenError: if the file cannot be read, or belongs to other settings.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get("settings", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dictionary
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise MdgenError(f"{path} cannot be read ({reason}); delete it to start again") from error
+    for key, value in settings.items():
+        if found.get(key) != value:
+            raise MdgenError(
+                f"{path} belongs to {key}={found.get(key)!r}, but {key}={value!r} is asked for; name another output, "
+                "or restore that setting to resume"
+            )
+    return tensors

@@ -8,6 +8,7 @@ The chain of Sidky, Chen and Ferguson (Chem. Sci. 11, 9459 (2020)) on 100 bins o
 Lengths, energies (kT) and times (steps) have no units here.
 """
 
+import math
 from functools import cached_property
 from typing import no_type_check
 
@@ -15,6 +16,11 @@ import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+
+from mdgen.evaluation.statistics import markov
+
+HIGHEST_KT = 5.0
+"""Free energies are compared in the bins where the exact one is at most this far above its minimum."""
 
 _BINS = 100
 
@@ -111,3 +117,41 @@ def _walk(now: int, uniform: np.ndarray, down: np.ndarray, stay: np.ndarray, out
         elif uniform[step] >= stay[now] and now < len(down) - 1:
             now += 1
     return now
+
+
+def count_matrix(
+    now: Int[np.ndarray, "pair"], later: Int[np.ndarray, "pair"], weights: Float[np.ndarray, "pair"] | None = None
+) -> Float[np.ndarray, "bin bin"]:
+    """Weighted number of transitions between bins."""
+    counts = np.bincount(now * _BINS + later, weights, minlength=_BINS**2)
+    return counts.reshape(_BINS, _BINS).astype(float)
+
+
+def timescales(counts: Float[np.ndarray, "bin bin"], lag: int) -> Float[np.ndarray, "3"]:
+    """The three slowest timescales of the Markov state model with symmetrised counts, as the encoder symmetrises."""
+    visited = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    return markov.timescales(markov.eigenvalues(*markov.symmetrised(counts[np.ix_(visited, visited)]))[1:4], float(lag))
+
+
+def correlations(
+    first: Float[np.ndarray, "bin mode"], second: Float[np.ndarray, "bin mode"], weights: Float[np.ndarray, "bin"]
+) -> Float[np.ndarray, "mode"]:
+    """Correlation of each mode of `first` with the same mode of `second`, weighted over the bins."""
+    first, second = (values - weights @ values for values in (first, second))
+    return (weights @ (first * second)) / np.sqrt((weights @ first**2) * (weights @ second**2))
+
+
+def total_variation(first: Float[np.ndarray, "bin"], second: Float[np.ndarray, "bin"]) -> float:
+    """Total variation distance of two distributions over the bins."""
+    return float(np.abs(first - second).sum() / 2)
+
+
+def free_energy_error(law: Float[np.ndarray, "bin"], exact: Float[np.ndarray, "bin"]) -> float:
+    """Root mean square difference in kT over the bins within `HIGHEST_KT`, minimised over a constant.
+
+    Infinite if one of these bins is empty.
+    """
+    low = exact > exact.max() * math.exp(-HIGHEST_KT)
+    if (law[low] <= 0).any():
+        return math.inf
+    return float(np.std(np.log(law[low]) - np.log(exact[low])))

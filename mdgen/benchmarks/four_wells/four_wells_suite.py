@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from mdgen.benchmarks.four_wells.chain_statistics import (
+from mdgen.benchmarks.four_wells.four_wells_chain import (
+    FourWells,
     correlations,
     count_matrix,
     free_energy_error,
-    lagged_timescales,
     timescales,
     total_variation,
 )
-from mdgen.benchmarks.four_wells.four_wells_chain import FourWells
 from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
@@ -67,40 +66,31 @@ class FourWellsSettings(Suite):
 
     def run(self, partial: Path) -> Figures:
         """Train both parts and compare them with the exact chain; nothing is kept of an interrupted run."""
-        return run_four_wells(self)
-
-
-def run_four_wells(settings: FourWellsSettings) -> Figures:
-    """Train both parts and compare them with the exact chain.
-
-    Returns:
-        Figures and curves for the report, and the acceptance rows.
-    """
-    begin = time.monotonic()
-    wells = FourWells()
-    generator = torch.Generator().manual_seed(settings.seed)
-    steps = wells.sample(settings.n_steps, generator)[0]
-    repeats = wells.sample(settings.n_steps, generator, settings.n_repeats)
-    centres = torch.tensor(wells.centres, dtype=torch.float32)[:, None]
-    pairs = distinct_pairs(torch.from_numpy(steps), centres, settings.lag)
-    encoder = _train_encoder(pairs, settings, generator)
-    propagator = _train_propagator(pairs, settings, generator)
-    encoder_figures, encoder_rows = _encoder_results(encoder, pairs, wells, repeats, settings)
-    propagator_figures, propagator_rows = _propagator_results(propagator, wells, repeats, settings, generator)
-    figures = {
-        "n_steps": settings.n_steps,
-        "lag": settings.lag,
-        "n_distinct_pairs": len(pairs.now),
-        "centres": wells.centres,
-        "exact_stationary": wells.stationary,
-        "exact_eigenfunctions": wells.eigenfunctions(),
-        "exact_timescales": wells.timescales,
-        **encoder_figures,
-        **propagator_figures,
-        "seconds": time.monotonic() - begin,
-    }
-    rows = [*encoder_rows, *propagator_rows]
-    return figures, [_summary("four_well_srv", encoder_rows), _summary("four_well_mdn", propagator_rows), *rows]
+        begin = time.monotonic()
+        wells = FourWells()
+        generator = torch.Generator().manual_seed(self.seed)
+        steps = wells.sample(self.n_steps, generator)[0]
+        repeats = wells.sample(self.n_steps, generator, self.n_repeats)
+        centres = torch.tensor(wells.centres, dtype=torch.float32)[:, None]
+        pairs = distinct_pairs(torch.from_numpy(steps), centres, self.lag)
+        encoder = _train_encoder(pairs, self, generator)
+        propagator = _train_propagator(pairs, self, generator)
+        encoder_figures, encoder_rows = _encoder_results(encoder, pairs, wells, repeats, self)
+        propagator_figures, propagator_rows = _propagator_results(propagator, wells, repeats, self, generator)
+        figures = {
+            "n_steps": self.n_steps,
+            "lag": self.lag,
+            "n_distinct_pairs": len(pairs.now),
+            "centres": wells.centres,
+            "exact_stationary": wells.stationary,
+            "exact_eigenfunctions": wells.eigenfunctions(),
+            "exact_timescales": wells.timescales,
+            **encoder_figures,
+            **propagator_figures,
+            "seconds": time.monotonic() - begin,
+        }
+        summary = [_summary("four_well_srv", encoder_rows), _summary("four_well_mdn", propagator_rows)]
+        return figures, [*summary, *encoder_rows, *propagator_rows]
 
 
 def _summary(name: str, rows: list[Acceptance]) -> Acceptance:
@@ -137,8 +127,10 @@ def _encoder_results(
     settings: FourWellsSettings,
 ) -> tuple[dict[str, Any], list[Acceptance]]:
     learnt = encoder.timescales_ps.numpy()
-    counted = timescales(count_matrix(pairs, len(wells.centres)), settings.lag)
-    spread = np.std([lagged_timescales(chain, wells, settings.lag) for chain in repeats], axis=0, ddof=1)
+    assert pairs.weights is not None
+    lag, counts = settings.lag, count_matrix(pairs.now.numpy(), pairs.later.numpy(), pairs.weights.double().numpy())
+    counted = timescales(counts, lag)
+    spread = np.std([timescales(count_matrix(chain[:-lag], chain[lag:]), lag) for chain in repeats], axis=0, ddof=1)
     exact = wells.timescales
     rows = []
     for mode in range(3):

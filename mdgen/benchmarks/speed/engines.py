@@ -4,17 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mdgen.benchmarks.speed.start import TIMESTEP_FS, UNCONSTRAINED_FS
-from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
-ENGINES = (
-    "mdgen_kernel",
-    "mdgen_torch",
-    "openmm_reference",
-    "openmm_cpu",
-    "torchmd",
-)
+ENGINES = ("mdgen_kernel", "mdgen_torch", "openmm_reference", "openmm_cpu", "torchmd")
 """Every engine that can be timed."""
 
 _EAGER_REPLICAS = 64
@@ -88,14 +81,3 @@ def engine_setups(
     found += [EngineSetup("openmm_cpu", threads=cores)] if cores > 1 else []
     found += [EngineSetup("torchmd", processes=n, timestep_fs=UNCONSTRAINED_FS) for n in each if boxed]
     return [setup for setup in found if setup.engine in engines]
-
-
-def require_engines(engines: Sequence[str]) -> None:
-    """Check the names of engines.
-
-    Raises:
-        MdgenError: if a name is unknown.
-    """
-    for engine in engines:
-        if engine not in ENGINES:
-            raise MdgenError(f"engine {engine!r} is unknown; known are {', '.join(ENGINES)}")

@@ -12,19 +12,14 @@ from mdgen.results import Acceptance, Estimate
 _US_PER_DAY = 86400e6
 _NS_PER_FS = 1e-6
 
-LEAST_OVER_OPENMM = {
-    "alanine_dipeptide_obc2": 8.0,
-    "ipgd_obc2": 5.0,
-    "chignolin_obc2": 2.0,
-    "ipgd_gbn2": 30.0,
+BOUNDS = {
+    "alanine_dipeptide_obc2": {"speed_over_openmm": 8.0},
+    "ipgd_obc2": {"speed_over_openmm": 5.0},
+    "chignolin_obc2": {"speed_over_openmm": 2.0},
+    "ipgd_gbn2": {"speed_over_openmm": 30.0},
+    "water_688_reaction_field": {"cost_over_openmm_cpu": 2.5, "speed_over_torchmd": 6.0},
 }
-"""Least speed relative to OpenMM's best, by system."""
-
-MOST_COST_OVER_OPENMM_CPU = {"water_688_reaction_field": 2.5}
-"""Largest cost relative to OpenMM's CPU platform, by system."""
-
-LEAST_OVER_TORCHMD = {"water_688_reaction_field": 6.0}
-"""Least speed relative to TorchMD, by system."""
+"""Bounds of each system: least speed, or largest cost, relative to the best of the engines named after `over`."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +71,9 @@ class Measurement:
         }
 
 
-def best(measured: Iterable[Measurement], prefix: str, device: str = "cpu") -> Measurement | None:
-    """The fastest measurement of the engines whose name starts with `prefix`; None without one."""
-    mine = [m for m in measured if m.setup.engine.startswith(prefix) and m.setup.device == device]
+def best(measured: Iterable[Measurement], prefix: str) -> Measurement | None:
+    """The fastest measurement on processors of the engines whose name starts with `prefix`; None without one."""
+    mine = [m for m in measured if m.setup.engine.startswith(prefix) and m.setup.device == "cpu"]
     return min(mine, key=lambda m: m.us, default=None)
 
 
@@ -112,17 +107,14 @@ def ratios(measured: Sequence[Measurement]) -> dict[str, Any]:
 
 def acceptance_rows(system: str, measured: Sequence[Measurement]) -> list[Acceptance]:
     """Acceptance rows of a system, for each bound whose engines were both timed."""
-    ours, openmm, cpu, torchmd = (best(measured, who) for who in ("mdgen", "openmm", "openmm_cpu", "torchmd"))
-    rows = []
-    if ours and openmm and system in LEAST_OVER_OPENMM:
-        rows.append(
-            Acceptance.above(f"{system}_speed_over_openmm", speed_ratio(ours, openmm), LEAST_OVER_OPENMM[system])
-        )
-    if ours and cpu and system in MOST_COST_OVER_OPENMM_CPU:
-        cost = speed_ratio(cpu, ours)
-        rows.append(Acceptance.below(f"{system}_cost_over_openmm_cpu", cost, MOST_COST_OVER_OPENMM_CPU[system]))
-    if ours and torchmd and system in LEAST_OVER_TORCHMD:
-        rows.append(
-            Acceptance.above(f"{system}_speed_over_torchmd", speed_ratio(ours, torchmd), LEAST_OVER_TORCHMD[system])
-        )
+    ours, rows = best(measured, "mdgen"), []
+    for name, bound in BOUNDS.get(system, {}).items():
+        kind, other = name.split("_over_")
+        theirs = best(measured, other)
+        if ours is None or theirs is None:
+            continue
+        if kind == "speed":
+            rows.append(Acceptance.above(f"{system}_{name}", speed_ratio(ours, theirs), bound))
+        else:
+            rows.append(Acceptance.below(f"{system}_{name}", speed_ratio(theirs, ours), bound))
     return rows

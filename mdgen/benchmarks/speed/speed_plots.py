@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
@@ -35,13 +36,11 @@ _BESIDE = 1.5
 
 def write_speed_plots(result: dict[str, Any], output: Path) -> list[Path]:
     """Draw a result beside its JSON file; returns the drawings' paths, none if nothing was measured."""
-    paths: list[Path] = []
-    if not result["rows"]:
-        return paths
-    for name, draw in (("atoms", cost_against_atoms), ("replicas", cost_against_replicas)):
-        path = output.with_name(f"{output.stem}_{name}.png")
-        paths.append(write_png(path, functools.partial(draw, result)))
-    return paths
+    drawings = {"atoms": cost_against_atoms, "replicas": cost_against_replicas} if result["rows"] else {}
+    return [
+        write_png(output.with_name(f"{output.stem}_{name}.png"), functools.partial(draw, result))
+        for name, draw in drawings.items()
+    ]
 
 
 def cost_against_atoms(result: dict[str, Any]) -> Figure:
@@ -162,13 +161,11 @@ def _points(
     """Medians, with bars from the fastest to the slowest repeat."""
     if not rows:
         return
-    y = [row["us_per_step_per_replica"] for row in rows]
-    bars = [[row["us_per_step_per_replica"] - row["us_low"] for row in rows]]
-    bars.append([row["us_high"] - row["us_per_step_per_replica"] for row in rows])
+    low, y, high = ([row[key] for row in rows] for key in ("us_low", "us_per_step_per_replica", "us_high"))
     axes.errorbar(
         x,
         y,
-        yerr=bars,
+        yerr=[np.subtract(y, low), np.subtract(high, y)],
         color=colour,
         marker=mark,
         ms=6,

@@ -1,6 +1,8 @@
 """The speed suite: times every engine on every system, one system after the other."""
 
+import hashlib
 import itertools
+import json
 import logging
 import os
 import platform
@@ -13,16 +15,17 @@ from typing import Any
 
 import torch
 
-from mdgen.benchmarks.speed.engines import ENGINES, EngineSetup, engine_setups, require_engines
-from mdgen.benchmarks.speed.partial_results import PartialResults
+import mdgen
+from mdgen.benchmarks.speed.engines import ENGINES, EngineSetup, engine_setups
 from mdgen.benchmarks.speed.ratios import Measurement, acceptance_rows, ratios
 from mdgen.benchmarks.speed.roofline import measured_peak, pair_operations, roofline_row
-from mdgen.benchmarks.speed.runner import Timings, Turn, time_engines
+from mdgen.benchmarks.speed.runner import Turn, time_engines
 from mdgen.benchmarks.speed.speed_plots import write_speed_plots
 from mdgen.benchmarks.speed.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTEP_FS
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, prepare_system
 from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.errors import MdgenError
+from mdgen.files import write_aside
 from mdgen.progress import Progress
 from mdgen.registry import register
 from mdgen.results import Acceptance
@@ -62,13 +65,12 @@ class SpeedSettings(Suite):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.systems or ():
-            if name not in SYSTEMS:
-                raise MdgenError(f"system {name!r} is unknown; known are {', '.join(SYSTEMS)}")
-        require_engines(self.engines or ())
-        for key in ("systems", "engines"):
-            if getattr(self, key) is not None and not getattr(self, key):
-                raise MdgenError(f"{key} is empty, so that nothing would be timed; name some, or null for all")
+        for key, given, known in (("system", self.systems, SYSTEMS), ("engine", self.engines, ENGINES)):
+            if given is not None and not given:
+                raise MdgenError(f"{key}s is empty, so that nothing would be timed; name some, or null for all")
+            for name in given or ():
+                if name not in known:
+                    raise MdgenError(f"{key} {name!r} is unknown; known are {', '.join(known)}")
         if self.torchmd_python is not None and shutil.which(self.torchmd_python) is None:
             raise MdgenError(
                 f"torchmd_python is {self.torchmd_python}, but must be a Python interpreter that has TorchMD, or null"
@@ -86,45 +88,50 @@ class SpeedSettings(Suite):
                 raise MdgenError(f"{name} is {getattr(self, name)}, but must be a positive number of seconds")
 
     def run(self, partial: Path) -> Figures:
-        """Time every engine on every system; systems that are done are kept in `partial`."""
-        return run_speed(self, partial / "systems.json")
+        """Time every engine on every system.
+
+        Each system's timings are kept in `partial`, for a run with the same settings and the same code to resume from.
+        """
+        cores = self.threads or len(os.sched_getaffinity(0))
+        settings = json.dumps(asdict(self) | {"systems": None}, default=list).encode()
+        key = hashlib.sha256(settings + _engine_code()).hexdigest()[:16]
+        peak = measured_peak()
+        figures: dict[str, Any] = {
+            "rows": [],
+            "ratios": {},
+            "ratio_details": {},
+            "systems": {},
+            "floor": {"peak_operations_per_s_of_one_thread": peak},
+            "skipped": [],
+            "load_average": {},
+            "dynamics": {
+                "timestep_fs": TIMESTEP_FS,
+                "temperature_K": TEMPERATURE_K,
+                "friction_per_ps": FRICTION_PER_PS,
+            },
+            "processor": processor(),
+            "cores": cores,
+            "versions": {},
+            "settings": asdict(self),
+        }
+        rows: list[Acceptance] = []
+        for name in SYSTEMS if self.systems is None else self.systems:
+            kept = partial / f"{name}.{key}.json"
+            if kept.is_file():
+                logger.info("speed         %s was timed before", name)
+            else:
+                write_aside(kept, json.dumps(_one_system(name, self, cores)).encode())
+            rows += _report(figures, name, json.loads(kept.read_text()), peak)
+        return figures, rows
 
     def draw(self, result: dict[str, Any], output: Path) -> list[Path]:
         """Draw the cost of a step against atoms and against replicas."""
         return write_speed_plots(result, output)
 
 
-def run_speed(settings: SpeedSettings, partial: Path | None = None) -> Figures:
-    """Time every engine on every system.
-
-    Args:
-        settings: what to time.
-        partial: file that keeps the systems that are done, from which an interrupted run resumes; it is used by the
-            same settings and the same code only. None keeps nothing.
-    """
-    names = list(SYSTEMS) if settings.systems is None else list(settings.systems)
-    cores = settings.threads or len(os.sched_getaffinity(0))
-    done = PartialResults(partial, asdict(settings) | {"systems": None})
-    peak = measured_peak()
-    figures: dict[str, Any] = {
-        "rows": [],
-        "ratios": {},
-        "ratio_details": {},
-        "systems": {},
-        "floor": {"peak_operations_per_s_of_one_thread": peak},
-        "skipped": [],
-        "load_average": {},
-        "dynamics": {"timestep_fs": TIMESTEP_FS, "temperature_K": TEMPERATURE_K, "friction_per_ps": FRICTION_PER_PS},
-        "processor": processor(),
-        "cores": cores,
-        "versions": {},
-        "settings": asdict(settings),
-    }
-    rows: list[Acceptance] = []
-    for name in names:
-        found = done.get(name) or done.put(name, _one_system(name, settings, cores))
-        rows += _report(figures, name, found, peak)
-    return figures, rows
+def _engine_code() -> bytes:
+    """The source of the engine, so that timings of an earlier version are not used."""
+    return b"".join(path.read_bytes() for path in sorted((Path(mdgen.__file__).parent / "md").rglob("*.py")))
 
 
 def _one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any]:
@@ -147,7 +154,14 @@ def _one_system(name: str, settings: SpeedSettings, cores: int) -> dict[str, Any
             _announcer(name, settings.repeats * len(setups)),
         )
     counted = pair_operations(prepared.parameters, prepared.start.positions, prepared.start.cell)
-    return {"facts": prepared.facts, "counted": counted} | _stored(timings)
+    return {
+        "facts": prepared.facts,
+        "counted": counted,
+        "turns": [[asdict(who), [[t.us, t.cpu_us] for t in turns]] for who, turns in timings.turns.items()],
+        "skipped": [[who.name, why] for who, why in timings.skipped.items()],
+        "versions": timings.versions,
+        "load_average": timings.load_average,
+    }
 
 
 def _announcer(system: str, total: int) -> Callable[[str], None]:
@@ -186,15 +200,6 @@ def _report(figures: dict[str, Any], name: str, found: dict[str, Any], peak: flo
     for who, why in found["skipped"]:
         logger.info("speed         left out of %s: %s: %s", name, who, why)
     return acceptance_rows(name, measured)
-
-
-def _stored(timings: Timings) -> dict[str, Any]:
-    return {
-        "turns": [[asdict(who), [[t.us, t.cpu_us] for t in turns]] for who, turns in timings.turns.items()],
-        "skipped": [[who.name, why] for who, why in timings.skipped.items()],
-        "versions": timings.versions,
-        "load_average": timings.load_average,
-    }
 
 
 def processor() -> str:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openmm
@@ -61,13 +60,13 @@ def thermalised(system: openmm.System, positions: Float[np.ndarray, "atom 3"], s
     context.setPositions(positions)
     context.setVelocitiesToTemperature(TEMPERATURE_K, 1)
     integrator.step(steps)
-    return Start(system, *_state(context), np.diagonal(_box(context)).copy() if periodic else np.zeros(0))
-
-
-def _state(context: openmm.Context) -> tuple[np.ndarray, np.ndarray]:
     state = context.getState(getPositions=True, getVelocities=True)
-    return np.array(state.getPositions(asNumpy=True)._value), np.array(state.getVelocities(asNumpy=True)._value)
-
-
-def _box(context: openmm.Context) -> Any:
-    return np.array(context.getState().getPeriodicBoxVectors(asNumpy=True)._value)
+    positions, velocities, box = (
+        np.array(found._value)
+        for found in (
+            state.getPositions(asNumpy=True),
+            state.getVelocities(asNumpy=True),
+            state.getPeriodicBoxVectors(asNumpy=True),
+        )
+    )
+    return Start(system, positions, velocities, np.diagonal(box).copy() if periodic else np.zeros(0))

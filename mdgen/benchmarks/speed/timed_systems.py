@@ -13,7 +13,7 @@ from mdgen.benchmarks.speed.start import Start, thermalised
 from mdgen.benchmarks.speed.torchmd_parameters import torchmd_numbers
 from mdgen.files import write_aside
 from mdgen.md.force_field.force_field import ForceField, force_field_of
-from mdgen.md.force_field.parameters import BornParameters, ForceFieldParameters
+from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.openmm_reference import reference_energies_and_forces, relative_error
@@ -133,22 +133,16 @@ def with_gbsa_force(system: openmm.System, parameters: ForceFieldParameters) -> 
     born = parameters.born
     if born is None or born.kind != "OBC2" or born.kappa_per_nm:
         return system
-    copy = openmm.XmlSerializer.clone(system)
-    custom = [i for i, force in enumerate(copy.getForces()) if isinstance(force, openmm.CustomGBForce)]
-    for index in custom:
-        copy.removeForce(index)
-        copy.addForce(_gbsa_force(parameters, born))
-    return copy
-
-
-def _gbsa_force(parameters: ForceFieldParameters, born: BornParameters) -> openmm.GBSAOBCForce:
     force = openmm.GBSAOBCForce()
     force.setSoluteDielectric(born.solute_dielectric)
     force.setSolventDielectric(born.solvent_dielectric)
     force.setSurfaceAreaEnergy(born.surface_energy / (4 * pi))
     for row in zip(parameters.charges.tolist(), born.radius.tolist(), born.scale.tolist(), strict=True):
         force.addParticle(*row)
-    return force
+    copy = openmm.XmlSerializer.clone(system)
+    copy.removeForce(next(i for i, each in enumerate(copy.getForces()) if isinstance(each, openmm.CustomGBForce)))
+    copy.addForce(force)
+    return copy
 
 
 def disagreement(parameters: ForceFieldParameters, start: Start) -> tuple[float, float]:

@@ -5,10 +5,10 @@ Run as a script with the path of an engine's file and the folder of a start. The
 interpreter with another engine and without mdgen can run it.
 """
 
-import importlib.util
 import json
 import os
 import resource
+import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -80,22 +80,13 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _loaded(path: str) -> Any:
-    spec = importlib.util.spec_from_file_location("timed_engine", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(engine: str, folder: str) -> None:
     """Serve over standard input and output; the output of engines is redirected to standard error."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def prepare(folder: Path, variant: dict[str, Any]) -> Any:
-        return _loaded(engine).prepare(folder, variant)
+        return runpy.run_path(engine)["prepare"](folder, variant)
 
     serve(prepare, Path(folder), sys.stdin, replies)
 

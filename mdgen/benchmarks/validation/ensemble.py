@@ -3,12 +3,11 @@
 Both checks follow Merz and Shirts (PLoS ONE 2018, 13, e0202764).
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from mdgen.benchmarks.suite import Figures
 from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.velocities import initial_state
@@ -19,15 +18,12 @@ from mdgen.units import BOLTZMANN
 
 Samples = Float[np.ndarray, "replica sample"]
 
+_TEMPERATURES_K = (300.0, 330.0)
+_SETTLE_PS = 50.0
+_SPACING_PS = 1.0
 
-def check_ensemble(
-    temperatures_K: tuple[float, float] = (300.0, 330.0),
-    n_replicas: int = 64,
-    n_samples: int = 64,
-    spacing_ps: float = 1.0,
-    settle_ps: float = 50.0,
-    threads: int | None = None,
-) -> tuple[dict[str, Any], list[Acceptance]]:
+
+def check_ensemble(n_replicas: int = 64, n_samples: int = 64) -> Figures:
     """Alanine dipeptide in OBC2 with default settings: single precision, 2 fs, bonds to hydrogen constrained.
 
     Figures are deviations in standard errors, estimated from the replicas, which are independent. With 4,096 samples
@@ -38,20 +34,20 @@ def check_ensemble(
     5/ps and 2 fs. The velocities are therefore projected onto the constraints first.
     """
     system = build_system(sequence="A", solvent="obc2")
-    found = [
-        _samples(system, temperature, n_replicas, n_samples, spacing_ps, settle_ps, threads)
-        for temperature in temperatures_K
-    ]
-    held = system.constraints
-    freedom = system.positions.numel() - (0 if held is None else len(held.lengths))
+    found = [_samples(system, temperature, n_replicas, n_samples) for temperature in _TEMPERATURES_K]
+    freedom = system.positions.numel() - (0 if system.constraints is None else len(system.constraints.lengths))
     figures: dict[str, float] = {}
     means = {}
-    for temperature, (kinetic, _) in zip(temperatures_K, found, strict=True):
+    for temperature, (kinetic, _) in zip(_TEMPERATURES_K, found, strict=True):
         for name, z in kinetic_deviations(kinetic, temperature, freedom).items():
             figures[f"{name}_{temperature:g}_K"] = z
         means[f"{temperature:g} K"] = float(kinetic.mean() * 2 / freedom / BOLTZMANN)
-    figures["two_temperatures"] = two_temperature_deviation(found[0][1], found[1][1], temperatures_K)
-    return {"kinetic_temperature_K": means}, [_within(name, z) for name, z in figures.items()]
+    figures["two_temperatures"] = two_temperature_deviation(found[0][1], found[1][1], _TEMPERATURES_K)
+    rows = [
+        Acceptance.judged(f"{name}_standard_errors", Estimate(z), "within +- 3", abs(z) <= 3)
+        for name, z in figures.items()
+    ]
+    return {"kinetic_temperature_K": means}, rows
 
 
 def kinetic_deviations(kinetic: Samples, temperature_K: float, freedom: int) -> dict[str, float]:
@@ -95,28 +91,16 @@ def _deviation(of_replicas: Float[np.ndarray, "replica"]) -> float:
     return float(of_replicas.mean() / (of_replicas.std(ddof=1) / np.sqrt(len(of_replicas))))
 
 
-def _within(name: str, z: float) -> Acceptance:
-    return Acceptance.judged(f"{name}_standard_errors", Estimate(z), "within +- 3", abs(z) <= 3)
-
-
-def _samples(
-    system: System,
-    temperature_K: float,
-    n_replicas: int,
-    n_samples: int,
-    spacing_ps: float,
-    settle_ps: float,
-    threads: int | None,
-) -> tuple[Samples, Samples]:
+def _samples(system: System, temperature_K: float, n_replicas: int, n_samples: int) -> tuple[Samples, Samples]:
     """Kinetic and potential energies in kJ/mol."""
     masses, held, generator = system.masses, system.constraints, torch.Generator().manual_seed(int(temperature_K))
     assert held is not None
-    engine = make_engine(system, Langevin(2.0, temperature_K, 5.0), n_replicas, generator, threads=threads)
+    engine = make_engine(system, Langevin(2.0, temperature_K, 5.0), n_replicas, generator)
     engine.prepare(initial_state(system, n_replicas, engine.temperature_K, generator))
-    engine.advance(round(settle_ps / engine.timestep_ps))
+    engine.advance(round(_SETTLE_PS / engine.timestep_ps))
     kinetic, potential = [], []
     for _ in range(n_samples):
-        state = engine.advance(round(spacing_ps / engine.timestep_ps))
+        state = engine.advance(round(_SPACING_PS / engine.timestep_ps))
         velocities = held.velocities(state.positions.double(), state.velocities.double())
         kinetic.append(0.5 * (masses[:, None] * velocities.square()).sum((1, 2)).numpy())
         potential.append(engine.potential_energy().astype(np.float64))

@@ -1,5 +1,6 @@
-"""Instabilities and killed processes: no wrong number is stored, no frame is lost or doubled."""
+"""Instabilities, killed processes and full disks: no wrong number is stored, no frame is lost or doubled."""
 
+import errno
 import os
 import random
 import signal
@@ -7,14 +8,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
+from mdgen.benchmarks.suite import Figures
 from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.integrators import Langevin
@@ -31,7 +35,7 @@ _LONGEST_S = 0.4
 """Longest time a process runs before it is killed, short enough that all kills fall within the simulation."""
 
 
-def check_instability() -> tuple[dict[str, Any], list[Acceptance]]:
+def check_instability() -> Figures:
     """An instability in one replica of three: it alone stops and is reported, and no wrong number is stored."""
     system = build_system(sequence="A", solvent="obc2", constraints="none")
     rows = []
@@ -45,14 +49,11 @@ def check_instability() -> tuple[dict[str, Any], list[Acceptance]]:
             wrong = sum(int((~np.isfinite(torn.positions(i))).sum()) for i in range(3))
             others = [i for i in range(3) if i != _TORN]
             changed = changed_coordinates(torn, stable, others) if torn.lengths[_TORN] < torn.n_frames else -1
-        words = "== 0, and replica, step and atom named"
-        rows.append(
-            Acceptance.judged(f"wrong_numbers_stored_in_a_blow_up_{kind}", Estimate(wrong), words, named and not wrong)
-        )
-        words = "== 0, and the others run to the end"
-        rows.append(
-            Acceptance.judged(f"coordinates_changed_by_a_blow_up_beside_{kind}", Estimate(changed), words, changed == 0)
-        )
+        for name, count, words, holds in (
+            ("wrong_numbers_stored_in_a_blow_up", wrong, "replica, step and atom named", named and not wrong),
+            ("coordinates_changed_by_a_blow_up_beside", changed, "the others run to the end", changed == 0),
+        ):
+            rows.append(Acceptance.judged(f"{name}_{kind}", Estimate(count), f"== 0, and {words}", holds))
     return {}, rows
 
 
@@ -66,26 +67,70 @@ def _run_of_three(system: System, kind: str, path: Path, torn: bool) -> Trajecto
     return simulate(system, engine, path, 4e-4, 0.0, 0.01, generator, start=start)
 
 
-def check_kills(n_kills: int = 20, seed: int = 0) -> tuple[dict[str, Any], list[Acceptance]]:
+def check_kills(n_kills: int = 20, seed: int = 0) -> Figures:
     """Kill a simulation at random moments, resume it, and compare every bit with an undisturbed one."""
     moments = random.Random(seed)
     progress = Progress("validation kills", n_kills)
     with tempfile.TemporaryDirectory() as folder:
-        killed, undisturbed = Path(folder) / "killed", Path(folder) / "undisturbed"
+        killed = Path(folder) / "killed"
         frames = []
         for kill in range(n_kills):
             _kill_one(killed, moments.uniform(0.0, _LONGEST_S))
             frames.append(TrajectoryStore.open(killed).n_frames if is_store(killed) else 0)
             progress.update(kill + 1)
-        run_simulation(killed)
-        run_simulation(undisturbed)
-        one, other = (TrajectoryStore.open(path) for path in (killed, undisturbed))
-        differ = changed_coordinates(one, other, range(_REPLICAS)) if other.n_frames == _FRAMES else -1
+        differ = _changed_once_resumed(killed)
     name = f"coordinates_changed_by_{n_kills}_kills"
     # A run that had ended, or not yet begun to write, would have been killed fewer times than reported.
     holds = differ == 0 and 0 < frames[-1] < _FRAMES
     row = Acceptance.judged(name, Estimate(differ), "== 0, no frame missing or doubled", holds)
     return {"frames_after_each_kill": frames}, [row]
+
+
+def check_full_disk(moments: Sequence[int] = (5, 1, 2, 30, 77)) -> Figures:
+    """Let writing fail several times, resume each time, and compare every bit with an undisturbed simulation.
+
+    Args:
+        moments: number of writes of each attempt before the disk is full.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        disturbed, reported = Path(folder) / "disturbed", 0
+        for writes in moments:
+            try:
+                with _room_for(writes):
+                    run_simulation(disturbed)
+            except MdgenError as error:
+                reported += "disk is full" in str(error)
+        strays = sum(path.name.endswith(".part") for path in disturbed.rglob("*"))
+        differ = _changed_once_resumed(disturbed)
+    holds = differ == 0 and not strays and reported == len(moments)
+    name = f"coordinates_changed_by_{len(moments)}_full_disks"
+    row = Acceptance.judged(name, Estimate(differ), "== 0, said in a sentence", holds)
+    return {"full_disks_reported": reported, "stray_files_after_full_disks": strays}, [row]
+
+
+@contextmanager
+def _room_for(writes: int) -> Iterator[None]:
+    """Let `os.fsync` succeed `writes` times, then fail as on a full disk."""
+    left, flush = writes, os.fsync
+
+    def limited(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        flush(descriptor)
+
+    with mock.patch("os.fsync", limited):
+        yield
+
+
+def _changed_once_resumed(disturbed: Path) -> int:
+    """Finish a disturbed simulation, and count what differs from an undisturbed one; -1 if that one is incomplete."""
+    undisturbed = disturbed.with_name("undisturbed")
+    run_simulation(disturbed)
+    run_simulation(undisturbed)
+    one, other = (TrajectoryStore.open(path) for path in (disturbed, undisturbed))
+    return changed_coordinates(one, other, range(_REPLICAS)) if other.n_frames == _FRAMES else -1
 
 
 def changed_coordinates(one: TrajectoryStore, other: TrajectoryStore, replicas: Sequence[int]) -> int:

@@ -1,6 +1,7 @@
 """Forces: every term against OpenMM's Reference platform, the kernel against torch, forces against differences."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mdgen.benchmarks.suite import Figures
+from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.kernel_engine import KernelEngine
@@ -15,6 +18,7 @@ from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_reference import reference_errors, relative_error
+from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 
 _SHAKE_NM = 0.004
@@ -23,7 +27,7 @@ _SHAKE_NM = 0.004
 def check_parity(
     sequences: Sequence[str] = ("A", "WDHK", "CMRP"),
     solvents: Sequence[str] = ("vacuum", "obc1", "obc2", "gbn", "gbn2"),
-) -> tuple[dict[str, Any], list[Acceptance]]:
+) -> Figures:
     """Largest errors over capped peptides in every implicit solvent.
 
     Energy errors are per OpenMM force, in kcal/mol; force errors are norms over all atoms, relative.
@@ -50,6 +54,56 @@ def check_parity(
     return {"parity": details}, rows
 
 
+def check_files(folder: str | None) -> Figures:
+    """Largest errors over all systems of a folder; no rows where the folder is missing.
+
+    Args:
+        folder: folder with a subfolder per system, each with a pdb, and a prmtop or a psf with its prm and rtf files;
+            other subfolders are reported and skipped.
+    """
+    if folder is None or not Path(folder).is_dir():
+        return {"files": f"none: there is no folder {folder}"}, []
+    found: dict[str, Any] = {}
+    places = sorted(path for path in Path(folder).iterdir() if path.is_dir())
+    progress = Progress("validation files", len(places))
+    for done, place in enumerate(places, 1):
+        try:
+            system = _system(place)
+        except MdgenError as error:
+            found[place.name] = {"refused": str(error)}
+            continue
+        if system is None:
+            found[place.name] = "neither prmtop nor psf"
+            continue
+        errors, forces = parity_errors(system, system.positions[None])
+        found[place.name] = {"energy": errors, "forces": forces}
+        progress.update(done)
+    judged = [entry for entry in found.values() if "energy" in entry]
+    refused = sum("refused" in entry for entry in found.values())
+    energy = max((error for entry in judged for error in entry["energy"].values()), default=float("nan"))
+    forces = max((entry["forces"] for entry in judged), default=float("nan"))
+    rows = [
+        Acceptance.below(f"parity_energy_kcal_per_mol_a_term_{len(judged)}_systems", Estimate(energy), 1e-3),
+        Acceptance.below(f"parity_forces_relative_{len(judged)}_systems", Estimate(forces), 1e-5),
+        Acceptance.below("systems_refused", Estimate(refused), 0),
+    ]
+    return {"files": found}, rows
+
+
+def _system(place: Path) -> System | None:
+    """System of a folder in vacuum without constraints; None without a topology."""
+    tops, psfs = ([str(path) for path in sorted(place.glob(f"*.{suffix}"))] for suffix in ("prmtop", "psf"))
+    pdb = next((str(path) for path in sorted(place.glob("*.pdb"))), None)
+    if tops:
+        return build_system(prmtop=tops[0], coordinates=pdb, solvent="vacuum", constraints="none", relax=False)
+    if not psfs:
+        return None
+    files = [str(path) for suffix in ("rtf", "prm") for path in sorted(place.glob(f"*.{suffix}"))]
+    return build_system(
+        psf=psfs[0], coordinates=pdb, charmm_files=files, solvent="vacuum", constraints="none", relax=False
+    )
+
+
 def parity_errors(system: System, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:
     """Error of each term's energy in kcal/mol and of the forces, relative."""
     errors, mine, theirs = reference_errors(system, positions)
@@ -63,8 +117,7 @@ def kernel_error(system: System, positions: Float[Tensor, "1 atom 3"]) -> float:
     kernel = ReplicaKernel(field.parameters, 1, 0.001, 300.0, 1.0, generator, "double", 1)
     kernel.set_state(positions, torch.zeros_like(positions))
     _, forces = kernel.energies_and_forces()
-    expected = field.energy_and_forces(positions)[1].numpy()
-    return float(np.linalg.norm(np.asarray(forces) - expected) / np.linalg.norm(expected))
+    return relative_error(np.asarray(forces[0]), field.energy_and_forces(positions)[1][0].numpy())
 
 
 def slope_error(system: System, step_nm: float = 1e-5) -> float:

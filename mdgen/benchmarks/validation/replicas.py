@@ -1,9 +1,8 @@
 """Accuracy of constraints, independence of replicas, exactness of restarts."""
 
-from typing import Any
-
 import torch
 
+from mdgen.benchmarks.suite import Figures
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.integrators import Langevin
@@ -15,7 +14,7 @@ from mdgen.results import Acceptance, Estimate
 _ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
 
 
-def check_constraints(n_steps: int = 10_000) -> tuple[dict[str, Any], list[Acceptance]]:
+def check_constraints(n_steps: int = 10_000) -> Figures:
     """Largest relative error of a constrained distance after many steps of the kernel engine."""
     system = build_system(sequence="A", solvent="obc2")
     held = system.constraints
@@ -28,7 +27,7 @@ def check_constraints(n_steps: int = 10_000) -> tuple[dict[str, Any], list[Accep
     return {}, rows
 
 
-def check_independence(n_steps: int = 200) -> tuple[dict[str, Any], list[Acceptance]]:
+def check_independence(n_steps: int = 200) -> Figures:
     """Number of replicas that change in any bit when another one is displaced or becomes NaN."""
     system = build_system(sequence="A", solvent="obc2")
     rows = []
@@ -45,7 +44,7 @@ def check_independence(n_steps: int = 200) -> tuple[dict[str, Any], list[Accepta
     return {}, rows
 
 
-def check_restart() -> tuple[dict[str, Any], list[Acceptance]]:
+def check_restart() -> Figures:
     """Number of coordinates that differ in any bit between 100 steps and 50 + 50 with a save and load between."""
     system = build_system(sequence="A", solvent="obc2")
     rows = []

@@ -11,10 +11,8 @@ import torch
 from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.benchmarks.validation.conservation import check_drift, check_order
 from mdgen.benchmarks.validation.ensemble import check_ensemble
-from mdgen.benchmarks.validation.force_field_files import check_files
-from mdgen.benchmarks.validation.full_disk import check_full_disk
-from mdgen.benchmarks.validation.interruptions import check_instability, check_kills
-from mdgen.benchmarks.validation.parity import check_parity
+from mdgen.benchmarks.validation.interruptions import check_full_disk, check_instability, check_kills
+from mdgen.benchmarks.validation.parity import check_files, check_parity
 from mdgen.benchmarks.validation.replicas import check_constraints, check_independence, check_restart
 from mdgen.errors import MdgenError
 from mdgen.progress import Progress
@@ -57,44 +55,39 @@ class ValidationSettings(Suite):
             raise MdgenError("checks is empty, so that nothing would be shown; name some, or null for all")
 
     def run(self, partial: Path) -> Figures:
-        """Run the checks; nothing is kept of an interrupted run."""
-        return run_validation(self)
+        """Figures of every check, the seconds that each took, and the acceptance rows; nothing is kept in `partial`.
 
-
-def run_validation(settings: ValidationSettings) -> Figures:
-    """Figures of every check, the seconds that each took, and the acceptance rows.
-
-    Raises:
-        MdgenError: if a check is unknown.
-    """
-    checks: dict[str, Check] = {
-        "parity": check_parity,
-        "files": lambda: check_files(settings.systems),
-        "order": check_order,
-        "drift": lambda: _on_one_thread(lambda: check_drift(settings.drift_ps)),
-        "ensemble": lambda: check_ensemble(n_replicas=settings.ensemble_replicas, n_samples=settings.ensemble_samples),
-        "constraints": lambda: check_constraints(settings.constraint_steps),
-        "independence": check_independence,
-        "restart": check_restart,
-        "instability": check_instability,
-        "kills": lambda: check_kills(settings.kills),
-        "full_disk": check_full_disk,
-    }
-    wanted = list(checks) if settings.checks is None else list(settings.checks)
-    for name in wanted:
-        if name not in checks:
-            raise MdgenError(f"check {name!r} is unknown; known are {', '.join(checks)}")
-    metrics: dict[str, Any] = {"seconds": {}}
-    rows: list[Acceptance] = []
-    progress = Progress("validation", len(wanted), interval_s=0.0)
-    for done, name in enumerate(wanted, 1):
-        begin = time.monotonic()
-        found, accepted = checks[name]()
-        metrics |= found
-        metrics["seconds"][name] = time.monotonic() - begin
-        rows += accepted
-        progress.update(done, check=name, holds=f"{sum(row.holds for row in accepted)} of {len(accepted)}")
-    return metrics, rows
+        Raises:
+            MdgenError: if a check is unknown.
+        """
+        checks: dict[str, Check] = {
+            "parity": check_parity,
+            "files": lambda: check_files(self.systems),
+            "order": check_order,
+            "drift": lambda: _on_one_thread(lambda: check_drift(self.drift_ps)),
+            "ensemble": lambda: check_ensemble(n_replicas=self.ensemble_replicas, n_samples=self.ensemble_samples),
+            "constraints": lambda: check_constraints(self.constraint_steps),
+            "independence": check_independence,
+            "restart": check_restart,
+            "instability": check_instability,
+            "kills": lambda: check_kills(self.kills),
+            "full_disk": check_full_disk,
+        }
+        wanted = list(checks) if self.checks is None else list(self.checks)
+        for name in wanted:
+            if name not in checks:
+                raise MdgenError(f"check {name!r} is unknown; known are {', '.join(checks)}")
+        metrics: dict[str, Any] = {"seconds": {}}
+        rows: list[Acceptance] = []
+        progress = Progress("validation", len(wanted), interval_s=0.0)
+        for done, name in enumerate(wanted, 1):
+            begin = time.monotonic()
+            found, accepted = checks[name]()
+            metrics |= found
+            metrics["seconds"][name] = time.monotonic() - begin
+            rows += accepted
+            progress.update(done, check=name, holds=f"{sum(row.holds for row in accepted)} of {len(accepted)}")
+        return metrics, rows
 
 
 def _on_one_thread(check: Check) -> Figures:

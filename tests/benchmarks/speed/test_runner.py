@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from mdgen.benchmarks.speed import runner, speed_suite
 from mdgen.benchmarks.speed.engines import EngineSetup
 from mdgen.benchmarks.speed.runner import Worker, time_engines
-from mdgen.benchmarks.speed.speed_suite import SpeedSettings, run_speed
+from mdgen.benchmarks.speed.speed_suite import SpeedSettings
 from mdgen.benchmarks.speed.timed_systems import prepare_system
 from mdgen.benchmarks.speed.worker import CALL_S, serve
 from mdgen.errors import MdgenError
@@ -131,16 +132,14 @@ def test_an_interrupted_run_resumes_with_the_next_system(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(speed_suite, "_one_system", one_system)
     settings = SpeedSettings(systems=["alanine_dipeptide_obc2", "ipgd_obc2"])
-    partial = tmp_path / "systems.json"
     with pytest.raises(KeyboardInterrupt):
-        run_speed(settings, partial)
+        settings.run(tmp_path)
     (tmp_path / "again").touch()
-    figures, rows = run_speed(settings, partial)
+    figures, rows = settings.run(tmp_path)
     assert done == ["alanine_dipeptide_obc2", "ipgd_obc2"]
     assert figures["ratios"] == {"alanine_dipeptide_obc2": 20.0, "ipgd_obc2": 20.0}
     assert [row.holds for row in rows] == [True, True]
-    partial.write_text(json.dumps({"key": "of other settings", "systems": {"ipgd_obc2": {}}}))
-    run_speed(settings, partial)
+    replace(settings, repeats=3).run(tmp_path)  # the timings of other settings are not used
     assert len(done) == 4
 
 
