@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mdgen.data.context import context_of
+from mdgen.data.collation import context_of
 from mdgen.data.spacing import lag_in_frames
 from mdgen.data.splits import Segment, cut, split
 from mdgen.data.trajectories import TrajectorySet
@@ -77,8 +77,9 @@ def gather(
         else:
             # The first frames of windows are those of pairs as far apart as the ends of a window.
             pairs = _split_pairs(trajectories, tables, max(1, (learner.window - 1) * stride), settings, generator)
-            parts = (pairs.every, pairs.training, pairs.validation)
-            data = TrainingData(*(None if each is None else _windows(each, stride, learner) for each in parts))
+            given: Any = (pairs.every, pairs.training, pairs.validation)
+            every, training, validation = (None if each is None else _windows(each, stride, learner) for each in given)
+            data = TrainingData(every, training, validation)
     return replace(data, molecule=trajectories.molecule, encoder=encoder)
 
 
@@ -158,8 +159,11 @@ def _split_pairs(
     if settings.validation_share == 0:
         return TrainingData(every)
     parts = split([len(table) for table in tables], settings.validation_share, lag_frames, generator)
-    segments = (parts.training, parts.validation)
-    return TrainingData(every, *(pairs(cut(tables, some), [each.trajectory for each in some]) for some in segments))
+
+    def kept(some: Sequence[Segment]) -> PairBatch:
+        return pairs(cut(tables, some), [each.trajectory for each in some])
+
+    return TrainingData(every, kept(parts.training), kept(parts.validation))
 
 
 def _windows(pairs: PairBatch, stride: int, part: Any) -> LatentWindows:
