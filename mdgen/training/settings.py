@@ -38,7 +38,9 @@ class TrainingSettings:
         seed: seed of weights, split, order and noise.
     """
 
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = functools.partial(torch.optim.Adam, lr=1e-3)
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = field(
+        default=functools.partial(torch.optim.Adam, lr=1e-3)
+    )
     max_epochs: int = 60
     patience: int = 60
     batch_size: int = 4_000

@@ -100,6 +100,8 @@ MISTAKES = [
     ("simulate plugins=[nowhere]", "the plug-in nowhere cannot be imported (ModuleNotFoundError: No module named"),
     ("simulate plugins=[3]", "plugins=[3]: expected text, or a list of texts"),
     ("simulate --config-dir FILES/nowhere", "nowhere is no folder"),
+    ("simulate --multirun seed=0,1 hydra.launcher._target_=os.getcwd", "takes hydra/launcher=basic"),
+    ("simulate --multirun seed=0,1 hydra.callbacks.x._target_=os.getcwd", "takes hydra/launcher=basic"),
     ("train encoder=srv encoder.model._target_=os.system", "'os.system' is not registered with mdgen"),
     ("train encoder=srv encoder.model._target_=my.Toy", "name its module, as plugins=[my]"),
     ("train encoder=srv encoder.model._target_=mdgen.models.encoders.tica.TICA", "no key 'encoder.model.hidden'"),
@@ -116,7 +118,7 @@ MISTAKES = [
     ("simulate -m seed=1,2 seed=3", "seed is given twice"),
     ("simulate -m tempering=null,parallel", "tempering=null cannot be one of several choices"),
     ("simulate -m system.sequense=A,G", "the nearest is 'system.sequence'"),
-    ("simulate -m seed=0,1 hydra/launcher=slurm", "Available options in 'hydra/launcher': basic joblib submitit_local"),
+    ("simulate -m seed=0,1 hydra/launcher=slurm", "takes hydra/launcher=basic|joblib|submitit_local|submitit_slurm"),
     ("simulate -m seed=0,1 hydra.launcher.n_jobs=2", "Could not override 'hydra.launcher.n_jobs'"),
     ("compare -m a,b", "is for verbs that write run folders"),
     # Molecules.

@@ -83,6 +83,20 @@ def test_configs_of_ones_own_are_data(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "'os.system' is not registered" in capsys.readouterr().err
 
 
+def test_an_experiment_of_ones_own_calls_nothing_through_hydra(tmp_path: Path) -> None:
+    folder, made = tmp_path / "configs/experiment", tmp_path / "made"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\n#   mdgen simulate experiment=mine\n"
+        f"hydra:\n  callbacks:\n    mine: {{_target_: os.mkdir, path: '{made}'}}\n"
+        f"  launcher: {{_target_: os.mkdir, path: '{made}'}}\n"
+    )
+    command = ["simulate", "--config-dir", str(tmp_path / "configs"), "experiment=mine", "n_replicas=0"]
+    assert main([*command, "--multirun", "seed=0,1", f"output={tmp_path / 'sweep'}"]) == 2  # both runs are refused
+    assert main([*command, f"output={tmp_path / 'run'}"]) == 2
+    assert not made.exists()
+
+
 def test_a_module_in_the_current_folder_and_an_entry_point_are_found(tmp_path: Path) -> None:
     shutil.copytree(PLUGINS / "toy_parts", tmp_path / "toy_parts")
     command = [sys.executable, "-c", "import sys; from mdgen.apps.main import main; sys.exit(main(sys.argv[1:]))"]

@@ -26,10 +26,9 @@ from mdgen.apps.config.composition import (
     parsed_override,
     plain,
     quoted,
-    search_path_override,
     set_search_path,
 )
-from mdgen.apps.config.search_path import config_folder, is_group
+from mdgen.apps.config.search_path import is_group
 from mdgen.apps.runs.screen import show_on_screen
 from mdgen.apps.verbs import RUN_FOLDER_VERBS
 from mdgen.errors import MdgenError
@@ -39,6 +38,7 @@ logger = logging.getLogger("mdgen")
 
 _NOT_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|true|false|null|\[.*\]|\{.*\}", re.IGNORECASE)
 _LONGEST_NAME = 100
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
 _KEY = r"[\w@/.]+"
 
 
@@ -115,7 +115,7 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
 
 def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[tuple[str | None, float]]:
     """Give the sweep to Hydra, which calls the task for each job."""
-    of_hydra = [each for each in arguments if each.startswith("hydra")]
+    of_hydra = [_launcher_setting(each) for each in arguments if each.startswith("hydra")]
     settings = [
         f"hydra.sweep.dir={quoted(str(every[0].folder.parent))}",
         "hydra.sweep.subdir=.",
@@ -126,10 +126,11 @@ def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[t
     number = f"++job={','.join(map(str, range(len(every))))}"
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(config_dir=str(config_folder().resolve()), version_base="1.3"):
+        # Hydra calls whatever its own section names, such as callbacks, so no config but its own is on its search path.
+        with hydra.initialize(config_path=None, version_base="1.3"):
             sweeper: Any = GlobalHydra.instance().hydra
-            overrides = [*search_path_override(), *settings, *of_hydra, number]
-            batches = sweeper.multirun(verb, partial(_run_job, verb, every), overrides, with_log_configuration=False)
+            overrides = [*settings, *of_hydra, number]
+            batches = sweeper.multirun(None, partial(_run_job, verb, every), overrides, with_log_configuration=False)
     except HydraException as error:
         raise MdgenError(" ".join(str(error).partition("Config search path")[0].split())) from error
     except Exception as error:  # a process that was killed, or a job that the cluster ended
@@ -139,6 +140,19 @@ def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[t
             f"{' '.join(str(error).split())[:300]}); the same command continues with those that are not done"
         ) from error
     return [job.return_value for batch in batches for job in batch]
+
+
+def _launcher_setting(override: str) -> str:
+    """An argument of Hydra's, which may choose a launcher and set its numbers and texts, but name no code."""
+    key, _, value = override.partition("=")
+    if key == "hydra/launcher" and value in LAUNCHERS:
+        return override
+    if re.fullmatch(r"hydra\.launcher\.[a-z]\w*", key) and re.fullmatch(r"[\w.,:/@ \[\]+-]*", value):
+        return override
+    raise MdgenError(
+        f"{override}: of Hydra's own settings --multirun takes hydra/launcher={'|'.join(LAUNCHERS)} and "
+        "hydra.launcher.KEY=VALUE"
+    )
 
 
 def jobs(verb: str, arguments: list[str]) -> tuple[Job, ...]:
