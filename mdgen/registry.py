@@ -62,6 +62,8 @@ def resolve(name: str) -> Any:
     if own and name not in _PARTS:
         _import_own(module)
     if name not in _PARTS:
+        load_plugins()
+    if name not in _PARTS:
         hint = "name its module, as plugins=[{module}], or import it first"
         if own or module in sys.modules or not module:
             hint = "expected a part decorated with mdgen.registry.register"

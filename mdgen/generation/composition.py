@@ -1,11 +1,18 @@
 """Whether parts that were trained apart belong together, and under which conditions they generate."""
 
+import json
 import math
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
+
+from torch import nn
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace
+from mdgen.models.checkpoint import describe
+from mdgen.models.fingerprint import fingerprint
+from mdgen.registry import name_of
 
 _SAME = 1e-4
 """Relative difference below which two temperatures or spacings are one: files keep them in single precision."""
@@ -29,6 +36,15 @@ def require_same_latent(expected: LatentSpace, found: LatentSpace, part: str) ->
             )
 
 
+def identity_of(part: Any) -> str:
+    """What tells a part from any other: its weights, and a hash of its class and its constructor's arguments."""
+    kind = name_of(type(part))
+    if not isinstance(part, nn.Module):
+        return kind
+    recipe = json.dumps(describe(part)) if hasattr(part, "arguments") else kind
+    return f"{fingerprint(part)}-{sha256(recipe.encode()).hexdigest()[:16]}"
+
+
 def trained_temperature_K(parts: Mapping[str, Any]) -> tuple[float, float] | None:
     """The least and the largest temperature at which all parts were trained; None where no part says.
 
@@ -43,6 +59,10 @@ def trained_temperature_K(parts: Mapping[str, Any]) -> tuple[float, float] | Non
         given = (getattr(part, "metadata", None) or {}).get("temperature_K")
         if given is not None:
             several = given if isinstance(given, (list, tuple)) else (given,)
+            if not several or not all(isinstance(each, (int, float)) for each in several):
+                raise MdgenError(
+                    f"the file of the {role} says temperature_K={given!r}, no number; train the part again"
+                )
             ranges[role] = float(min(several)), float(max(several))
     if not ranges:
         return None

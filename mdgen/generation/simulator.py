@@ -17,6 +17,7 @@ from mdgen.errors import MdgenError
 from mdgen.generation.composition import (
     chosen_spacing_ps,
     chosen_temperature_K,
+    identity_of,
     require_same_latent,
     trained_temperature_K,
 )
@@ -34,7 +35,6 @@ from mdgen.generation.tasks import (
 )
 from mdgen.generation.windows import Windows, part_of, sample_windows
 from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator
-from mdgen.models.fingerprint import fingerprint
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
@@ -282,11 +282,7 @@ class LatentSimulator:
         latents = [self._encoded(each, structures[0][:, :1], kelvin, spacing) for each in structures]
         condition = task.condition([in_turn(each, n) for each in latents or [self._drawn(n, seed)]])
         Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
-        # A part that is no module has no weights to tell it by: its class must do.
-        parts = {
-            name: fingerprint(part) if isinstance(part, nn.Module) else type(part).__name__
-            for name, part in self._parts().items()
-        }
+        parts = {role: identity_of(part) for role, part in self._parts().items()}
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
         identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))

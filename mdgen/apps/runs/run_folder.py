@@ -167,8 +167,12 @@ def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
 
 
 def _essential(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a config by dotted key, without the incidental ones at every depth."""
-    return {key: value for key, value in leaves(config) if not set(key.split(".")) & set(INCIDENTAL_KEYS)}
+    """The values of a config by dotted key, without the incidental ones of the run and of its steps."""
+    kept = {key: value for key, value in config.items() if key not in INCIDENTAL_KEYS}
+    for key, step in kept.items():
+        if isinstance(step, dict) and "output" in step and "seed" in step:  # a run of a demo, configured like any other
+            kept[key] = {name: value for name, value in step.items() if name not in INCIDENTAL_KEYS}
+    return dict(leaves(kept))
 
 
 def _add_provenance(path: Path, entry: dict[str, Any]) -> None:

@@ -195,7 +195,7 @@ def _round(
         )
     # One replica of each ladder is coldest, and rows come in the order of the ladders.
     coldest = torch.from_numpy(now.rung.reshape(-1) == 0)
-    kept = (*now.kept, state.positions[:n_used][coldest].clone()) if keep else now.kept
+    kept = (*now.kept, state.positions[:n_used].cpu()[coldest].clone()) if keep else now.kept
     odd: Literal[0, 1] = 1 if now.rounds % 2 and settings.rungs > 2 else 0
     uniform = torch.rand(now.rung.shape, generator=generator, dtype=torch.float64).numpy()
     of_used = energies[:n_used].reshape(now.rung.shape)

@@ -121,7 +121,7 @@ def _run(
             n = 1 if storing and engine.adaptive else min(at_once, schedule.stage_end(frame) - frame)
             asked = time.monotonic()
             segments, stops = _advanced(system, engine, schedule, frame, n, journal.alive)
-            if storing:
+            if storing and engine.adaptive:
                 stopped = {stop.replica for stop in stops}
                 engine.update_potential([replica for replica in journal.alive if replica not in stopped])
             frame += n

@@ -137,7 +137,7 @@ def placed_system(system: System, device: torch.device | str, dtype: torch.dtype
 
 def generator_on(device: str, generator: torch.Generator) -> torch.Generator:
     """The generator, or one of another device seeded from it, so that no step waits for numbers from elsewhere."""
-    if torch.device(device).type == generator.device.type:
+    if torch.empty(0, device=device).device == generator.device:
         return generator
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     return torch.Generator(device).manual_seed(seed)

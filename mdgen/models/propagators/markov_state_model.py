@@ -113,8 +113,8 @@ class MarkovStateModel(Part):
         frames, states = [start], self.states(start.flatten(1))
         for _ in range(n_frames - 1):
             cumulative = self.transition_matrix[states].cumsum(1)
-            point = torch.rand(len(states), 1, generator=generator, dtype=torch.float64)
+            point = torch.rand(len(states), 1, generator=generator, device=generator.device, dtype=torch.float64)
             states = (point > cumulative[:, :-1]).sum(1)
-            which = torch.randint(self.members.shape[1], states.shape, generator=generator)
+            which = torch.randint(self.members.shape[1], states.shape, generator=generator, device=generator.device)
             frames.append(self.members[states, which].view_as(start))
         return torch.stack(frames, 1)
