@@ -6,6 +6,8 @@ Berendsen, J. Comput. Phys. 1977, 23, 327; Andersen, ibid. 1983, 52, 24; solved 
 al., J. Comput. Chem. 2001, 22, 501).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +21,7 @@ from mdgen.interfaces import Positions
 _ITERATIONS = 20
 
 
+@dataclass(eq=False, init=False)
 class DistanceConstraints:
     """The constraints of one molecule, clustered and padded.
 
@@ -31,6 +34,11 @@ class DistanceConstraints:
     Raises:
         MdgenError: if a constraint joins an atom to itself or has no positive length.
     """
+
+    masses: Float[Tensor, "atom"]
+    atoms: Int[Tensor, "constraint 2"]
+    lengths: Float[Tensor, "constraint"]
+    tolerance: float
 
     def __init__(
         self,
