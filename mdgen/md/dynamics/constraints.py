@@ -21,7 +21,7 @@ from mdgen.interfaces import Positions
 _ITERATIONS = 20
 
 
-@dataclass(eq=False, init=False)
+@dataclass(eq=False)
 class DistanceConstraints:
     """The constraints of one molecule, clustered and padded.
 
@@ -38,16 +38,10 @@ class DistanceConstraints:
     masses: Float[Tensor, "atom"]
     atoms: Int[Tensor, "constraint 2"]
     lengths: Float[Tensor, "constraint"]
-    tolerance: float
+    tolerance: float = 1e-6
 
-    def __init__(
-        self,
-        masses: Float[Tensor, "atom"],
-        atoms: Int[Tensor, "constraint 2"],
-        lengths: Float[Tensor, "constraint"],
-        tolerance: float = 1e-6,
-    ) -> None:
-        self.masses, self.atoms, self.lengths, self.tolerance = masses, atoms, lengths, tolerance
+    def __post_init__(self) -> None:
+        masses, atoms, lengths = self.masses, self.atoms, self.lengths
         for (i, j), distance in zip(atoms.tolist(), lengths.tolist(), strict=True):
             if i == j or not distance > 0:
                 raise MdgenError(
