@@ -6,6 +6,8 @@ Berendsen, J. Comput. Phys. 1977, 23, 327; Andersen, ibid. 1983, 52, 24; solved 
 al., J. Comput. Chem. 2001, 22, 501).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +21,7 @@ from mdgen.interfaces import Positions
 _ITERATIONS = 20
 
 
+@dataclass(eq=False)
 class DistanceConstraints:
     """The constraints of one molecule, clustered and padded.
 
@@ -32,14 +35,13 @@ class DistanceConstraints:
         MdgenError: if a constraint joins an atom to itself or has no positive length.
     """
 
-    def __init__(
-        self,
-        masses: Float[Tensor, "atom"],
-        atoms: Int[Tensor, "constraint 2"],
-        lengths: Float[Tensor, "constraint"],
-        tolerance: float = 1e-6,
-    ) -> None:
-        self.masses, self.atoms, self.lengths, self.tolerance = masses, atoms, lengths, tolerance
+    masses: Float[Tensor, "atom"]
+    atoms: Int[Tensor, "constraint 2"]
+    lengths: Float[Tensor, "constraint"]
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        masses, atoms, lengths = self.masses, self.atoms, self.lengths
         for (i, j), distance in zip(atoms.tolist(), lengths.tolist(), strict=True):
             if i == j or not distance > 0:
                 raise MdgenError(

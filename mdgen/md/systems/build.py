@@ -221,9 +221,7 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
         positions = _relaxed(field, positions)
     held = system.constraints
     if isinstance(held, DistanceConstraints):
-        positions = DistanceConstraints(held.masses, held.atoms, held.lengths, 1e-12).positions(
-            positions[None], positions[None]
-        )[0]
+        positions = replace(held, tolerance=1e-12).positions(positions[None], positions[None])[0]
     return replace(system, positions=positions)
 
 
