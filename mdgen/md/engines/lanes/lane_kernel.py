@@ -157,13 +157,18 @@ class LaneKernel(ABC):
 
     def _each_task(self, task: Callable[[int, Any], None]) -> None:
         """Run a task for every block or replica on all threads, each thread with a work space of its own."""
-        own = local()
+        own, tasks = local(), range(len(self._state.positions))
 
         def prepare() -> None:
             own.work = self._work_space()
 
-        tasks = range(len(self._state.positions))
-        with ThreadPoolExecutor(min(self.threads, len(tasks)), initializer=prepare) as pool:
+        threads = min(self.threads, len(tasks))
+        if threads == 1:
+            prepare()
+            for index in tasks:
+                task(index, own.work)
+            return
+        with ThreadPoolExecutor(threads, initializer=prepare) as pool:
             list(pool.map(lambda index: task(index, own.work), tasks))
 
 
