@@ -1,5 +1,6 @@
 """From trajectories to what a part learns from, in memory: `learns_from` of a part names one of `KINDS`."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -77,8 +78,9 @@ def gather(
         else:
             # The first frames of windows are those of pairs as far apart as the ends of a window.
             pairs = _split_pairs(trajectories, tables, max(1, (learner.window - 1) * stride), settings, generator)
-            parts = (pairs.every, pairs.training, pairs.validation)
-            data = TrainingData(*(None if each is None else _windows(each, stride, learner) for each in parts))
+            of_pairs = functools.partial(_windows, stride=stride, part=learner)
+            validation = None if pairs.validation is None else of_pairs(pairs.validation)
+            data = TrainingData(of_pairs(pairs.every), of_pairs(pairs.training), validation)
     return replace(data, molecule=trajectories.molecule, encoder=encoder)
 
 
@@ -158,8 +160,11 @@ def _split_pairs(
     if settings.validation_share == 0:
         return TrainingData(every)
     parts = split([len(table) for table in tables], settings.validation_share, lag_frames, generator)
-    segments = (parts.training, parts.validation)
-    return TrainingData(every, *(pairs(cut(tables, some), [each.trajectory for each in some]) for some in segments))
+    training, validation = (
+        pairs(cut(tables, some), [segment.trajectory for segment in some])
+        for some in (parts.training, parts.validation)
+    )
+    return TrainingData(every, training, validation)
 
 
 def _windows(pairs: PairBatch, stride: int, part: Any) -> LatentWindows:

@@ -42,7 +42,6 @@ def rollout(
     """Walk each walker from its start, in the scaled latent.
 
     Args:
-        weights: weights of the network.
         start: first frame of each walker; it counts among `n_frames`.
         seeds: seed of each walker's own random stream, so that no walker depends on how many others there are.
         limits: least and greatest value of the data's range, and how often a refused sample is drawn again;
