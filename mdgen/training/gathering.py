@@ -16,7 +16,7 @@ from mdgen.data.pairs import lag_in_frames
 from mdgen.data.splits import cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Context, Encoder, Trainable
+from mdgen.interfaces import Context, Encoder
 from mdgen.models.batches import FrameBatch, LatentWindows, PairBatch, TrainingData
 from mdgen.progress import Progress
 from mdgen.training.pair_batches import pairs_of
@@ -35,7 +35,7 @@ Tables = list[Float[Tensor, "_ ..."]]
 
 
 def gather(
-    part: Trainable,
+    part: Any,
     trajectories: TrajectorySet,
     settings: TrainingSettings,
     generator: torch.Generator,
@@ -44,7 +44,7 @@ def gather(
     """What a part learns from these trajectories.
 
     Args:
-        part: part to be trained; its `learns_from` says what it needs.
+        part: `Trainable` part; its `learns_from` says what it needs.
         trajectories: data.
         settings: how much is kept back for validation, and how many frames are held with all their atoms.
         generator: random stream that chooses the validation part.
@@ -58,7 +58,6 @@ def gather(
         raise MdgenError(
             f"{type(part).__name__}.learns_from is {part.learns_from!r}; expected one of {', '.join(KINDS)}"
         )
-    learner: Any = part
     if part.learns_from == "lagged_frames":
         lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
         features = getattr(part, "features", None)
@@ -70,15 +69,15 @@ def gather(
     elif part.learns_from == "frames":
         data = _frames(trajectories, encoder, settings.max_frames)
     else:
-        stride = lag_in_frames(learner.frame_spacing_ps[0], trajectories.frame_spacing_ps)
+        stride = lag_in_frames(part.frame_spacing_ps[0], trajectories.frame_spacing_ps)
         tables = encode_trajectories(trajectories, encoder)
         if part.learns_from == "lagged_latents":
             tables = [table.flatten(1) for table in tables]
             data = _split_pairs(trajectories, tables, stride, settings, generator)
         else:
             # The first frames of windows are those of pairs as far apart as the ends of a window.
-            pairs = _split_pairs(trajectories, tables, max(1, (learner.window - 1) * stride), settings, generator)
-            of_pairs = functools.partial(_windows, stride=stride, part=learner)
+            pairs = _split_pairs(trajectories, tables, max(1, (part.window - 1) * stride), settings, generator)
+            of_pairs = functools.partial(_windows, stride=stride, part=part)
             validation = None if pairs.validation is None else of_pairs(pairs.validation)
             data = TrainingData(of_pairs(pairs.every), of_pairs(pairs.training), validation)
     return replace(data, molecule=trajectories.molecule, encoder=encoder)
@@ -131,7 +130,8 @@ def _require_same_temperature(trajectories: TrajectorySet, encoder: Encoder) -> 
     trained = (getattr(encoder, "metadata", None) or {}).get("temperature_K")
     if trained is None:
         return
-    least, largest = min(ends := np.atleast_1d(trained)), max(ends)
+    ends = np.atleast_1d(trained)
+    least, largest = min(ends), max(ends)
     for kelvin, name in zip(trajectories.temperatures_K, trajectories.names, strict=True):
         if kelvin is not None and not least * (1 - _SAME) <= kelvin <= largest * (1 + _SAME):
             raise MdgenError(
