@@ -1,7 +1,7 @@
 """What parts learn from: lagged pairs, frames with latents, and windows of latents, each with its `Context`."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -9,19 +9,6 @@ from torch import Tensor
 
 from mdgen.interfaces import Condition, Context, Encoder
 from mdgen.molecule.topology import Molecule
-
-
-@runtime_checkable
-class Items(Protocol):
-    """Things to learn from, held in memory."""
-
-    def __len__(self) -> int:
-        """How many."""
-        ...
-
-    def rows(self, chosen: Int[Tensor, "row"]) -> Any:
-        """A batch of some of them."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -169,6 +156,10 @@ class LatentWindows:
         """Some of the windows."""
         places = self.first[chosen][:, None] + self.stride * torch.arange(self.length)
         return WindowBatch(self.frames[places], self.context.rows(chosen))
+
+
+Items = PairBatch | FrameBatch | LatentWindows
+"""Things to learn from, held in memory; `rows` makes a batch of some of them."""
 
 
 class RandomRows:

@@ -54,14 +54,14 @@ def fit(
         MdgenError: if the checkpoint is not one of this training, the machine has no such device, or the training
             diverged (its checkpoint is then removed, as there is nothing to resume).
     """
-    history, checkpoint, resume = History(), None, None
+    history = History()
     callbacks: list[lightning.Callback] = [ProgressLines(label), history]
     if validation is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=module.settings.patience, strict=False))
-    if folder is not None:
-        checkpoint = folder / f"{label}.ckpt"
+    checkpoint = None if folder is None else folder / f"{label}.ckpt"
+    if checkpoint is not None:
         callbacks.append(RollingCheckpoint(checkpoint, machine.checkpoint_interval_s))
-        resume = checkpoint if checkpoint.is_file() else None
+    resume = checkpoint if checkpoint is not None and checkpoint.is_file() else None
     with quiet_lightning():
         trainer = _trainer(machine, module, max_epochs or module.settings.max_epochs, callbacks, run_logger)
         if resume is not None:

@@ -1,5 +1,6 @@
 """From trajectories to what a part learns from, in memory: `learns_from` of a part names one of `KINDS`."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from mdgen.data.collation import context_of
 from mdgen.data.spacing import lag_in_frames
-from mdgen.data.splits import Segment, cut, split
+from mdgen.data.splits import cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Context, Encoder, Trainable
+from mdgen.interfaces import Context, Encoder
 from mdgen.models.batches import FrameBatch, LatentWindows, PairBatch, TrainingData
 from mdgen.progress import Progress
 from mdgen.training.pair_batches import pairs_of
@@ -34,7 +35,7 @@ Tables = list[Float[Tensor, "_ ..."]]
 
 
 def gather(
-    part: Trainable,
+    part: Any,
     trajectories: TrajectorySet,
     settings: TrainingSettings,
     generator: torch.Generator,
@@ -43,7 +44,7 @@ def gather(
     """What a part learns from these trajectories.
 
     Args:
-        part: part to be trained; its `learns_from` says what it needs.
+        part: `Trainable` part; its `learns_from` says what it needs.
         trajectories: data.
         settings: how much is kept back for validation, and how many frames are held with all their atoms.
         generator: random stream that chooses the validation part.
@@ -57,7 +58,6 @@ def gather(
         raise MdgenError(
             f"{type(part).__name__}.learns_from is {part.learns_from!r}; expected one of {', '.join(KINDS)}"
         )
-    learner: Any = part
     if part.learns_from == "lagged_frames":
         lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
         features = getattr(part, "features", None)
@@ -69,17 +69,17 @@ def gather(
     elif part.learns_from == "frames":
         data = _frames(trajectories, encoder, settings.max_frames)
     else:
-        stride = lag_in_frames(learner.frame_spacing_ps[0], trajectories.frame_spacing_ps)
+        stride = lag_in_frames(part.frame_spacing_ps[0], trajectories.frame_spacing_ps)
         tables = encode_trajectories(trajectories, encoder)
         if part.learns_from == "lagged_latents":
             tables = [table.flatten(1) for table in tables]
             data = _split_pairs(trajectories, tables, stride, settings, generator)
         else:
             # The first frames of windows are those of pairs as far apart as the ends of a window.
-            pairs = _split_pairs(trajectories, tables, max(1, (learner.window - 1) * stride), settings, generator)
-            given: Any = (pairs.every, pairs.training, pairs.validation)
-            every, training, validation = (None if each is None else _windows(each, stride, learner) for each in given)
-            data = TrainingData(every, training, validation)
+            pairs = _split_pairs(trajectories, tables, max(1, (part.window - 1) * stride), settings, generator)
+            of_pairs = functools.partial(_windows, stride=stride, part=part)
+            validation = None if pairs.validation is None else of_pairs(pairs.validation)
+            data = TrainingData(of_pairs(pairs.every), of_pairs(pairs.training), validation)
     return replace(data, molecule=trajectories.molecule, encoder=encoder)
 
 
@@ -130,7 +130,8 @@ def _require_same_temperature(trajectories: TrajectorySet, encoder: Encoder) -> 
     trained = (getattr(encoder, "metadata", None) or {}).get("temperature_K")
     if trained is None:
         return
-    least, largest = min(ends := np.atleast_1d(trained)), max(ends)
+    ends = np.atleast_1d(trained)
+    least, largest = min(ends), max(ends)
     for kelvin, name in zip(trajectories.temperatures_K, trajectories.names, strict=True):
         if kelvin is not None and not least * (1 - _SAME) <= kelvin <= largest * (1 + _SAME):
             raise MdgenError(
@@ -159,11 +160,11 @@ def _split_pairs(
     if settings.validation_share == 0:
         return TrainingData(every)
     parts = split([len(table) for table in tables], settings.validation_share, lag_frames, generator)
-
-    def kept(some: Sequence[Segment]) -> PairBatch:
-        return pairs(cut(tables, some), [each.trajectory for each in some])
-
-    return TrainingData(every, kept(parts.training), kept(parts.validation))
+    training, validation = (
+        pairs(cut(tables, some), [segment.trajectory for segment in some])
+        for some in (parts.training, parts.validation)
+    )
+    return TrainingData(every, training, validation)
 
 
 def _windows(pairs: PairBatch, stride: int, part: Any) -> LatentWindows:

@@ -14,6 +14,8 @@ from mdgen.registry import register, register_library
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 """Weights are kept in single precision; what needs double precision, as covariances, takes it by itself."""
 
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
 register_library("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD")
 register_library("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger")
 
@@ -38,9 +40,7 @@ class TrainingSettings:
         seed: seed of weights, split, order and noise.
     """
 
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = field(
-        default=functools.partial(torch.optim.Adam, lr=1e-3)
-    )
+    optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=1e-3))
     max_epochs: int = 60
     patience: int = 60
     batch_size: int = 4_000

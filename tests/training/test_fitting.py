@@ -1,5 +1,6 @@
 import functools
 import itertools
+import logging
 import signal
 from types import SimpleNamespace
 
@@ -164,7 +165,9 @@ def test_an_interrupted_training_loses_a_few_seconds_at_most(tmp_path, monkeypat
     assert torch.load(tmp_path / "part.ckpt", weights_only=True)["epoch"] == 1
 
 
-def test_training_is_quiet(capfd, tmp_path):
+def test_training_is_quiet(capfd, tmp_path, monkeypatch):
+    # A command that ran before in this process shows what the package itself logs, such as progress.
+    monkeypatch.setattr(logging.getLogger("mdgen"), "handlers", [])
     module, batches, validation = gradient_training(max_epochs=2)
     fit("part", module, batches, validation, folder=tmp_path)
     captured = capfd.readouterr()

@@ -40,7 +40,6 @@ class DensityEqualising(nn.Module):
             step = density.clamp_min(0).sqrt()
             step = step + FLOOR * step.mean()
             self.knots[channel, 1:] = step.cumsum(0) / step.sum()
-            self.knots[channel, 0] = 0.0
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """To the equalised coordinate."""

@@ -189,8 +189,7 @@ class CWGAN(Part):
 
     def generate(self, latents: Float[Tensor, "batch channel"], noise: Float[Tensor, "batch noise"]) -> Values:
         """The represented structure that the generator makes of each latent and noise."""
-        conditions = self.conditions(latents)
-        correction = self.generator(torch.cat([noise, conditions], -1))
+        correction = self.generator(torch.cat([noise, self.conditions(latents)], -1))
         return self.representation.project(self.gain * noise[:, self.noise_channels :] + correction)
 
     def noise(self, count: int, generator: torch.Generator) -> Float[Tensor, "batch noise"]:

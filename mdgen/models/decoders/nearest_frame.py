@@ -42,9 +42,8 @@ class NearestFrame(Part):
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """Keep frames of the data, drawn at random (with repetition only where there are too few)."""
         frames: FrameBatch = data.every
-        n = len(self.positions)
         order = torch.randperm(len(frames), generator=generator)
-        chosen = order.repeat(-(-n // len(order)))[:n]
+        chosen = order[torch.arange(len(self.positions)) % len(order)]
         self.positions.copy_(frames.frames[chosen])
         self.latents.copy_(frames.latents[chosen])
 

@@ -20,8 +20,6 @@ from mdgen.registry import register
 
 RELATIVE_JITTER = 1e-6
 """Number added to the diagonal of the covariance, relative to its mean."""
-BLOCK = 100_000
-"""Frames that go through the network at a time."""
 
 
 @register
@@ -110,7 +108,7 @@ class SRV(SlowModes):
     def fit_spectrum(self, batch: PairBatch) -> None:
         """Fix order, unit variance and sign of the modes by one eigen-solve over every feature pair of the data."""
         self.eval()
-        outputs = torch.cat([self.outputs(part) for part in batch.frames.split(BLOCK)])
+        outputs = torch.cat([self.outputs(part) for part in batch.frames.split(100_000)])
         mean, projection, eigenvalues = slow_modes(outputs, batch, self.n_modes, RELATIVE_JITTER)
         self.output_mean.copy_(mean)
         self.projection.copy_(projection)

@@ -42,7 +42,6 @@ def rollout(
     """Walk each walker from its start, in the scaled latent.
 
     Args:
-        weights: weights of the network.
         start: first frame of each walker; it counts among `n_frames`.
         seeds: seed of each walker's own random stream, so that no walker depends on how many others there are.
         limits: least and greatest value of the data's range, and how often a refused sample is drawn again;
@@ -54,14 +53,12 @@ def rollout(
     """
     out = np.empty((len(start), n_frames, start.shape[1]), np.float32)
     left = np.zeros(len(start), np.int64)
-    low, high, redraws = limits
+    low, high, redraws = np.float32(limits[0]), np.float32(limits[1]), limits[2]
     shares = np.array_split(np.arange(len(start)), min(len(start), torch.get_num_threads()))
 
     def walk(share: np.ndarray) -> None:
         own = slice(share[0], share[-1] + 1)
-        _walk(
-            weights, start[own], seeds[own], np.float32(low), np.float32(high), redraws, rejection, out[own], left[own]
-        )
+        _walk(weights, start[own], seeds[own], low, high, redraws, rejection, out[own], left[own])
 
     # Plain threads: the compiled loop holds no interpreter lock, and needs no threading layer of its own.
     with ThreadPoolExecutor(len(shares)) as pool:
