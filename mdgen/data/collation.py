@@ -94,5 +94,6 @@ def context_of(
         frame_spacing_ps: time between two frames; None where it means nothing, as for single frames.
         key_frames: structures that tokens are measured against, nm; None where they are not known.
     """
-    fixed = (None if value is None else torch.full((n,), float(value)) for value in (temperature_K, frame_spacing_ps))
-    return Context((molecule,), *fixed, residue_types(molecule)[None].expand(n, -1), key_frames=key_frames)
+    given = (temperature_K, frame_spacing_ps)
+    kelvin, spacing = (None if value is None else torch.full((n,), float(value)) for value in given)
+    return Context((molecule,), kelvin, spacing, residue_types(molecule)[None].expand(n, -1), key_frames=key_frames)

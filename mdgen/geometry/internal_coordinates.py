@@ -60,11 +60,6 @@ class ZMatrix:
         return self.rows[1:, 2:]
 
     @property
-    def angle_atoms(self) -> Int[np.ndarray, "angle 3"]:
-        """Atom triple of each bond angle."""
-        return self.rows[2:, 1:]
-
-    @property
     def dihedral_atoms(self) -> Int[np.ndarray, "dihedral 4"]:
         """Atom quadruple of each dihedral."""
         return self.rows[3:]
@@ -84,7 +79,7 @@ class ZMatrix:
         # a tiny negative float rounds to a whole turn
         offsets = torch.where(offsets >= _TURN, torch.zeros_like(offsets), offsets)
         dihedrals = torch.where(relative, offsets, absolute)
-        return bond_lengths(positions, self.bond_atoms), bond_angles(positions, self.angle_atoms), dihedrals
+        return bond_lengths(positions, self.bond_atoms), bond_angles(positions, self.rows[2:, 1:]), dihedrals
 
     def to_cartesian(
         self,
