@@ -4,6 +4,7 @@ import glob
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import mdtraj
@@ -79,7 +80,7 @@ class TrajectorySet:
         """Frames of all trajectories together."""
         return sum(self.lengths)
 
-    @property
+    @cached_property
     def temperatures_K(self) -> tuple[float | None, ...]:
         """Temperature of each trajectory; None where it is not known."""
         return tuple(source.temperature_K for source in self._sources)

@@ -55,18 +55,15 @@ class GenerationRecord:
         """The record itself."""
         return self.path / "generation.safetensors"
 
-    def open_store(
-        self, molecule: Molecule, frame_spacing_ps: float, metadata: dict[str, Any] | None
-    ) -> TrajectoryStore:
+    def open_store(self, molecule: Molecule, frame_spacing_ps: float, metadata: dict[str, Any]) -> TrajectoryStore:
         """The store to append to, or a new one.
 
         Raises:
             MdgenError: if the folder holds trajectories that were not generated, or of another molecule.
         """
         if not is_store(self.path):
-            return TrajectoryStore.create(
-                self.path, molecule, frame_spacing_ps, self.identity["n_trajectories"], metadata
-            )
+            n = self.identity["n_trajectories"]
+            return TrajectoryStore.create(self.path, molecule, frame_spacing_ps, n, metadata)
         store = TrajectoryStore.open(self.path)
         molecule.require_same(store.molecule, f"the store {self.path}")
         if store.n_frames and not self.file.is_file():

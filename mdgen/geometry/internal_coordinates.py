@@ -55,19 +55,9 @@ class ZMatrix:
                 raise ValueError(f"row {number} is relative to row {other}, which has no primary dihedral before it")
 
     @property
-    def n_atoms(self) -> int:
-        """Number of atoms N."""
-        return len(self.rows)
-
-    @property
     def bond_atoms(self) -> Int[np.ndarray, "bond 2"]:
         """Atom pair of each bond length."""
         return self.rows[1:, 2:]
-
-    @property
-    def angle_atoms(self) -> Int[np.ndarray, "angle 3"]:
-        """Atom triple of each bond angle."""
-        return self.rows[2:, 1:]
 
     @property
     def dihedral_atoms(self) -> Int[np.ndarray, "dihedral 4"]:
@@ -89,7 +79,7 @@ class ZMatrix:
         # a tiny negative float rounds to a whole turn
         offsets = torch.where(offsets >= _TURN, torch.zeros_like(offsets), offsets)
         dihedrals = torch.where(relative, offsets, absolute)
-        return bond_lengths(positions, self.bond_atoms), bond_angles(positions, self.angle_atoms), dihedrals
+        return bond_lengths(positions, self.bond_atoms), bond_angles(positions, self.rows[2:, 1:]), dihedrals
 
     def to_cartesian(
         self,
@@ -145,14 +135,9 @@ class ZMatrix:
 def _first_three(bonds: Tensor, angle: Tensor) -> Tensor:
     zero = torch.zeros_like(angle)
     first, second = bonds.unbind(-1)
-    return torch.stack(
-        [
-            torch.stack([zero, zero, zero], dim=-1),
-            torch.stack([first, zero, zero], dim=-1),
-            torch.stack([first - second * angle.cos(), second * angle.sin(), zero], dim=-1),
-        ],
-        dim=-2,
-    )
+    x = torch.stack([zero, first, first - second * angle.cos()], dim=-1)
+    y = torch.stack([zero, zero, second * angle.sin()], dim=-1)
+    return torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 
 
 def _extend(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, dihedral: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ def frames(n_frames: int, seed: int = 0) -> torch.Tensor:
     """Positions (frame, 22, 3): phi switches between two states every fifty frames or so, the rest is noise."""
     generator = torch.Generator().manual_seed(seed)
     zmatrix = build_zmatrix(alanine_dipeptide())
-    n = zmatrix.n_atoms
+    n = len(zmatrix.rows)
     common = torch.randn(n_frames, 1, generator=generator)
     bonds = 0.13 + 0.003 * torch.randn(n_frames, n - 1, generator=generator) + 0.002 * common
     angles = 1.95 + 0.04 * torch.randn(n_frames, n - 2, generator=generator) + 0.02 * common
