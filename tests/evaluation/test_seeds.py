@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from mdgen.evaluation import Evaluation, SavedMetrics, compare
-from mdgen.evaluation.seeds import few_seeds, mean_interval, with_seeds
+from mdgen.evaluation import Evaluation, SavedMetrics, Settings, compare, evaluate
+from mdgen.evaluation.seeds import mean_interval
 from mdgen.results import Estimate
+from tests.evaluation.alanine import toy_set
 
 
 def test_the_interval_over_three_seeds_holds_the_mean_as_often_as_it_says() -> None:
@@ -26,9 +27,10 @@ def test_seeds_have_their_rows_their_mean_and_its_interval(three_seeds: Evaluati
     assert mean.value == pytest.approx(np.mean(found))
     assert mean.low < min(found) < max(found) < mean.high
     assert {result.rows[row].frames for row in ("generated", "seed_2", "seed_3", "replicate")} == {600}
-    rows, number = with_seeds({name: result.rows[name] for name in ("generated", "seed_2", "frozen")})
-    assert any("2 training seeds" in note for note in few_seeds(number))
-    assert rows["seeds"].metrics["torsion_jsd/all"].low is None
+    tiny = toy_set(2, 60, seed=5)
+    two = evaluate(tiny, tiny, settings=Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=5, resamples=2), seeds=[tiny])
+    assert any("2 training seeds" in note for note in two.notes)
+    assert two.rows["seeds"].metrics["torsion_jsd/all"].low is None
 
 
 def test_comparisons_are_of_seeds_where_both_have_them() -> None:
