@@ -148,7 +148,7 @@ def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
     if not earlier.is_file():
         return False
     try:
-        stored = OmegaConf.to_container(OmegaConf.load(earlier))
+        stored: Any = OmegaConf.to_container(OmegaConf.load(earlier))
     except (YAMLError, OSError) as error:
         raise MdgenError(f"{earlier} cannot be read ({type(error).__name__}); choose another output") from error
     if not isinstance(stored, dict) or stored.get("verb") != verb:
