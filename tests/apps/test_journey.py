@@ -24,6 +24,7 @@ SMALL = [
     "train_propagator.propagator.training.max_epochs=5",
     "train_decoder.decoder.training.n_steps=20",
     "train_decoder.decoder.model.hidden=[32,32]",
+    "train_decoder.decoder.model.ratio_steps=20",
     "generate.n_trajectories=8",
     "generate.length_ns=0.1",
     "evaluate.metrics.settings.resamples=20",
