@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import mdgen
+from mdgen import registry
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
@@ -26,6 +27,9 @@ SIMULATION = [*PEPTIDE, "engine=torch", "n_replicas=2", "equilibration_ns=0", "s
 @pytest.fixture(autouse=True)
 def toy_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(PLUGINS))
+    for known in (sys.modules, registry._PARTS):  # other tests of the same process import the parts too
+        for name in [each for each in known if each.partition(".")[0] == "toy_parts"]:
+            monkeypatch.delitem(known, name)
     with isolated():
         yield
 

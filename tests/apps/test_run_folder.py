@@ -92,10 +92,19 @@ def test_a_mistake_leaves_the_name_free_for_the_corrected_command(tmp_path: Path
     assert (tmp_path / "run/weights").read_text() == "precious"
 
 
-def test_threads_may_change_at_any_depth(tmp_path: Path) -> None:
+def test_threads_of_a_run_and_of_its_steps_may_change_but_no_parameter_of_that_name(tmp_path: Path) -> None:
+    def config(threads: int, parameter: int) -> dict:
+        step = {"output": str(threads), "seed": 0, "threads": threads, "logger": {"a": threads}}
+        return {"threads": threads, "step": step, "potential": {"threads": parameter}}
+
     for threads in (1, 2):
-        with open_run(tmp_path / "run", "demo", {"step": {"threads": threads, "logger": {"a": threads}}}) as run:
+        with open_run(tmp_path / "run", "demo", config(threads, 1)) as run:
             (run.path / "result").write_text("")
+    with (
+        pytest.raises(MdgenError, match=r"potential.threads was 1, now 2"),
+        open_run(tmp_path / "run", "demo", config(2, 2)),
+    ):
+        pass
     assert len(json.loads((tmp_path / "run/provenance.json").read_text())) == 2
 
 
