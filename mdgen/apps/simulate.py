@@ -113,7 +113,7 @@ def _starts(
             return kept["positions"], kept["swap_rates"].tolist()
         except (safetensors.SafetensorError, KeyError) as error:
             raise MdgenError(
-                f"{file} cannot be read ({type(error).__name__}); delete it, and the same command draws the starts again"
+                f"{file} cannot be read ({type(error).__name__}); delete it to draw the starts again"
             ) from error
     engine = _engine(config, system, threads, generator)
     lowest = engine.temperature_K.min()
