@@ -25,7 +25,13 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 ENTRY_POINT_GROUP = "mdgen.plugins"
 """Installed packages announce their plug-in modules under this name, as pytest's do under `pytest11`."""
 
-_PARTS: dict[str, Any] = {}
+LIBRARY_PARTS = (
+    *("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD"),
+    *("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger"),
+)
+"""What configs may name of other libraries; imported when first used."""
+
+_PARTS: dict[str, Any] = dict.fromkeys(LIBRARY_PARTS)
 _PLUGINS: list[str] = []
 
 
@@ -33,12 +39,6 @@ def register(part: Part) -> Part:
     """Enter a class or function of this package or of a plug-in, by its dotted path; a decorator."""
     _PARTS[name_of(part)] = part
     return part
-
-
-def register_library(*names: str) -> None:
-    """Enter parts of other libraries, such as optimisers, by their dotted paths; they are imported when first used."""
-    for name in names:
-        _PARTS.setdefault(name, None)
 
 
 def registered() -> list[Any]:

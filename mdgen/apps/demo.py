@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.apps import evaluate, generate, simulate
-from mdgen.apps.runs.concurrent_steps import run_concurrently
+from mdgen.apps.runs.concurrent_steps import require_one_device, run_concurrently
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.evaluation import write_report
@@ -19,6 +19,7 @@ logger = logging.getLogger("mdgen")
 
 def run(config: dict[str, Any]) -> None:
     """Simulate (or take the data that are named), train three parts, generate, evaluate."""
+    require_one_device(config)
     config = with_data(config)
     report = Path(config["output"]) / "report.html"
     use_threads(config["threads"])

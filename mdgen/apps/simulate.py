@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -107,8 +108,13 @@ def _starts(
     file = folder / "starts.safetensors"
     if file.is_file():
         shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
-        kept = safetensors.torch.load_file(file)
-        return kept["positions"], kept["swap_rates"].tolist()
+        try:
+            kept = safetensors.torch.load_file(file)
+            return kept["positions"], kept["swap_rates"].tolist()
+        except (safetensors.SafetensorError, KeyError) as error:
+            raise MdgenError(
+                f"{file} cannot be read ({type(error).__name__}); delete it to draw the starts again"
+            ) from error
     engine = _engine(config, system, threads, generator)
     lowest = engine.temperature_K.min()
     state = initial_state(system, engine.n_replicas, lowest[None], generator)

@@ -9,15 +9,12 @@ import torch
 from torch import nn
 
 from mdgen.errors import MdgenError
-from mdgen.registry import register, register_library
+from mdgen.registry import register
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 """Weights are kept in single precision; what needs double precision, as covariances, takes it by itself."""
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-
-register_library("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD")
-register_library("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger")
 
 
 @register

@@ -28,6 +28,8 @@ from tests.md.test_sources import GRO, TOP
 VACUUM = "system.sequence=A system.solvent=vacuum"
 GROMACS = "system=gromacs system.hydrogen_mass_amu=null system.coordinates=FILES/a.gro"
 PDB = "system=pdb system.solvent=vacuum"
+SUM = "simulate potential=registered potential._target_=mdgen.md.force_field.forces.SumOfPotentials"
+WELL = "mdgen.md.force_field.double_well.DoubleWell"
 
 MISTAKES = [
     # Verbs and forms of overrides.
@@ -121,6 +123,13 @@ MISTAKES = [
     ("simulate -m seed=0,1 hydra/launcher=slurm", "takes hydra/launcher=basic|joblib|submitit_local|submitit_slurm"),
     ("simulate -m seed=0,1 hydra.launcher.n_jobs=2", "Could not override 'hydra.launcher.n_jobs'"),
     ("compare -m a,b", "is for verbs that write run folders"),
+    # Further processes repeat the command line, which is no single training's.
+    ("train -m encoder=srv,tica trainer.devices=2 trainer.strategy=ddp", "trainer.devices=2 and num_nodes=1: --multi"),
+    ("train -m encoder=srv,tica trainer.num_nodes=2", "--multirun and demo train on one device"),
+    ("demo train_decoder.trainer.devices=[0,1]", "trainer.devices=[0,1] and num_nodes=1: --multirun and demo train"),
+    # Keys inside lists.
+    (f"{SUM} potential.parts=[{{_target_:{WELL},barier:3}}]", "no key 'potential.parts[0].barier'; the nearest is"),
+    (f"{SUM} potential.parts=[{{_target_:{WELL}}},{{_target_:{WELL},k:a}}]", "potential.parts[1].k=a: expected a"),
     # Molecules.
     ("simulate system.sequence=ipgd", "'ipgd' has small letters; did you mean 'IPGD'?"),
     ("simulate system.sequence=AXA", "residue 'X' at position 2"),
@@ -281,7 +290,7 @@ def test_forces_that_the_engine_lacks_are_named() -> None:
 
 
 def test_replicas_of_different_molecules_are_refused() -> None:
-    one, two = (build_system(sequence=letter, solvent="vacuum", relax=False) for letter in "AG")
+    one, two = (build_system(sequence=letter, hydrogen_mass_amu=None, solvent="vacuum", relax=False) for letter in "AG")
     engine = make_engine(one, Langevin(2.0, 300.0), 2, torch.Generator(), kind="torch")
     state = State(two.positions.repeat(2, 1, 1), torch.zeros(2, 19, 3))
     with pytest.raises(MdgenError, match=r"\(2, 19, 3\) does not fit an engine of \(replica, atom, 3\) = \(2, 22, 3\)"):
@@ -290,7 +299,7 @@ def test_replicas_of_different_molecules_are_refused() -> None:
 
 def test_trajectories_of_different_molecules_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for letter in "AG":
-        molecule = build_system(sequence=letter, solvent="vacuum", relax=False).molecule
+        molecule = build_system(sequence=letter, hydrogen_mass_amu=None, solvent="vacuum", relax=False).molecule
         with TrajectoryStore.create(tmp_path / letter, molecule, 1.0, 1) as store:
             store.append(np.zeros((1, 3, molecule.n_atoms, 3)))
     data = f"data.trajectories=[{tmp_path}/A,{tmp_path}/G]"

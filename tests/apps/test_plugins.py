@@ -117,3 +117,22 @@ def test_a_module_in_the_current_folder_and_an_entry_point_are_found(tmp_path: P
     announced = subprocess.run([*command, *show], cwd=tmp_path, env=environment, capture_output=True)
     assert announced.returncode == 0, announced.stderr
     assert named.stdout == announced.stdout + b"plugins:\n- toy_parts\n"
+
+
+def test_a_folder_beside_ones_configs_hides_no_key_of_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/config.yaml").write_text("verb: simulate\n")
+    folder = ["--config-dir", str(tmp_path), "--cfg"]
+    assert main(["simulate", *folder, "output=elsewhere"]) == 0
+    assert "output: elsewhere\n" in capsys.readouterr().out
+    assert main(["simulate", *folder, "--multirun", "seed=0,1", f"output={tmp_path}/sweep"]) == 0
+    assert f"{tmp_path}/sweep/seed_1: seed=1\n" in capsys.readouterr().out
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder/mine.yaml").write_text("defaults:\n  - /width@model: wide\nmodel: {}\n")
+    (tmp_path / "width").mkdir()
+    for name in ("wide", "narrow"):  # a group of one's own, named by a defaults list
+        (tmp_path / f"width/{name}.yaml").write_text(f"_target_: toy_parts.toy_encoder.ChainShape  # {name}\n")
+    command = ["train", *folder, "plugins=toy_parts", "encoder=mine"]
+    assert main([*command, "width@encoder.model=narrow"]) == 0

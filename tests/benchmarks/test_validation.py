@@ -31,7 +31,7 @@ def assert_all_hold(rows: list[Acceptance]) -> None:
 def test_parity_holds_and_a_wrong_number_shows() -> None:
     _, rows = check_parity(sequences=["A"], solvents=["gbn2"])
     assert_all_hold(rows)
-    system = build_system(sequence="A", solvent="gbn2", relax=False)
+    system = build_system(sequence="A", force_field="amber14", solvent="gbn2", relax=False)
     p = system.potential.parameters
     changed = ForceField(replace(p, bond_k=p.bond_k * 1.02), system.potential.openmm_system)
     wrong = replace(system, potential=changed)
@@ -42,7 +42,7 @@ def test_parity_holds_and_a_wrong_number_shows() -> None:
 
 
 def test_slopes_show_a_force_that_is_not_the_gradient() -> None:
-    system = build_system(sequence="A", solvent="vacuum", relax=False)
+    system = build_system(sequence="A", force_field="amber14", solvent="vacuum", relax=False)
     assert slope_error(system) < 1e-6
 
     class Wrong(ForceField):

@@ -20,13 +20,20 @@ from mdgen.units import BOLTZMANN
 @cache
 def strained(sequence: str, force_field: str = "amber14", solvent: str = "obc2", constraints: str = "hbonds"):
     """A capped peptide as it comes from ideal coordinates, not relaxed: every term is far from its minimum."""
-    return build_system(sequence, force_field=force_field, solvent=solvent, constraints=constraints, relax=False)
+    return build_system(
+        sequence,
+        force_field=force_field,
+        solvent=solvent,
+        constraints=constraints,
+        hydrogen_mass_amu=None,
+        relax=False,
+    )
 
 
 @cache
 def alanine_dipeptide(constraints: str = "hbonds") -> System:
     """ACE-ALA-NME in vacuum, relaxed."""
-    return build_system("A", solvent="vacuum", constraints=constraints)
+    return build_system("A", force_field="amber14", hydrogen_mass_amu=None, solvent="vacuum", constraints=constraints)
 
 
 def particles(

@@ -1,5 +1,8 @@
 """CHARMM's terms: correction maps, Urey and Bradley's bonds, harmonic impropers, tables of Lennard-Jones with NBFIX."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from math import pi
@@ -76,6 +79,27 @@ def test_nbfix_agrees_with_openmm(method: object) -> None:
     table = assert_agrees(system, x).pair_table
     assert table is not None
     assert float(table.sigma[0, 1]) != pytest.approx(float(table.sigma.diagonal().mean()), rel=1e-3)  # no rule's
+
+
+def test_the_fingerprint_is_the_same_in_every_process() -> None:
+    """OpenMM numbers the types of Lennard-Jones in the order of a set of texts."""
+    code = (
+        "from mdgen.md.systems.build import build_system\n"
+        "system = build_system('AG', capped=False, force_field='charmm36', solvent='vacuum', relax=False)\n"
+        "print(system.potential.parameters.pair_table is not None, system.potential.fingerprint)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0].startswith("True ")
+    assert said[0] == said[1]
 
 
 def test_maps_have_gradients_in_positions_and_energies() -> None:

@@ -86,6 +86,7 @@ def test_masses_that_a_psf_leaves_out_come_from_the_types(tmp_path: Path) -> Non
         charmm_files=files,
         solvent="vacuum",
         constraints="none",
+        hydrogen_mass_amu=None,
         relax=False,
     )
     assert system.potential.parameters.masses.tolist() == pytest.approx([12.011, 15.999])
@@ -105,7 +106,13 @@ def test_files_of_other_programs_are_read(name: str) -> None:
     (psf,), (pdb, *_) = folder.glob("*.psf"), sorted(folder.glob("*.pdb"))
     files = sorted(str(path) for suffix in ("prm", "rtf") for path in folder.glob(f"*.{suffix}"))
     system = build_system(
-        psf=str(psf), coordinates=str(pdb), charmm_files=files, solvent="vacuum", constraints="none", relax=False
+        psf=str(psf),
+        coordinates=str(pdb),
+        charmm_files=files,
+        solvent="vacuum",
+        constraints="none",
+        hydrogen_mass_amu=None,
+        relax=False,
     )
     errors, mine, theirs = reference_errors(system, system.positions[None])
     assert max(errors.values()) < 1e-6

@@ -15,7 +15,7 @@ from tests.md.reference import openmm_energies_and_forces, shaken
 
 @pytest.mark.parametrize("surface", ["ace", "none"])
 def test_hct_agrees_with_openmm(surface: str) -> None:
-    system = build_system("WMK", solvent="hct", surface=surface, constraints="none", relax=False)
+    system = build_system("WMK", force_field="amber14", solvent="hct", surface=surface, constraints="none", relax=False)
     assert system.potential.parameters.born is not None
     assert system.potential.parameters.born.kind == "HCT"
     assert (system.potential.parameters.born.surface_energy > 0) == (surface == "ace")
@@ -29,12 +29,15 @@ def test_hct_agrees_with_openmm(surface: str) -> None:
 
 
 def test_the_kernel_leaves_hct_to_the_torch_engine() -> None:
-    system = build_system("A", solvent="hct", relax=False)
+    system = build_system("A", force_field="amber14", solvent="hct", relax=False)
     assert KernelEngine.lacks(system, Langevin(1.0, 300.0)) == "generalised Born after HCT"
 
 
 def test_ambers_coulomb_constant_scales_what_is_electric() -> None:
-    openmm, amber = (build_system("A", solvent="obc2", coulomb=who, relax=False) for who in ("openmm", "amber"))
+    openmm, amber = (
+        build_system("A", force_field="amber14", solvent="obc2", coulomb=who, relax=False)
+        for who in ("openmm", "amber")
+    )
     assert dataclasses.replace(amber.potential.parameters, coulomb_constant=COULOMB_OPENMM).fingerprint == (
         openmm.potential.parameters.fingerprint
     )

@@ -17,7 +17,15 @@ from tests.md.reference import alanine_dipeptide
 
 @cache
 def solvated() -> System:
-    return build_system(sequence="A", solvent="tip3pfb", long_range="pme", padding_nm=0.5, cutoff_nm=0.6)
+    return build_system(
+        sequence="A",
+        force_field="amber14",
+        hydrogen_mass_amu=None,
+        solvent="tip3pfb",
+        long_range="pme",
+        padding_nm=0.5,
+        cutoff_nm=0.6,
+    )
 
 
 def started(engine: Engine, system: System, n: int = 1, seed: int = 0) -> None:

@@ -62,7 +62,9 @@ def gromacs(tmp_path: Path) -> dict[str, str]:
 
 def test_gromacs_files_agree_with_openmm(gromacs: dict[str, str]) -> None:
     for box in ({}, {"cutoff_nm": 0.9}):
-        system = build_system(**gromacs, solvent="vacuum", constraints="none", relax=False, **box)
+        system = build_system(
+            **gromacs, hydrogen_mass_amu=None, solvent="vacuum", constraints="none", relax=False, **box
+        )
         energies, forces = openmm_energies_and_forces(system.potential.openmm_system, system.positions.numpy())
         cell = None if system.cell is None else system.cell[None]
         energy, mine = system.potential.energy_and_forces(system.positions[None], cell)
@@ -87,7 +89,7 @@ def test_a_box_of_water_is_built_and_relaxed() -> None:
 
 def test_boxes_that_make_no_sense_are_named(gromacs: dict[str, str]) -> None:
     def build(**settings: object) -> None:
-        build_system(**gromacs, **{"solvent": "vacuum", "relax": False, **settings})
+        build_system(**gromacs, **{"solvent": "vacuum", "hydrogen_mass_amu": None, "relax": False, **settings})
 
     with pytest.raises(MdgenError, match=r"cutoff of 1\.1 nm is more than half"):
         build(cutoff_nm=1.1)
@@ -96,19 +98,19 @@ def test_boxes_that_make_no_sense_are_named(gromacs: dict[str, str]) -> None:
     with pytest.raises(MdgenError, match="put around a sequence or pdb only"):
         build(solvent="tip3p", cutoff_nm=0.9)
     with pytest.raises(MdgenError, match="holds no coordinates"):
-        build_system(top=gromacs["top"], solvent="vacuum")
+        build_system(top=gromacs["top"], hydrogen_mass_amu=None, solvent="vacuum")
 
 
 def test_a_force_field_without_a_type_is_named(gromacs: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "chain.top").write_text(TOP.replace("H 1 1.008 0.0 A 0.25 0.12\n", ""))
     with pytest.raises(MdgenError, match=r"chain\.top"):
-        build_system(**gromacs, solvent="vacuum")
+        build_system(**gromacs, hydrogen_mass_amu=None, solvent="vacuum")
 
 
 def test_overlapping_atoms_are_named(gromacs: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "chain.gro").write_text(GRO.replace("0.960   1.100   1.010", "1.000   1.000   1.001"))
     with pytest.raises(MdgenError, match=r"atom 0 \(C1 of MOL1\) and atom 2 \(H1 of MOL1\) overlap"):
-        build_system(**gromacs, solvent="vacuum")
+        build_system(**gromacs, hydrogen_mass_amu=None, solvent="vacuum")
 
 
 def test_repair_needs_pdbfixer(tmp_path: Path) -> None:
@@ -132,14 +134,17 @@ def test_psf_and_periodic_prmtop_are_read() -> None:
         solvent="vacuum",
         cutoff_nm=0.8,
         box_nm=[1.7, 1.7, 1.7],
+        hydrogen_mass_amu=None,
         relax=False,
     )
     assert system.potential.parameters.cutoff is not None
     assert len(system.potential.parameters.constraint_length) == 3 * 97
     folder = SHARED / "prod_alanine_dipeptide_amber"
     files = {"prmtop": str(folder / "structure.prmtop"), "coordinates": str(folder / "structure.pdb")}
-    periodic = build_system(**files, solvent="vacuum", cutoff_nm=0.9, switch_nm=0.75, relax=False)
+    periodic = build_system(
+        **files, hydrogen_mass_amu=None, solvent="vacuum", cutoff_nm=0.9, switch_nm=0.75, relax=False
+    )
     energy = periodic.potential.energy(periodic.positions[None], periodic.cell[None])
     assert bool(torch.isfinite(energy).all())
     with pytest.raises(MdgenError, match="more than half of the box"):
-        build_system(**files, solvent="vacuum", cutoff_nm=1.2, relax=False)
+        build_system(**files, hydrogen_mass_amu=None, solvent="vacuum", cutoff_nm=1.2, relax=False)

@@ -88,7 +88,7 @@ def test_building_is_repeatable() -> None:
 
 def test_hydrogen_mass_repartitioning_keeps_the_mass() -> None:
     light = strained("A", solvent="vacuum")
-    heavy = build_system("A", solvent="vacuum", hydrogen_mass_amu=3.0, relax=False)
+    heavy = build_system("A", force_field="amber14", solvent="vacuum", hydrogen_mass_amu=3.0, relax=False)
     hydrogen = torch.tensor([e == "H" for e in heavy.molecule.elements])
     assert torch.allclose(heavy.potential.parameters.masses[hydrogen], torch.tensor(3.0, dtype=torch.float64))
     torch.testing.assert_close(heavy.potential.parameters.masses.sum(), light.potential.parameters.masses.sum())
@@ -105,7 +105,7 @@ def test_a_pdb_gives_the_same_system_with_its_hydrogens_and_without(tmp_path: Pa
     with bare.open("w") as file:
         openmm.app.PDBFile.writeFile(topology, positions * unit.nanometer, file)
     for path in (whole, bare):
-        read = build_system(pdb=str(path), solvent="vacuum", relax=False)
+        read = build_system(pdb=str(path), force_field="amber14", solvent="vacuum", relax=False)
         assert read.molecule == system.molecule
         energies = [each.potential.energy(shaken(system)) for each in (read, system)]
         torch.testing.assert_close(*energies, rtol=1e-10, atol=0)
@@ -154,7 +154,7 @@ def test_mistakes_are_named(arguments: dict, complaint: str) -> None:
 def test_an_unknown_residue_in_a_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "xyz.pdb"
     path.write_text(MADE_UP)
-    with pytest.raises(MdgenError, match=r"residue XYZ 1 is unknown to amber14; known are .*ALA"):
+    with pytest.raises(MdgenError, match=r"residue XYZ 1 is unknown to amber99sbildn; known are .*ALA"):
         build_system(pdb=str(path))
 
 

@@ -22,6 +22,7 @@ from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
     experiment_verbs,
+    is_folder,
     is_group,
     option_names,
     search_folders,
@@ -55,7 +56,10 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     values = [each for each in parsed if not is_group(str(each.key_or_group))]
     try:
         defaults = copy.deepcopy(_defaults(verb, tuple(groups), search_folders()))
-        config = _compose(verb, [*groups, *(_value(verb, each, defaults) for each in values)])
+        checked_values = [(each, _value(verb, each, defaults)) for each in values]
+        config = _compose(verb, [*groups, *(text for each, text in checked_values if not _shadowed(each))])
+        for each in filter(_shadowed, values):
+            OmegaConf.update(config, str(each.key_or_group), each.value(), force_add=True)
         OmegaConf.resolve(config)
         OmegaConf.resolve(defaults)
         _check_values(verb, config, defaults, {str(each.key_or_group) for each in values})
@@ -67,6 +71,11 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     config.update({"plugins": plugins} if plugins else {})
     OmegaConf.set_struct(config, True)
     return config
+
+
+def _shadowed(override: Override) -> bool:
+    """Whether Hydra would take the key for a group, after a user's folder of that name."""
+    return is_folder(str(override.key_or_group))
 
 
 def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -195,13 +204,14 @@ def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: se
     before, after = dict(leaves(defaults)), dict(leaves(config))
     annotations = dict(key_types(plain(config), before))
     # What was given is looked at first, before what other keys take from it.
-    for key in sorted(after, key=lambda name: name not in given):
+    for key in sorted(annotations, key=lambda name: name not in given):
         if annotations[key] is None:
             raise MdgenError(_no_key(verb, key, list(annotations)))
-        if key in before and before[key] == after[key] in (None, MISSING):
+        found = after[key] if key in after else OmegaConf.select(config, key)  # the latter inside a list
+        if key in before and before[key] == found in (None, MISSING):
             continue  # left open by the config, though its part needs a value
-        value = checked(key, after[key], annotations[key], before.get(key))
-        if value != after[key] or type(value) is not type(after[key]):
+        value = checked(key, found, annotations[key], before.get(key))
+        if value != found or type(value) is not type(found):
             OmegaConf.update(config, key, value)
 
 

@@ -59,6 +59,9 @@ def key_types(
             yield from key_types(value, defaults, f"{name}.", own)
         else:
             yield name, found
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(item, dict) and "_target_" in item:
+                yield from key_types(item, defaults, f"{name}[{index}].", own)
 
 
 def _type_of(default: Any) -> Any:

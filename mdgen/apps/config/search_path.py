@@ -47,8 +47,21 @@ def add_to_search_path(plugins: Sequence[str] = (), folders: Sequence[str] = ())
 
 
 def is_group(name: str) -> bool:
-    """Whether a config group of that name exists in any folder."""
-    return any((folder / name).is_dir() for folder in search_folders())
+    """Whether a name is a config group: one of our own, or one that a config of the user's has in its defaults list.
+
+    Any other folder beside a user's configs, such as `output`, is none, and leaves the key of that name alone.
+    """
+    if (config_folder() / name).is_dir():
+        return True
+    entry = re.compile(rf"^ *- (?:override )?/{re.escape(name)}(?:@[\w.]+)?:", flags=re.MULTILINE)
+    return is_folder(name) and any(
+        entry.search(path.read_text()) for folder in _ADDED for path in sorted(folder.glob("*/*.yaml"))
+    )
+
+
+def is_folder(name: str) -> bool:
+    """Whether a user's folder of configs has a folder of that name, which Hydra takes for a group."""
+    return any((folder / name).is_dir() for folder in _ADDED)
 
 
 def option_names(group: str) -> list[str]:

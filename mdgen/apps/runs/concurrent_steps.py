@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import Any
 
+from mdgen.apps.config.signatures import shown
 from mdgen.apps.runs.screen import show_on_screen
 from mdgen.errors import MdgenError
 from mdgen.registry import load_plugins
@@ -50,6 +51,21 @@ def run_concurrently(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list
     failed = [f"{process.name} (exit status {process.exitcode})" for process in processes if process.exitcode]
     if failed:
         raise MdgenError(f"{', '.join(failed)} failed, as said above; the same command continues with what is left")
+
+
+def require_one_device(config: dict[str, Any]) -> None:
+    """Raise where Lightning would start further processes: they repeat the command line, so it must be one training's.
+
+    Args:
+        config: config of a verb, with a `trainer` or with steps that have one.
+    """
+    for step in (config, *config.values()):
+        trainer = step.get("trainer") if isinstance(step, dict) else None
+        if trainer and (trainer["devices"] not in (1, "1", "auto") or trainer["num_nodes"] != 1):
+            raise MdgenError(
+                f"trainer.devices={shown(trainer['devices'])} and num_nodes={trainer['num_nodes']}: --multirun and "
+                "demo train on one device; train on several by `mdgen train` without --multirun"
+            )
 
 
 def _run_step(module: str, config: dict[str, Any], plugins: list[str]) -> None:

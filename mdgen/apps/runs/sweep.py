@@ -29,6 +29,7 @@ from mdgen.apps.config.composition import (
     set_search_path,
 )
 from mdgen.apps.config.search_path import is_group
+from mdgen.apps.runs.concurrent_steps import require_one_device
 from mdgen.apps.runs.screen import show_on_screen
 from mdgen.apps.verbs import RUN_FOLDER_VERBS
 from mdgen.errors import MdgenError
@@ -189,7 +190,7 @@ def jobs(verb: str, arguments: list[str]) -> tuple[Job, ...]:
     names = _names(list(swept), combinations)
     found = tuple(Job(folder / name, each, (*shared, *each)) for name, each in zip(names, own, strict=True))
     for job in found:
-        job.config(verb)  # a mistake in any of them is said before the first begins
+        require_one_device(job.config(verb))  # a mistake in any of them is said before the first begins
     return found
 
 

@@ -40,25 +40,27 @@ class SpeedSystem:
     most_replicas: int = 1024
 
 
+_AMBER14: dict[str, Any] = {"force_field": "amber14", "hydrogen_mass_amu": None}
 SYSTEMS = {
     "alanine_dipeptide_obc2": SpeedSystem(
-        "ACE-ALA-NME, ff14SB, OBC2 with the surface term, all pairs", {"sequence": "A"}
+        "ACE-ALA-NME, ff14SB, OBC2 with the surface term, all pairs", _AMBER14 | {"sequence": "A"}
     ),
     "ipgd_obc2": SpeedSystem(
-        "IPGD with charged ends, ff14SB, OBC2 with the surface term, all pairs", {"sequence": "IPGD", "capped": False}
+        "IPGD with charged ends, ff14SB, OBC2 with the surface term, all pairs",
+        _AMBER14 | {"sequence": "IPGD", "capped": False},
     ),
     "ipgd_gbn2": SpeedSystem(
         "IPGD with charged ends, ff14SB, GBn2 with the surface term, all pairs",
-        {"sequence": "IPGD", "capped": False, "solvent": "gbn2"},
+        _AMBER14 | {"sequence": "IPGD", "capped": False, "solvent": "gbn2"},
     ),
     "chignolin_obc2": SpeedSystem(
         "chignolin (GYDPETGTWG) with charged ends, ff14SB, OBC2 with the surface term, all pairs",
-        {"sequence": "GYDPETGTWG", "capped": False},
+        _AMBER14 | {"sequence": "GYDPETGTWG", "capped": False},
         most_replicas=256,
     ),
     "water_688_reaction_field": SpeedSystem(
         "alanine dipeptide in 222 rigid TIP3P waters, periodic, Lennard-Jones and reaction field to 0.9 nm",
-        {"cutoff_nm": 0.9},
+        _AMBER14 | {"cutoff_nm": 0.9},
         most_replicas=16,
     ),
 }

@@ -77,7 +77,9 @@ def check_drift(length_ps: float = 1000.0, settle_ps: float = 5.0) -> Figures:
 
 
 def _energy_error(timestep_fs: float, length_fs: float) -> float:
-    system = build_system(sequence="A", solvent="obc2", constraints="none")
+    system = build_system(
+        sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2", constraints="none"
+    )
     field, masses, generator = system.potential, system.masses, torch.Generator().manual_seed(0)
     state = initial_state(system, 4, torch.tensor([300.0]), generator)
     integrator, first, errors = VelocityVerlet(timestep_fs), _total_energy(field, masses, state), []

@@ -33,7 +33,7 @@ def check_ensemble(n_replicas: int = 64, n_samples: int = 64) -> Figures:
     constraint, however, stays in them until the next kick removes it: 0.15 % of the kinetic energy with a friction of
     5/ps and 2 fs. The velocities are therefore projected onto the constraints first.
     """
-    system = build_system(sequence="A", solvent="obc2")
+    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
     found = [_samples(system, temperature, n_replicas, n_samples) for temperature in _TEMPERATURES_K]
     freedom = system.positions.numel() - (0 if system.constraints is None else len(system.constraints.lengths))
     figures: dict[str, float] = {}

@@ -37,7 +37,9 @@ _LONGEST_S = 0.4
 
 def check_instability() -> Figures:
     """An instability in one replica of three: it alone stops and is reported, and no wrong number is stored."""
-    system = build_system(sequence="A", solvent="obc2", constraints="none")
+    system = build_system(
+        sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2", constraints="none"
+    )
     rows = []
     for kind in ("kernel", "torch"):
         with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +158,7 @@ def _kill_one(path: Path, after_s: float) -> None:
 
 def run_simulation(path: Path, announce: bool = False) -> None:
     """The simulation to be killed; it flushes every frame and resumes from its checkpoint."""
-    system = build_system(sequence="A", solvent="vacuum")
+    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="vacuum")
     first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
     engine = make_engine(system, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
     if announce:

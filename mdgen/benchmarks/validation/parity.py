@@ -36,7 +36,7 @@ def check_parity(
     details = {}
     for sequence in sequences:
         for solvent in solvents:
-            system = build_system(sequence=sequence, solvent=solvent, relax=False)  # type: ignore[arg-type]
+            system = build_system(sequence=sequence, force_field="amber14", solvent=solvent, relax=False)  # type: ignore[arg-type]
             x = _shaken(system.positions)
             of_terms, of_forces = parity_errors(system, x)
             beyond = KernelEngine.lacks(system, Langevin(1.0, 300.0))
@@ -44,7 +44,7 @@ def check_parity(
             details[f"{sequence} {solvent}"] = {"energy": of_terms, "forces": of_forces, "kernel": of_kernel}
             energy = max(energy, *of_terms.values())
             forces, kernel = max(forces, of_forces), max(kernel, of_kernel)
-    slope = slope_error(build_system(sequence="A", solvent="gbn2", relax=False))
+    slope = slope_error(build_system(sequence="A", force_field="amber14", solvent="gbn2", relax=False))
     rows = [
         Acceptance.below("parity_energy_kcal_per_mol_a_term", Estimate(energy), 1e-3),
         Acceptance.below("parity_forces_relative", Estimate(forces), 1e-5),
@@ -94,14 +94,13 @@ def _system(place: Path) -> System | None:
     """System of a folder in vacuum without constraints; None without a topology."""
     tops, psfs = ([str(path) for path in sorted(place.glob(f"*.{suffix}"))] for suffix in ("prmtop", "psf"))
     pdb = next((str(path) for path in sorted(place.glob("*.pdb"))), None)
+    settings: dict[str, Any] = {"solvent": "vacuum", "constraints": "none", "hydrogen_mass_amu": None, "relax": False}
     if tops:
-        return build_system(prmtop=tops[0], coordinates=pdb, solvent="vacuum", constraints="none", relax=False)
+        return build_system(prmtop=tops[0], coordinates=pdb, **settings)
     if not psfs:
         return None
     files = [str(path) for suffix in ("rtf", "prm") for path in sorted(place.glob(f"*.{suffix}"))]
-    return build_system(
-        psf=psfs[0], coordinates=pdb, charmm_files=files, solvent="vacuum", constraints="none", relax=False
-    )
+    return build_system(psf=psfs[0], coordinates=pdb, charmm_files=files, **settings)
 
 
 def parity_errors(system: System, positions: Float[Tensor, "1 atom 3"]) -> tuple[dict[str, float], float]:

@@ -16,7 +16,7 @@ _ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
 
 def check_constraints(n_steps: int = 10_000) -> Figures:
     """Largest relative error of a constrained distance after many steps of the kernel engine."""
-    system = build_system(sequence="A", solvent="obc2")
+    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
     held = system.constraints
     assert isinstance(held, DistanceConstraints)
     rows = []
@@ -29,7 +29,7 @@ def check_constraints(n_steps: int = 10_000) -> Figures:
 
 def check_independence(n_steps: int = 200) -> Figures:
     """Number of replicas that change in any bit when another one is displaced or becomes NaN."""
-    system = build_system(sequence="A", solvent="obc2")
+    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
     rows = []
     for kind, precision in _ENGINES:
         steps = n_steps if kind == "kernel" else n_steps // 10
@@ -46,7 +46,7 @@ def check_independence(n_steps: int = 200) -> Figures:
 
 def check_restart() -> Figures:
     """Number of coordinates that differ in any bit between 100 steps and 50 + 50 with a save and load between."""
-    system = build_system(sequence="A", solvent="obc2")
+    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
     rows = []
     for kind, precision in _ENGINES:
         whole = _started(system, kind, precision, 3).advance(100)

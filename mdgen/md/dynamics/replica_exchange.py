@@ -36,9 +36,9 @@ class Tempering:
         discard_share: fraction of the run at its beginning that is discarded.
     """
 
-    rungs: int = 4
+    rungs: int = 3
     highest_temperature_K: float = 600.0
-    length_ns: float = 1.0
+    length_ns: float = 2.0
     exchange_ps: float = 2.0
     discard_share: float = 0.25
 

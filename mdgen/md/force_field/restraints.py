@@ -45,7 +45,7 @@ class DistanceRestraints(_Restraint):
         self,
         atoms: Int[Tensor, "restraint 2"] | Sequence[Sequence[int]],
         length_nm: Float[Tensor, "restraint"] | Sequence[float],
-        k: float = 2.0e5,
+        k: float = 1000.0,
     ) -> None:
         super().__init__(_indices(atoms, 2), _numbers(length_nm), k)
 

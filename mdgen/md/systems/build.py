@@ -46,10 +46,10 @@ def build_system(
     pdb: str | None = None,
     prmtop: str | None = None,
     coordinates: str | None = None,
-    force_field: Literal["amber14", "amber19", "amber99sbildn", "charmm36"] = "amber14",
+    force_field: Literal["amber14", "amber19", "amber99sbildn", "charmm36"] = "amber99sbildn",
     solvent: Literal["obc2", "obc1", "gbn2", "gbn", "hct", "vacuum", "tip3p", "tip3pfb"] = "obc2",
     constraints: Literal["hbonds", "none"] = "hbonds",
-    hydrogen_mass_amu: float | None = None,
+    hydrogen_mass_amu: float | None = 3.0,
     coulomb: Literal["openmm", "amber"] = "openmm",
     surface: Literal["ace", "none"] = "ace",
     relax: bool = True,
@@ -78,7 +78,7 @@ def build_system(
         solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p` or
             `tip3pfb`, a box of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
         constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
-        hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves masses alone.
+        hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves them alone.
         coulomb: convention of 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522).
         surface: the non-polar term of an implicit solvent: `ace`, or `none`, as AMBER has it unless gbsa is set.
         relax: minimise the start; otherwise only the constraints are met.
@@ -228,7 +228,7 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
 def _relaxed(field: ForceField, positions: Tensor) -> Tensor:
     """Positions at a minimum; stiff springs replace the constraints."""
     p = field.parameters
-    springs = [DistanceRestraints(p.constraint_atoms, p.constraint_length)] if len(p.constraint_atoms) else []
+    springs = [DistanceRestraints(p.constraint_atoms, p.constraint_length, k=2.0e5)] if len(p.constraint_atoms) else []
     potential: Potential = SumOfPotentials([field, *springs]) if springs else field
     return minimize(potential, positions[None]).positions[0]
 

@@ -100,9 +100,13 @@ def pair_table_from(force: openmm.CustomNonbondedForce, exceptions: Tensor) -> P
     some = (twelfth > 0) & (sixth > 0)
     if not np.array_equal(some, (twelfth != 0) | (sixth != 0)):
         raise MdgenError("the system's Lennard-Jones table repels or attracts alone, which this engine does not have")
+    # OpenMM numbers types in the order of a set, which differs between processes; ours is that of first appearance.
+    types = [int(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())]
+    order = list(dict.fromkeys(types))
+    twelfth, sixth, some = (table[np.ix_(order, order)] for table in (twelfth, sixth, some))
     safe_twelfth, safe_sixth = np.where(some, twelfth, 1.0), np.where(some, sixth, 1.0)
     return PairTable(
-        kind=torch.tensor([int(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())]),
+        kind=torch.tensor([order.index(each) for each in types]),
         sigma=real((safe_twelfth / safe_sixth) ** (1 / 6)),
         epsilon=real(np.where(some, safe_sixth**2 / (4 * safe_twelfth), 0.0)),
     )

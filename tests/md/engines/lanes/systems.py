@@ -18,7 +18,13 @@ def peptide(
     sequence: str = "A", solvent: str = "obc2", constraints: str = "hbonds", hydrogen_mass_amu: float | None = None
 ) -> System:
     """A capped peptide, relaxed."""
-    return build_system(sequence, solvent=solvent, constraints=constraints, hydrogen_mass_amu=hydrogen_mass_amu)
+    return build_system(
+        sequence,
+        force_field="amber14",
+        solvent=solvent,
+        constraints=constraints,
+        hydrogen_mass_amu=hydrogen_mass_amu,
+    )
 
 
 def kernel_at(
