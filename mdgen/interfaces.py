@@ -219,7 +219,11 @@ class Integrator(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a run must keep to be the same run, as plain JSON."""
+        """What a run must keep to be the same run, as plain JSON.
+
+        Trajectories are labelled with `temperature_K`, unless the settings name an `initial_temperature_K`: that is of
+        the first velocities, and nothing holds it.
+        """
         ...
 
     def at_temperature(self, temperature_K: Float[Tensor, "replica"]) -> Self:
@@ -244,7 +248,12 @@ class Encoder(Protocol):
     def encode(
         self, positions: Float[Tensor, "*batch atom 3"], context: Context
     ) -> Float[Tensor, "*batch token channel"]:
-        """The latent of each frame."""
+        """The latent of each frame, whatever the other frames are.
+
+        Args:
+            positions: positions in nm: trajectories `(batch, frame, atom, 3)`, or single frames `(batch, atom, 3)`.
+            context: row i belongs to `positions[i]`, that is to all frames of a trajectory; an empty one says nothing.
+        """
         ...
 
 

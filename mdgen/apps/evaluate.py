@@ -4,9 +4,6 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.molecule_pairs import run_pairs
 from mdgen.apps.runs.run_folder import open_run
@@ -17,7 +14,7 @@ from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
 from mdgen.evaluation.report.losses import loss_curves
-from mdgen.interfaces import Context, Encoder, Potential, System
+from mdgen.interfaces import Potential, System
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration
 
@@ -58,21 +55,13 @@ def judged(config: dict[str, Any]) -> Evaluation:
         reference,
         generated,
         replicate,
-        None if encoder is None else _projection(encoder),
+        None if encoder is None else encoder.encode,
         _potential(config, reference.molecule),
         settings,
         instantiate(config["metrics"]["bounds"]),
         seeds=[open_data({**config["generated"], "trajectories": run}, "seeds") for run in config["seeds"] or []],
     )
     return replace(result, curves={**result.curves, **losses})
-
-
-def _projection(encoder: Encoder) -> Any:
-    @torch.no_grad()
-    def project(positions: Tensor) -> Tensor:
-        return encoder.encode(positions, Context()).flatten(1)
-
-    return project
 
 
 def _potential(config: dict[str, Any], molecule: Molecule) -> Potential | None:

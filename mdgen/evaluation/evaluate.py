@@ -50,7 +50,8 @@ def evaluate(
         generated: trajectories that are judged, from any model.
         replicate: further reference trajectories, the oracle; split off the reference where None, every other
             trajectory, or the second half of a single one.
-        projection: positions to slow coordinates, such as an encoder's `encode`; TICA of the torsions where None.
+        projection: positions and their context to slow coordinates, such as an encoder's `encode`; TICA of the torsions
+            where None.
         potential: potential whose energies are compared, or None.
         settings: settings of the evaluation.
         bounds: bounds of the acceptance.
@@ -58,8 +59,9 @@ def evaluate(
             over them and `generated`, with the interval over seeds.
 
     Raises:
-        MdgenError: if the two cannot be compared: other molecules, spacings without a common multiple, frames that are
-            not finite. What is merely lacking, such as frames for a Markov model, becomes a note in the result.
+        MdgenError: if the two cannot be compared: other molecules or temperatures, spacings without a common
+            multiple, frames that are not finite. What is merely lacking, such as frames for a Markov model, becomes a
+            note in the result.
     """
     settings, bounds = settings or Settings(), bounds or Bounds()
     others = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}

@@ -1,5 +1,6 @@
 """Preparation of an evaluation: same molecule, common frame spacing, ideal values, and what can be measured."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,6 +18,9 @@ IDEAL_FRAMES = 2000
 """Frames of the reference from which ideal bonds and angles are taken."""
 
 LARGEST_STRIDE = 1000
+
+_SAME = 1e-4
+"""Relative difference up to which two temperatures are one."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,13 @@ def prepare(
     """Check that the trajectories can be compared, and decide how; `others` by their names in messages.
 
     Raises:
-        MdgenError: if the molecules differ, saying which atoms, if a set is empty, or if no multiple of the frame
-            spacings is common.
+        MdgenError: if the molecules differ, saying which atoms, or the temperatures where both are known, if a set is
+            empty, or if no multiple of the frame spacings is common.
     """
     everything = {"the reference": reference, **others}
     for name, trajectories in everything.items():
         reference.molecule.require_same(trajectories.molecule, name)
+        _require_same_temperature(reference, trajectories, name)
         if sum(trajectories.lengths) < 2:
             raise MdgenError(f"{name} holds a single frame; give at least two")
     strides, spacing = common_strides([t.frame_spacing_ps for t in everything.values()])
@@ -80,6 +85,19 @@ def prepare(
         if every > 1:
             notes.append(f"{name}: bonds, angles, chirality and clashes are checked on every {_ordinal(every)} frame.")
     return Preparation(observer, strides, spacing, tuple(notes))
+
+
+def _require_same_temperature(reference: TrajectorySet, other: TrajectorySet, name: str) -> None:
+    """Raise unless the known temperatures of both span the same range; what does not say its temperature passes."""
+    known = [[kelvin for kelvin in each.temperatures_K if kelvin is not None] for each in (reference, other)]
+    if not all(known):
+        return
+    ranges = [(min(each), max(each)) for each in known]
+    if not all(math.isclose(*ends, rel_tol=_SAME) for ends in zip(*ranges, strict=True)):
+        at, against = (" to ".join(f"{kelvin:g}" for kelvin in dict.fromkeys(each)) for each in ranges)
+        raise MdgenError(
+            f"the reference is at {at} K and {name} at {against} K; compare trajectories of one temperature"
+        )
 
 
 def common_strides(spacings_ps: list[float]) -> tuple[tuple[int, ...], float]:

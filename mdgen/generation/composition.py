@@ -48,6 +48,9 @@ def identity_of(part: Any) -> str:
 def trained_temperature_K(parts: Mapping[str, Any]) -> tuple[float, float] | None:
     """The least and the largest temperature at which all parts were trained; None where no part says.
 
+    A part that does not say is taken to be trained where the others were: with an encoder of 300 K alone, what is
+    generated is labelled 300 K.
+
     Args:
         parts: each part by its role; its `metadata`, if it has any, holds a temperature, or the least and the largest.
 

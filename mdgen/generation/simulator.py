@@ -322,13 +322,9 @@ class LatentSimulator:
         temperature_K: float | None,
         frame_spacing_ps: float,
     ) -> Float[Tensor, "known frame token channel"]:
-        n, n_frames = positions.shape[:2]
-        rows = torch.arange(n).repeat_interleave(n_frames)
-        latents = []
-        for part, row in zip(positions.flatten(0, 1).split(ENCODED_FRAMES), rows.split(ENCODED_FRAMES), strict=True):
-            context = self._context(len(part), temperature_K, frame_spacing_ps, keys[row])
-            latents.append(self.encoder.encode(part.to(self.device), context))
-        return torch.cat(latents).unflatten(0, (n, n_frames))
+        context = self._context(len(positions), temperature_K, frame_spacing_ps, keys)
+        blocks = positions.split(max(1, ENCODED_FRAMES // len(positions)), dim=1)
+        return torch.cat([self.encoder.encode(block.to(self.device), context) for block in blocks], dim=1)
 
 
 def block_generator(seed: int, block: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

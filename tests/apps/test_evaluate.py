@@ -145,6 +145,9 @@ def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, capsys: 
     mdtraj.Trajectory(frames[:1], topology).save_pdb(str(tmp_path / "renamed.pdb"))
     sentence = evaluated(f"{folder}/generated-*.npy", f"generated.topology={tmp_path}/renamed.pdb")
     assert "ALA2-HX" in sentence
+    kelvin = ["reference.temperature_K=300", "generated.temperature_K=350"]
+    sentence = evaluated(f"{folder}/generated-*.npy", *kelvin)
+    assert "the reference is at 300 K and the generated set at 350 K" in sentence
     assert "no common multiple" in evaluated(f"{folder}/generated-*.npy", "generated.frame_spacing_ps=3.14159")
     assert "resamples=0" in evaluated(f"{folder}/generated-*.npy", "metrics.settings.resamples=0")
     assert "seeds=" in evaluated(f"{folder}/generated-*.npy", f"seeds={folder}")

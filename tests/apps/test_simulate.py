@@ -30,4 +30,14 @@ def test_a_temperature_for_each_replica(tmp_path: Path, capsys: pytest.CaptureFi
     assert "temperature" in capsys.readouterr().err
     assert main([*run, "integrator.temperature_K=[300,a]"]) == 2
     assert main([*run, "integrator.temperature_K=[300,400]"]) == 0
-    assert TrajectoryStore.open(tmp_path / "run/trajectories").metadata["temperature_K"] == [300.0, 400.0]
+    assert TrajectoryStore.open(tmp_path / "run/trajectories").temperatures_K == (300.0, 400.0)
+
+
+def test_a_run_without_a_thermostat_has_no_temperature(tmp_path: Path) -> None:
+    run = ["simulate", *SMALL, "engine=torch", "integrator=verlet", "length_ns=0.001", "equilibration_ns=0"]
+    assert main([*run, f"output={tmp_path / 'run'}"]) == 0
+    store = TrajectoryStore.open(tmp_path / "run/trajectories")
+    assert store.temperatures_K == (None, None)
+    assert store.metadata["initial_temperature_K"] == [300.0]
+    assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.002"]) == 0
+    assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.003", "integrator.temperature_K=310"]) == 2

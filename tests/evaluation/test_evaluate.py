@@ -9,7 +9,9 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Bounds, Evaluation, Settings, evaluate
 from mdgen.evaluation.acceptance import judge
+from mdgen.evaluation.preparation import prepare
 from mdgen.evaluation.result import RowResult
+from mdgen.interfaces import Context
 from mdgen.molecule.topology import Molecule
 from notebooks.faults import in_random_order, mirrored, stretched, with_fault
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
@@ -110,14 +112,56 @@ def test_each_fault_is_caught_by_the_metric_that_should() -> None:
 def test_a_projection_takes_the_place_of_tica(small: TrajectorySet, small_other: TrajectorySet) -> None:
     calls = []
 
-    def end_to_end(frames: torch.Tensor) -> torch.Tensor:
-        calls.append(len(frames))
-        return torch.linalg.vector_norm(frames[:, 0] - frames[:, 18], dim=-1)[:, None, None]
+    def end_to_end(positions: torch.Tensor, context: Context) -> torch.Tensor:
+        calls.append(positions.shape[1])
+        return torch.linalg.vector_norm(positions[..., 0, :] - positions[..., 18, :], dim=-1)[..., None, None]
 
     result = evaluate(small, small_other, projection=end_to_end, settings=QUICK)
     assert sum(calls) == small.n_frames + small_other.n_frames
     axis = result.curves["psi_1_axis"]
     assert 0.2 < axis.min() < axis.max() < 1.2
+
+
+def test_a_projection_is_told_the_conditions_of_each_trajectory(small: TrajectorySet) -> None:
+    told = []
+
+    def projection(positions: torch.Tensor, context: Context) -> torch.Tensor:
+        assert len(positions) == len(context.temperature_K) == len(context.residue_types) == 1  # type: ignore[arg-type]
+        assert context.molecules == (small.molecule,)
+        told.append((float(context.temperature_K), float(context.frame_spacing_ps)))  # type: ignore[arg-type]
+        return positions[..., :1, 0].unsqueeze(-1)
+
+    cold, warm = (
+        TrajectorySet.from_arrays(small.molecule, 1.0, [small.positions(0)], temperature_K=kelvin)
+        for kelvin in (300.0, 360.0)
+    )
+    mixed = TrajectorySet(small.molecule, 1.0, [cold.source(0), warm.source(0)])
+    observer = prepare(mixed, {}, projection, None, QUICK).observer
+    column = observer.observe(mixed, 2, "read").columns["psi"]
+    assert told == [(300.0, 2.0), (360.0, 2.0)]
+    np.testing.assert_array_equal(column[:, 0], np.tile(small.positions(0, stride=2)[:, 0, 0], 2))
+
+
+@pytest.mark.parametrize("role", ["generated", "replicate"])
+def test_other_temperatures_are_refused_and_unknown_ones_pass(small: TrajectorySet, role: str) -> None:
+    def at(*kelvin: float | None) -> TrajectorySet:
+        sets = [TrajectorySet.from_arrays(small.molecule, 1.0, [small.positions(0)], temperature_K=k) for k in kelvin]
+        return TrajectorySet(small.molecule, 1.0, [each.source(0) for each in sets])
+
+    def prepared(reference: TrajectorySet, other: TrajectorySet) -> None:
+        prepare(reference, {f"the {role} set": other}, None, None, QUICK)
+
+    for reference, other in (
+        ((300.0,), (300.02,)),
+        ((300.0,), (None,)),
+        ((None,), (300.0,)),
+        ((300.0, 360.0), (360.0, 300.0)),
+    ):
+        prepared(at(*reference), at(*other))
+    with pytest.raises(MdgenError, match=f"the reference is at 300 K and the {role} set at 300.04 K; compare"):
+        prepared(at(300.0), at(300.04))
+    with pytest.raises(MdgenError, match=f"at 300 K and the {role} set at 300 to 360 K"):
+        prepared(at(300.0, None), at(300.0, 360.0))
 
 
 def test_other_spacings_are_brought_to_a_common_one(small: TrajectorySet) -> None:

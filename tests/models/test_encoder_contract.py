@@ -1,10 +1,12 @@
 """What every encoder must do."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Context, Encoder, SpectralEncoder
+from mdgen.interfaces import Context, Encoder, LatentSpace, SpectralEncoder
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.training.train import PROCEDURES, procedure_of
 from tests.models.parts import ENCODERS, MOLECULE, contexts, trained, trained_encoder, trajectories
@@ -33,6 +35,31 @@ def test_shapes_follow_the_latent_and_leading_axes_do_not_matter(name):
     assert torch.isfinite(latent).all()
     windows = encoder.encode(POSITIONS.view(5, 6, -1, 3), Context())
     torch.testing.assert_close(windows.flatten(0, 1), latent)
+
+
+class FromKeyFrame:
+    """Encoder of the distance of each atom from the key frame in units that grow with temperature."""
+
+    latent = LatentSpace("distances", MOLECULE.n_atoms, 1)
+
+    def encode(self, positions, context):
+        rows = (-1, *[1] * (positions.ndim - 2))
+        distances = (positions - context.key_frames[:, 0].view(*rows[:-1], *positions.shape[-2:])).norm(dim=-1)
+        return (distances / context.temperature_K.view(rows)).unsqueeze(-1)
+
+
+@pytest.mark.parametrize("encoder", [*ENCODERS, "FromKeyFrame"])
+def test_row_i_of_the_context_belongs_to_row_i_of_the_positions(encoder):
+    encoder = FromKeyFrame() if encoder == "FromKeyFrame" else trained_encoder(encoder)
+    assert isinstance(encoder, Encoder)
+    runs = POSITIONS.view(5, 6, -1, 3)
+    full = contexts(5)["full"]
+    context = replace(full, temperature_K=300 + 20 * torch.arange(5.0), key_frames=runs[:, 3:4])
+    together = encoder.encode(runs, context)
+    alone = [encoder.encode(run[None], context.rows(torch.tensor([row]))) for row, run in enumerate(runs)]
+    torch.testing.assert_close(together, torch.cat(alone))
+    frames_alone = encoder.encode(POSITIONS, context.rows(torch.arange(5).repeat_interleave(6)))
+    torch.testing.assert_close(together, frames_alone.unflatten(0, (5, 6)))
 
 
 def test_a_row_does_not_depend_on_the_others(name):

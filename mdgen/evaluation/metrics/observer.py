@@ -11,18 +11,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.data.collation import context_of
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.energies import energies
 from mdgen.evaluation.metrics.structure_checks import CHECKS, StructureChecks
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.geometry.dihedrals import dihedral_angles
-from mdgen.interfaces import Potential
+from mdgen.interfaces import Context, Potential
 from mdgen.molecule.torsions import Torsion, torsion_atoms
 from mdgen.progress import Progress
 
-Projection = Callable[[Tensor], Tensor]
-"""Positions `(frame, atom, 3)` to slow coordinates, `(frame, channel)` or `(frame, token, channel)`."""
+Projection = Callable[[Tensor, Context], Tensor]
+"""Positions `(1, frame, atom, 3)` and their context to slow coordinates `(1, frame, token, channel)`, as `encode` of an
+`Encoder`."""
 
 BLOCK_VALUES = 300_000
 """Coordinates read at a time: 1.2 MB, which fits in a core's cache; measured twice as fast as ten times as many."""
@@ -72,8 +74,10 @@ class Observer:
         parts: dict[str, list[np.ndarray]] = {}
         done = 0
         for index, length in enumerate(trajectories.lengths):
+            conditions = trajectories.temperatures_K[index], trajectories.frame_spacing_ps * stride
+            context = context_of(trajectories.molecule, 1, *conditions)
             for first, positions in _blocks(trajectories, index, length, stride):
-                for name, column in self._measure(positions, first, every).items():
+                for name, column in self._measure(positions, context, first, every).items():
                     parts.setdefault(name, []).append(column)
                 done += len(positions)
                 progress.update(done)
@@ -81,12 +85,12 @@ class Observer:
         return Observables(lengths, trajectories.frame_spacing_ps * stride, columns)
 
     @torch.no_grad()
-    def _measure(self, positions: Tensor, first: int, every: dict[str, int]) -> dict[str, np.ndarray]:
+    def _measure(self, positions: Tensor, context: Context, first: int, every: dict[str, int]) -> dict[str, np.ndarray]:
         columns = {"torsions": dihedral_angles(positions, torsion_atoms(self.torsions)).numpy()}
         columns["mark"] = _marks(positions.numpy())
         columns["structure"] = _sparse(self.checks.measure, positions, first, every["structure"], len(CHECKS))
         if self.projection is not None:
-            columns["psi"] = self.projection(positions).reshape(len(positions), -1).float().numpy()
+            columns["psi"] = self.projection(positions[None], context).reshape(len(positions), -1).float().numpy()
         if self.potential is not None:
             columns["energy"] = _sparse(self._energy, positions, first, every["energy"], len(self.energy_terms))
         return columns

@@ -117,6 +117,12 @@ class VelocityVerlet(TimeStep):
         """Zero, for engines that run it as Langevin dynamics without friction."""
         return 0.0
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As of every integrator; the temperature as `initial_temperature_K`, for no trajectory is held at it."""
+        own = super().settings
+        return {"initial_temperature_K": own.pop("temperature_K"), **own}
+
     def at_temperature(self, temperature_K: Float[Tensor, "replica"]) -> Self:
         """Refused, since nothing holds the temperature.
 

@@ -236,12 +236,13 @@ def _found(store: TrajectoryStore, identity: dict[str, Any]) -> Checkpoint | Non
 def _identity(system: System, engine: Engine, schedule: Schedule, save_ps: float) -> dict[str, Any]:
     """What a continuation must share with the run that it continues; its length is free."""
     steps = {key: value for key, value in vars(schedule).items() if key not in ("production_frames", "temperature_K")}
+    held = {} if "initial_temperature_K" in engine.settings else {"temperature_K": engine.temperature_K.tolist()}
     return {
         "molecule": system.molecule.fingerprint,
         "potential": system.potential.fingerprint,
         "n_replicas": engine.n_replicas,
         "save_ps": save_ps,
-        "temperature_K": engine.temperature_K.tolist(),
+        **held,
         **engine.settings,
         **steps,
     }

@@ -165,7 +165,7 @@ class CWGAN(Part):
         some = latents[:: max(1, len(latents) // 20_000)]
         drawn = self.representation.ratio_values(self.generate(some, self.noise(len(some), generator)))
         self.ratio.fit_ceiling(drawn, self.conditions(some))
-        decoded = self.decode(latents.view(1, len(latents), self.latent.tokens, -1), Context(), generator)[0]
+        decoded = self.decode(latents.view(len(latents), 1, self.latent.tokens, -1), frames.context, generator)[:, 0]
         self.contacts.fit(frames.frames, decoded)
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -243,9 +243,13 @@ class MDN(Part):
         jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
         jumps = jumps + jumps.T if self.reversible else jumps
         for _ in range(FILTER_ROUNDS if len(wells.unique()) > 1 else 0):
-            start = pairs.frames[_evenly(wells, FILTER_WALKERS, generator)]
-            condition = conditions.first_frame(start[:, None], FILTER_FRAMES)
-            run = self.scaled(self.sample(condition, Context(), generator)[:, :, 0])
+            rows = _evenly(wells, FILTER_WALKERS, generator)
+            # The last frames of a trajectory begin no pair: theirs is the context of the last pair before them.
+            context = pairs.context.rows((torch.searchsorted(pairs.now, rows, right=True) - 1).clamp_min(0))
+            spacing = torch.full((len(rows),), self.frame_spacing_ps[0])
+            context = replace(context, frame_spacing_ps=spacing)  # of what is sampled, not of the data
+            condition = conditions.first_frame(pairs.frames[rows][:, None], FILTER_FRAMES)
+            run = self.scaled(self.sample(condition, context, generator)[:, :, 0])
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             self.rejection_filter.correct(jumps, self._jumps(visited, generator))
 
