@@ -125,7 +125,7 @@ def test_data_that_do_not_suit_are_named(mobility, molecules):
 
 def test_the_command_line_trains_on_many_molecules(mobility, molecules, tmp_path, capsys):
     command = ["train", "plugins=[toy_parts]", "encoder=toy_windows", "data=molecules", f"data.molecules={molecules}"]
-    command += ["data.split_by=trajectory", "data.validation_share=0.25", f"output={tmp_path}/run"]
+    command += ["data.split_by=trajectory", "data.validation_share=0.25", "data.test_share=0", f"output={tmp_path}/run"]
     assert main(command) == 2
     assert "data.frames" in capsys.readouterr().err
     command.append("data.frames=5")
@@ -134,7 +134,7 @@ def test_the_command_line_trains_on_many_molecules(mobility, molecules, tmp_path
     assert main([*command, "data.loader.num_workers=two"]) == 2
     assert "data.loader.num_workers" in capsys.readouterr().err
     assert main([*command, "data.loader.batch_size=8", "encoder.training.max_epochs=2"]) == 0
-    assert len(json.loads((tmp_path / "run/results.json").read_text())["history"]) == 2
+    assert len(json.loads((tmp_path / "run/metrics.json").read_text())["history"]) == 2
     part = load_model(tmp_path / "run/encoder.safetensors")
     assert part.window == 5
     assert part.metadata["molecule"] is None
