@@ -372,13 +372,15 @@ class Trainable(Protocol):
 
     `learns_from` names what the data hold:
 
-    ================= ==========================================================================
-    `lagged_frames`   pairs of frames one `lag_ps` apart, or consecutive ones where the part has no lag:
-                      positions, or the part's `features` of them
-    `lagged_latents`  pairs of latents one `frame_spacing_ps` apart
-    `latent_windows`  trajectories of `window` latents, `frame_spacing_ps` apart
-    `frames`          positions with the latent of each
-    ================= ==========================================================================
+    ==================== =======================================================================
+    `lagged_frames`      pairs of frames one `lag_ps` apart, or consecutive ones where the part has no lag:
+                         positions, or the part's `features` of them
+    `lagged_latents`     pairs of latents one `frame_spacing_ps` apart
+    `latent_windows`     trajectories of `window` latents, `frame_spacing_ps` apart
+    `frames`             positions with the latent of each
+    `trajectory_windows` loaders of batches of `window` frames of one molecule or of many, padded, with masks:
+                         `data.collation.TrajectoryBatch`
+    ==================== =======================================================================
     """
 
     learns_from: str

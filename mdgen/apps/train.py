@@ -15,7 +15,8 @@ from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.config.search_path import config_file
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
-from mdgen.apps.trajectories import open_data
+from mdgen.apps.trajectories import open_data, open_windows
+from mdgen.data.loading import WindowLoaders
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Encoder
@@ -133,7 +134,7 @@ def load_encoder(run: str | Path) -> Encoder:
 def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
     """The trained part, its metrics, and what it was trained on."""
     torch.manual_seed(int(config["seed"]))  # Lightning's own draws; ours come from generators
-    data, chosen = open_data(config["data"]), config[part]
+    chosen, data = config[part], _data(config, part)
     encoder = None if part == "encoder" else load_encoder(config["encoder_run"])
     module = make_part(chosen, data, encoder)
     given = instantiate({**chosen["training"], "_partial_": True}).keywords
@@ -149,17 +150,31 @@ def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Mo
     )
     if "timescales_ps" in metrics:
         logger.info("%-12s  timescales %s ps", part, ", ".join(f"{t:.4g}" for t in metrics["timescales_ps"]))
-    learnt_from = {
-        "data": config["data"],
-        "seed": config["seed"],
-        "molecule": data.molecule.fingerprint,
-        "frame_spacing_ps": data.frame_spacing_ps,
-        "temperature_K": temperature_range_K(data),
-    }
+    learnt_from = {"data": config["data"], "seed": config["seed"], **_described(data)}
     return module, metrics, learnt_from
 
 
-def make_part(config: dict[str, Any], data: TrajectorySet, encoder: Encoder | None) -> torch.nn.Module:
+def _data(config: dict[str, Any], part: str) -> TrajectorySet | WindowLoaders:
+    """Loaders of windows for a part that learns from them and a config `data=molecules`; else one molecule's data."""
+    learns_from = getattr(resolve(config[part]["model"]["_target_"]), "learns_from", None)
+    if learns_from == "trajectory_windows" and "molecules" in config["data"]:
+        return open_windows(config["data"], int(config["seed"]))
+    return open_data(config["data"])
+
+
+def _described(data: TrajectorySet | WindowLoaders) -> dict[str, Any]:
+    """What a file says of the data that a part was trained on; `molecule` is None where there were several."""
+    windows = data.training.dataset if isinstance(data, WindowLoaders) else None
+    sets = [data] if isinstance(data, TrajectorySet) else list(data.training.dataset.collection)
+    fingerprints = {each.molecule.fingerprint for each in sets}
+    return {
+        "molecule": fingerprints.pop() if len(fingerprints) == 1 else None,
+        "frame_spacing_ps": sets[0].frame_spacing_ps if windows is None else windows.spacing_ps,
+        "temperature_K": temperature_range_K(sets),
+    }
+
+
+def make_part(config: dict[str, Any], data: TrajectorySet | WindowLoaders, encoder: Encoder | None) -> torch.nn.Module:
     """The part that a config describes, with what the data and the encoder say where its constructor asks for it.
 
     Args:
@@ -167,12 +182,17 @@ def make_part(config: dict[str, Any], data: TrajectorySet, encoder: Encoder | No
         data: what it will be trained on.
         encoder: encoder of its latent; None for an encoder.
     """
-    known: dict[str, Any] = {"molecule": data.molecule}
+    known: dict[str, Any] = {}
+    if isinstance(data, WindowLoaders):
+        windows = data.training.dataset
+        known["window"], spacing_ps = windows.frames, windows.spacing_ps
+    else:
+        known["molecule"], spacing_ps = data.molecule, data.frame_spacing_ps
     if config.get("features") is not None:
-        known["features"] = instantiate(config["features"], molecule=data.molecule)
+        known["features"] = instantiate(config["features"], **known)
     if encoder is not None:
         known["latent"] = encoder.latent
-        known["lag_ps"] = getattr(encoder, "lag_ps", data.frame_spacing_ps)
+        known["lag_ps"] = getattr(encoder, "lag_ps", spacing_ps)
     named = {key: value for key, value in config["model"].items() if value is not None or key not in known}
     taken = inspect.signature(resolve(named["_target_"])).parameters
     return instantiate(named, **{key: value for key, value in known.items() if key in taken and key not in named})

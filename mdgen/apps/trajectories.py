@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
+from mdgen.apps.config.instantiation import instantiate, required
 from mdgen.data.collection import TrajectoryCollection, open_molecules
-from mdgen.data.loading import WindowLoader
+from mdgen.data.loading import WindowLoader, WindowLoaders
 from mdgen.data.splits import split_collection, take_fraction
 from mdgen.data.trajectories import STORE, TrajectorySet, open_trajectories
 from mdgen.data.windows import WindowDataset
@@ -48,7 +49,7 @@ def open_collection(config: dict[str, Any], what: str = "data") -> TrajectoryCol
     return TrajectoryCollection(kept, opened.names)
 
 
-def open_windows(config: dict[str, Any], seed: int) -> tuple[WindowLoader, WindowLoader | None, WindowLoader | None]:
+def open_windows(config: dict[str, Any], seed: int) -> WindowLoaders:
     """Loaders of the training, validation and test windows that a config `data=molecules` describes.
 
     Args:
@@ -59,16 +60,18 @@ def open_windows(config: dict[str, Any], seed: int) -> tuple[WindowLoader, Windo
     Raises:
         MdgenError: if the data cannot be opened, split, cut into windows or batched as asked.
     """
+    required({"data.frames": config["frames"]}, "data.frames")
     shares = float(config["validation_share"]), float(config["test_share"])
     generator = torch.Generator().manual_seed(seed)
     split = split_collection(open_collection(config), *shares, generator, config["split_by"])
 
     def loader(part: TrajectoryCollection, shuffle: bool) -> WindowLoader:
         windows = WindowDataset(part, int(config["frames"]), config["window_spacing_ps"], config["hop_ps"])
-        return WindowLoader(windows, **config["loader"], shuffle=shuffle, seed=seed)
+        made: WindowLoader = instantiate(config["loader"], dataset=windows, shuffle=shuffle, seed=seed)
+        return made
 
     kept_back = [None if part is None else loader(part, False) for part in (split.validation, split.test)]
-    return loader(split.training, True), kept_back[0], kept_back[1]
+    return WindowLoaders(loader(split.training, True), *kept_back)
 
 
 def _known(config: dict[str, Any]) -> list[float | None]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader, DistributedSampler
 from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
 from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
+from mdgen.registry import register
 
 
+@register
 class WindowLoader:
     """Iterates over the batches of a data set, epoch after epoch; its state resumes in the middle of one.
 
@@ -160,6 +162,14 @@ class WindowLoader:
         pairs = zip(self._buckets, self._lengths, strict=True)
         named = {name: getattr(self, name) for name in ("seed", "shuffle", "drop_last", "ranks")}
         return {**named, "buckets": [[len(indices), size, length] for (indices, size), length in pairs]}
+
+
+class WindowLoaders(NamedTuple):
+    """Loaders of data that were split; None for a part that was not asked for."""
+
+    training: WindowLoader
+    validation: WindowLoader | None = None
+    test: WindowLoader | None = None
 
 
 def _buckets(counts: Sequence[int], sizes: Sequence[int], padding: float | None) -> list[tuple[np.ndarray, int]]:

@@ -16,10 +16,10 @@ class TrainingData:
     """All that a part is trained on.
 
     Args:
-        every: all of the data.
+        every: all of the data; of `trajectory_windows` the loader of the training windows.
         training: part of the data whose batches are descended on; all where None.
         validation: part of the data that was kept back; None without one.
-        molecule: molecule of all frames; None for data that are of none.
+        molecule: molecule of all frames; None for data of none or of several.
         encoder: encoder that made the latents; None where there are none.
     """
 

@@ -1,8 +1,8 @@
-"""From trajectories to what a part learns from, in memory: `learns_from` of a part names one of `KINDS`."""
+"""From trajectories to what a part learns from: `learns_from` of a part names one of `KINDS`."""
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.data.collation import context_of
+from mdgen.data.loading import WindowLoader, WindowLoaders
+from mdgen.data.sources import SliceSource
 from mdgen.data.spacing import lag_in_frames
-from mdgen.data.splits import cut, split
+from mdgen.data.splits import Segment, cut, split
 from mdgen.data.trajectories import TrajectorySet
+from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder
 from mdgen.models.batches import FrameBatch, LatentWindows, PairBatch, TrainingData
@@ -22,7 +25,7 @@ from mdgen.progress import Progress
 from mdgen.training.pair_batches import pairs_of
 from mdgen.training.settings import TrainingSettings
 
-KINDS = ("lagged_frames", "lagged_latents", "latent_windows", "frames")
+KINDS = ("lagged_frames", "lagged_latents", "latent_windows", "frames", "trajectory_windows")
 """What a part may learn from (`interfaces.Trainable`)."""
 
 BLOCK = 5_000
@@ -36,7 +39,7 @@ Tables = list[Float[Tensor, "_ ..."]]
 
 def gather(
     part: Any,
-    trajectories: TrajectorySet,
+    trajectories: TrajectorySet | WindowLoaders,
     settings: TrainingSettings,
     generator: torch.Generator,
     encoder: Encoder | None = None,
@@ -45,19 +48,23 @@ def gather(
 
     Args:
         part: `Trainable` part; its `learns_from` says what it needs.
-        trajectories: data.
+        trajectories: data of one molecule, or loaders of windows of many.
         settings: how much is kept back for validation, and how many frames are held with all their atoms.
         generator: random stream that chooses the validation part.
         encoder: encoder of the latents; an encoder needs none.
 
     Raises:
-        MdgenError: if the part needs an encoder and there is none, the spacing of its frames is no multiple of the
-            data's, no trajectory is long enough, or a latent is not finite.
+        MdgenError: if the part needs an encoder and there is none, or cannot learn from loaders, the spacing of its
+            frames is no multiple of the data's, no trajectory is long enough, or a latent is not finite.
     """
     if part.learns_from not in KINDS:
         raise MdgenError(
             f"{type(part).__name__}.learns_from is {part.learns_from!r}; expected one of {', '.join(KINDS)}"
         )
+    if part.learns_from == "trajectory_windows":
+        return _loaded_windows(part, trajectories, settings, generator, encoder)
+    if isinstance(trajectories, WindowLoaders):
+        raise MdgenError(f"a {type(part).__name__} learns from one molecule; give its trajectories")
     if part.learns_from == "lagged_frames":
         lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
         features = getattr(part, "features", None)
@@ -118,12 +125,55 @@ def encode_trajectories(trajectories: TrajectorySet, encoder: Encoder) -> list[F
     return latents
 
 
-def temperature_range_K(trajectories: TrajectorySet) -> float | list[float] | None:
+def temperature_range_K(sets: Iterable[TrajectorySet]) -> float | list[float] | None:
     """The temperature of all trajectories, or the least and the largest; None where it is not known of each."""
-    known = [kelvin for kelvin in trajectories.temperatures_K if kelvin is not None]
-    if len(known) < len(trajectories):
+    every = [kelvin for trajectories in sets for kelvin in trajectories.temperatures_K]
+    known = [kelvin for kelvin in every if kelvin is not None]
+    if len(known) < len(every):
         return None
     return known[0] if math.isclose(min(known), max(known), rel_tol=_SAME) else [min(known), max(known)]
+
+
+def _loaded_windows(
+    part: Any,
+    given: TrajectorySet | WindowLoaders,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    encoder: Encoder | None,
+) -> TrainingData:
+    """Batches of windows as they are read, of loaders that were given or of one molecule's trajectories."""
+    loaders = given if isinstance(given, WindowLoaders) else _loaders_of(given, part, settings, generator)
+    dataset = loaders.training.dataset
+    if dataset.frames != part.window:
+        raise MdgenError(
+            f"the data are windows of {dataset.frames} frames, and a {type(part).__name__} takes {part.window}; "
+            "choose one length for both"
+        )
+    molecules = {each.molecule for each in dataset.collection}
+    molecule = molecules.pop() if len(molecules) == 1 else None
+    return TrainingData(loaders.training, validation=loaders.validation, molecule=molecule, encoder=encoder)
+
+
+def _loaders_of(
+    trajectories: TrajectorySet, part: Any, settings: TrainingSettings, generator: torch.Generator
+) -> WindowLoaders:
+    """Loaders of the windows of one molecule, split by trajectory or by block."""
+    own_ps = trajectories.frame_spacing_ps
+    spacing_ps = getattr(part, "frame_spacing_ps", (own_ps, own_ps))[0]
+
+    def loader(some: TrajectorySet, shuffle: bool) -> WindowLoader:
+        windows = WindowDataset(some, part.window, spacing_ps)
+        return WindowLoader(windows, settings.batch_size, shuffle=shuffle, seed=settings.seed)
+
+    def kept(segments: Sequence[Segment]) -> TrajectorySet:
+        sources = [SliceSource(trajectories.source(each.trajectory), each.start, each.stop) for each in segments]
+        return TrajectorySet(trajectories.molecule, own_ps, sources)
+
+    if settings.validation_share == 0:
+        return WindowLoaders(loader(trajectories, True))
+    span = max(1, (part.window - 1) * lag_in_frames(spacing_ps, own_ps))
+    parts = split(trajectories.lengths, settings.validation_share, span, generator)
+    return WindowLoaders(loader(kept(parts.training), True), loader(kept(parts.validation), False))
 
 
 def _require_same_temperature(trajectories: TrajectorySet, encoder: Encoder) -> None:

@@ -16,7 +16,7 @@ class PartTraining(lightning.LightningModule):
     """What both ways share: random streams, the average of the weights, the log.
 
     The state of `generator` is kept with a checkpoint: the order of batches, and on a single processor also the noise
-    of losses.
+    of losses. So is that of a loader, which Lightning itself takes back only in the middle of an epoch.
     """
 
     def __init__(self, part: nn.Module, settings: TrainingSettings, generator: torch.Generator) -> None:
@@ -26,10 +26,17 @@ class PartTraining(lightning.LightningModule):
         self.noise = generator
         self.batches_a_step = 1
         self._sums: dict[str, list[Tensor]] = {}
+        self._order: dict[str, Any] | None = None
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches move themselves; they are frozen, which Lightning's own way does not allow."""
         return batch.to(device)
+
+    def on_train_start(self) -> None:
+        """Put a loader back to where it was."""
+        if self._order is not None:
+            self.trainer.train_dataloader.load_state_dict(self._order)  # type: ignore[union-attr]
+            self._order = None
 
     def on_train_epoch_start(self) -> None:
         """Give each rank and device noise of its own, which depends on nothing but seed, epoch and rank."""
@@ -56,12 +63,15 @@ class PartTraining(lightning.LightningModule):
         self._log_means("validation")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where the random stream is."""
+        """Keep where the random stream and the loader are."""
         checkpoint["generator"] = self.generator.get_state()
+        loader: Any = self.trainer.train_dataloader
+        checkpoint["order"] = loader.state_dict() if hasattr(loader, "load_state_dict") else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the random stream back to where it was."""
+        """Put the random stream back to where it was, and later the loader."""
         self.generator.set_state(checkpoint["generator"].cpu())
+        self._order = checkpoint.get("order")
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """The learning rate over all steps."""

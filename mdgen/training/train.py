@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch.loggers import Logger
 
+from mdgen.data.loading import WindowLoader, WindowLoaders
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.interfaces import (
@@ -34,7 +35,7 @@ PROCEDURES: dict[type, type[PartTraining] | None] = {
 
 def train(
     part: Any,
-    trajectories: TrajectorySet,
+    trajectories: TrajectorySet | WindowLoaders,
     settings: TrainingSettings | None = None,
     encoder: Encoder | None = None,
     machine: TrainerSettings = ONE_PROCESSOR,
@@ -42,11 +43,11 @@ def train(
     run_logger: Logger | None = None,
     label: str = "part",
 ) -> dict[str, Any]:
-    """Train a part in place on some trajectories.
+    """Train a part in place on trajectories of one molecule, or on windows of many.
 
     Args:
         part: encoder, propagator or decoder that is `Trainable`.
-        trajectories: data.
+        trajectories: data; loaders for a part that learns from `trajectory_windows` of many molecules.
         settings: how; what the part is best trained with where None.
         encoder: encoder whose latents a propagator or decoder learns from.
         machine: accelerator, devices, precision and strategy.
@@ -78,12 +79,33 @@ def train(
     part.finish(data, generator)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
-    metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
+    if isinstance(data.every, WindowLoader):
+        windows = data.every.dataset
+        metrics |= {"n_frames": windows.collection.n_frames, "n_examples": len(windows)}
+    else:
+        metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
     return {**metrics, "seconds": time.monotonic() - begin}
 
 
 def descend(module: PartTraining, data: TrainingData, label: str = "part", **machine: Any) -> list[dict[str, float]]:
     """Descend on prepared data, leaving the best or the averaged weights in the part; the rest as for `fit`."""
+    settings = module.settings
+    if isinstance(data.training, WindowLoader):
+        if settings.n_steps > 0:
+            raise MdgenError("windows are passed over, not drawn with repetition; set max_epochs and leave n_steps=0")
+        batches: Any = data.training
+        validation: Any = data.validation if isinstance(module, GradientTraining) else None
+        n_epochs = settings.max_epochs
+    else:
+        batches, validation, n_epochs = _in_memory(module, data)
+    history = fit(label, module, batches, validation, n_epochs, **machine)
+    if module.average is not None:
+        module.part.load_state_dict(module.average.module.state_dict())
+    return history
+
+
+def _in_memory(module: PartTraining, data: TrainingData) -> tuple[Any, Any, int]:
+    """Batches of data in memory, the validation data, and the number of epochs."""
     settings, generator = module.settings, module.generator
     validation = None if data.validation is None else Whole(data.validation)
     size, n_epochs = settings.batch_size * module.batches_a_step, settings.max_epochs
@@ -92,10 +114,7 @@ def descend(module: PartTraining, data: TrainingData, label: str = "part", **mac
     else:
         n_epochs = max(1, min(50, settings.n_steps // 10))
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
-    history = fit(label, module, batches, validation, n_epochs, **machine)
-    if module.average is not None:
-        module.part.load_state_dict(module.average.module.state_dict())
-    return history
+    return batches, validation, n_epochs
 
 
 def procedure_of(part: Any) -> type[PartTraining] | None:

@@ -115,7 +115,7 @@ def test_each_item_has_the_temperature_of_its_trajectory(kind, encoder):
             values = batch.latents if hasattr(batch, "latents") else batch.frames[batch.now]
             assert (values.flatten(1)[:, 0] == batch.context.temperature_K).all()
     assert sorted(set(data.every.context.temperature_K.tolist())) == [300.0, 330.0, 360.0]
-    assert temperature_range_K(mixed) == [300.0, 360.0]
+    assert temperature_range_K([mixed]) == [300.0, 360.0]
 
 
 def test_an_encoder_of_another_temperature_is_refused(trajectories, encoder):
