@@ -115,7 +115,7 @@ class CWGAN(Part):
         """Fit the representation, draw the weights, and represent every frame once."""
         frames: FrameBatch = data.training
         if not hasattr(self, "representation"):
-            fitted = self._representation.fitted(data.molecule, frames.frames)  # type: ignore[attr-defined]
+            fitted = self._representation.fitted(data.molecule, frames.frames)  # type: ignore[attr-defined, union-attr]
             self._build(fitted)
             self.arguments["representation"] = fitted
         self.initialise(generator)
