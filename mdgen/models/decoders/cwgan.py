@@ -97,7 +97,7 @@ class CWGAN(Part):
         if isinstance(representation, nn.Module):
             self._build(representation)
         else:
-            self._representation = REPRESENTATIONS.get(representation) or resolve(representation)
+            self._representation: Any = REPRESENTATIONS.get(representation) or resolve(representation)
 
     def _build(self, representation: nn.Module) -> None:
         self.representation: Representation = representation  # type: ignore[assignment]
@@ -115,7 +115,7 @@ class CWGAN(Part):
         """Fit the representation, draw the weights, and represent every frame once."""
         frames: FrameBatch = data.training
         if not hasattr(self, "representation"):
-            fitted = self._representation.fitted(data.molecule, frames.frames)  # type: ignore[attr-defined, union-attr]
+            fitted = self._representation.fitted(data.molecule, frames.frames)
             self._build(fitted)
             self.arguments["representation"] = fitted
         self.initialise(generator)
