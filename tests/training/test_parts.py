@@ -94,8 +94,8 @@ def test_every_kind_of_data_carries_the_context_of_each_item(kind, trajectories,
 @pytest.mark.parametrize("kind", ["lagged_frames", "lagged_latents", "latent_windows", "frames"])
 def test_each_item_has_the_temperature_of_its_trajectory(kind, encoder):
     kelvin = [300.0, 330.0, 300.0, 360.0, 330.0]
-    sources = [ArraySource(f"at {t:g} K", np.full((20, 22, 3), t, np.float32)) for t in kelvin]
-    mixed = TrajectorySet(MOLECULE, 0.5, sources, kelvin)
+    sources = [ArraySource(f"at {t:g} K", np.full((20, 22, 3), t, np.float32), t) for t in kelvin]
+    mixed = TrajectorySet(MOLECULE, 0.5, sources)
     part = MDN(encoder.latent, 1.0, 1, [4])
     part.learns_from, part.features = kind, torch.nn.Identity()
 
