@@ -41,7 +41,7 @@ class Fingerprinted:
 
 def _contents(value: Any) -> list[bytes]:
     if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
+        array = value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tables of one row keep odd strides
         return [f"{array.dtype}{tuple(array.shape)}".encode(), array.reshape(-1).view(torch.uint8).numpy().tobytes()]
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return [f"{value.dtype}{value.shape}".encode(), np.ascontiguousarray(value).tobytes()]

@@ -17,18 +17,19 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import FrameBatch, RandomRows, TrainingData
 from mdgen.models.blocks.perceptron import initialise, perceptron
-from mdgen.models.decoders.cartesian import CartesianRepresentation
 from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.density_ratio import DensityRatio
-from mdgen.models.decoders.internal import InternalRepresentation
 from mdgen.models.decoders.representation import Representation, Values
 from mdgen.models.part import Part
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 from mdgen.registry import register, resolve
 
-REPRESENTATIONS: dict[str, type] = {"internal": InternalRepresentation, "cartesian": CartesianRepresentation}
+REPRESENTATIONS = {
+    "internal": "mdgen.models.decoders.internal.InternalRepresentation",
+    "cartesian": "mdgen.models.decoders.cartesian.CartesianRepresentation",
+}
 """Short names of representations; any other is given by the dotted name that it is registered by."""
 
 BLOCK = 8192
@@ -97,7 +98,7 @@ class CWGAN(Part):
         if isinstance(representation, nn.Module):
             self._build(representation)
         else:
-            self._representation: Any = REPRESENTATIONS.get(representation) or resolve(representation)
+            self._representation: Any = resolve(REPRESENTATIONS.get(representation, representation))
 
     def _build(self, representation: nn.Module) -> None:
         self.representation: Representation = representation  # type: ignore[assignment]
