@@ -1,11 +1,16 @@
-"""Every test runs with the shapes in the signatures checked."""
+"""Every test runs with the shapes in the signatures checked, and leaves logging and torch's threads as they were."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Results are compared bit for bit; sums over several threads are not made in one order.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("WANDB_MODE", "disabled")
 
+import pytest
+import torch
 from jaxtyping import install_import_hook
 
 # Numba compiles plain functions only, so the kernels stay outside.
@@ -20,3 +25,26 @@ _CHECKED += [
     for name in ("double_well", "force_field", "forces", "module_potential", "parameters", "repulsion", "restraints")
 ]
 install_import_hook([f"mdgen.{room}" for room in _CHECKED], "beartype.beartype")
+
+
+@contextmanager
+def process_as_before() -> Iterator[None]:
+    logger = logging.getLogger("mdgen")
+    handlers, propagate, level = list(logger.handlers), logger.propagate, logger.level
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    logger.handlers[:] = handlers
+    logger.propagate, logger.level = propagate, level
+
+
+@pytest.fixture(autouse=True)
+def after_each_test() -> Iterator[None]:
+    with process_as_before():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def after_each_module() -> Iterator[None]:
+    with process_as_before():
+        yield
