@@ -55,7 +55,7 @@ def open_windows(config: dict[str, Any], seed: int) -> WindowLoaders:
     Args:
         config: what `open_collection` reads, and `frames`, `window_spacing_ps`, `hop_ps`, `split_by`,
             `validation_share`, `test_share` and `loader`, the arguments of `WindowLoader`.
-        seed: of the split and of the order of the batches.
+        seed: seed of the split and of the order of the batches.
 
     Raises:
         MdgenError: if the data cannot be opened, split, cut into windows or batched as asked.
