@@ -7,6 +7,7 @@ import numpy as np
 from mdgen.evaluation.metrics.target import MetricFamily
 from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.statistics.block_permutation import DRAWS, permute_blocks
+from mdgen.evaluation.statistics.intervals import spreads
 from mdgen.evaluation.statistics.observables import Observables
 
 
@@ -23,7 +24,7 @@ def floors(
     rows = {"floor": RowResult("i.i.d. floor", meaning, frames, 0.0, perfect)}
     blocks = permute_blocks(target, replicate, frames, rng)
     if blocks is not None:
-        found = {n: e for metric in metrics for n, e in metric.permuted(blocks).items()}
+        found = spreads({name: draws for metric in metrics for name, draws in metric.permuted(blocks).items()})
         meaning = (
             f"block permutation of MD against MD: the reference and its replicate in {blocks.row.shape[1]} blocks of "
             f"{blocks.block_ps / 1000:.3g} ns, assigned at random {DRAWS} times to a reference and a row of this size"

@@ -15,7 +15,7 @@ from mdgen.evaluation.statistics.autocorrelation import (
     logarithmic_lags,
 )
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.intervals import estimates, ratio_interval, spreads
+from mdgen.evaluation.statistics.intervals import estimates, ratio_interval
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
@@ -67,8 +67,8 @@ class DecorrelationMetrics(MetricFamily):
         distances = self._distances(self._at_target_lags(lags_ps, correlation), self.correlation, error)
         return estimates(named, ratio_interval) | estimates(distances)
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
         if not self.target.moving or max(blocks.pool.lengths) < SHORTEST:
             return {}
         lags = np.round(self.lags_ps / blocks.pool.frame_spacing_ps).astype(np.int64)
@@ -77,7 +77,7 @@ class DecorrelationMetrics(MetricFamily):
         (mine, end), (others, other_end) = (
             (_times(self.lags_ps, sample), longest(sample, self.lags_ps)) for sample in (here, there)
         )
-        return spreads(self._distances(here, there, time_error(mine, end, others, other_end)))
+        return self._distances(here, there, time_error(mine, end, others, other_end))
 
     def curve(self, row: Observables) -> np.ndarray:
         """Autocorrelation `(torsion, lag)` of a row at the lags `lags_ps`."""

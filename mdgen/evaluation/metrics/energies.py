@@ -15,7 +15,6 @@ from mdgen.evaluation.statistics.intervals import (
     centred_interval,
     percentile_interval,
     resampled,
-    spreads,
 )
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.interfaces import Potential
@@ -67,8 +66,8 @@ class EnergyMetrics(MetricFamily):
             result[f"energy_jsd/{term}"] = centred_interval(float(value), samples)
         return result
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
         found = {}
         for column, term in enumerate(self.target.energy_terms):
             values = blocks.pool["energy"][:, column].astype(np.float64)
@@ -78,7 +77,7 @@ class EnergyMetrics(MetricFamily):
                 binned = linear_bins(np.where(known, values, low), low, high, BINS)
                 binned[~known] = -1
                 found[f"energy_jsd/{term}"] = blocks.distances(jensen_shannon, blocks.pool.histogram(binned, BINS))
-        return spreads(found)
+        return found
 
 
 def _known(row: Observables, column: int) -> tuple[np.ndarray, np.ndarray]:

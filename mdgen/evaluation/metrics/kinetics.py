@@ -15,8 +15,6 @@ from mdgen.evaluation.statistics.intervals import (
     percentile_interval,
     ratio_interval,
     resampled,
-    spread,
-    spreads,
 )
 from mdgen.evaluation.statistics.markov import (
     chapman_kolmogorov,
@@ -80,14 +78,14 @@ class KineticMetrics(MetricFamily):
         result |= self._markov_test(row, counts, weights)
         return {**result, **self._lumped(row, weights)}
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
         counts = lumped_counts(self.target, blocks.pool)
         if counts is None or self.states.n_macrostates < 2:
             return {}
         rows, targets = (np.tensordot(weights, counts, axes=1) for weights in (blocks.row, blocks.target))
-        occupancy = spread(blocks.distances(jensen_shannon, self.visits(blocks.pool)))
-        return {"occupancy_jsd": occupancy, **spreads(self._compared(rows, targets))}
+        occupancy = blocks.distances(jensen_shannon, self.visits(blocks.pool))
+        return {"occupancy_jsd": occupancy, **self._compared(rows, targets)}
 
     def _compared(self, rows: np.ndarray, targets: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
         """Flux correlations and passage errors of pairs of count matrices."""

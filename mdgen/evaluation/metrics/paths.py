@@ -9,7 +9,7 @@ from mdgen.evaluation.metrics.kinetics import lumped_counts
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
-from mdgen.evaluation.statistics.intervals import bootstrap_weights, estimates, percentile_interval, spread
+from mdgen.evaluation.statistics.intervals import bootstrap_weights, estimates, percentile_interval
 from mdgen.evaluation.statistics.markov import connected_set, transition_matrix
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.transition_paths import (
@@ -68,8 +68,8 @@ class PathMetrics(MetricFamily):
         distances = estimates({"path_occupancy_jsd": occupancy})
         return {**shares, **distances, **estimates({"path_log_probability": probability}, percentile_interval)}
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
         counts = lumped_counts(self.target, blocks.pool)
         if counts is None or self.ends is None:
             return {}
@@ -77,7 +77,7 @@ class PathMetrics(MetricFamily):
             [bridge_occupancy(_chain(np.tensordot(w, counts, axes=1)), *self.ends, STEPS) for w in weights[:PATH_DRAWS]]
             for weights in (blocks.row, blocks.target)
         ]
-        return {"path_occupancy_jsd": spread(jensen_shannon(*(np.array(found) for found in occupancies)))}
+        return {"path_occupancy_jsd": jensen_shannon(*(np.array(found) for found in occupancies))}
 
     def _judge(self, counts: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
         """Occupancy distance, valid share and mean log-probability; without any path the valid share is 0."""

@@ -51,16 +51,16 @@ class SlowModeMetrics(MetricFamily):
         found = tica_histograms(self.target.data, [self.target.data], self.settings)
         return {name: spread(sampling_floor(counts.sum(0), frames, rng)) for name, counts in found.items()}
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
-        result: dict[str, Estimate] = {}
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
+        result: dict[str, np.ndarray] = {}
         if "psi" in blocks.pool:
             low, high = inner_range(self.target.data["psi"][:, 0])
             counts = range_histogram(blocks.pool, low, high, self.settings.free_energy_bins)
-            result["free_energy_rmse_kT/psi_1"] = spread(blocks.distances(self.target.free_energy_rmse, counts))
+            result["free_energy_rmse_kT/psi_1"] = blocks.distances(self.target.free_energy_rmse, counts)
         if "tica" in blocks.pool:
             for name, counts in tica_histograms(blocks.pool, [blocks.pool], self.settings).items():
-                result[name] = spread(blocks.distances(jensen_shannon, counts))
+                result[name] = blocks.distances(jensen_shannon, counts)
         return result
 
     def _free_energy(self, row: Observables) -> dict[str, Estimate]:

@@ -14,7 +14,7 @@ from mdgen.evaluation.metrics.decorrelation import autocorrelation_distances, we
 from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.statistics.autocorrelation import logarithmic_lags
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.intervals import estimates, spreads
+from mdgen.evaluation.statistics.intervals import estimates
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
@@ -63,10 +63,10 @@ class SubframeMetrics(MetricFamily):
             return {}
         return estimates(self._distances(self._resampled(row), self.correlation))
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
         samples = (self._weighted(blocks.pool, weights) for weights in (blocks.row, blocks.target))
-        return spreads(self._distances(*samples))
+        return self._distances(*samples)
 
     def curve(self, row: Observables) -> Float[np.ndarray, "lag"]:
         """The mean autocorrelation at `lags_ps` over the torsions that move at all."""

@@ -103,6 +103,6 @@ class MetricFamily(Metric[Observables]):
         """Scores of a perfect sampler of so many independent frames, with the spread over draws, where known."""
         return {}
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws; empty where there is no distance."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, one for each draw of the permutation; empty where there is no distance."""
         return {}

@@ -77,13 +77,13 @@ class TorsionMetrics(MetricFamily):
         pairs = [sampling_floor(counts.sum(0), frames, rng) for counts in self._pairs[0]]
         return spreads({**self._named(np.stack(drawn, axis=1)), **self._named_pairs("torsion_pair_jsd/all", pairs)})
 
-    def permuted(self, blocks: BlockPermutation) -> dict[str, Estimate]:
-        """Scores of dynamics against itself, with the spread over the draws."""
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Scores of dynamics against itself, draw by draw."""
         found = self._named(blocks.distances(jensen_shannon, self._single_histograms(blocks.pool)))
         for name, bins, metric in self._pair_metrics():
             drawn = [blocks.distances(metric, pair_histograms(blocks.pool, pair, bins)) for _, pair in self.pairs]
             found |= self._named_pairs(name, drawn)
-        return spreads(found)
+        return found
 
     def _named(self, distances: np.ndarray) -> dict[str, Any]:
         """Distances, torsions on the last axis, by group and by torsion."""
