@@ -12,7 +12,7 @@ from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import converted, lane_sum, reciprocal_root, select_within
 from mdgen.md.engines.lanes.lanes import LANES, filled, load, load_at, store_at
 from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones, reaction_field, switched
-from mdgen.md.engines.lanes.vectors import plus, scaled
+from mdgen.md.engines.lanes.vectors import dot, plus, scaled
 
 
 class PairTables(NamedTuple):
@@ -39,24 +39,24 @@ class PairTables(NamedTuple):
 
 @lane_function
 def _apart(here: Any, slot: Any, charges: Any, grid: Any, scale: Any) -> Any:
-    """Vectors from a block to an atom, and their squares."""
+    """Vectors from a block to an atom."""
     like = load_at(charges, slot)
     dx = converted(here[0] - load_at(grid, 3 * slot), like) * scale[0]
     dy = converted(here[1] - load_at(grid, 3 * slot + LANES), like) * scale[1]
     dz = converted(here[2] - load_at(grid, 3 * slot + 2 * LANES), like) * scale[2]
-    return dx, dy, dz, dx * dx + dy * dy + dz * dz
+    return dx, dy, dz
 
 
 @lane_function
 def _pair_with_block(
-    here: Any, square: Any, others: Any, slot: Any, mask: Any, strengths: Any, numbers: Any, acts: Any, energies: Any
+    here: Any, between: Any, others: Any, slot: Any, mask: Any, strengths: Any, numbers: Any, acts: Any, energies: Any
 ) -> Any:
-    """Force over distance between an atom and a block, and the two energies.
+    """Force between an atom and a block, and the two energies.
 
     `here` is an atom's three coordinates, its charge, twice k times that, and its row in the table of strengths.
     """
     charge, response, row = here[3], here[4], here[5]
-    limit, field = numbers.square[0], numbers.field
+    limit, field, square = numbers.square[0], numbers.field, dot(between, between)
     inverse = reciprocal_root(square)
     inverse_square = inverse * inverse
     charges = others * charge
@@ -71,7 +71,8 @@ def _pair_with_block(
             dispersed = select_within(square, limit, mask, energy)
     if energies is not None:
         charged = select_within(square, limit, mask, reaction_field(charges, inverse, square, field))
-    return select_within(square, limit, mask, inverse_square * pull - others * response), dispersed, charged
+    pull = select_within(square, limit, mask, inverse_square * pull - others * response)
+    return scaled(between, pull), dispersed, charged
 
 
 @lane_function
@@ -101,24 +102,18 @@ def _visit(
         ahead = np.int64(load(neighbours.slots, (entry + 1,)))
         one_ahead, two_ahead = _apart(one, ahead, charges, grid, scale), _apart(two, ahead, charges, grid, scale)
         masks, others = load(neighbours.masks, (entry,)), load_at(charges, slot)
-        pull, energy, charge = _pair_with_block(
-            one, to_one[3], others, slot, masks, strengths, numbers, acts, energies
+        force_one, dispersed_one, charged_one = _pair_with_block(
+            one, to_one, others, slot, masks, strengths, numbers, acts, energies
         )
-        force = scaled(to_one, pull)
-        on_one = plus(on_one, force)
-        if energies is not None:
-            charged = charged + charge
-            if acts is not None:
-                dispersed = dispersed + energy
-        pull, energy, charge = _pair_with_block(
-            two, to_two[3], others, slot, masks >> 16, strengths, numbers, acts, energies
+        force_two, dispersed_two, charged_two = _pair_with_block(
+            two, to_two, others, slot, masks >> 16, strengths, numbers, acts, energies
         )
+        on_one, on_two = plus(on_one, force_one), plus(on_two, force_two)
         if energies is not None:
-            charged = charged + charge
+            charged = charged + charged_one + charged_two
             if acts is not None:
-                dispersed = dispersed + energy
-        force_two = scaled(to_two, pull)
-        on_two, both, place = plus(on_two, force_two), plus(force, force_two), 3 * slot
+                dispersed = dispersed + dispersed_one + dispersed_two
+        both, place = plus(force_one, force_two), 3 * slot
         store_at(forces, place, load_at(forces, place) - both[0])
         store_at(forces, place + LANES, load_at(forces, place + LANES) - both[1])
         store_at(forces, place + 2 * LANES, load_at(forces, place + 2 * LANES) - both[2])
