@@ -8,6 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mdgen.geometry.rotations import rotation_from_quaternion
+
+_LEAN = 0.375
+"""Turn of a frame in radians for a deviation of one radian: 1 / (4 - 4 / 3), four directions of unit length less the sum
+of their squared projections on any axis."""
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -55,6 +61,21 @@ def frames_from_atoms(
     to_first, to_last = normalize(first - centre, dim=-1), normalize(last - centre, dim=-1)
     x, y = normalize(to_first + to_last, dim=-1), normalize(to_last - to_first, dim=-1)
     return Frames(torch.stack([x, y, torch.linalg.cross(x, y)], -1), centre)
+
+
+def leaned_towards(frames: Frames, fourth: Float[Tensor, "*batch 3"]) -> Frames:
+    """Frames of `frames_from_atoms`, turned so that a fourth atom bonded to the middle one counts as the outer two do.
+
+    The turn is the first step of a least-squares fit of the tetrahedral directions of the three atoms and of the
+    missing one. Both signs of chirality are treated alike.
+    """
+    direction = normalize((frames.rotations.mT @ (fourth - frames.origins)[..., None]).squeeze(-1), dim=-1)
+    x, y, z = direction.unbind(-1)
+    # an ideal direction is (-1, 0, +-sqrt(2)) / sqrt(3); that of the missing atom follows from the sum of the others
+    ideal_x, ideal_z = -(1 / 3) ** 0.5, (2 / 3) ** 0.5 * torch.where(z < 0, -1.0, 1.0)
+    turn = torch.stack([-y * ideal_z, x * ideal_z - z * ideal_x, y * ideal_x], -1)
+    lean = rotation_from_quaternion(torch.cat([torch.full_like(turn[..., :1], 2 / _LEAN), turn], -1))
+    return Frames(frames.rotations @ lean, frames.origins)
 
 
 def frames_about_bonds(

@@ -43,6 +43,7 @@ class TokenLayout:
     Args:
         molecule: molecule that it belongs to.
         frame_atoms: outer, middle and outer atom of each token's frame (N, CA, C).
+        fourth_atoms: atom that the frame leans towards (CB); -1 where there is none.
         torsion_atoms: atoms (reference, start, end, turned) of each torsion; -1 where there is none.
         group_level: number of bonds that turn between each group and its frame, from 1, ascending.
         group_token: token of each group.
@@ -54,10 +55,13 @@ class TokenLayout:
         follower_atoms: atoms (left, middle, right, placed): the last is rigid with the frame of the three before it.
         links: bonded atoms of different tokens, with a neighbour of each: (near first, first, second, near second).
         link_tokens: the tokens of the two atoms of each link.
+        link_colour: colour of each link whose atoms are all rigid with frames, so that no two links of one colour share
+            a token; -1 for the others, such as disulphides.
     """
 
     molecule: Molecule
     frame_atoms: Int[np.ndarray, "token 3"]
+    fourth_atoms: Int[np.ndarray, "token"]
     torsion_atoms: Int[np.ndarray, "token slot 4"]
     group_level: Int[np.ndarray, "group"]
     group_token: Int[np.ndarray, "group"]
@@ -69,6 +73,7 @@ class TokenLayout:
     follower_atoms: Int[np.ndarray, "follower 4"]
     links: Int[np.ndarray, "link 4"]
     link_tokens: Int[np.ndarray, "link 2"]
+    link_colour: Int[np.ndarray, "link"]
 
     ring_slot = _SIDE_CHAIN
 
@@ -117,6 +122,7 @@ def token_layout(molecule: Molecule) -> TokenLayout:
     return TokenLayout(
         molecule,
         np.array([tree.frame for tree in trees]),
+        np.array([tree.own.get("CB", -1) for tree in trees]),
         torsion_atoms,
         *(
             np.array(column, dtype=np.int64)
@@ -133,6 +139,7 @@ def token_layout(molecule: Molecule) -> TokenLayout:
         np.array([row for tree in trees for row in tree.followers], dtype=np.int64).reshape(-1, 4),
         links,
         link_tokens,
+        _colours(links, link_tokens, atom_body < len(trees)),
     )
 
 
@@ -314,6 +321,20 @@ def _links(
             links.append((_inner(trees[token[i]], i), i, j, _inner(trees[token[j]], j)))
             tokens.append((token[i], token[j]))
     return np.array(links, dtype=np.int64).reshape(-1, 4), np.array(tokens, dtype=np.int64).reshape(-1, 2)
+
+
+def _colours(
+    links: Int[np.ndarray, "link 4"], link_tokens: Int[np.ndarray, "link 2"], on_frame: Bool[np.ndarray, "atom"]
+) -> Int[np.ndarray, "link"]:
+    taken: dict[int, set[int]] = {}
+    colours = []
+    for atoms, (first, second) in zip(links, link_tokens.tolist(), strict=True):
+        used = taken.setdefault(first, set()) | taken.setdefault(second, set())
+        colour = min(set(range(len(used) + 1)) - used) if on_frame[atoms].all() else -1
+        colours.append(colour)
+        taken[first].add(colour)
+        taken[second].add(colour)
+    return np.array(colours, dtype=np.int64)
 
 
 def _inner(tree: _ResidueTree, atom: int) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mdgen.errors import MdgenError
-from mdgen.geometry.frames import Frames, frames_about_bonds, frames_from_atoms, turned_about_z
+from mdgen.geometry.frames import Frames, frames_about_bonds, frames_from_atoms, leaned_towards, turned_about_z
 from mdgen.geometry.rotations import nearest_rotation
 from mdgen.interfaces import Context
 from mdgen.molecule.tokens import TokenLayout, token_layout
@@ -35,6 +35,8 @@ class TokenTables:
 
     Args:
         frame_atoms: atoms of each token's frame.
+        fourth_atoms: atom that each token's frame leans towards (CB).
+        has_fourth: which tokens have one.
         token_mask: which tokens are real.
         torsion_atoms: atoms of each torsion.
         torsion_mask: which torsions there are.
@@ -49,12 +51,17 @@ class TokenTables:
         follower_atoms: atoms (left, middle, right, placed).
         place: place of each atom among the tree's atoms, rings and followers, in this order.
         atom_mask: which atoms are real.
-        links: atoms (near first, first, second, near second) of bonds between tokens.
-        link_tokens: the two tokens of each.
-        link_mask: which links are real.
+        links: atoms of the bonds between tokens.
+        link_mask: which of them are real.
+        colours: number of joints of each colour.
+        joints: atoms (near first, first, second, near second) of links between frames, colour by colour.
+        joint_tokens: the two tokens of each.
+        joint_mask: which joints are real.
     """
 
     frame_atoms: Int[Tensor, "row token 3"]
+    fourth_atoms: Int[Tensor, "row token"]
+    has_fourth: Bool[Tensor, "row token"]
     token_mask: Bool[Tensor, "row token"]
     torsion_atoms: Int[Tensor, "row token slot 4"]
     torsion_mask: Bool[Tensor, "row token slot"]
@@ -69,9 +76,12 @@ class TokenTables:
     follower_atoms: Int[Tensor, "row follower 4"]
     place: Int[Tensor, "row atom"]
     atom_mask: Bool[Tensor, "row atom"]
-    links: Int[Tensor, "row link 4"]
-    link_tokens: Int[Tensor, "row link 2"]
+    links: Int[Tensor, "row link 2"]
     link_mask: Bool[Tensor, "row link"]
+    colours: tuple[int, ...]
+    joints: Int[Tensor, "row joint 4"]
+    joint_tokens: Int[Tensor, "row joint 2"]
+    joint_mask: Bool[Tensor, "row joint"]
 
     def to(self, device: torch.device | str) -> "TokenTables":
         """The same tables on a device."""
@@ -109,71 +119,91 @@ def tables_of(context: Context) -> TokenTables:
 @lru_cache(maxsize=64)
 def _tables(molecules: tuple[Molecule, ...], n_tokens: int, n_atoms: int, device: torch.device) -> TokenTables:
     layouts = [token_layout(molecule) for molecule in molecules]
-    depth = max(int(layout.group_level.max(initial=0)) for layout in layouts)
-    levels = tuple(max(int((each.group_level == level).sum()) for each in layouts) for level in range(1, depth + 1))
-    n_tokens = max(n_tokens, *(layout.n_tokens for layout in layouts), 0)
     sizes = {
-        "tree": max(int((layout.atom_body >= 0).sum()) for layout in layouts),
-        "ring": max(len(layout.ring_atoms) for layout in layouts),
-        "follower": max(len(layout.follower_atoms) for layout in layouts),
-        "link": max(len(layout.links) for layout in layouts),
+        "token": max(n_tokens, max(each.n_tokens for each in layouts)),
+        "atom": n_atoms,
+        "tree": max(int((each.atom_body >= 0).sum()) for each in layouts),
+        "ring": max(len(each.ring_atoms) for each in layouts),
+        "follower": max(len(each.follower_atoms) for each in layouts),
+        "link": max(len(each.links) for each in layouts),
     }
-    rows = [_row(layout, n_tokens, n_atoms, levels, sizes) for layout in layouts]
+    levels = _most([each.group_level - 1 for each in layouts])
+    colours = _most([each.link_colour for each in layouts])
+    rows = [_group_rows(each, sizes, levels) | _link_rows(each, sizes, colours) for each in layouts]
     stacked = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
-    return TokenTables(levels=levels, **stacked).to(device)
+    return TokenTables(levels=levels, colours=colours, **stacked).to(device)
 
 
-def _row(
-    layout: TokenLayout, n_tokens: int, n_atoms: int, levels: Sequence[int], sizes: dict[str, int]
-) -> dict[str, np.ndarray]:
-    """The padded tables of one molecule; padding repeats atoms of a real torsion, so that all geometry is finite."""
-    slots = layout.torsion_atoms.shape[1]
+def _most(numbers: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """How many entries of each value from 0 there are, in the row with the most of it."""
+    last = max(int(each.max(initial=-1)) for each in numbers)
+    return tuple(max(int((each == value).sum()) for each in numbers) for value in range(last + 1))
+
+
+def _columns(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """The place of each entry in a table that has `sizes` places for each value from 0."""
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    within = np.array([int((values[:number] == value).sum()) for number, value in enumerate(values)], dtype=np.int64)
+    return starts[values] + within
+
+
+def _group_rows(layout: TokenLayout, sizes: dict[str, int], levels: Sequence[int]) -> dict[str, np.ndarray]:
+    """The padded tables of frames, torsions and atoms of one molecule.
+
+    Padding repeats atoms of a real torsion, so that all geometry is finite.
+    """
+    n_tokens, slots = sizes["token"], layout.torsion_atoms.shape[1]
     filler = layout.torsion_atoms[layout.torsion_mask][0]
-    within = np.arange(len(layout.group_level)) - np.searchsorted(layout.group_level, layout.group_level)
-    starts = np.concatenate([[0], np.cumsum(levels)]).astype(np.int64)
-    column = starts[layout.group_level - 1] + within
+    column = _columns(layout.group_level - 1, levels)
     body = np.concatenate([np.arange(layout.n_tokens), n_tokens + column])
-    torsion = layout.group_token * slots + layout.group_slot
-    n_groups = int(sum(levels))
+    torsion, n_groups = layout.group_token * slots + layout.group_slot, int(sum(levels))
+    torsion_atoms = layout.torsion_atoms.reshape(-1, 4)
+    real = np.flatnonzero(layout.torsion_mask)
+    fourth = layout.fourth_atoms >= 0
     tree_atoms = np.flatnonzero(layout.atom_body >= 0)
-    place = np.zeros(n_atoms, dtype=np.int64)
+    place = np.zeros(sizes["atom"], dtype=np.int64)
     place[tree_atoms] = np.arange(len(tree_atoms))
     place[layout.ring_atoms[:, 3]] = sizes["tree"] + np.arange(len(layout.ring_atoms))
     place[layout.follower_atoms[:, 3]] = sizes["tree"] + sizes["ring"] + np.arange(len(layout.follower_atoms))
-    tokens = np.arange(layout.n_tokens)
-    real_torsions = np.flatnonzero(layout.torsion_mask)
     return {
-        "frame_atoms": _filled(layout.frame_atoms, tokens, n_tokens, layout.frame_atoms[0]),
+        "frame_atoms": _filled(layout.frame_atoms, None, n_tokens, filler[:3]),
+        "fourth_atoms": _filled(np.where(fourth, layout.fourth_atoms, filler[3]), None, n_tokens, filler[3]),
+        "has_fourth": _filled(fourth, None, n_tokens, False),
         "token_mask": np.arange(n_tokens) < layout.n_tokens,
-        "torsion_atoms": _filled(
-            layout.torsion_atoms.reshape(-1, 4)[real_torsions], real_torsions, n_tokens * slots, filler
-        ).reshape(n_tokens, slots, 4),
-        "torsion_mask": _filled(layout.torsion_mask, tokens, n_tokens, False),
+        "torsion_atoms": _filled(torsion_atoms[real], real, n_tokens * slots, filler).reshape(n_tokens, slots, 4),
+        "torsion_mask": _filled(layout.torsion_mask, None, n_tokens, False),
         "group_parent": _filled(body[layout.group_parent], column, n_groups),
         "group_torsion": _filled(torsion, column, n_groups),
-        "group_atoms": _filled(layout.torsion_atoms.reshape(-1, 4)[torsion], column, n_groups, filler),
-        "tree_atoms": _filled(tree_atoms, slice(len(tree_atoms)), sizes["tree"]),
-        "tree_body": _filled(body[layout.atom_body[tree_atoms]], slice(len(tree_atoms)), sizes["tree"]),
-        "ring_atoms": _filled(layout.ring_atoms, slice(len(layout.ring_atoms)), sizes["ring"], filler),
-        "ring_torsion": _filled(
-            layout.ring_token * slots + layout.ring_slot, slice(len(layout.ring_token)), sizes["ring"]
-        ),
-        "follower_atoms": _filled(
-            layout.follower_atoms, slice(len(layout.follower_atoms)), sizes["follower"], filler
-        ),
+        "group_atoms": _filled(torsion_atoms[torsion], column, n_groups, filler),
+        "tree_atoms": _filled(tree_atoms, None, sizes["tree"]),
+        "tree_body": _filled(body[layout.atom_body[tree_atoms]], None, sizes["tree"]),
+        "ring_atoms": _filled(layout.ring_atoms, None, sizes["ring"], filler),
+        "ring_torsion": _filled(layout.ring_token * slots + layout.ring_slot, None, sizes["ring"]),
+        "follower_atoms": _filled(layout.follower_atoms, None, sizes["follower"], filler),
         "place": place,
-        "atom_mask": np.arange(n_atoms) < layout.molecule.n_atoms,
-        "links": _filled(layout.links, slice(len(layout.links)), sizes["link"], filler),
-        "link_tokens": _filled(layout.link_tokens, slice(len(layout.links)), sizes["link"]),
-        "link_mask": np.arange(sizes["link"]) < len(layout.links),
+        "atom_mask": np.arange(sizes["atom"]) < layout.molecule.n_atoms,
     }
 
 
-def _filled(values: np.ndarray, where: Any, size: int, filler: Any = 0) -> np.ndarray:
-    """A table of `size` rows that holds `values` at some of them and `filler` at the others."""
+def _link_rows(layout: TokenLayout, sizes: dict[str, int], colours: Sequence[int]) -> dict[str, np.ndarray]:
+    """The padded tables of the bonds between tokens of one molecule."""
+    filler = layout.torsion_atoms[layout.torsion_mask][0]
+    joints = layout.link_colour >= 0
+    column, n_joints = _columns(layout.link_colour[joints], colours), int(sum(colours))
+    return {
+        "links": _filled(layout.links[:, 1:3], None, sizes["link"], filler[1:3]),
+        "link_mask": np.arange(sizes["link"]) < len(layout.links),
+        "joints": _filled(layout.links[joints], column, n_joints, filler),
+        "joint_tokens": _filled(layout.link_tokens[joints], column, n_joints),
+        "joint_mask": _filled(np.ones(len(column), dtype=bool), column, n_joints, False),
+    }
+
+
+def _filled(values: np.ndarray, where: np.ndarray | None, size: int, filler: Any = 0) -> np.ndarray:
+    """A table of `size` rows that holds `values` at some of them, at the first where None, and `filler` elsewhere."""
     table = np.empty((size, *values.shape[1:]), dtype=values.dtype)
     table[:] = filler
-    table[where] = values
+    table[slice(len(values)) if where is None else where] = values
     return table
 
 
@@ -196,7 +226,10 @@ def pick_frames(frames: Frames, index: Int[Tensor, "row chosen"]) -> Frames:
 def token_frames(positions: Float[Tensor, "batch frame atom 3"], tables: TokenTables) -> Frames:
     """The frame of every token in every frame of a trajectory."""
     first, middle, last = (pick(positions, column) for column in tables.frame_atoms.unbind(-1))
-    return frames_from_atoms(first, middle, last)
+    frames = frames_from_atoms(first, middle, last)
+    leaned = leaned_towards(frames, pick(positions, tables.fourth_atoms))
+    leans = tables.has_fourth[:, None, :, None, None]
+    return Frames(torch.where(leans, leaned.rotations, frames.rotations), frames.origins)
 
 
 def torsions_of(
@@ -308,12 +341,12 @@ def _placed_before(atoms: Tensor, index: Tensor, tables: TokenTables) -> Tensor:
 
 
 def _require_linked(structures: Tensor, tables: TokenTables) -> None:
-    first, second = (pick(structures, tables.links[..., column]) for column in (1, 2))
+    first, second = (pick(structures, column) for column in tables.links.unbind(-1))
     far = (torch.linalg.vector_norm(first - second, dim=-1) > _LONGEST_LINK) & tables.link_mask[:, None]
     if bool(far.any()):
         row, _, link = far.nonzero()[0].tolist()
-        names = tables.link_tokens[min(row, len(tables.link_tokens) - 1), link].tolist()
+        atoms = tables.links[min(row, len(tables.links) - 1), link].tolist()
         raise MdgenError(
-            f"the key frame has a gap: residues {names[0] + 1} and {names[1] + 1} of the chain are bonded, but further "
-            f"apart than {_LONGEST_LINK} nm; model the missing residues, and make molecules whole across a periodic box"
+            f"the key frame has a gap: atoms {atoms[0] + 1} and {atoms[1] + 1} join two residues, but are further apart "
+            f"than {_LONGEST_LINK} nm; model the missing residues, and make molecules whole across a periodic box"
         )

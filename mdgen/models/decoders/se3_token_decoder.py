@@ -7,6 +7,7 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
+from mdgen.models.blocks.bond_closure import closed, measured_joints
 from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of, key_frames_of
 from mdgen.models.blocks.token_geometry import measured, placed_atoms, tables_of
 from mdgen.models.part import Part
@@ -55,7 +56,10 @@ class SE3TokenDecoder(Part):
                 f"the latent has {latent.shape[0]} rows of {latent.shape[2]} tokens and {latent.shape[3]} channels, the "
                 f"key frames {expected[0]} of {expected[1]} and {CHANNELS}; give the context it was encoded with"
             )
-        geometry = measured(context.key_frames.to(latent), tables)
+        structures = context.key_frames.to(latent)
+        geometry = measured(structures, tables)
         frames = frames_of(latent, key_frames_of(context))
+        if self.close_bonds:
+            frames = closed(frames, measured_joints(structures, tables), tables)
         sine, cosine = latent[..., RIGID : RIGID + TORSION_SLOTS], latent[..., RIGID + TORSION_SLOTS :]
         return placed_atoms(frames, sine, cosine, geometry, tables)
