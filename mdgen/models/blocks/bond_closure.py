@@ -26,17 +26,17 @@ _RADIUS = 0.12
 _LARGEST_STEP = 0.3
 """Largest turn of a step in radians, and share of a distance that one step may change it by."""
 
-_LEAST_COSINE = 0.9063
-"""Least absolute cosine of the torsion about a bond: that of 25 degrees."""
+_LARGEST_TWIST = 0.44
+"""Largest deviation in radians of the torsion about a bond from planarity: 25 degrees."""
 
 _SHORTEST = 1e-3
 """Least distance in nm that is divided by."""
 
-_LEAST_ROW = 1e-6
-"""Least determinant, and least squared gradient of a torsion's distance, that is divided by."""
+_LEAST = 1e-9
+"""Least determinant that is divided by."""
 
-_PAIRS = ((1, 2), (0, 2), (1, 3), (0, 3))
-"""Distances of a joint's atoms (near first, first, second, near second); the last stands for the torsion."""
+_PAIRS = ((1, 2), (0, 2), (1, 3))
+"""Distances of a joint's atoms (near first, first, second, near second): the bond, and across each of its angles."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,10 @@ class Joints:
     Args:
         arms: each joint's four atoms in their residues' frames, nm.
         lengths: the bond and the distances across its two angles, nm.
-        span: square of the distance of the outer atoms at a torsion of 90 degrees, nm^2.
-        swing: change of that square from there to planarity, nm^2.
     """
 
     arms: Float[Tensor, "batch 1 joint 4 3"]
     lengths: Float[Tensor, "batch 1 joint 3"]
-    span: Float[Tensor, "batch 1 joint"]
-    swing: Float[Tensor, "batch 1 joint"]
 
 
 def measured_joints(structures: Float[Tensor, "batch key atom 3"], tables: TokenTables) -> Joints:
@@ -62,12 +58,8 @@ def measured_joints(structures: Float[Tensor, "batch key atom 3"], tables: Token
     atoms = [pick(structures, column) for column in tables.joints.unbind(-1)]
     owners = [pick_frames(tokens, tables.joint_tokens[..., column]).inverse() for column in (0, 0, 1, 1)]
     arms = torch.stack([owner.apply(each) for owner, each in zip(owners, atoms, strict=True)], -2)
-    lengths = torch.stack([torch.linalg.vector_norm(atoms[i] - atoms[j], dim=-1) for i, j in _PAIRS[:3]], -1)
-    axis = torch.nn.functional.normalize(atoms[2] - atoms[1], dim=-1)
-    first, last = (each - (each * axis).sum(-1, True) * axis for each in (atoms[0] - atoms[1], atoms[3] - atoms[2]))
-    swing = 2 * torch.linalg.vector_norm(first, dim=-1) * torch.linalg.vector_norm(last, dim=-1)
-    span = (atoms[0] - atoms[3]).square().sum(-1) + 2 * (first * last).sum(-1)
-    return Joints(*(each.mean(1, True) for each in (arms, lengths, span, swing)))
+    lengths = torch.stack([torch.linalg.vector_norm(atoms[i] - atoms[j], dim=-1) for i, j in _PAIRS], -1)
+    return Joints(*(each.mean(1, True) for each in (arms, lengths)))
 
 
 def closed(frames: Frames, joints: Joints, tables: TokenTables, sweeps: int = SWEEPS) -> Frames:
@@ -95,29 +87,34 @@ def _step(frames: Frames, joints: Joints, tables: TokenTables, chosen: slice) ->
         torques = [torch.linalg.cross(turned[k], unit) / _RADIUS for k in (i, j)]
         rows.append(torch.cat([unit, torques[0], -unit, -torques[1]], -1))
         lengths.append(length)
-    jacobian, distances = torch.stack(rows[:3], -2), torch.stack(lengths[:3], -1)
+    jacobian, distances = torch.stack(rows, -2), torch.stack(lengths, -1)
     excess = distances - joints.lengths[:, :, chosen]
     excess = torch.maximum(torch.minimum(excess, _LARGEST_STEP * distances), -_LARGEST_STEP * distances)
-    motion = _least_motion(jacobian, excess)
-    bent = _bent(lengths[3], joints, chosen)
-    if bool((bent != 0).any()):
-        # of the row of the torsion only what does not disturb the three distances
-        row = rows[3] - _least_motion(jacobian, (jacobian @ rows[3][..., None]).squeeze(-1))
-        share = torch.where(bent != 0, bent - (rows[3] * motion).sum(-1), 0) / row.square().sum(-1).clamp(min=_LEAST_ROW)
-        motion = motion + share[..., None] * row
-    motion = motion * -tables.joint_mask[:, None, chosen, None].to(motion)
-    for column, own in enumerate(motion.split(6, -1)):
-        frames = _moved(frames, own[..., :3], own[..., 3:] / _RADIUS, tokens[..., column])
+    motion = torch.stack((-_least_motion(jacobian, excess)).split(6, -1), -2)
+    shifts, turns = motion[..., :3], motion[..., 3:] / _RADIUS
+    twist = _untwist(*turned, apart)
+    pivots = torch.stack([turned[1], turned[2]], -2)
+    shifts, turns = shifts - torch.linalg.cross(twist, pivots), turns + twist
+    real = tables.joint_mask[:, None, chosen, None].to(shifts)
+    for side in (0, 1):
+        frames = _moved(frames, shifts[..., side, :] * real, turns[..., side, :] * real, tokens[..., side])
     return frames
 
 
-def _bent(distance: Tensor, joints: Joints, chosen: slice) -> Tensor:
-    """Difference of the outer atoms' distance from that of the nearest torsion in the allowed range; zero within it."""
-    span, swing = joints.span[:, :, chosen], joints.swing[:, :, chosen]
-    cosine = (span - distance.square()) / swing
-    nearest = torch.where(cosine < 0, -_LEAST_COSINE, _LEAST_COSINE)
-    wanted = (span - swing * nearest).clamp(min=_SHORTEST**2).sqrt()
-    return torch.where(cosine.abs() < _LEAST_COSINE, distance - wanted, 0)
+def _untwist(first_near: Tensor, first: Tensor, second: Tensor, second_near: Tensor, apart: Tensor) -> Tensor:
+    """Turns of both residues about the bond, which change none of its distances, that bring its torsion into range.
+
+    Args:
+        first_near: arm of the first residue's atom beside the bond, and so on along the joint.
+        apart: origin of the first residue less that of the second.
+    """
+    axis = torch.nn.functional.normalize(second - first - apart, dim=-1)
+    before, after = torch.linalg.cross(first - first_near, axis), torch.linalg.cross(axis, second_near - second)
+    # of the angle to the nearer planar torsion only the sine and the absolute cosine are needed
+    sine, cosine = ((first - first_near) * after).sum(-1), (before * after).sum(-1)
+    angle = torch.atan2(torch.where(cosine < 0, -sine, sine), cosine.abs() + _LEAST)
+    half = (angle - angle.clamp(-_LARGEST_TWIST, _LARGEST_TWIST)) / 2
+    return torch.stack([half, -half], -1)[..., None] * axis[..., None, :]
 
 
 def _least_motion(
@@ -126,7 +123,7 @@ def _least_motion(
     """The shortest vector m with J m = change, by Cramer's rule for J J^T."""
     a, b, c = (jacobian @ jacobian.mT).unbind(-2)
     columns = torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)
-    determinant = (a * columns[0]).sum(-1, True).clamp(min=_LEAST_ROW)
+    determinant = (a * columns[0]).sum(-1, True).clamp(min=_LEAST)
     factors = sum(change[..., k, None] * column for k, column in enumerate(columns)) / determinant
     return (factors[..., None, :] @ jacobian).squeeze(-2)
 
