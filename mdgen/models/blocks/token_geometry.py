@@ -309,7 +309,8 @@ def placed_atoms(
     atoms = pick_frames(joined(bodies), tables.tree_body).apply(geometry.tree_points)
     if tables.ring_atoms.shape[1]:
         atoms = torch.cat([atoms, _ring_carbons(atoms, turn, geometry, tables)], 2)
-        left, middle, right, _ = (_placed_before(atoms, column, tables) for column in tables.follower_atoms.unbind(-1))
+        outer = tables.follower_atoms[..., :3].unbind(-1)
+        left, middle, right = (_placed_before(atoms, column, tables) for column in outer)
         followers = frames_from_atoms(left, middle, right).apply(geometry.follower_points)
         atoms = torch.cat([atoms, followers], 2)
     atoms = pick(atoms, tables.place)
