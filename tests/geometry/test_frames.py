@@ -44,11 +44,13 @@ def test_a_wider_angle_moves_both_outer_atoms_alike():
     first, last = (torch.tensor(each, dtype=torch.float64) for each in ([-0.7, 0.3, 0.0], [0.8, 0.3, 0.0]))
     centre = torch.zeros(3, dtype=torch.float64)
     local = frames_from_atoms(first, centre, last).inverse()
-    torch.testing.assert_close(*(torch.atan2(each[1].abs(), each[0]) for each in (local.apply(first), local.apply(last))))
+    torch.testing.assert_close(
+        *(torch.atan2(each[1].abs(), each[0]) for each in (local.apply(first), local.apply(last)))
+    )
 
 
 def test_a_fourth_atom_turns_the_frame_half_as_far_as_it_deviates_and_mirror_images_alike():
-    ideal = torch.tensor([[1, -2**0.5, 0], [1, 2**0.5, 0], [-1, 0, 2**0.5]], dtype=torch.float64) / 3**0.5
+    ideal = torch.tensor([[1, -(2**0.5), 0], [1, 2**0.5, 0], [-1, 0, 2**0.5]], dtype=torch.float64) / 3**0.5
     zero = torch.zeros(3, dtype=torch.float64)
     for mirror in (1.0, -1.0):
         n, c, cb = ideal * torch.tensor([1.0, 1.0, mirror], dtype=torch.float64)

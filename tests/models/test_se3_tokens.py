@@ -193,7 +193,9 @@ def test_another_key_frame_and_back():
 
 def test_molecules_of_different_layouts_side_by_side_are_as_each_alone():
     peptides = [built("A"), built("GPG"), built("WL", False)]
-    n_atoms = max(molecule.n_atoms for molecule, _ in peptides) + 2  # padding beyond the largest, as rows of a batch have
+    n_atoms = (
+        max(molecule.n_atoms for molecule, _ in peptides) + 2
+    )  # padding beyond the largest, as rows of a batch have
     types = pad_sequence([residue_types(molecule) for molecule, _ in peptides], batch_first=True)
     frames = [turned(molecule, key, 4, angle_noise=0.03) for molecule, key in peptides]
     padded = torch.stack([torch.nn.functional.pad(x, (0, 0, 0, n_atoms - x.shape[1])) for x in frames])
