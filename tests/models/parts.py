@@ -12,6 +12,8 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
+from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
+from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
@@ -35,6 +37,7 @@ ENCODERS: dict[str, Callable[[], Any]] = {
     "SRV": lambda: SRV(FEATURES, LAG_PS, n_modes=2, hidden=[8]),
     "TICA": lambda: TICA(FEATURES, LAG_PS, n_modes=2),
     "ChainShape": ChainShape,
+    "SE3TokenEncoder": SE3TokenEncoder,
 }
 PROPAGATORS: dict[str, Callable[[LatentSpace], Any]] = {
     "MDN": lambda latent: MDN(latent, LAG_PS, n_components=4, hidden=[16]),
@@ -48,7 +51,10 @@ DECODERS: dict[str, Callable[[LatentSpace], Any]] = {
     "CWGAN cartesian": lambda latent: CWGAN(latent, "cartesian", **_GAN),
     "NearestFrame": lambda latent: NearestFrame(latent, MOLECULE, n_frames=300),
     "LinearDecoder": lambda latent: LinearDecoder(latent, MOLECULE),
+    "SE3TokenDecoder": lambda latent: SE3TokenDecoder(),
 }
+WITH_KEY_FRAMES = ("SE3TokenEncoder", "SE3TokenDecoder")
+"""Parts that read the molecule and its key frame from the context, belong to no one molecule and learn nothing."""
 
 
 @functools.cache
@@ -78,8 +84,17 @@ def trained_propagator(name: str) -> Any:
 
 @functools.cache
 def trained_decoder(name: str) -> Any:
-    """A decoder for TICA's latent, trained once."""
+    """A decoder for TICA's latent, trained once; of tokens, as it is made."""
+    if name in WITH_KEY_FRAMES:
+        return DECODERS[name](LATENT).eval()
     return trained(DECODERS[name](trained_encoder("TICA").latent), trained_encoder("TICA"))
+
+
+def least_context(name: str, n: int) -> Context:
+    """The context with no more than a part must have."""
+    if name not in WITH_KEY_FRAMES:
+        return Context()
+    return Context((MOLECULE,), key_frames=frames(1, seed=4)[None].expand(n, -1, -1, -1))
 
 
 def contexts(n: int) -> dict[str, Context]:

@@ -1,0 +1,252 @@
+"""SE(3) tokens: positions to channels and back to all atoms, for peptides of every residue, padded side by side."""
+
+import functools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from mdgen.errors import MdgenError
+from mdgen.geometry.dihedrals import bond_angles, bond_lengths
+from mdgen.geometry.rotations import nearest_rotation, rotation_from_quaternion
+from mdgen.interfaces import Context
+from mdgen.md.systems.build import build_system
+from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, channel_mask, frames_of, key_frames_of, rebase, with_key
+from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
+from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
+from mdgen.molecule.chirality import handedness, stereocentres
+from mdgen.molecule.residues import residue_types
+from mdgen.molecule.tokens import token_layout
+from mdgen.molecule.topology import Molecule
+from mdgen.molecule.torsions import torsion_atoms, torsions
+from mdgen.molecule.zmatrix import build_zmatrix
+from tests.models.parts import seeded
+
+ENCODER = SE3TokenEncoder()
+OPEN, CLOSED = SE3TokenDecoder(close_bonds=False), SE3TokenDecoder()
+ALL_TWENTY = "ARNDCQEGHILKMFPSTWYV"
+
+
+@functools.cache
+def built(sequence, capped=True):
+    """A peptide with hydrogens, extended: (molecule, positions in double precision)."""
+    system = build_system(sequence=sequence, capped=capped, relax=False)
+    return system.molecule, system.positions.double()
+
+
+def context(molecule, key):
+    return Context((molecule,), residue_types=residue_types(molecule)[None], key_frames=key[None, None])
+
+
+def turned(molecule, positions, n_frames, seed=0, spread=1.0, angle_noise=0.0, bond_noise=0.0):
+    """Frames with other torsions (phi, psi, chi, methyl) and noise in angles (rad) and bonds (nm)."""
+    zmatrix, generator = build_zmatrix(molecule), seeded(seed)
+    bonds, angles, dihedrals = (x.expand(n_frames, -1).clone() for x in zmatrix.to_internal(positions[None]))
+    named = {tuple(q) for q in torsion_atoms(torsions(molecule, ("backbone", "side_chain", "methyl"))).tolist()}
+    named |= {quad[::-1] for quad in named}
+    free = torch.tensor([tuple(q) in named for q in zmatrix.dihedral_atoms.tolist()]) & torch.tensor(zmatrix.is_primary)
+    dihedrals += spread * free * torch.randn(dihedrals.shape, generator=generator)
+    angles += angle_noise * torch.randn(angles.shape, generator=generator)
+    bonds += bond_noise * torch.randn(bonds.shape, generator=generator)
+    return zmatrix.to_cartesian(bonds, angles, dihedrals)
+
+
+def deviations(first, second):
+    """Root mean square deviation of each frame after superposition."""
+    first, second = (x.double() - x.double().mean(-2, keepdim=True) for x in (first, second))
+    turn = nearest_rotation(second.mT @ first)
+    return (first @ turn.mT - second).square().sum(-1).mean(-1).sqrt()
+
+
+def sampled(molecule, key, n_frames, seed=0, motion=0.02):
+    """Latents as a generative model makes them: residues moved, torsions anywhere."""
+    ctx, generator = context(molecule, key), seeded(seed)
+    mask = channel_mask(ctx)[:, None]
+    latent = torch.zeros(1, n_frames, *mask.shape[2:], dtype=key.dtype)
+    latent[..., :RIGID] = motion * torch.randn(latent[..., :RIGID].shape, generator=generator, dtype=key.dtype)
+    latent[..., 0] = 1.0
+    angle = torch.randn(*latent.shape[:3], (CHANNELS - RIGID) // 2, generator=generator, dtype=key.dtype) * 3
+    latent[..., RIGID:] = torch.cat([angle.sin(), angle.cos()], -1)
+    return latent * mask, ctx
+
+
+@pytest.mark.parametrize("capped", [True, False], ids=["capped", "zwitterion"])
+def test_every_residue_survives_encoding_and_decoding_exactly(capped):
+    molecule, key = built(ALL_TWENTY, capped)
+    latent, ctx = sampled(molecule, key, 6)
+    positions = OPEN.decode(latent, ctx, seeded())
+    again = ENCODER.encode(positions, ctx)
+    torsions_again, given = again[..., RIGID:], latent[..., RIGID:]
+    torch.testing.assert_close(torsions_again, given, atol=1e-8, rtol=0)
+    decoded = OPEN.decode(again, ctx, seeded())
+    assert deviations(decoded[0], positions[0]).max() < 1e-7
+    assert deviations(OPEN.decode(ENCODER.encode(key[None, None], ctx), ctx, seeded())[0], key[None]).max() < 1e-7
+
+
+def test_frames_that_keep_the_geometry_come_back_exactly_in_single_precision():
+    molecule, key = built("AILKM")
+    frames = turned(molecule, key, 20).float()
+    ctx = context(molecule, frames[0])
+    latent = ENCODER.encode(frames[None], ctx)
+    for decoder in (OPEN, CLOSED):  # bonds that are closed already are left alone
+        assert deviations(decoder.decode(latent, ctx, seeded())[0], frames).max() < 1e-5
+
+
+def test_vibrating_frames_come_back_within_a_tenth_of_an_angstrom():
+    molecule, key = built("A")
+    frames = turned(molecule, key, 200, angle_noise=0.04, bond_noise=0.002)
+    ctx = context(molecule, key)
+    heavy = [i for i, element in enumerate(molecule.elements) if element != "H"]
+    back = OPEN.decode(ENCODER.encode(frames[None], ctx), ctx, seeded())[0]
+    assert deviations(back[:, heavy], frames[:, heavy]).mean() < 0.01
+
+
+def test_a_rigid_motion_changes_nothing():
+    molecule, key = built("AILKM")
+    frames = turned(molecule, key, 10)
+    ctx = context(molecule, key)
+    motion = rotation_from_quaternion(torch.randn(10, 1, 4, generator=seeded(3), dtype=torch.float64))
+    moved = (motion @ frames[..., None]).squeeze(-1) + torch.arange(10.0)[:, None, None]
+    torch.testing.assert_close(ENCODER.encode(moved[None], ctx), ENCODER.encode(frames[None], ctx), atol=1e-9, rtol=0)
+    quaternion = ENCODER.encode(moved[None], ctx)[..., :4]
+    torch.testing.assert_close(quaternion.norm(dim=-1), torch.ones_like(quaternion[..., 0]))
+    assert (quaternion[..., 0] >= 0).all()
+
+
+def test_the_key_frame_is_the_identity():
+    molecule, key = built("AILKM")
+    latent = ENCODER.encode(key[None], context(molecule, key))[0]
+    identity = torch.tensor([1.0, 0, 0, 0, 0, 0, 0], dtype=torch.float64)
+    torch.testing.assert_close(latent[:, :RIGID], identity.expand(len(latent), -1), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_chirality_is_that_of_the_key_frame(mirrored):
+    molecule, key = built(ALL_TWENTY)
+    key = key * torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0])
+    centres = stereocentres(molecule)
+    assert len(centres) == 21  # CA of all but glycine, CB of threonine and isoleucine
+    latent, ctx = sampled(molecule, key, 20)
+    made = handedness(CLOSED.decode(latent, ctx, seeded())[0], centres)
+    assert (made.sign() == handedness(key[None], centres).sign()).all()
+
+
+def test_the_ring_of_proline_closes_whatever_is_sampled():
+    molecule, key = built("GPG")
+    own = {atom.name: atom.index for atom in molecule.topology.residue(2).atoms}
+    pairs = ("N", "CD"), ("CD", "CG"), ("CG", "CB"), ("CB", "CA"), ("CA", "N")
+    ring = torch.tensor([[own[a], own[b]] for a, b in pairs])
+    latent, ctx = sampled(molecule, key, 1)
+    natural = ENCODER.encode(key[None, None], ctx)
+    angle = 0.3 * torch.randn(1, 50, *latent.shape[2:], generator=seeded(1), dtype=torch.float64)
+    made = CLOSED.decode(natural + angle * (natural != 0), ctx, seeded())[0]
+    expected = bond_lengths(key[None], ring).expand(50, -1)
+    torch.testing.assert_close(bond_lengths(made, ring), expected, atol=1e-6, rtol=0)
+
+
+def test_bonds_between_residues_close():
+    molecule, key = built("APLW")
+    noise = sampled(molecule, key, 200, motion=0.01)[0][..., 1:RIGID]
+    ctx = context(molecule, key)
+    latent = ENCODER.encode(key[None, None], ctx).expand(-1, 200, -1, -1).clone()
+    latent[..., 1:4] += 2 * noise[..., :3]  # about 2 degrees about each axis
+    latent[..., 4:RIGID] += noise[..., 3:]
+    links = torch.tensor(token_layout(molecule).links)
+    made = {decoder: decoder.decode(latent, ctx, seeded())[0] for decoder in (OPEN, CLOSED)}
+    off = {d: (bond_lengths(x, links[:, 1:3]) - bond_lengths(key[None], links[:, 1:3])).abs() for d, x in made.items()}
+    bent = (bond_angles(made[CLOSED], links[:, :3]) - bond_angles(key[None], links[:, :3])).abs()
+    assert off[OPEN].mean() > 0.01
+    assert off[CLOSED].quantile(0.99) < 1e-3
+    assert bent.quantile(0.99) < math.radians(1)
+    assert deviations(made[CLOSED], made[OPEN]).mean() < 0.02
+
+
+def test_gradients_are_finite_from_positions_to_positions():
+    molecule, key = built("APG")
+    ctx = context(molecule, key)
+    upside_down = key * torch.tensor([1.0, -1.0, -1.0])
+    frames = torch.stack([key, upside_down, turned(molecule, key, 1)[0]])[None].requires_grad_()
+    latent = ENCODER.encode(frames, ctx)
+    CLOSED.decode(latent, ctx, seeded()).square().sum().backward()
+    assert torch.isfinite(frames.grad).all()
+    assert (frames.grad != 0).any()
+    half_turn = latent.detach().clone()
+    half_turn[..., :4] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    half_turn.requires_grad_()
+    CLOSED.decode(half_turn, ctx, seeded()).sum().backward()
+    assert torch.isfinite(half_turn.grad).all()
+
+
+def test_another_key_frame_and_back():
+    molecule, key = built("AILKM")
+    frames = turned(molecule, key, 12, spread=0.5)
+    ctx = context(molecule, key)
+    latent, old = ENCODER.encode(frames[None], ctx), key_frames_of(ctx)
+    rebased, new = rebase(latent, old, latent[:, 7])
+    expected = ENCODER.encode(frames[None], context(molecule, frames[7]))
+    torch.testing.assert_close(rebased, expected, atol=1e-7, rtol=0)
+    torch.testing.assert_close(with_key(rebased, new, old), latent, atol=1e-7, rtol=0)
+    assert frames_of(rebased, new).shape == (1, 12, 7)
+
+
+def test_molecules_of_different_layouts_side_by_side_are_as_each_alone():
+    peptides = [built("A"), built("GPG"), built("WL", False)]
+    n_atoms = (
+        max(molecule.n_atoms for molecule, _ in peptides) + 2
+    )  # padding beyond the largest, as rows of a batch have
+    types = pad_sequence([residue_types(molecule) for molecule, _ in peptides], batch_first=True)
+    frames = [turned(molecule, key, 4, angle_noise=0.03) for molecule, key in peptides]
+    padded = torch.stack([torch.nn.functional.pad(x, (0, 0, 0, n_atoms - x.shape[1])) for x in frames])
+    ctx = Context(
+        tuple(molecule for molecule, _ in peptides),
+        residue_types=types,
+        token_mask=torch.arange(types.shape[1]) < torch.tensor([[m.topology.n_residues] for m, _ in peptides]),
+        atom_mask=torch.arange(n_atoms) < torch.tensor([[molecule.n_atoms] for molecule, _ in peptides]),
+        key_frames=padded[:, :1],
+    )
+    latent = ENCODER.encode(padded, ctx)
+    made = CLOSED.decode(latent, ctx, seeded())
+    assert torch.isfinite(latent).all()
+    assert torch.equal(channel_mask(ctx), channel_mask(replace(ctx, token_mask=None)))
+    assert (latent[~channel_mask(ctx)[:, None].expand_as(latent)] == 0).all()
+    for row, (molecule, _) in enumerate(peptides):
+        alone = context(molecule, frames[row][0])
+        tokens, atoms = molecule.topology.n_residues, molecule.n_atoms
+        own = ENCODER.encode(frames[row][None], alone)
+        torch.testing.assert_close(latent[row : row + 1, :, :tokens], own)
+        torch.testing.assert_close(made[row : row + 1, :, :atoms], CLOSED.decode(own, alone, seeded()))
+        assert (made[row, :, atoms:] == 0).all()
+
+
+def test_a_disulphide_has_no_rotor_and_links_its_residues():
+    molecule, _ = built("ACGC")
+    topology = molecule.topology.copy()
+    sulphurs = [atom for atom in topology.atoms if atom.name == "SG"]
+    kept = [atom.index for atom in topology.atoms if atom.name != "HG"]
+    topology.add_bond(*sulphurs)
+    bridged = Molecule.from_mdtraj(topology.subset(kept))
+    layout = token_layout(bridged)
+    assert layout.torsion_mask[2].sum() == layout.torsion_mask[4].sum() == 3
+    assert (layout.link_colour == -1).sum() == 1
+    assert layout.link_tokens[layout.link_colour == -1].tolist() == [[2, 4]]
+
+
+def test_what_does_not_fit_is_refused():
+    molecule, key = built("AILKM")
+    ctx = context(molecule, key)
+    with pytest.raises(MdgenError, match="give a context with molecules"):
+        ENCODER.encode(key[None], Context())
+    with pytest.raises(MdgenError, match="give a context with key_frames"):
+        ENCODER.encode(key[None], Context((molecule,)))
+    with pytest.raises(MdgenError, match="key frames have"):
+        ENCODER.encode(key[None, :-1], context(molecule, key[:-1]))
+    with pytest.raises(MdgenError, match="positions of 1 rows"):
+        ENCODER.encode(key[None, :-1], ctx)
+    with pytest.raises(MdgenError, match="the latent has"):
+        CLOSED.decode(torch.zeros(1, 2, 3, CHANNELS, dtype=torch.float64), ctx, seeded())
+    torn = key.clone()
+    torn[40:] += 1.0
+    with pytest.raises(MdgenError, match="gap"):
+        CLOSED.decode(torch.zeros(1, 1, 7, CHANNELS, dtype=torch.float64), context(molecule, torn), seeded())
