@@ -14,6 +14,7 @@ from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
+from mdgen.models.propagators.interpolant_propagator import InterpolantPropagator
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
@@ -39,6 +40,9 @@ ENCODERS: dict[str, Callable[[], Any]] = {
 PROPAGATORS: dict[str, Callable[[LatentSpace], Any]] = {
     "MDN": lambda latent: MDN(latent, LAG_PS, n_components=4, hidden=[16]),
     "MarkovStateModel": lambda latent: MarkovStateModel(latent, LAG_PS, n_states=10),
+    "InterpolantPropagator": lambda latent: InterpolantPropagator(
+        latent, 6, [LAG_PS, LAG_PS], width=16, heads=2, blocks=1
+    ),
     "OrnsteinUhlenbeck": lambda latent: OrnsteinUhlenbeck(latent, LAG_PS),
     "WindowFiller": lambda latent: WindowFiller(latent, LAG_PS),
 }
