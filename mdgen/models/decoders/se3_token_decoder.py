@@ -1,0 +1,65 @@
+"""The decoder of SE(3) tokens: all atoms, hydrogens included, from frames, torsions and the key frame's geometry."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Context, LatentSpace
+from mdgen.models.batches import TrainingData
+from mdgen.models.blocks.bond_closure import closed, measured_joints
+from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of, key_frames_of
+from mdgen.models.blocks.token_geometry import measured, placed_atoms, tables_of
+from mdgen.models.part import Part
+from mdgen.molecule.tokens import TORSION_SLOTS
+from mdgen.registry import register
+
+
+@register
+class SE3TokenDecoder(Part):
+    """Decoder: rigid groups with the bond lengths, angles and chirality of the key frame; nothing is learnt.
+
+    Args:
+        latent: latent space of the encoder; that of SE(3) tokens where None.
+        close_bonds: move residues, as little as possible, until the bonds between them have the key frame's geometry.
+    """
+
+    learns_from = "frames"
+
+    def __init__(self, latent: LatentSpace | None = None, close_bonds: bool = True) -> None:
+        super().__init__()
+        self.latent = LatentSpace("se3_tokens", tokens=0, channels=CHANNELS) if latent is None else latent
+        if (self.latent.kind, self.latent.channels) != ("se3_tokens", CHANNELS):
+            raise MdgenError(
+                f"SE(3) tokens have {CHANNELS} channels; this latent is of kind {self.latent.kind} with "
+                f"{self.latent.channels}; decode latents of encoder=se3_tokens"
+            )
+        self.close_bonds = close_bonds
+
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Nothing is learnt."""
+
+    def decode(
+        self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """Positions in nm of every frame, superposed on the key frame; nothing is drawn.
+
+        Where the context has several key frames, the geometry of rigid groups is their mean.
+
+        Raises:
+            MdgenError: if the context names no molecules or key frames, or they do not fit the latent.
+        """
+        tables = tables_of(context)
+        expected = (len(context.key_frames), tables.token_mask.shape[1], CHANNELS)
+        if (latent.shape[0], *latent.shape[2:]) != expected:
+            raise MdgenError(
+                f"the latent has {latent.shape[0]} rows of {latent.shape[2]} tokens and {latent.shape[3]} channels, the "
+                f"key frames {expected[0]} of {expected[1]} and {CHANNELS}; give the context it was encoded with"
+            )
+        structures = context.key_frames.to(latent)
+        geometry = measured(structures, tables)
+        frames = frames_of(latent, key_frames_of(context))
+        if self.close_bonds:
+            frames = closed(frames, measured_joints(structures, tables), tables)
+        sine, cosine = latent[..., RIGID : RIGID + TORSION_SLOTS], latent[..., RIGID + TORSION_SLOTS :]
+        return placed_atoms(frames, sine, cosine, geometry, tables)

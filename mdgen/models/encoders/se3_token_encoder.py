@@ -1,0 +1,58 @@
+"""The encoder of SE(3) tokens: one rigid frame and its torsions a residue, for any peptide or protein."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Context, LatentSpace
+from mdgen.models.batches import TrainingData
+from mdgen.models.blocks.se3_tokens import CHANNELS, latent_of
+from mdgen.models.blocks.token_geometry import tables_of, token_frames, torsions_of
+from mdgen.models.part import Part
+from mdgen.molecule.tokens import token_layout
+from mdgen.registry import register
+
+
+@register
+class SE3TokenEncoder(Part):
+    """Encoder: `blocks.se3_tokens` of every residue against the key frame of the context; nothing is learnt.
+
+    A latent does not change with rigid motions of a frame, and can be decoded to all atoms.
+    """
+
+    learns_from = "lagged_frames"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latent = LatentSpace("se3_tokens", tokens=0, channels=CHANNELS)
+
+    def fit(self, data: TrainingData, generator: torch.Generator) -> None:
+        """See that the molecule has tokens.
+
+        Raises:
+            MdgenError: if it has none (`molecule.tokens.token_layout`).
+        """
+        if data.molecule is not None:
+            token_layout(data.molecule)
+
+    def encode(
+        self, positions: Float[Tensor, "*batch atom 3"], context: Context
+    ) -> Float[Tensor, "*batch token channel"]:
+        """The tokens of each frame, against the first key frame of the context.
+
+        Raises:
+            MdgenError: if the context names no molecules or key frames, or the positions do not fit them.
+        """
+        tables = tables_of(context)
+        keys = context.key_frames[:, :1].to(positions)
+        if positions.shape[0] != len(keys) or positions.shape[-2] != keys.shape[-2]:
+            raise MdgenError(
+                f"positions of {positions.shape[0]} rows and {positions.shape[-2]} atoms were given with key frames of "
+                f"{len(keys)} rows and {keys.shape[-2]} atoms; give a key frame of the same molecule for each row"
+            )
+        trajectories = positions[:, None] if positions.ndim == 3 else positions
+        key = token_frames(keys, tables)[:, 0]
+        torsions = torch.cat(torsions_of(trajectories, tables), -1)
+        latent = latent_of(token_frames(trajectories, tables), torsions, key, tables.token_mask)
+        return latent[:, 0] if positions.ndim == 3 else latent
