@@ -39,9 +39,9 @@ class Window:
 
 
 class WindowDataset(Dataset[Window]):
-    """All windows of `frames` frames, in the order of sets, spacings, trajectories and starts; none crosses a trajectory's end.
+    """All windows of `frames` frames, in the order of sets, spacings, trajectories and starts.
 
-    Only counts are held: positions are read when a window is asked for.
+    None crosses a trajectory's end. Only counts are held: positions are read when a window is asked for.
 
     Args:
         collection: trajectories of one molecule or of many.
@@ -125,8 +125,8 @@ class WindowDataset(Dataset[Window]):
         if len(self) == 0:
             longest_ps = max((max(each.lengths) - 1) * each.frame_spacing_ps for each in self.collection)
             raise MdgenError(
-                f"no trajectory is long enough for a window of {self.frames} frames {min(self.spacings_ps):g} ps apart; the "
-                f"longest lasts {longest_ps:g} ps; shorten the window or its spacing"
+                f"no trajectory is long enough for a window of {self.frames} frames {min(self.spacings_ps):g} ps "
+                f"apart; the longest lasts {longest_ps:g} ps; shorten the window or its spacing"
             )
         short = sum(int((counts == 0).sum()) for counts in self._counts)
         if short:

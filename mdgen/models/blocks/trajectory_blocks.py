@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from mdgen.models.blocks.invariant_point_attention import InvariantPointAttention
-from mdgen.models.blocks.rotary import Turns, rotate
+from mdgen.models.blocks.rotary import rotate
 from mdgen.models.blocks.time_mixer import OscillatorMixer
 
 Tokens = Float[Tensor, "batch token frame channel"]
@@ -29,8 +29,8 @@ class Places:
         token_mask: whether a token is real; None where all are.
     """
 
-    token_turns: Turns
-    frame_turns: Turns
+    token_turns: Complex[Tensor, "_token pair"]
+    frame_turns: Complex[Tensor, "_frame pair"]
     token_mask: Bool[Tensor, "batch token"] | None = None
 
 

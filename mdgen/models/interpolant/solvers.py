@@ -6,6 +6,7 @@ Adams-Bashforth 2 (the last with one evaluation a step), Dormand-Prince 5 with a
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -75,7 +76,7 @@ class Solver(Protocol):
 def euler(velocity: Velocity, start: Value, times: list[float]) -> Value:
     """Straight steps; order 1."""
     value = start
-    for now, later in zip(times, times[1:], strict=False):
+    for now, later in pairwise(times):
         value = torch.add(value, velocity(value, now, later - now), alpha=later - now)
     return value
 
@@ -83,7 +84,7 @@ def euler(velocity: Velocity, start: Value, times: list[float]) -> Value:
 def heun(velocity: Velocity, start: Value, times: list[float]) -> Value:
     """The mean of the velocities at both ends of a step; order 2."""
     value = start
-    for now, later in zip(times, times[1:], strict=False):
+    for now, later in pairwise(times):
         step = later - now
         first = velocity(value, now, step)
         second = velocity(torch.add(value, first, alpha=step), later, step)
@@ -94,7 +95,7 @@ def heun(velocity: Velocity, start: Value, times: list[float]) -> Value:
 def midpoint(velocity: Velocity, start: Value, times: list[float]) -> Value:
     """The velocity in the middle of a step; order 2."""
     value = start
-    for now, later in zip(times, times[1:], strict=False):
+    for now, later in pairwise(times):
         step = later - now
         halfway = torch.add(value, velocity(value, now, 0.5 * step), alpha=0.5 * step)
         value = torch.add(value, velocity(halfway, now + 0.5 * step, step), alpha=step)
@@ -104,7 +105,7 @@ def midpoint(velocity: Velocity, start: Value, times: list[float]) -> Value:
 def adams_bashforth(velocity: Velocity, start: Value, times: list[float]) -> Value:
     """The velocity extrapolated over a step from this point and the one before; order 2, one evaluation a step."""
     value, before, step_before = start, None, 1.0
-    for now, later in zip(times, times[1:], strict=False):
+    for now, later in pairwise(times):
         step = later - now
         here = velocity(value, now, step)
         mean = here if before is None else torch.lerp(before, here, 1 + 0.5 * step / step_before)

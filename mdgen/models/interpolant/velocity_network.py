@@ -85,7 +85,7 @@ class VelocityNetwork(nn.Module):
         expansion: width of feed-forward layers over that of the network.
         time_mixer: one of `TIME_MIXERS`.
         takes_steps: whether the mean velocity over a step may be asked for.
-        checkpoint_blocks: whether blocks are computed again for gradients, which saves memory and costs a third in time.
+        checkpoint_blocks: whether blocks are computed again for gradients: less memory, a third more time.
 
     Raises:
         MdgenError: for a width that the heads do not divide into even parts, or an unknown mixer.

@@ -21,7 +21,7 @@ from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.number_format import chosen_format
 from mdgen.models.interpolant.flow_matching import shortcut_loss, velocity_loss
 from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
-from mdgen.models.interpolant.latent_geometry import geometry_of, key_frame_number, token_context
+from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
 from mdgen.models.interpolant.paths import PATHS
 from mdgen.models.interpolant.solvers import integrate
 from mdgen.models.interpolant.velocity_network import Conditioning, TokenContext, VelocityNetwork
@@ -89,10 +89,10 @@ class InterpolantPropagator(Part):
         latent: LatentSpace,
         window: int,
         frame_spacing_ps: Sequence[float],
-        width: int = 128,
-        heads: int = 8,
+        width: int = 96,
+        heads: int = 4,
         blocks: int = 4,
-        key_frame_blocks: int = 2,
+        key_frame_blocks: int = 1,
         time_mixer: str = "attention",
         path: str = "linear",
         tasks: Sequence[str] = tuple(TASKS),
@@ -114,7 +114,9 @@ class InterpolantPropagator(Part):
             raise MdgenError(f"frame_spacing_ps={list(frame_spacing_ps)}: expected the least and the largest, above 0")
         require_tasks(tasks)
         self.latent, self.window, self.frame_spacing_ps = latent, window, (float(least), float(largest))
-        self.tasks, self.shortcut_share = tuple(tasks), shortcut_share
+        # One token that is known in all frames leaves nothing to generate.
+        self.tasks = tuple(task for task in tasks if task != "inpaint" or latent.tokens != 1)
+        self.shortcut_share = shortcut_share
         self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
         self.number_format = number_format
         self.path, self.geometry = PATHS[path], geometry_of(latent)
@@ -194,37 +196,33 @@ class InterpolantPropagator(Part):
         sampled: so were the windows of the training. `evaluations` afterwards holds the number of evaluations.
 
         Raises:
-            MdgenError: for other channels, more frames than the window, or a spacing or temperature outside the training.
+            MdgenError: for other channels, more frames than the window, or a spacing or temperature that it was not
+                trained for.
         """
         self._require_shape(condition)
-        geometry, values, known = self.geometry, condition.values, condition.known
-        told, key, new_key = None, None, None
-        if geometry is not None:
-            key = new_key = geometry.key_of(context)
-            number = key_frame_number(condition, geometry.channel_mask(context))
-            if number is not None:
-                new = values[torch.arange(len(values), device=values.device), number]
-                values = torch.where(known, values, new[:, None])  # unknown frames need some rotation to be rebased
-                values, new_key = geometry.rebased(values, key, new)
-            told = token_context(geometry, context, new_key)
-        exists = self._exists(values, told)
-        standard = self._standard(values) * exists
-        noise = torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
-        made = self._unstandard(self._flow(standard, known & exists, exists, noise, context, told)) * exists
-        if geometry is not None and new_key is not key:
-            made = geometry.restored(made, key, new_key)
-        return torch.where(known, condition.values, made)
+        noise = torch.randn(
+            condition.values.shape, generator=generator, device=generator.device, dtype=condition.values.dtype
+        )
+        geometry = self.geometry
+        if geometry is None:
+            return torch.where(condition.known, condition.values, self._flow(condition, noise, context, None))
+        key = geometry.key_of(context)
+        told = geometry.token_context(context, key)
+        found = known_frames(condition, told.channel_mask & told.mask[..., None])
+        if found is None:
+            made = geometry.projected(self._flow(condition, noise, context, told))
+            return torch.where(condition.known, condition.values, made)
+        values, new_key = geometry.rebased(condition.values, found[0], key, found[1], context.token_mask)
+        told = geometry.token_context(context, new_key)
+        made = geometry.projected(self._flow(Condition(values, condition.known), noise, context, told))
+        made = geometry.restored(made, new_key, key, context.token_mask)
+        return torch.where(condition.known, condition.values, made)
 
-    def _flow(
-        self,
-        standard: Latent,
-        known: Bool[Tensor, "batch frame token channel"],
-        exists: Bool[Tensor, "batch frame token channel"],
-        noise: Latent,
-        context: Context,
-        told: TokenContext | None,
-    ) -> Latent:
-        """Standardised latents at the end of the flow."""
+    def _flow(self, condition: Condition, noise: Latent, context: Context, told: TokenContext | None) -> Latent:
+        """Latents at the end of the flow; zero where there is no channel."""
+        exists = self._exists(condition.values, told)
+        known = condition.known & exists
+        standard = torch.where(known, self._standard(condition.values), 0.0)
         free, shortcuts = exists & ~known, self.shortcut_share > 0 and self.solver == "euler"
         with self._fast(standard.device):
             conditioning = self._conditioning(standard, known, context, told)
@@ -236,7 +234,7 @@ class InterpolantPropagator(Part):
 
             solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
         self.evaluations = solution.n_evaluations
-        return torch.where(known, standard, solution.value)
+        return self._unstandard(torch.where(known, standard, solution.value)) * exists
 
     def _run(self, noisy: Latent, time: Tensor, step: Tensor, conditioning: Conditioning) -> Latent:
         return self.network(noisy, time, step, conditioning)
@@ -310,7 +308,7 @@ class InterpolantPropagator(Part):
             encoder.to(batch.positions.device)
         told = None
         if self.geometry is not None:
-            told = token_context(self.geometry, batch.context, self.geometry.key_of(batch.context))
+            told = self.geometry.token_context(batch.context, self.geometry.key_of(batch.context))
         return encoder.encode(batch.positions, batch.context).float(), batch.context, told
 
     def _some_latents(
