@@ -81,7 +81,7 @@ class InterpolantPropagator(Part):
     mean: Tensor
     spread: Tensor
     temperature_range_K: Tensor
-    """The least and the largest of the training; NaN where they were not known."""
+    """The least and the largest of the training; zero where they were not known."""
     starts: Tensor | None
 
     def __init__(
@@ -99,7 +99,7 @@ class InterpolantPropagator(Part):
         shortcut_share: float = 0.0,
         solver: str = "midpoint",
         n_evaluations: int = 10,
-        time_warp: float = 1.0,
+        time_warp: float = 2.0,
         number_format: str = "auto",
         checkpoint_blocks: bool = False,
         compile_network: bool = False,
@@ -135,9 +135,10 @@ class InterpolantPropagator(Part):
             self.network.compile()
         self.register_buffer("mean", torch.zeros(latent.channels))
         self.register_buffer("spread", torch.ones(latent.channels))
-        self.register_buffer("temperature_range_K", torch.full((2,), math.nan))
+        self.register_buffer("temperature_range_K", torch.zeros(2))
         starts = torch.zeros(N_STARTS, latent.tokens, latent.channels) if latent.tokens else None
         self.register_buffer("starts", starts)
+        self.evaluations = 0
         self._encoder: list[Encoder] = []  # in a list, or it would count among the propagator's own weights
 
     @torch.no_grad()
