@@ -41,7 +41,7 @@ PROPAGATORS: dict[str, Callable[[LatentSpace], Any]] = {
     "MDN": lambda latent: MDN(latent, LAG_PS, n_components=4, hidden=[16]),
     "MarkovStateModel": lambda latent: MarkovStateModel(latent, LAG_PS, n_states=10),
     "InterpolantPropagator": lambda latent: InterpolantPropagator(
-        latent, 6, [LAG_PS, LAG_PS], width=16, heads=2, blocks=1
+        latent, [LAG_PS, LAG_PS], 6, width=16, heads=2, blocks=1
     ),
     "OrnsteinUhlenbeck": lambda latent: OrnsteinUhlenbeck(latent, LAG_PS),
     "WindowFiller": lambda latent: WindowFiller(latent, LAG_PS),

@@ -49,7 +49,7 @@ def processes():
 
 @functools.cache
 def learnt(**changed):
-    part = InterpolantPropagator(FirstAtom.latent, WINDOW, [1.0, 2.0], width=32, heads=2, blocks=2, **changed)
+    part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2, **changed)
     adam = functools.partial(torch.optim.AdamW, lr=2e-3)
     settings = settings_for(
         part, optimizer=adam, batch_size=256, max_epochs=16, validation_share=0.0, average_decay=0.98

@@ -23,7 +23,7 @@ ENCODER = SE3TokenEncoder()
 @functools.cache
 def learnt():
     part = InterpolantPropagator(
-        ENCODER.latent, WINDOW, [SPACING_PS, SPACING_PS], width=16, heads=2, blocks=1, key_frame_blocks=1
+        ENCODER.latent, [SPACING_PS, SPACING_PS], WINDOW, width=16, heads=2, blocks=1, key_frame_blocks=1
     )
     adam = functools.partial(torch.optim.AdamW, lr=5e-3)
     settings = settings_for(part, optimizer=adam, max_epochs=2, batch_size=64, validation_share=0.2, average_decay=0.5)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.models.blocks import number_format
 from mdgen.models.blocks.invariant_point_attention import InvariantPointAttention
 from mdgen.models.blocks.rotary import rotate, turns
 from mdgen.models.blocks.time_mixer import OscillatorMixer
@@ -189,3 +190,16 @@ def test_sizes_that_make_no_network_are_refused():
         VelocityNetwork(CHANNELS, 0, width=15, heads=5, blocks=1, key_frame_blocks=1)
     with pytest.raises(MdgenError, match="time_mixer=lstm"):
         VelocityNetwork(CHANNELS, 0, **SIZE, time_mixer="lstm")
+
+
+def test_the_number_format_is_the_faster_one_and_can_be_chosen(monkeypatch):
+    cpu = torch.device("cpu")
+    for brain, expected in ((0.1, torch.bfloat16), (0.9, torch.float32), (100.0, torch.float32)):
+        number_format.fastest_format.cache_clear()
+        seconds = {torch.float32: 1.0, torch.bfloat16: brain}
+        monkeypatch.setattr(number_format, "_seconds", lambda dtype, device, size, s=seconds: s[dtype])
+        assert number_format.chosen_format("auto", cpu) == expected
+        assert number_format.chosen_format("float32", cpu) == torch.float32
+    number_format.fastest_format.cache_clear()
+    with pytest.raises(MdgenError, match="number_format=half"):
+        number_format.chosen_format("half", cpu)

@@ -31,13 +31,15 @@ def chosen_format(name: str, device: torch.device) -> torch.dtype:
 
 @functools.cache
 def fastest_format(device_type: str, index: int | None = None) -> torch.dtype:
-    """bfloat16 where a product of matrices of 256 rows is at least `ADVANTAGE` times as fast in it, else float32."""
+    """bfloat16 where a product of matrices is at least `ADVANTAGE` times as fast in it, else float32."""
     device = torch.device(device_type, index)
-    single, brain = (_seconds(dtype, device) for dtype in (torch.float32, torch.bfloat16))
+    # Large enough to measure the product and not its launch, small enough for a processor that emulates bfloat16.
+    size = 256 if device_type == "cpu" else 4096
+    single, brain = (_seconds(dtype, device, size) for dtype in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if single > ADVANTAGE * brain else torch.float32
 
 
-def _seconds(dtype: torch.dtype, device: torch.device, size: int = 256, trials: int = 3) -> float:
+def _seconds(dtype: torch.dtype, device: torch.device, size: int, trials: int = 3) -> float:
     """The shortest time of some products, the first of them not counted."""
     matrix = torch.ones(size, size, dtype=dtype, device=device)
     found = []

@@ -7,6 +7,7 @@ as one network for all tasks.
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -49,8 +50,8 @@ class InterpolantPropagator(Part):
 
     Args:
         latent: latent space of the encoder.
-        window: most frames that are made at once, known ones included; those of a training window.
         frame_spacing_ps: least and largest time between frames of the training.
+        window: most frames that are made at once, known ones included; those of a training window.
         width: channels within the network.
         heads: attention heads.
         blocks: blocks over trajectories.
@@ -87,8 +88,8 @@ class InterpolantPropagator(Part):
     def __init__(
         self,
         latent: LatentSpace,
-        window: int,
         frame_spacing_ps: Sequence[float],
+        window: int = 100,
         width: int = 96,
         heads: int = 4,
         blocks: int = 4,
@@ -240,10 +241,11 @@ class InterpolantPropagator(Part):
     def _run(self, noisy: Latent, time: Tensor, step: Tensor, conditioning: Conditioning) -> Latent:
         return self.network(noisy, time, step, conditioning)
 
-    def _fast(self, device: torch.device) -> torch.autocast:
-        """The number format in which matrices are multiplied."""
-        dtype = chosen_format(self.number_format, device)
-        return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+    def _fast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """The number format in which matrices are multiplied; single precision leaves that of the caller."""
+        if chosen_format(self.number_format, device) == torch.float32:
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
 
     def _conditioning(
         self, standard: Latent, known: Tensor, context: Context, told: TokenContext | None
