@@ -32,7 +32,7 @@ def chosen_format(name: str, device: torch.device) -> torch.dtype:
 @functools.cache
 def fastest_format(device_type: str, index: int | None = None) -> torch.dtype:
     """bfloat16 where a product of matrices is at least `ADVANTAGE` times as fast in it, else float32."""
-    device = torch.device(device_type, index)
+    device = torch.device(device_type) if index is None else torch.device(device_type, index)
     # Large enough to measure the product and not its launch, small enough for a processor that emulates bfloat16.
     size = 256 if device_type == "cpu" else 4096
     single, brain = (_seconds(dtype, device, size) for dtype in (torch.float32, torch.bfloat16))

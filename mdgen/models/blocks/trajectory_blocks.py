@@ -50,21 +50,19 @@ class SelfAttention(nn.Module):
 
     def over_frames(self, x: Tokens, places: Places) -> Tokens:
         """Each token attends to itself at all times."""
-        query, key, value = self._heads(x, places.frame_turns[:, None, None])
-        gathered = scaled_dot_product_attention(
-            *(rearrange(each, "b l t h c -> (b l) h t c") for each in (query, key, value))
-        )
+        heads = self._heads(x, places.frame_turns[:, None, None])
+        query, key, value = (rearrange(each, "b l t h c -> (b l) h t c") for each in heads)
+        gathered = scaled_dot_product_attention(query, key, value)
         return self.outputs(rearrange(gathered, "(b l) h t c -> b l t (h c)", b=len(x)))
 
     def over_tokens(self, x: Tokens, places: Places) -> Tokens:
         """Each token attends to all real ones of its frame."""
-        query, key, value = self._heads(x, places.token_turns[:, None, None, None])
+        heads = self._heads(x, places.token_turns[:, None, None, None])
+        query, key, value = (rearrange(each, "b l t h c -> (b t) h l c") for each in heads)
         mask = None
         if places.token_mask is not None:
             mask = places.token_mask[:, None, None, None].expand(-1, x.shape[2], -1, -1, -1).flatten(0, 1)
-        gathered = scaled_dot_product_attention(
-            *(rearrange(each, "b l t h c -> (b t) h l c") for each in (query, key, value)), attn_mask=mask
-        )
+        gathered = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.outputs(rearrange(gathered, "(b t) h l c -> b l t (h c)", b=len(x)))
 
     def _heads(self, x: Tokens, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -155,8 +155,8 @@ class InterpolantPropagator(Part):
         self.network.draw(generator)
         windows: WindowDataset = data.training.dataset
         self._require_spacings(torch.tensor(windows.spacings_ps))
-        kelvin = [each for some in windows.collection for each in some.temperatures_K]
-        if None not in kelvin:
+        if windows.collection.knows_temperatures:
+            kelvin = [each for some in windows.collection for each in some.temperatures_K if each is not None]
             self.temperature_range_K.copy_(torch.tensor([min(kelvin), max(kelvin)]))
         latents, exists = self._some_latents(windows, generator)
         n = exists.sum(0).clamp_min(1)
@@ -173,15 +173,17 @@ class InterpolantPropagator(Part):
         """Mean square error of velocities over what is not known, under a task drawn for each window."""
         data, context, told = self._encoded(batch)
         device = data.device
-        known, exists = draw_known(data.shape[:3], self.tasks, generator)[..., None], self._exists(data, told)
+        batch_size, n_frames, n_tokens, _ = data.shape
+        exists = self._exists(data, told)
+        known = draw_known((batch_size, n_frames, n_tokens), self.tasks, generator)[..., None] & exists
         noise = torch.randn(data.shape, generator=generator, device=device)
-        time = torch.rand(len(data), generator=generator, device=device)
-        standard, known = self._standard(data) * exists, known & exists
+        time = torch.rand(batch_size, generator=generator, device=device)
+        standard = self._standard(data) * exists
         with self._fast(device):
             conditioning = self._conditioning(standard, known, context, told)
             network = functools.partial(self._run, conditioning=conditioning)
             loss = velocity_loss(network, self.path, standard, exists & ~known, noise, time)
-            n = round(self.shortcut_share * len(data))
+            n = round(self.shortcut_share * batch_size)
             if n == 0:
                 return Loss(loss)
             draws = torch.rand(2, n, generator=generator, device=device)
