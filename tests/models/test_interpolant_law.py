@@ -116,6 +116,17 @@ def test_what_it_was_not_trained_for_is_refused():
             part.sample(first_frame(start, 3), Context(frame_spacing_ps=torch.full((2,), spacing_ps)), seeded())
     with pytest.raises(MdgenError, match="say how far apart"):
         part.sample(first_frame(start, 3), Context(), seeded())
+    trained_K = part.temperature_range_K.clone()
+    part.temperature_range_K.copy_(torch.tensor([300.0, 350.0]))
+    try:
+        for kelvin, sentence in ((None, "given none"), (400.0, "given 400 to 400 K")):
+            given = None if kelvin is None else torch.full((2,), kelvin)
+            with pytest.raises(MdgenError, match=sentence):
+                part.sample(
+                    first_frame(start, 3), Context(temperature_K=given, frame_spacing_ps=torch.ones(2)), seeded()
+                )
+    finally:
+        part.temperature_range_K.copy_(trained_K)
     for changed, sentence in (
         ({"window": 1}, "leaves nothing"),
         ({"path": "spiral"}, "path=spiral"),
