@@ -169,9 +169,13 @@ def _described(data: TrajectorySet | WindowLoaders) -> dict[str, Any]:
     fingerprints = {each.molecule.fingerprint for each in sets}
     return {
         "molecule": fingerprints.pop() if len(fingerprints) == 1 else None,
-        "frame_spacing_ps": sets[0].frame_spacing_ps if windows is None else windows.spacing_ps,
+        "frame_spacing_ps": sets[0].frame_spacing_ps if windows is None else _one_or_list(windows.spacings_ps),
         "temperature_K": temperature_range_K(sets),
     }
+
+
+def _one_or_list(values: tuple[float, ...]) -> float | list[float]:
+    return values[0] if len(values) == 1 else list(values)
 
 
 def make_part(config: dict[str, Any], data: TrajectorySet | WindowLoaders, encoder: Encoder | None) -> torch.nn.Module:
@@ -185,14 +189,15 @@ def make_part(config: dict[str, Any], data: TrajectorySet | WindowLoaders, encod
     known: dict[str, Any] = {}
     if isinstance(data, WindowLoaders):
         windows = data.training.dataset
-        known["window"], spacing_ps = windows.frames, windows.spacing_ps
+        known["window"], spacings_ps = windows.frames, windows.spacings_ps
     else:
-        known["molecule"], spacing_ps = data.molecule, data.frame_spacing_ps
+        known["molecule"], spacings_ps = data.molecule, (data.frame_spacing_ps,)
+    known["frame_spacing_ps"] = min(spacings_ps), max(spacings_ps)
     if config.get("features") is not None:
         known["features"] = instantiate(config["features"], **known)
     if encoder is not None:
         known["latent"] = encoder.latent
-        known["lag_ps"] = getattr(encoder, "lag_ps", spacing_ps)
+        known["lag_ps"] = getattr(encoder, "lag_ps", spacings_ps[0])
     named = {key: value for key, value in config["model"].items() if value is not None or key not in known}
     taken = inspect.signature(resolve(named["_target_"])).parameters
     return instantiate(named, **{key: value for key, value in known.items() if key in taken and key not in named})

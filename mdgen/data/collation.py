@@ -38,8 +38,8 @@ class TrajectoryBatch:
         return TrajectoryBatch(self.positions.to(device), self.context.to(device))
 
 
-def pad_windows(windows: Sequence[Window]) -> tuple[Float[Tensor, "batch frame atom 3"], Int[Tensor, "batch 2"]]:
-    """Windows of different numbers of atoms as one tensor, and the number of the set and trajectory of each.
+def pad_windows(windows: Sequence[Window]) -> tuple[Float[Tensor, "batch frame atom 3"], Int[Tensor, "batch 3"]]:
+    """Windows of different numbers of atoms as one tensor, and the numbers of the set, trajectory and spacing of each.
 
     These are what a worker process sends: numbers only, since molecules are slow to send.
     """
@@ -47,14 +47,14 @@ def pad_windows(windows: Sequence[Window]) -> tuple[Float[Tensor, "batch frame a
     positions = torch.zeros(len(windows), n_frames, most, 3)
     for row, window in enumerate(windows):
         positions.numpy()[row, :, : window.positions.shape[1]] = window.positions
-    return positions, torch.tensor([(window.number, window.trajectory) for window in windows])
+    return positions, torch.tensor([(window.number, window.trajectory, window.spacing) for window in windows])
 
 
 def add_context(
-    positions: Float[Tensor, "batch frame atom 3"], places: Int[Tensor, "batch 2"], dataset: WindowDataset
+    positions: Float[Tensor, "batch frame atom 3"], places: Int[Tensor, "batch 3"], dataset: WindowDataset
 ) -> TrajectoryBatch:
     """A batch that `pad_windows` made of windows of `dataset`, with the context of each."""
-    numbers, trajectories = places.T.tolist()
+    numbers, trajectories, spacings = places.T.tolist()
     sets = [dataset.collection[number] for number in numbers]
     types = [dataset.residue_types[number] for number in numbers]
     n_atoms = torch.tensor([dataset.n_atoms[number] for number in numbers])
@@ -67,7 +67,7 @@ def add_context(
     context = Context(
         molecules=molecules[:1] if len(set(molecules)) == 1 else molecules,
         temperature_K=temperature,
-        frame_spacing_ps=torch.full((len(sets),), dataset.spacing_ps),
+        frame_spacing_ps=torch.tensor([dataset.spacings_ps[each] for each in spacings]),
         residue_types=pad_sequence(types, batch_first=True),
         token_mask=torch.arange(int(n_tokens.max())) < n_tokens[:, None],
         atom_mask=torch.arange(positions.shape[2]) < n_atoms[:, None],

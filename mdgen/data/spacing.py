@@ -57,6 +57,19 @@ def lag_in_frames(lag_ps: float, frame_spacing_ps: float, what: str = "lag") -> 
     return frames
 
 
+def doubling_spacings(least_ps: float, largest_ps: float) -> list[float]:
+    """Spacings from the least, each twice the one before, and the largest.
+
+    >>> doubling_spacings(5.0, 50.0)
+    [5.0, 10.0, 20.0, 40.0, 50.0]
+    """
+    spacings = []
+    while least_ps < largest_ps * (1 - 1e-4):
+        spacings.append(least_ps)
+        least_ps *= 2
+    return [*spacings, largest_ps]
+
+
 def common_spacing(known: dict[str, float], given_ps: float | None) -> float | None:
     """The one spacing of several trajectories.
 

@@ -1,4 +1,4 @@
-"""Windows: a fixed number of consecutive frames at one spacing, cut lazily from trajectories of many molecules."""
+"""Windows: a fixed number of frames at one spacing or several, cut lazily from trajectories of many molecules."""
 
 import logging
 from collections.abc import Sequence
@@ -28,23 +28,26 @@ class Window:
         number: number of its set in the collection.
         trajectory: number of its trajectory in the set.
         start: first frame, counted in frames of the file.
+        spacing: number of its spacing among those of the data set.
     """
 
     positions: Float[np.ndarray, "frame atom 3"]
     number: int
     trajectory: int
     start: int
+    spacing: int = 0
 
 
 class WindowDataset(Dataset[Window]):
-    """All windows of `frames` frames, in the order of sets, trajectories and starts; none crosses a trajectory's end.
+    """All windows of `frames` frames, in the order of sets, spacings, trajectories and starts.
 
-    Only counts are held: positions are read when a window is asked for.
+    None crosses a trajectory's end. Only counts are held: positions are read when a window is asked for.
 
     Args:
         collection: trajectories of one molecule or of many.
         frames: frames of a window.
-        spacing_ps: time between two frames of a window, a multiple of every file's; None for the files' own.
+        spacing_ps: time between two frames of a window, or several such times, each a multiple of every file's; None
+            for the files' own. With several there are windows of each, about as many of one as of another.
         hop_ps: time from the start of a window to that of the next, a multiple of every file's; None for one frame.
 
     Raises:
@@ -55,23 +58,31 @@ class WindowDataset(Dataset[Window]):
         self,
         collection: TrajectoryCollection | TrajectorySet,
         frames: int,
-        spacing_ps: float | None = None,
+        spacing_ps: float | Sequence[float] | None = None,
         hop_ps: float | None = None,
     ) -> None:
         self.collection = TrajectoryCollection([collection]) if isinstance(collection, TrajectorySet) else collection
         if frames < 1:
             raise MdgenError(f"a window of {frames} frames is empty; it must have at least 1")
         self.frames = frames
-        self.spacing_ps = _one_spacing(self.collection) if spacing_ps is None else spacing_ps
+        given = _one_spacing(self.collection) if spacing_ps is None else spacing_ps
+        self.spacings_ps = (float(given),) if isinstance(given, int | float) else tuple(float(each) for each in given)
+        if not self.spacings_ps:
+            raise MdgenError("windows need a spacing; name at least one, or none for that of the files")
         own = [each.frame_spacing_ps for each in self.collection]
-        self._strides = [lag_in_frames(self.spacing_ps, each, "window spacing") for each in own]
+        self._strides = [[lag_in_frames(ps, each, "window spacing") for ps in self.spacings_ps] for each in own]
         self._hops = [1 if hop_ps is None else lag_in_frames(hop_ps, each, "hop") for each in own]
         self._counts = [
-            np.array([self._count(number, length) for length in each.lengths])
+            np.array([self._count(number, k, length) for k in range(len(self.spacings_ps)) for length in each.lengths])
             for number, each in enumerate(self.collection)
         ]
         self._ends = np.cumsum(np.concatenate(self._counts))
-        self._places = [(number, t) for number, counts in enumerate(self._counts) for t in range(len(counts))]
+        self._places = [
+            (number, k, t)
+            for number, each in enumerate(self.collection)
+            for k in range(len(self.spacings_ps))
+            for t in range(len(each))
+        ]
         self._require_windows()
 
     @property
@@ -96,25 +107,26 @@ class WindowDataset(Dataset[Window]):
         if not 0 <= index < len(self):
             raise IndexError(f"there are windows 0 to {len(self) - 1}; there is no {index}")
         place = int(np.searchsorted(self._ends, index, side="right"))
-        number, trajectory = self._places[place]
+        number, spacing, trajectory = self._places[place]
         before = int(self._ends[place - 1]) if place else 0
-        start, stride = (index - before) * self._hops[number], self._strides[number]
+        start, stride = (index - before) * self._hops[number], self._strides[number][spacing]
         stop = start + (self.frames - 1) * stride + 1
-        return Window(self.collection[number].positions(trajectory, start, stop, stride), number, trajectory, start)
+        positions = self.collection[number].positions(trajectory, start, stop, stride)
+        return Window(positions, number, trajectory, start, spacing)
 
     def __getitems__(self, indices: Int[np.ndarray, "window"]) -> list[Window]:  # as torch fetches a batch
         return [self[index] for index in indices.tolist()]
 
-    def _count(self, number: int, length: int) -> int:
-        span = (self.frames - 1) * self._strides[number] + 1
+    def _count(self, number: int, spacing: int, length: int) -> int:
+        span = (self.frames - 1) * self._strides[number][spacing] + 1
         return max(0, (length - span) // self._hops[number] + 1)
 
     def _require_windows(self) -> None:
         if len(self) == 0:
             longest_ps = max((max(each.lengths) - 1) * each.frame_spacing_ps for each in self.collection)
             raise MdgenError(
-                f"no trajectory is long enough for a window of {self.frames} frames {self.spacing_ps:g} ps apart; the "
-                f"longest lasts {longest_ps:g} ps; shorten the window or its spacing"
+                f"no trajectory is long enough for a window of {self.frames} frames {min(self.spacings_ps):g} ps "
+                f"apart; the longest lasts {longest_ps:g} ps; shorten the window or its spacing"
             )
         short = sum(int((counts == 0).sum()) for counts in self._counts)
         if short:

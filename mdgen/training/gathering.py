@@ -14,7 +14,7 @@ from torch import Tensor
 from mdgen.data.collation import context_of
 from mdgen.data.loading import WindowLoader, WindowLoaders
 from mdgen.data.sources import SliceSource
-from mdgen.data.spacing import lag_in_frames
+from mdgen.data.spacing import doubling_spacings, lag_in_frames
 from mdgen.data.splits import Segment, cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.data.windows import WindowDataset
@@ -159,10 +159,10 @@ def _loaders_of(
 ) -> WindowLoaders:
     """Loaders of the windows of one molecule, split by trajectory or by block."""
     own_ps = trajectories.frame_spacing_ps
-    spacing_ps = getattr(part, "frame_spacing_ps", (own_ps, own_ps))[0]
+    spacings_ps = doubling_spacings(*getattr(part, "frame_spacing_ps", (own_ps, own_ps)))
 
     def loader(some: TrajectorySet, shuffle: bool) -> WindowLoader:
-        windows = WindowDataset(some, part.window, spacing_ps)
+        windows = WindowDataset(some, part.window, spacings_ps)
         return WindowLoader(windows, settings.batch_size, shuffle=shuffle, seed=settings.seed)
 
     def kept(segments: Sequence[Segment]) -> TrajectorySet:
@@ -171,7 +171,7 @@ def _loaders_of(
 
     if settings.validation_share == 0:
         return WindowLoaders(loader(trajectories, True))
-    span = max(1, (part.window - 1) * lag_in_frames(spacing_ps, own_ps))
+    span = max(1, (part.window - 1) * lag_in_frames(spacings_ps[-1], own_ps))
     parts = split(trajectories.lengths, settings.validation_share, span, generator)
     return WindowLoaders(loader(kept(parts.training), True), loader(kept(parts.validation), False))
 

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from mdgen.data.collation import add_context, pad_windows
 from mdgen.data.collection import TrajectoryCollection
 from mdgen.data.sources import ArraySource
 from mdgen.data.trajectories import TrajectorySet
@@ -49,6 +50,22 @@ def test_windows_are_those_found_by_hand(seed: int, caplog: pytest.LogCaptureFix
     for i in (0, len(dataset) - 1):
         window = dataset[i]
         assert [window.number, window.trajectory, window.start] == window.positions[0, 0].astype(int).tolist()
+
+
+def test_windows_of_several_spacings_stand_side_by_side() -> None:
+    sets = [labelled(0, [30, 5], 0.2), labelled(1, [12], 0.4)]
+    dataset = WindowDataset(TrajectoryCollection(sets), 4, [0.4, 0.8])
+    found = [dataset[i] for i in range(len(dataset))]
+    for window in found:
+        times = window.positions[:, 0, 2] * sets[window.number].frame_spacing_ps
+        np.testing.assert_allclose(np.diff(times), dataset.spacings_ps[window.spacing], rtol=1e-5)
+    # Frames less the span of a window, at each spacing in turn; the second trajectory is too short for either.
+    assert [(w.number, w.spacing) for w in found] == [(0, 0)] * 24 + [(0, 1)] * 18 + [(1, 0)] * 9 + [(1, 1)] * 6
+    assert dataset.counts == (42, 15)
+    batch = add_context(*pad_windows([found[0], found[-1]]), dataset)
+    assert batch.context.frame_spacing_ps.tolist() == pytest.approx([0.4, 0.8])
+    with pytest.raises(MdgenError, match="name at least one"):
+        WindowDataset(TrajectoryCollection(sets), 4, [])
 
 
 class Counted(ArraySource):

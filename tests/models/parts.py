@@ -16,6 +16,7 @@ from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
+from mdgen.models.propagators.interpolant_propagator import InterpolantPropagator
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
@@ -42,6 +43,9 @@ ENCODERS: dict[str, Callable[[], Any]] = {
 PROPAGATORS: dict[str, Callable[[LatentSpace], Any]] = {
     "MDN": lambda latent: MDN(latent, LAG_PS, n_components=4, hidden=[16]),
     "MarkovStateModel": lambda latent: MarkovStateModel(latent, LAG_PS, n_states=10),
+    "InterpolantPropagator": lambda latent: InterpolantPropagator(
+        latent, [LAG_PS, LAG_PS], 6, width=16, heads=2, blocks=1
+    ),
     "OrnsteinUhlenbeck": lambda latent: OrnsteinUhlenbeck(latent, LAG_PS),
     "WindowFiller": lambda latent: WindowFiller(latent, LAG_PS),
 }

@@ -1,0 +1,1 @@
+"""Stochastic interpolants: paths from noise to data, the network of velocities, its training, and solvers."""

@@ -1,0 +1,76 @@
+"""Paths from noise to data: `x(t) = alpha(t) data + sigma(t) noise`, from t = 0 (noise) to t = 1 (data).
+
+Source: Albergo, Boffi and Vanden-Eijnden, arXiv 2303.08797 (2023).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Times = Float[Tensor, "batch"]
+
+
+class PathPoint(NamedTuple):
+    """A point of a path and the velocity at it.
+
+    Args:
+        value: `alpha data + sigma noise`.
+        velocity: its derivative with respect to the flow time; a network that predicts it in the mean generates data.
+    """
+
+    value: Float[Tensor, "batch *shape"]
+    velocity: Float[Tensor, "batch *shape"]
+
+
+class Path(ABC):
+    """The coefficients of data and noise along a path."""
+
+    @abstractmethod
+    def coefficients(self, time: Times) -> tuple[Times, Times]:
+        """`alpha` and `sigma`."""
+
+    @abstractmethod
+    def derivatives(self, time: Times) -> tuple[Times, Times]:
+        """Derivatives of `alpha` and `sigma` with respect to the time."""
+
+    def at(self, time: Times, data: Float[Tensor, "batch *shape"], noise: Float[Tensor, "batch *shape"]) -> PathPoint:
+        """The point at each row's time."""
+        alpha, sigma, d_alpha, d_sigma = (
+            each.view(-1, *[1] * (data.ndim - 1)) for each in (*self.coefficients(time), *self.derivatives(time))
+        )
+        return PathPoint(alpha * data + sigma * noise, d_alpha * data + d_sigma * noise)
+
+
+class Linear(Path):
+    """`alpha = t`, `sigma = 1 - t`: straight lines, as in flow matching (Lipman et al., arXiv 2210.02747, 2022)."""
+
+    def coefficients(self, time: Times) -> tuple[Times, Times]:
+        """`t` and `1 - t`."""
+        return time, 1 - time
+
+    def derivatives(self, time: Times) -> tuple[Times, Times]:
+        """1 and -1."""
+        return torch.ones_like(time), -torch.ones_like(time)
+
+
+class Trigonometric(Path):
+    """`alpha = sin(pi t / 2)`, `sigma = cos(pi t / 2)`: the variance of standardised data stays one along the path."""
+
+    def coefficients(self, time: Times) -> tuple[Times, Times]:
+        """Sine and cosine."""
+        angle = 0.5 * math.pi * time
+        return angle.sin(), angle.cos()
+
+    def derivatives(self, time: Times) -> tuple[Times, Times]:
+        """Cosine and minus sine, times `pi / 2`."""
+        sine, cosine = self.coefficients(time)
+        return 0.5 * math.pi * cosine, -0.5 * math.pi * sine
+
+
+PATHS: Mapping[str, Path] = {"linear": Linear(), "trigonometric": Trigonometric()}
+"""Paths by the names that configs give them."""

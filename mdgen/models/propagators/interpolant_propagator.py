@@ -1,0 +1,351 @@
+"""A propagator of whole trajectories: noise is carried to latents by a network of velocities, under any condition.
+
+Source: Jing, Staerk, Jaakkola and Berger, "Generative modeling of molecular dynamics trajectories" (NeurIPS 2024), here
+as one network for all tasks.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
+from mdgen.data.windows import WindowDataset
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Condition, Context, Encoder, LatentSpace, Loss
+from mdgen.models.batches import TrainingData
+from mdgen.models.blocks.number_format import chosen_format
+from mdgen.models.interpolant.flow_matching import shortcut_loss, velocity_loss
+from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
+from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
+from mdgen.models.interpolant.paths import PATHS
+from mdgen.models.interpolant.solvers import integrate
+from mdgen.models.interpolant.velocity_network import Conditioning, TokenContext, VelocityNetwork
+from mdgen.models.part import Part
+from mdgen.registry import register
+
+STATISTICS_FRAMES = 20_000
+"""Frames from which means and spreads are taken at most."""
+
+N_STARTS = 64
+"""Latents that are kept to start trajectories from, where the tokens are always the same."""
+
+_SAME = 1e-4
+"""Relative difference below which two spacings or temperatures are one."""
+
+Latent = Float[Tensor, "batch frame token channel"]
+
+
+@register
+class InterpolantPropagator(Part):
+    """Samples windows of latents at once: forward, between known frames, or around known tokens.
+
+    What is known enters as it is and is met exactly. `solver`, `n_evaluations` and `time_warp` may be changed after the
+    training.
+
+    Args:
+        latent: latent space of the encoder.
+        frame_spacing_ps: least and largest time between frames of the training.
+        window: most frames that are made at once, known ones included; those of a training window.
+        width: channels within the network.
+        heads: attention heads.
+        blocks: blocks over trajectories.
+        key_frame_blocks: blocks over the key frame, of latents that have one.
+        time_mixer: `attention`, or `oscillators`, whose cost grows as n log n with the frames.
+        path: `linear` or `trigonometric`.
+        tasks: tasks of the training, drawn evenly: rollout, interpolate, upsample, inpaint, unconditional.
+        shortcut_share: share of a batch on which long steps are learnt from short ones; 0 for none. With it the solver
+            `euler` takes few steps.
+        solver: euler, heun, midpoint, adams_bashforth or dormand_prince.
+        n_evaluations: evaluations of the network for a window; `dormand_prince` counts its own.
+        time_warp: how much shorter steps get towards the data (`interpolant.solvers.integrate`).
+        number_format: float32, bfloat16, or auto for the one that this machine is measured to multiply faster.
+        checkpoint_blocks: whether the training computes blocks twice to save memory.
+        compile_network: whether the network is compiled at its first use, which takes a minute.
+
+    Raises:
+        MdgenError: for sizes that make no network, or a word that is not known.
+    """
+
+    learns_from = "trajectory_windows"
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "optimizer": functools.partial(torch.optim.AdamW, lr=5e-4, weight_decay=0.0),
+        "max_epochs": 20,
+        "batch_size": 16,
+        "average_decay": 0.999,
+    }
+    mean: Tensor
+    spread: Tensor
+    temperature_range_K: Tensor
+    """The least and the largest of the training; zero where they were not known."""
+    starts: Tensor | None
+
+    def __init__(
+        self,
+        latent: LatentSpace,
+        frame_spacing_ps: Sequence[float],
+        window: int = 100,
+        width: int = 96,
+        heads: int = 4,
+        blocks: int = 4,
+        key_frame_blocks: int = 1,
+        time_mixer: str = "attention",
+        path: str = "linear",
+        tasks: Sequence[str] = tuple(TASKS),
+        shortcut_share: float = 0.0,
+        solver: str = "midpoint",
+        n_evaluations: int = 10,
+        time_warp: float = 2.0,
+        number_format: str = "auto",
+        checkpoint_blocks: bool = False,
+        compile_network: bool = False,
+    ) -> None:
+        super().__init__()
+        if window < 2:
+            raise MdgenError(f"a window of {window} frames leaves nothing to generate; it must have at least 2")
+        if path not in PATHS:
+            raise MdgenError(f"path={path}: expected one of {', '.join(PATHS)}")
+        least, largest = frame_spacing_ps
+        if not 0 < least <= largest:
+            raise MdgenError(f"frame_spacing_ps={list(frame_spacing_ps)}: expected the least and the largest, above 0")
+        require_tasks(tasks)
+        self.latent, self.window, self.frame_spacing_ps = latent, window, (float(least), float(largest))
+        # One token that is known in all frames leaves nothing to generate.
+        self.tasks = tuple(task for task in tasks if task != "inpaint" or latent.tokens != 1)
+        self.shortcut_share = shortcut_share
+        self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
+        self.number_format = number_format
+        self.path, self.geometry = PATHS[path], geometry_of(latent)
+        self.network = VelocityNetwork(
+            latent.channels,
+            latent.tokens,
+            width,
+            heads,
+            blocks,
+            key_frame_blocks,
+            time_mixer=time_mixer,
+            takes_steps=shortcut_share > 0,
+            checkpoint_blocks=checkpoint_blocks,
+        )
+        if compile_network:
+            self.network.compile()
+        self.register_buffer("mean", torch.zeros(latent.channels))
+        self.register_buffer("spread", torch.ones(latent.channels))
+        self.register_buffer("temperature_range_K", torch.zeros(2))
+        starts = torch.zeros(N_STARTS, latent.tokens, latent.channels) if latent.tokens else None
+        self.register_buffer("starts", starts)
+        self.evaluations = 0
+        self._encoder: list[Encoder] = []  # in a list, or it would count among the propagator's own weights
+
+    @torch.no_grad()
+    def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
+        """Draw the weights; take means, spreads and the range of temperatures from some windows.
+
+        Raises:
+            MdgenError: without an encoder, or for data of other frame spacings.
+        """
+        if data.encoder is None:
+            raise MdgenError(f"a {type(self).__name__} learns from latents; give the encoder that makes them")
+        self._encoder = [data.encoder]
+        self.network.draw(generator)
+        windows: WindowDataset = data.training.dataset
+        self._require_spacings(torch.tensor(windows.spacings_ps))
+        if windows.collection.knows_temperatures:
+            kelvin = [each for some in windows.collection for each in some.temperatures_K if each is not None]
+            self.temperature_range_K.copy_(torch.tensor([min(kelvin), max(kelvin)]))
+        latents, exists = self._some_latents(windows, generator)
+        n = exists.sum(0).clamp_min(1)
+        self.mean.copy_((latents * exists).sum(0) / n)
+        spread = (((latents - self.mean) * exists).square().sum(0) / n).sqrt()
+        self.spread.copy_(torch.where(spread > 1e-4, spread, 1.0))
+        if self.starts is not None:
+            frames = latents.view(-1, *self.starts.shape[1:])
+            chosen = torch.randint(len(frames), (N_STARTS,), generator=generator)
+            self.starts.copy_(frames[chosen])
+        return data
+
+    def loss(self, batch: TrajectoryBatch, generator: torch.Generator) -> Loss:
+        """Mean square error of velocities over what is not known, under a task drawn for each window."""
+        data, context, told = self._encoded(batch)
+        device = data.device
+        batch_size, n_frames, n_tokens, _ = data.shape
+        exists = self._exists(data, told)
+        known = draw_known((batch_size, n_frames, n_tokens), self.tasks, generator)[..., None] & exists
+        noise = torch.randn(data.shape, generator=generator, device=device)
+        time = torch.rand(batch_size, generator=generator, device=device)
+        standard = self._standard(data) * exists
+        with self._fast(device):
+            conditioning = self._conditioning(standard, known, context, told)
+            network = functools.partial(self._run, conditioning=conditioning)
+            loss = velocity_loss(network, self.path, standard, exists & ~known, noise, time)
+            n = round(self.shortcut_share * batch_size)
+            if n == 0:
+                return Loss(loss)
+            draws = torch.rand(2, n, generator=generator, device=device)
+            network = functools.partial(self._run, conditioning=conditioning.rows(n))
+            free = (exists & ~known)[:n]
+            shortcut = shortcut_loss(network, self.path, standard[:n], free, noise[:n], draws)
+        return Loss(loss + self.shortcut_share * shortcut, {"velocity": loss.detach(), "shortcut": shortcut.detach()})
+
+    @torch.no_grad()
+    def sample(self, condition: Condition, context: Context, generator: torch.Generator) -> Latent:
+        """Latent trajectories that are exactly what is known where it is known.
+
+        Where frames are known or unknown as wholes, they are measured against the first known one while they are
+        sampled: so were the windows of the training. `evaluations` afterwards holds the number of evaluations.
+
+        Raises:
+            MdgenError: for other channels, more frames than the window, or a spacing or temperature that it was not
+                trained for.
+        """
+        self._require_shape(condition)
+        noise = torch.randn(
+            condition.values.shape, generator=generator, device=generator.device, dtype=condition.values.dtype
+        )
+        geometry = self.geometry
+        if geometry is None:
+            return torch.where(condition.known, condition.values, self._flow(condition, noise, context, None))
+        key = geometry.key_of(context)
+        told = geometry.token_context(context, key)
+        found = known_frames(condition, told.channel_mask & told.mask[..., None])
+        if found is None:
+            made = geometry.projected(self._flow(condition, noise, context, told))
+            return torch.where(condition.known, condition.values, made)
+        values, new_key = geometry.rebased(condition.values, found[0], key, found[1], context.token_mask)
+        told = geometry.token_context(context, new_key)
+        made = geometry.projected(self._flow(Condition(values, condition.known), noise, context, told))
+        made = geometry.restored(made, new_key, key, context.token_mask)
+        return torch.where(condition.known, condition.values, made)
+
+    def _flow(self, condition: Condition, noise: Latent, context: Context, told: TokenContext | None) -> Latent:
+        """Latents at the end of the flow; zero where there is no channel."""
+        exists = self._exists(condition.values, told)
+        known = condition.known & exists
+        standard = torch.where(known, self._standard(condition.values), 0.0)
+        free, shortcuts = exists & ~known, self.shortcut_share > 0 and self.solver == "euler"
+        with self._fast(standard.device):
+            conditioning = self._conditioning(standard, known, context, told)
+
+            def velocity(value: Latent, time: float, step: float) -> Latent:
+                times = torch.full((len(value),), time, device=value.device)
+                steps = torch.full_like(times, step if shortcuts else 0.0)
+                return self._run(value, times, steps, conditioning=conditioning) * free
+
+            solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
+        self.evaluations = solution.n_evaluations
+        return self._unstandard(torch.where(known, standard, solution.value)) * exists
+
+    def _run(self, noisy: Latent, time: Tensor, step: Tensor, conditioning: Conditioning) -> Latent:
+        return self.network(noisy, time, step, conditioning)
+
+    def _fast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """The number format in which matrices are multiplied; single precision leaves that of the caller."""
+        if chosen_format(self.number_format, device) == torch.float32:
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def _conditioning(
+        self, standard: Latent, known: Tensor, context: Context, told: TokenContext | None
+    ) -> Conditioning:
+        n, device = len(standard), standard.device
+        spacing = self._spacing(context, n, device)
+        return self.network.condition(standard, known, spacing, self._temperature(context, n, device), told)
+
+    def _spacing(self, context: Context, n: int, device: torch.device) -> Float[Tensor, "batch"]:
+        """Place of each row's spacing in the range of the training, from 0 to 1 on a logarithmic scale."""
+        least, largest = self.frame_spacing_ps
+        if context.frame_spacing_ps is None:
+            if largest > least:
+                raise MdgenError(f"this propagator makes frames {least:g} to {largest:g} ps apart; say how far apart")
+            return torch.zeros(n, device=device)
+        self._require_spacings(context.frame_spacing_ps)
+        return _place(context.frame_spacing_ps.to(device).log(), math.log(least), math.log(largest))
+
+    def _temperature(self, context: Context, n: int, device: torch.device) -> Float[Tensor, "batch"]:
+        """Place of each row's temperature in the range of the training, from 0 to 1."""
+        least, largest = self.temperature_range_K.tolist()
+        if not largest > least:  # one temperature, or none that is known
+            return torch.zeros(n, device=device)
+        kelvin = context.temperature_K
+        if kelvin is None or bool(((kelvin < least * (1 - _SAME)) | (kelvin > largest * (1 + _SAME))).any()):
+            given = "none" if kelvin is None else f"{float(kelvin.min()):g} to {float(kelvin.max()):g} K"
+            raise MdgenError(
+                f"this propagator knows {least:g} to {largest:g} K, and was given {given}; say one of them"
+            )
+        return _place(kelvin.to(device), least, largest)
+
+    def _require_spacings(self, spacings_ps: Float[Tensor, "..."]) -> None:
+        least, largest = self.frame_spacing_ps
+        shortest, longest = float(spacings_ps.min()), float(spacings_ps.max())
+        if shortest < least * (1 - _SAME) or longest > largest * (1 + _SAME):
+            given = f"{shortest:g}" if shortest == longest else f"{shortest:g} to {longest:g}"
+            raise MdgenError(
+                f"frames {given} ps apart were given, but this propagator is for {least:g} to {largest:g} ps; give "
+                "such frames, or train one with another frame_spacing_ps"
+            )
+
+    def _require_shape(self, condition: Condition) -> None:
+        n_frames, tokens, channels = condition.values.shape[1:]
+        latent = self.latent
+        if channels != latent.channels or tokens != (latent.tokens or tokens):
+            raise MdgenError(
+                f"the condition has {tokens} tokens of {channels} channels, the propagator {latent.tokens or 'any'} of "
+                f"{latent.channels} channels; encode with the encoder it was trained with"
+            )
+        if n_frames > self.window:
+            raise MdgenError(
+                f"{n_frames} frames were asked for at once, and this propagator makes windows of {self.window}; chain "
+                "shorter windows"
+            )
+
+    @torch.no_grad()
+    def _encoded(self, batch: TrajectoryBatch) -> tuple[Latent, Context, TokenContext | None]:
+        """Latents of a batch, its context, and what the network is told of its tokens."""
+        if not self._encoder:
+            raise MdgenError("this propagator has no encoder to train with; prepare it with data first")
+        encoder = self._encoder[0]
+        if isinstance(encoder, nn.Module):
+            encoder.to(batch.positions.device)
+        told = None
+        if self.geometry is not None:
+            told = self.geometry.token_context(batch.context, self.geometry.key_of(batch.context))
+        return encoder.encode(batch.positions, batch.context).float(), batch.context, told
+
+    def _some_latents(
+        self, windows: WindowDataset, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "row channel"], Bool[Tensor, "row channel"]]:
+        """Channels of tokens of some windows, and which of them exist."""
+        n = max(1, min(len(windows), STATISTICS_FRAMES // self.window))
+        chosen = torch.randperm(len(windows), generator=generator)[:n]
+        rows, existing = [], []
+        for batch in _batches(windows, chosen):
+            latent, _, told = self._encoded(batch)
+            exists = self._exists(latent, told).expand_as(latent)
+            rows.append(latent.flatten(0, 2))
+            existing.append(exists.flatten(0, 2))
+        return torch.cat(rows), torch.cat(existing)
+
+    def _exists(self, latent: Latent, told: TokenContext | None) -> Bool[Tensor, "batch frame token channel"]:
+        if told is None:
+            return torch.ones_like(latent, dtype=torch.bool)
+        return (told.channel_mask & told.mask[..., None])[:, None].expand_as(latent)
+
+    def _standard(self, latent: Latent) -> Latent:
+        return (latent - self.mean) / self.spread
+
+    def _unstandard(self, standard: Latent) -> Latent:
+        return standard * self.spread + self.mean
+
+
+def _batches(windows: WindowDataset, chosen: Tensor, size: int = 16) -> Iterator[TrajectoryBatch]:
+    for some in chosen.split(size):
+        yield add_context(*pad_windows(windows.__getitems__(some.numpy())), windows)
+
+
+def _place(value: Float[Tensor, "batch"], least: float, largest: float) -> Float[Tensor, "batch"]:
+    return (value - least) / (largest - least) if largest > least else torch.zeros_like(value)
