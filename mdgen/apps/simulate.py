@@ -44,7 +44,8 @@ def run(config: dict[str, Any]) -> None:
             logger.info("simulate      done already: %s", folder.path)
             return
         system = _system(config)
-        logger.info("simulate      %r, %d replicas, into %s", system.molecule, config["n_replicas"], folder.path)
+        shown = (system.molecule, config["n_replicas"], _temperature(config), folder.path)
+        logger.info("simulate      %r, %d replicas at %s, into %s", *shown)
         # Each part draws from a generator of its own, so that a run resumed between two parts continues the same.
         start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
         generator = _generator(config, 0)
@@ -75,6 +76,13 @@ def _system(config: dict[str, Any]) -> System:
     if config.get("potential") is None:
         return system
     return replace(system, potential=SumOfPotentials([system.potential, instantiate(config["potential"])]))
+
+
+def _temperature(config: dict[str, Any]) -> str:
+    """The temperature of the integrator in words, a range where replicas differ."""
+    integrator: Integrator = instantiate(config["integrator"])
+    lowest, highest = (float(each) for each in integrator.temperature_K.aminmax())
+    return f"{lowest:g} K" if lowest == highest else f"{lowest:g} to {highest:g} K"
 
 
 def _require_thermostat(config: dict[str, Any]) -> None:

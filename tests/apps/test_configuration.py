@@ -89,8 +89,9 @@ def test_experiments_belong_to_their_verbs() -> None:
 
 def test_none_of_a_group_is_chosen_by_null() -> None:
     assert plain(compose("simulate", ["tempering=null"])) == plain(compose("simulate", []))
-    assert "tempering" in plain(compose("demo", []))["simulate"]
-    assert plain(compose("demo", ["tempering@simulate.tempering=null"]))["simulate"].get("tempering") is None
+    choice = "tempering@simulate.tempering"
+    assert "tempering" in plain(compose("demo", [f"{choice}=parallel"]))["simulate"]
+    assert plain(compose("demo", [f"{choice}=null"]))["simulate"].get("tempering") is None
 
 
 def parameters(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
