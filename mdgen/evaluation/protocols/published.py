@@ -65,7 +65,7 @@ TABLES = (
     _ensemble("AlphaFlow-MD", f"{ALPHAFLOW}, table 1",
               2.89, 0.48, 1.68, 0.60, 0.85, 2.61, 2.28, 1.30, 1.52, 2.25, None, 0.62, 0.41, 0.50, 0.25),
     _ensemble("AlphaFlow-MD, templates", f"{ALPHAFLOW}, table 1 and assets/12l_md_templates.md of its repository",
-              2.18, 0.94, 1.31, 0.91, 0.90, 1.95, 1.64, 1.01, 1.25, 1.58, 44, 0.62, 0.47, 0.50, 0.25),
+              2.18, 0.94, 1.31, 0.91, 0.90, 1.95, 1.64, 1.01, 1.25, 1.58, 44.0, 0.62, 0.47, 0.50, 0.25),
     _ensemble("AlphaFold", f"{ALPHAFLOW}, table 1",
               0.58, 0.10, 0.31, 0.21, 0.52, 3.58, 2.86, 2.27, 1.99, 2.86, None, 0.27, 0.28, 0.32, 0.02),
     _ensemble("MDGen", MDGEN,
@@ -73,7 +73,7 @@ TABLES = (
     _ensemble("ConfRover", CONFROVER,
               None, 0.51, None, None, 0.85, 2.66, None, None, 1.47, None, None, None, None, None, None, account=_NOTES),
     _ensemble("BioEmu", BIOEMU,
-              None, 0.46, None, 0.57, 0.71, 4.32, 4.04, 1.77, 1.97, 3.98, 51, 0.33, None, None, 0.07, account=_BIOMD),
+              None, 0.46, None, 0.57, 0.71, 4.32, 4.04, 1.77, 1.97, 3.98, 51.0, 0.33, None, None, 0.07, account=_BIOMD),
 )  # fmt: skip
 
 
