@@ -238,7 +238,7 @@ def test_an_angle_that_turns_to_random_relaxes_at_its_rate() -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    protocol = MdgenProtocol(lag_ps=4.0, n_states=20, n_macrostates=15, resamples=5)
+    protocol = MdgenProtocol(lag_ps=4.0, n_states=20, n_macrostates=3, resamples=5)
     result = protocol.judge(toy_set(2, 300, seed=1), {"generated": toy_set(2, 300, seed=2)})
     assert any(note.startswith("No path statistics for generated") for note in result.notes)
     with pytest.raises(MdgenError, match="two slow modes at a lag of 500 ps"):

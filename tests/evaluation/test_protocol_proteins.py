@@ -225,7 +225,7 @@ def test_a_worse_set_is_further_away_and_numbers_have_intervals() -> None:
     assert any("protocol.structure" in note for note in result.notes)
 
 
-def test_what_cannot_be_judged_is_said(tmp_path: object) -> None:
+def test_what_cannot_be_judged_is_said() -> None:
     with pytest.raises(MdgenError, match="at least 4 C-alpha atoms, and this molecule has 1"):
         PROTOCOL.judge(toy_set(1, 10), {"generated": toy_set(1, 10)})
     with pytest.raises(MdgenError, match="does not exist"):

@@ -62,8 +62,8 @@ class ProteinProtocol:
 
     Args:
         structure: file of the static structure that started the dynamics; the reference's first frame where None.
-        samples: frames of each set for pairs of frames, contacts, Wasserstein distances and the PCA of the generated
-            set; AlphaFlow's 250, on which Wasserstein distances depend.
+        samples: frames of each set for pairs of frames, contacts, Wasserstein distances and the joint PCA;
+            AlphaFlow's 250, on which Wasserstein distances depend.
         exposure_frames: frames of each set for solvent exposure.
         most_frames: frames of each set for all else.
         temperature_K: temperature of free energies where the reference does not say its own.
@@ -192,6 +192,7 @@ class _Comparison:
         """Every number with its interval; what is not defined is left out."""
         numbers = [len(each.sums.counts) for each in (target, generated)]
         value = self.values(*(each.drawn(np.arange(n)) for each, n in zip((target, generated), numbers, strict=True)))
+        value["pc_cosine"] = self._pc_cosine(generated.ensemble.alpha)  # every frame; the draws take few, for speed
         draws = [
             self.values(
                 *(each.drawn(rng.integers(n, size=n)) for each, n in zip((target, generated), numbers, strict=True))
@@ -209,7 +210,6 @@ class _Comparison:
         number = min(len(target.alpha), len(generated.alpha))
         even = [each.alpha[spread_evenly(len(each.alpha), number)] for each in (target, generated)]
         translation, variance = rmwd_parts(target.atoms, generated.atoms)
-        top = principal_components(generated.alpha, 1)[1][0]
         coverage, error = self.landscape.compare(generated.density)
         lengths = {
             "pairwise_rmsd_A": mean_pairwise_rmsd(generated.alpha),
@@ -225,11 +225,14 @@ class _Comparison:
         return {
             **{name: ANGSTROM * length for name, length in lengths.items()},
             "rmsf_pearson/target": pearson(target.atoms.rmsf, generated.atoms.rmsf),
-            "pc_cosine": float(abs(self.plane[1][0] @ top)),
+            "pc_cosine": self._pc_cosine(generated.alpha),
             **self._observables(target, generated),
             "coverage": coverage,
             "free_energy_mae_kcal_mol": error,
         }
+
+    def _pc_cosine(self, alpha: Float[np.ndarray, "frame alpha 3"]) -> float:
+        return float(abs(self.plane[1][0] @ principal_components(alpha, 1)[1][0]))
 
     def _observables(self, target: _Drawn, generated: _Drawn) -> dict[str, float]:
         shares = [contact_shares(each.alpha) for each in (target, generated)]
