@@ -7,6 +7,8 @@ from pathlib import Path
 
 import mdgen.evaluation
 from mdgen.evaluation.metrics.catalogue import METRICS
+from mdgen.evaluation.metrics.target import Description
+from mdgen.evaluation.protocols.protocol_metrics import PROTOCOL_METRICS
 from mdgen.evaluation.result import SCHEMA
 from mdgen.files import write_aside
 
@@ -18,6 +20,7 @@ KEYS = {
     "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `bounds`",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",
     "notes": "sentences: what could not be measured and why, what was resampled, caveats",
+    "protocol": "null, or with `protocol=NAME`: `name`, `rows` of `frames`, `metrics` and `arrays`, and `notes`",
     "acceptance": "lines of `name`, `value`, `low`, `high`, `bound`, `holds`: the generated against bounds",
 }
 
@@ -54,8 +57,14 @@ def page() -> str:
         "## Metrics\n\nA name may be followed by `/` and what it was measured on: `torsion_jsd/phi ALA2`,"
         " `timescale_ps/1`.\n\n| name | in tables | meaning |\n| --- | --- | --- |\n"
         + "".join(f"| `{name}` | {each.label} | {each.meaning} |\n" for name, each in METRICS.items()),
+        *(_protocol(name, metrics) for name, metrics in PROTOCOL_METRICS.items()),
     ]
     return "\n".join(parts)
+
+
+def _protocol(name: str, metrics: dict[str, Description]) -> str:
+    body = "".join(f"| `{key}` | {each.label} | {each.meaning} |\n" for key, each in metrics.items())
+    return f"## Metrics of `protocol={name}`\n\n| name | in tables | meaning |\n| --- | --- | --- |\n{body}"
 
 
 def _table(title: str, head: str, lines: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ from mdgen.apps.train import load_encoder
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, write_report
+from mdgen.evaluation.protocols import Protocol
 from mdgen.evaluation.report.losses import loss_curves
 from mdgen.interfaces import Potential, System
 from mdgen.molecule.topology import Molecule
@@ -61,7 +62,10 @@ def judged(config: dict[str, Any]) -> Evaluation:
         instantiate(config["metrics"]["bounds"]),
         seeds=[open_data({**config["generated"], "trajectories": run}, "seeds") for run in config["seeds"] or []],
     )
-    return replace(result, curves={**result.curves, **losses})
+    protocol: Protocol | None = instantiate(config["protocol"]) if config.get("protocol") else None
+    judged_by = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
+    numbers = None if protocol is None else protocol.judge(reference, judged_by)
+    return replace(result, curves={**result.curves, **losses}, protocol=numbers)
 
 
 def _potential(config: dict[str, Any], molecule: Molecule) -> Potential | None:

@@ -9,6 +9,9 @@ import numpy as np
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import METRICS, label
+from mdgen.evaluation.protocols.over_molecules import gather_protocols, read_protocol
+from mdgen.evaluation.protocols.protocol import ProtocolResult
+from mdgen.evaluation.protocols.protocol_tables import protocol_markdown
 from mdgen.evaluation.report.tables import HEADLINES, markdown_table, shown, with_interval
 from mdgen.evaluation.result import SavedMetrics, read_metrics
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval
@@ -69,13 +72,15 @@ def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> 
     return markdown_table(["", *(label(metric) for metric in known)], lines)
 
 
-def save_aggregate(gathered: Aggregate, folder: Path | str) -> None:
-    """Write `aggregate.json`: medians, intervals and counts by row and metric."""
+def save_aggregate(gathered: Aggregate, folder: Path | str, protocol: ProtocolResult | None = None) -> None:
+    """Write `aggregate.json`: medians, intervals and counts by row and metric, and a protocol's numbers."""
     rows = {
         row: {name: {"median": estimate, "molecules": gathered.counts[row][name]} for name, estimate in metrics.items()}
         for row, metrics in gathered.rows.items()
     }
     document = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
+    if protocol is not None:
+        document["protocol"] = protocol
     write_result(Path(folder) / "aggregate.json", document, ())
 
 
@@ -119,8 +124,11 @@ def evaluate_batch(
         reason = next(iter(failures.values()), "no pair was given")
         raise MdgenError(f"none of the {len(evaluations)} molecules could be judged; the first failure: {reason}")
     gathered = aggregate(judged, seed)
-    save_aggregate(gathered, folder)
-    write_aside(folder / "aggregate.md", aggregate_table(gathered).encode())
+    protocols = [read_protocol(folder / name / "metrics.json") for name in evaluations if name not in failures]
+    protocol = gather_protocols([each for each in protocols if each is not None], seed)
+    save_aggregate(gathered, folder, protocol)
+    text = aggregate_table(gathered) + ("" if protocol is None else "\n" + protocol_markdown(protocol))
+    write_aside(folder / "aggregate.md", text.encode())
     return BatchEvaluation(gathered, failures)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mdgen.errors import MdgenError
+from mdgen.evaluation.protocols.protocol import ProtocolResult
 from mdgen.results import Acceptance, Estimate, write_result
 
 SCHEMA = "mdgen.evaluation/1"
@@ -46,6 +47,7 @@ class Evaluation:
         notes: sentences for the reader.
         acceptance: bounds, and whether they hold.
         curves: arrays behind the plots, by name.
+        protocol: numbers by a published protocol, where one was asked for.
     """
 
     molecule: dict[str, Any]
@@ -54,11 +56,15 @@ class Evaluation:
     notes: tuple[str, ...]
     acceptance: tuple[Acceptance, ...]
     curves: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    protocol: ProtocolResult | None = None
 
 
 def save_metrics(result: Evaluation, path: Path) -> None:
     """Write `metrics.json`."""
-    document = {"schema": SCHEMA, **{key: getattr(result, key) for key in ("molecule", "settings", "rows", "notes")}}
+    document = {
+        "schema": SCHEMA,
+        **{key: getattr(result, key) for key in ("molecule", "settings", "rows", "notes", "protocol")},
+    }
     write_result(path, document, result.acceptance)
 
 

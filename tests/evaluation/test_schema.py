@@ -65,7 +65,7 @@ def generic(metric: str) -> str:
 def test_the_document_is_as_it_was(result: Evaluation, tmp_path: Path) -> None:
     save_metrics(result, tmp_path / "metrics.json")
     document = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(document) == ["schema", "molecule", "settings", "rows", "notes", "acceptance"] == list(KEYS)
+    assert list(document) == ["schema", "molecule", "settings", "rows", "notes", "protocol", "acceptance"] == list(KEYS)
     assert document["schema"] == "mdgen.evaluation/1"
     assert list(document["molecule"]) == ["residues", "atoms", "fingerprint"]
     assert set(asdict(Settings())) | {"frame_spacing_ps", "bounds"} == set(document["settings"])

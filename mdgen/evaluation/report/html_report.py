@@ -8,6 +8,7 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mdgen.evaluation.metrics.catalogue import METRICS, label
+from mdgen.evaluation.protocols.protocol_tables import protocol_section
 from mdgen.evaluation.report import distribution_plots, kinetic_plots
 from mdgen.evaluation.report.animation import player_data
 from mdgen.evaluation.report.canvas import STYLE, Plot, main_row
@@ -112,6 +113,7 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
         result=result,
         main=result.rows[main_row(result)],
         animation=player_data(result),
+        protocol=protocol_section(result.protocol),
         sections=_sections(result, drawn, every),
         described=[each for name, each in METRICS.items() if name in kinds],
         every_metric=Table([row.label for row in rows], everything),
