@@ -67,7 +67,7 @@ KINETICS = (
     "step_log10_error/all",
     "first_passage_log10_error",
     "flux_spearman",
-    "path_occupancy_jsd",
+    "path_jsd",
     "path_log_probability",
 )
 """Metrics that shuffling in time must change."""

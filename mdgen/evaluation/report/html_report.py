@@ -27,7 +27,7 @@ SECTIONS = {
                  "first_passage_log10_error", "flux_spearman", "transitions_per_ns", "chapman_kolmogorov_rms",
                  "connected_share"),
     "Upsampling": ("subframe_autocorrelation_rmse/all", "subframe_dynamical_content_rmse/all"),
-    "Transition paths": ("path_valid_share", "path_occupancy_jsd", "path_log_probability"),
+    "Transition paths": ("path_valid_share", "path_jsd", "path_log_probability", "path_log_probability_error"),
     "Structure": ("broken_bond_share", "bond_rms_nm", "broken_angle_share", "angle_rms_deg", "chirality_error_share",
                   "clash_share", "closest_nm", "cis_share", "radius_of_gyration_nm", "radius_of_gyration_sd_nm"),
     "Energies": ("energy_kJ_mol/", "energy_jsd/"),
