@@ -68,7 +68,9 @@ KINETICS = (
     "first_passage_log10_error",
     "flux_spearman",
     "path_jsd",
-    "path_log_probability",
+    "path_log_probability_error",
+    "timescale_log_error/1",
+    "relaxation_log10_error/all",
 )
 """Metrics that shuffling in time must change."""
 

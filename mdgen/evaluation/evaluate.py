@@ -20,7 +20,14 @@ from mdgen.evaluation.metrics.observer import Projection
 from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.preparation import Preparation, prepare
 from mdgen.evaluation.report.animation import animations
-from mdgen.evaluation.report.caveats import copies, few_frames, few_transitions, rounded_lags, short_blocks
+from mdgen.evaluation.report.caveats import (
+    copies,
+    disagreeing_timescales,
+    few_frames,
+    few_transitions,
+    rounded_lags,
+    short_blocks,
+)
 from mdgen.evaluation.report.curves import DRAWN, curves
 from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.seeds import few_seeds, with_seeds
@@ -169,7 +176,8 @@ def _judged(
     under, blocks_ps = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results |= under
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
-    caveats = [*few_transitions(results, lag_frames), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
+    caveats = disagreeing_timescales(results, settings.n_timescales)
+    caveats += [*few_transitions(results, lag_frames), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
     residues = "-".join(residue.name for residue in molecule.topology.residues)
     return Evaluation(
         molecule={"residues": residues, "atoms": molecule.n_atoms, "fingerprint": molecule.fingerprint},

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mdgen.evaluation import evaluate
 from mdgen.evaluation.baselines.rows import frozen, shuffled
 from mdgen.evaluation.baselines.surrogates import markov_paths, walk
 from mdgen.evaluation.metrics.kinetics import KineticMetrics, flux_correlation, lumped_counts, passage_error
@@ -13,6 +14,7 @@ from mdgen.evaluation.statistics.block_permutation import permute_blocks
 from mdgen.evaluation.statistics.markov import log10_passage_times, stationary_distribution
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.states import States
+from tests.evaluation.alanine import TRANSITIONS, toy_set
 
 # Two metastable pairs of states: 0, 1 and 2, 3
 CHAIN = np.array([[0.70, 0.28, 0.02, 0.0], [0.28, 0.70, 0.0, 0.02], [0.04, 0.0, 0.66, 0.3], [0.0, 0.04, 0.3, 0.66]])
@@ -170,3 +172,17 @@ def test_intervals_of_timescales_cover(kinetics: KineticMetrics, number: int, st
     paths = walk(CHAIN, PI, number * runs, steps, np.random.default_rng(8)).reshape(runs, -1).astype(np.int32)
     found = [kinetics._timescales(Observables((steps,) * number, 1.0, {"states": each})) for each in paths]
     assert np.mean([each["timescale_ps/1"].contains(exact) for each in found]) == pytest.approx(0.95, abs=0.046)
+
+
+def test_a_coarse_comparison_leaves_the_reference_its_frames() -> None:
+    """Generated frames every 5 ps thin the comparison; the reference's timescales come from all of its frames."""
+    settings = Settings(lag_ps=5.0, tica_lag_ps=5.0, n_states=10, n_macrostates=3, resamples=10)
+    generated = toy_set(4, 300, seed=2)
+    coarse = type(generated).from_arrays(
+        generated.molecule, 5.0, [np.array(generated.positions(i))[::5] for i in range(4)]
+    )
+    result = evaluate(toy_set(4, 1500, seed=1), coarse, settings=settings)
+    exact = -1 / np.log(np.sort(np.linalg.eigvals(TRANSITIONS).real)[-2])
+    found, replicate = (result.rows[row].metrics["timescale_ps/1"] for row in ("reference", "replicate"))
+    assert found.contains(exact)
+    assert found.high / found.low < replicate.high / replicate.low

@@ -12,7 +12,6 @@ from mdgen.evaluation.statistics.transition_paths import (
     path_log_probability,
     path_visits,
     rarest_pair,
-    sample_bridges,
 )
 
 CHAIN = np.array([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3], [0.0, 0.4, 0.6]])
@@ -31,17 +30,6 @@ def exact_ensemble() -> dict[tuple[int, ...], float]:
     return {path: weight / total for path, weight in weights.items()}
 
 
-def test_sampled_bridges_follow_the_exact_path_ensemble() -> None:
-    exact, number = exact_ensemble(), 20_000
-    paths = sample_bridges(CHAIN, 0, 2, STEPS, number, np.random.default_rng(0))
-    assert paths is not None
-    found, counts = np.unique(paths, axis=0, return_counts=True)
-    assert {tuple(path) for path in found.tolist()} == set(exact)
-    for path, count in zip(found.tolist(), counts, strict=True):
-        p = exact[tuple(path)]
-        assert count / number == pytest.approx(p, abs=5 * np.sqrt(p / number))
-
-
 def test_probabilities_and_occupancy_are_those_of_the_ensemble() -> None:
     exact = exact_ensemble()
     paths = np.array(list(exact))
@@ -51,7 +39,6 @@ def test_probabilities_and_occupancy_are_those_of_the_ensemble() -> None:
 
 
 def test_impossible_paths_are_known_as_such() -> None:
-    assert sample_bridges(CHAIN, 0, 2, 1, 5, np.random.default_rng(0)) is None
     assert path_log_probability(CHAIN, np.array([[0, 2, 2, 2, 2]]))[0] == -np.inf
 
 

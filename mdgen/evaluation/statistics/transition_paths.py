@@ -1,4 +1,4 @@
-"""Paths between two states in a given number of steps: those observed, and exact samples and probabilities of a chain.
+"""Paths between two states in a given number of steps: those observed, and exact probabilities of a chain.
 
 The protocol of MDGen (Jing et al., 2024): paths between the two states of lowest flux, compared with the bridges of
 the reference's Markov state model.
@@ -31,25 +31,6 @@ def first_transition(
         return None
     first = int(crossed.argmax())
     return slice(int(visits[first]), int(visits[first + 1]) + 1)
-
-
-def sample_bridges(
-    matrix: Float[np.ndarray, "state state"], start: int, end: int, steps: int, number: int, rng: np.random.Generator
-) -> Int[np.ndarray, "path step"] | None:
-    """Paths of `steps` steps from `start` to `end`, drawn from the chain conditioned on both ends.
-
-    The next state k has probability `T_ik (T^{left-1})_{k,end} / (T^left)_{i,end}`. None where no such path exists.
-    """
-    to_end = _to_end(matrix, end, steps)
-    if to_end[steps][start] <= 0:
-        return None
-    paths = np.full((number, steps + 1), start, dtype=np.int64)
-    for step in range(1, steps + 1):
-        weights = matrix[paths[:, step - 1]] * to_end[steps - step][None, :]
-        cumulative = weights.cumsum(1)
-        draws = rng.random(number)[:, None] * cumulative[:, -1:]
-        paths[:, step] = (cumulative <= draws).sum(1).clip(max=len(matrix) - 1)
-    return paths
 
 
 def bridge_occupancy(
