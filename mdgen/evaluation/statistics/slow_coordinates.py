@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.markov import count_matrices, leading_eigenvalues
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.statistics.states import States, fit_states
+from mdgen.evaluation.statistics.states import CROSSINGS, States, fit_states
 
 MODES = 4
 """TICA modes in which the states are placed."""
@@ -174,6 +174,7 @@ def _on_torsions(
     data = [d.with_columns(states=states.assign(m * weights)) for d, m in zip(data, modes, strict=True)]
     if "psi" not in data[0]:
         data = [d.with_columns(psi=m) for d, m in zip(data, modes, strict=True)]
+    notes += _merged(states)
     return SlowCoordinates(tuple(data), states, modes[0], short.eigenvalues, notes)
 
 
@@ -183,7 +184,17 @@ def _from_projection(data: list[Observables], fitted: Observables, settings: Set
         return SlowCoordinates(tuple(data), None, None, None, ())
     states = _states(fitted["psi"], fitted, settings)
     data = [d.with_columns(states=states.assign(d["psi"])) for d in data]
-    return SlowCoordinates(tuple(data), states, None, None, ())
+    return SlowCoordinates(tuple(data), states, None, None, _merged(states))
+
+
+def _merged(states: States) -> tuple[str, ...]:
+    merged = len(states.centres) - states.number
+    if not merged:
+        return ()
+    return (
+        f"{merged} of {len(states.centres)} Markov states are joined to their neighbours: the dynamics crosses to and "
+        f"from them fewer than {CROSSINGS} times, too few to know their times.",
+    )
 
 
 def _states(coordinates: Float[np.ndarray, "frame mode"], fitted: Observables, settings: Settings) -> States:
