@@ -67,8 +67,10 @@ KINETICS = (
     "step_log10_error/all",
     "first_passage_log10_error",
     "flux_spearman",
-    "path_occupancy_jsd",
-    "path_log_probability",
+    "path_jsd",
+    "path_log_probability_error",
+    "timescale_log_error/1",
+    "relaxation_log10_error/all",
 )
 """Metrics that shuffling in time must change."""
 

@@ -20,7 +20,14 @@ from mdgen.evaluation.metrics.observer import Projection
 from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.preparation import Preparation, prepare
 from mdgen.evaluation.report.animation import animations
-from mdgen.evaluation.report.caveats import copies, few_frames, few_transitions, rounded_lags, short_blocks
+from mdgen.evaluation.report.caveats import (
+    copies,
+    disagreeing_timescales,
+    few_frames,
+    few_transitions,
+    rounded_lags,
+    short_blocks,
+)
 from mdgen.evaluation.report.curves import DRAWN, curves
 from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.seeds import few_seeds, with_seeds
@@ -107,12 +114,31 @@ def _evaluated(
     caveats += copies({"the reference": target, "the replicate": oracle}, observed["generated"])
     # Methyl rotors are slow in places, but of no interest as slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
-    slow = add_slow_coordinates([target, oracle, *observed.values()], torsions, settings)
+    whole = _all_frames({"reference": reference, **others}, preparation)
+    slow = add_slow_coordinates([target, oracle, *observed.values()], torsions, settings, whole or (target, oracle))
     result = _judged(slow, preparation, reference.molecule, settings, bounds)
     dynamics = {"reference": reference, **{name: each for name, each in others.items() if name == "replicate"}}
     result = add_upsampling(result, others["generated"], dynamics, preparation.observer, settings)
     shown = animations(reference, others["generated"], preparation.strides, settings.player_frames)
     return replace(result, notes=(*result.notes, *caveats), curves={**result.curves, **shown})
+
+
+def _all_frames(sets: dict[str, TrajectorySet], preparation: Preparation) -> tuple[Observables, ...]:
+    """Reference and replicate with frames that the comparison thins away; empty where it uses all of the reference's.
+
+    Timescales and states are fitted to them: what is seen a few times only at the common spacing is seen often here.
+    """
+    strides = dict(zip(sets, preparation.strides, strict=True))
+    if strides["reference"] == 1:
+        return ()
+    observer = replace(preparation.observer, potential=None, energy_terms=(), structure_work=1.0)
+    reference = observer.observe(sets["reference"], 1, "read reference, all frames")
+    replicate = sets.get("replicate")
+    if replicate is None:
+        return split(reference)
+    if replicate.frame_spacing_ps != reference.frame_spacing_ps:
+        return (reference,)
+    return reference, observer.observe(replicate, 1, "read replicate, all frames")
 
 
 def _resolved(settings: Settings, target: Observables, spacing_ps: float) -> Settings:
@@ -132,7 +158,8 @@ def _judged(
     slow: SlowCoordinates, preparation: Preparation, molecule: Molecule, settings: Settings, bounds: Bounds
 ) -> Evaluation:
     observer = preparation.observer
-    target = Target(slow.data[0], settings, observer.torsions, observer.energy_terms, slow.states)
+    whole = None if slow.reference is None or slow.reference.n_frames == slow.data[0].n_frames else slow.reference
+    target = Target(slow.data[0], settings, observer.torsions, observer.energy_terms, slow.states, whole)
     metrics = metrics_for(target)
     kinetics: Any = metrics.get(KineticMetrics)
     rng = np.random.default_rng(settings.seed)
@@ -149,7 +176,8 @@ def _judged(
     under, blocks_ps = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results |= under
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
-    caveats = [*few_transitions(results, lag_frames), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
+    caveats = disagreeing_timescales(results, settings.n_timescales)
+    caveats += [*few_transitions(results, lag_frames), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
     residues = "-".join(residue.name for residue in molecule.topology.residues)
     return Evaluation(
         molecule={"residues": residues, "atoms": molecule.n_atoms, "fingerprint": molecule.fingerprint},

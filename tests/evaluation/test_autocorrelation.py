@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 
+from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
+from mdgen.evaluation.metrics.target import Target
+from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.autocorrelation import (
     autocorrelation,
     decorrelation_time,
@@ -8,6 +11,9 @@ from mdgen.evaluation.statistics.autocorrelation import (
     lagged_products,
     logarithmic_lags,
 )
+from mdgen.evaluation.statistics.block_permutation import permute_blocks
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.molecule.torsions import Torsion
 
 
 def angles_of_an_ar1_process(timescale: float, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -60,3 +66,23 @@ def test_the_dynamical_content_integrates_to_the_whole_loss() -> None:
     content = dynamical_content(np.exp(-lags / 5), lags)
     assert np.trapezoid(content, np.log(lags)) == pytest.approx(1, abs=0.01)
     assert lags[content.argmax()] == pytest.approx(5, rel=0.05)
+
+
+def test_frames_out_of_order_within_five_show_in_the_relaxation_at_short_lags() -> None:
+    rng = np.random.default_rng(7)
+    torsions = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)
+
+    def row(shuffle: bool) -> Observables:
+        angles = np.stack([angles_of_an_ar1_process(30.0, 5000, rng) for _ in range(6)]).reshape(6, -1, 5)
+        angles = rng.permuted(angles, axis=2) if shuffle else angles
+        return Observables((5000,) * 6, 1.0, {"torsions": angles.reshape(-1, 1).astype(np.float32)})
+
+    metrics = DecorrelationMetrics(Target(row(False), Settings(resamples=50), torsions))
+    good, mixed = metrics(row(False)), metrics(row(True))
+    name = "relaxation_log10_error/phi ALA2"
+    assert good[name].value < 0.03
+    assert mixed[name].low > 5 * good[name].value
+    assert good["decorrelation_ps/phi ALA2"].contains(30.0)
+    blocks = permute_blocks(metrics.target.data, row(False), 15_000, rng)
+    assert blocks is not None
+    assert mixed[name].value > 3 * metrics.permuted(blocks)[name].max()

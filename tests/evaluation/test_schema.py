@@ -18,12 +18,14 @@ GOLDEN = """
 angle_rms_deg autocorrelation_rmse/all bond_rms_nm broken_angle_share broken_bond_share chapman_kolmogorov_rms
 chirality_error_share cis_share clash_share closest_nm connected_share decorrelation_log10_error/all
 decorrelation_ps/NAME dynamical_content_rmse/all energy_jsd/total energy_kJ_mol/total first_passage_log10_error
-flux_spearman free_energy_rmse_kT/phi_psi free_energy_rmse_kT/phi_psi NAME free_energy_rmse_kT/psi_1 occupancy_jsd
-outside_share/psi_1 path_log_probability path_occupancy_jsd path_valid_share radius_of_gyration_nm
-radius_of_gyration_sd_nm ramachandran_outlier_share step_log10_error/all step_rms_deg/NAME
-subframe_autocorrelation_rmse/all subframe_dynamical_content_rmse/all tica_jsd/0 tica_jsd/0,1 timescale_ps/1
-timescale_ps/2 timescale_ps/3 torsion_jsd/NAME torsion_jsd/all torsion_jsd/backbone torsion_jsd/methyl torsion_jsd/omega
-torsion_pair_jsd/NAME torsion_pair_jsd/all transitions_per_ns
+flux_spearman free_energy_rmse_kT/phi_psi free_energy_rmse_kT/phi_psi NAME free_energy_rmse_kT/psi_1
+mode_timescale_ps/1 mode_timescale_ps/2 mode_timescale_ps/3 occupancy_jsd outside_share/psi_1 path_jsd
+path_log_probability path_log_probability_error path_valid_share radius_of_gyration_nm radius_of_gyration_sd_nm
+ramachandran_outlier_share relaxation_log10_error/NAME relaxation_log10_error/all step_log10_error/all
+step_rms_deg/NAME subframe_autocorrelation_rmse/all subframe_dynamical_content_rmse/all tica_jsd/0 tica_jsd/0,1
+timescale_log_error/1 timescale_log_error/2 timescale_ps/1 timescale_ps/2 timescale_ps/3 torsion_jsd/NAME
+torsion_jsd/all torsion_jsd/backbone torsion_jsd/methyl torsion_jsd/omega torsion_pair_jsd/NAME torsion_pair_jsd/all
+transitions_per_ns
 """
 """Every metric of alanine dipeptide; NAME stands for a torsion or residue."""
 

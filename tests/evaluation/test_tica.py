@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from mdgen.evaluation.statistics.slow_coordinates import fit_tica, torsion_features
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.evaluation.statistics.slow_coordinates import (
+    add_slow_coordinates,
+    fit_tica,
+    noise_eigenvalue,
+    torsion_features,
+)
 
 
 def ornstein_uhlenbeck(timescales: list[float], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -66,3 +73,30 @@ def test_nothing_longer_than_the_lag_gives_none() -> None:
 def test_torsion_features_are_periodic() -> None:
     angles = np.random.default_rng(3).normal(size=(4, 3))
     np.testing.assert_allclose(torsion_features(angles), torsion_features(angles + 2 * np.pi), atol=1e-12)
+
+
+def test_eigenvalues_of_noise_are_below_the_threshold_and_those_of_processes_above() -> None:
+    """Of 40 fits to independent frames, at most a few exceed the highest of 20 random shifts (1 in 21 on average)."""
+    rng = np.random.default_rng(5)
+    above = 0
+    for _ in range(40):
+        features = rng.normal(size=(800, 8))
+        fit = fit_tica([features], 3, modes=1)
+        assert fit is not None
+        above += fit.eigenvalues[0] > noise_eigenvalue(features, rng)
+    assert above <= 7
+    slow = ornstein_uhlenbeck([40.0, 20.0, 1.0], 4000, rng)
+    fit = fit_tica([slow], 10, modes=3)
+    assert fit is not None
+    assert (fit.eigenvalues > noise_eigenvalue(slow, rng)).tolist() == [True, True, False]
+
+
+def test_modes_of_noise_are_left_out_and_named() -> None:
+    rng = np.random.default_rng(6)
+    settings = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=5, n_macrostates=2)
+    noise = Observables((500,) * 4, 1.0, {"torsions": rng.uniform(-np.pi, np.pi, size=(2000, 2))})
+    found = add_slow_coordinates([noise], [0, 1], settings)
+    assert found.states is None
+    assert "tica" not in found.data[0]
+    assert len(found.notes) == 2
+    assert "there are no kinetics" in found.notes[1]

@@ -15,12 +15,19 @@ from mdgen.evaluation.statistics.autocorrelation import (
     logarithmic_lags,
 )
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.intervals import estimates, ratio_interval
+from mdgen.evaluation.statistics.intervals import estimates
+from mdgen.evaluation.statistics.jackknife import log_interval
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
 SHORTEST = 20
 """Fewest frames of the longest trajectory for which autocorrelations are measured."""
+
+SHORT_LAGS = np.array([1, 2, 3, 4, 5, 7, 10])
+"""Lags in frames of the error of relaxation."""
+
+LEAST_RELAXATION = 1e-4
+"""Relaxation that one of less, such as that of a torsion that rests, counts as."""
 
 
 class DecorrelationMetrics(MetricFamily):
@@ -41,6 +48,11 @@ class DecorrelationMetrics(MetricFamily):
             "mean absolute difference of log10 decorrelation times over torsions: 0.3 is a factor of two. A time "
             "beyond the lags counts as the longest of them.",
         ),
+        "relaxation_log10_error": distance(
+            "Relaxation error",
+            "mean absolute difference over lags of 1 to 10 frames of log10 of a torsion's relaxation, 1 less its "
+            "autocorrelation: how far it has moved by then. Jitter, and frames out of order, show here first.",
+        ),
         "autocorrelation_rmse": distance(
             "Autocorrelation RMSE",
             "root-mean-square difference of the torsions' autocorrelations over lags even on a log scale, up to half "
@@ -55,17 +67,21 @@ class DecorrelationMetrics(MetricFamily):
         super().__init__(target)
         self.lags_ps, self.correlation = self._resampled(target.data)
         self.times = _times(self.lags_ps, self.correlation)
+        self.short_ps = SHORT_LAGS * target.data.frame_spacing_ps
+        self.relaxation = self._relaxation(target.data, target.data_and_resamples(target.data.n_units))
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
-        """`decorrelation_ps/NAME`, `decorrelation_log10_error/all`, `autocorrelation_rmse/all` and so on."""
+        """`decorrelation_ps/NAME`, `decorrelation_log10_error/all`, `relaxation_log10_error/NAME` and so on."""
         if not self.target.moving or max(row.lengths) < SHORTEST:
             return {}
         lags_ps, correlation = self._resampled(row)
         times = _times(lags_ps, correlation)
-        named = {f"decorrelation_ps/{torsion.name}": times[:, i] for i, torsion in enumerate(self.torsions)}
         error = time_error(times, longest(correlation, lags_ps), self.times, longest(self.correlation, self.lags_ps))
         distances = self._distances(self._at_target_lags(lags_ps, correlation), self.correlation, error)
-        return estimates(named, ratio_interval) | estimates(distances)
+        if row.frame_spacing_ps == self.target.data.frame_spacing_ps:
+            relaxation = self._relaxation(row, self.target.data_and_resamples(row.n_units))
+            distances |= self._relaxation_errors(relaxation, self.relaxation)
+        return self._own_times(row) | estimates(distances)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""
@@ -77,11 +93,45 @@ class DecorrelationMetrics(MetricFamily):
         (mine, end), (others, other_end) = (
             (_times(self.lags_ps, sample), longest(sample, self.lags_ps)) for sample in (here, there)
         )
-        return self._distances(here, there, time_error(mine, end, others, other_end))
+        relaxations = (self._relaxation(blocks.pool, weights) for weights in (blocks.row, blocks.target))
+        return self._distances(here, there, time_error(mine, end, others, other_end)) | self._relaxation_errors(
+            *relaxations
+        )
 
     def curve(self, row: Observables) -> np.ndarray:
         """Autocorrelation `(torsion, lag)` of a row at the lags `lags_ps`."""
         return self._at_target_lags(*self._resampled(row, resamples=0))[0]
+
+    def _own_times(self, row: Observables) -> dict[str, Estimate]:
+        """`decorrelation_ps/NAME` with intervals by leaving each unit out; of all frames for the reference itself."""
+        if row is self.target.data and self.target.unthinned is not None:
+            row = self.target.unthinned
+        lags, every = self._lags(row), range(len(self.torsions))
+        weights = np.concatenate([np.ones((1, row.n_units)), 1 - np.eye(row.n_units)])
+        times = _times(lags * row.frame_spacing_ps, weighted_autocorrelation(row, every, lags, weights))
+        return {
+            f"decorrelation_ps/{torsion.name}": log_interval(times[0, i], times[1:, i])
+            for i, torsion in enumerate(self.torsions)
+            if np.isfinite(times[0, i])
+        }
+
+    def _relaxation(self, row: Observables, weights: np.ndarray) -> Float[np.ndarray, "resample torsion lag"]:
+        """log10 of 1 less the autocorrelation at short lags; NaN for torsions that do not move."""
+        columns = self.target.moving
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lags = SHORT_LAGS[: np.searchsorted(SHORT_LAGS, max(row.lengths))]
+            relaxed = 1 - weighted_autocorrelation(row, columns, lags, weights)
+            return np.log10(np.maximum(relaxed, LEAST_RELAXATION))
+
+    def _relaxation_errors(self, here: np.ndarray, there: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
+        """`relaxation_log10_error/NAME` and their mean; a torsion that moves in one sample alone counts as it does."""
+        shared = min(here.shape[-1], there.shape[-1])
+        still = np.log10(LEAST_RELAXATION)
+        errors = np.abs(np.nan_to_num(here, nan=still)[..., :shared] - np.nan_to_num(there, nan=still)[..., :shared])
+        errors = errors.mean(-1)
+        named = {self.torsions[column].name: errors[:, i] for i, column in enumerate(self.target.moving)}
+        named["all"] = errors.mean(1)
+        return {f"relaxation_log10_error/{name}": values for name, values in named.items()}
 
     def _distances(
         self, here: np.ndarray, there: np.ndarray, error: Float[np.ndarray, "resample torsion"]
@@ -103,9 +153,12 @@ class DecorrelationMetrics(MetricFamily):
 
     def _resampled(self, row: Observables, resamples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Lags in ps, and the autocorrelation `(resample, torsion, lag)` of the row, first, and of its resamples."""
-        lags = logarithmic_lags(max(1, min(max(row.lengths) // 2, row.n_frames // 30)))
+        lags = self._lags(row)
         weights = self.target.data_and_resamples(row.n_units, resamples)
         return lags * row.frame_spacing_ps, weighted_autocorrelation(row, range(len(self.torsions)), lags, weights)
+
+    def _lags(self, row: Observables) -> Int[np.ndarray, "lag"]:
+        return logarithmic_lags(max(1, min(max(row.lengths) // 2, row.n_frames // 30)))
 
 
 def autocorrelation_distances(

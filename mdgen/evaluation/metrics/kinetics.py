@@ -3,30 +3,26 @@
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
-from mdgen.evaluation.statistics.intervals import (
-    centred_interval,
-    estimates,
-    percentile_interval,
-    ratio_interval,
-    resampled,
-)
+from mdgen.evaluation.statistics.intervals import centred_interval, estimates, percentile_interval, resampled
+from mdgen.evaluation.statistics.jackknife import log_interval, time_blocks, without_each
 from mdgen.evaluation.statistics.markov import (
+    bounded_timescales,
     chapman_kolmogorov,
     connected_set,
     count_matrices,
-    eigenvalues,
-    mean_first_passage,
+    leading_eigenvalues,
+    log10_passage_times,
     slowest_timescales,
     symmetrised,
-    timescales,
 )
 from mdgen.evaluation.statistics.observables import Observables
+from mdgen.evaluation.statistics.slow_coordinates import noise_of_states
 from mdgen.results import Estimate
 
 MARKOV_TEST_LAGS = 5
@@ -38,7 +34,22 @@ class KineticMetrics(MetricFamily):
 
     needs: ClassVar = ("states",)
     descriptions: ClassVar = {
-        "timescale_ps": Description("Timescale (ps)", "implied timescales of the Markov state model, slowest first."),
+        "timescale_ps": Description(
+            "Timescale (ps)",
+            "implied timescales of the Markov state model, slowest first; those of the reference are from all of its "
+            "frames, also where the comparison is made at a coarser frame spacing.",
+        ),
+        "mode_timescale_ps": Description(
+            "Mode's timescale (ps)",
+            "the same from the autocorrelation C of each slow coordinate at the lag, -lag / ln C: an estimate without "
+            "states, lower where the coordinate is not the slow process itself.",
+        ),
+        "timescale_log_error": distance(
+            "Timescale error",
+            "|ln(t / t_reference)| of an implied timescale; 0.69 is a factor of two. Only for timescales of the "
+            "reference beyond the lag and beyond what frames in random order give. A time counts as at least 0.2 lags "
+            "and at most the length of the row.",
+        ),
         "connected_share": Description("Connected", "share of transitions within the largest connected set of states."),
         "chapman_kolmogorov_rms": Description(
             "CK error",
@@ -58,7 +69,8 @@ class KineticMetrics(MetricFamily):
         ),
         "first_passage_log10_error": distance(
             "MFPT error",
-            "mean absolute difference of log10 mean first-passage times between lumped states: 0.3 is a factor of two.",
+            "mean absolute difference of log10 mean first-passage times between lumped states: 0.3 is a factor of "
+            "two. A passage that is never seen counts as long, by half a transition.",
         ),
     }
 
@@ -67,6 +79,7 @@ class KineticMetrics(MetricFamily):
         super().__init__(target)
         self.states, self.lag_ps = target.states, target.lag_ps
         self.lumped, self.lumped_visits = lumped_counts(target, target.data), self.visits(target.data)
+        self.target_counts, self.judged = self.counts(target.data), self._judged_modes()
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """The metrics; none where no trajectory of the row is longer than the lag."""
@@ -74,25 +87,71 @@ class KineticMetrics(MetricFamily):
         if counts is None or counts.sum() == 0:
             return {}
         weights = self.target.weights(len(counts))
-        result = self._timescales(counts, weights)
+        result = self._timescales(self._all_frames(row)) | self._timescale_errors(row, counts, weights)
+        result["connected_share"] = percentile_interval(
+            _share(counts.sum(0)), np.array([_share(drawn) for drawn in np.tensordot(weights, counts, axes=1)])
+        )
         result |= self._markov_test(row, counts, weights)
         return {**result, **self._lumped(row, weights)}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""
-        counts = lumped_counts(self.target, blocks.pool)
-        if counts is None or self.states.n_macrostates < 2:
-            return {}
-        rows, targets = (np.tensordot(weights, counts, axes=1) for weights in (blocks.row, blocks.target))
+        result: dict[str, np.ndarray] = {}
+        counts = self.counts(blocks.pool)
+        if counts is not None and self.judged:
+            samples = [(weights, np.tensordot(weights, counts, axes=1)) for weights in (blocks.row, blocks.target)]
+            frames, spacing_ps = np.bincount(blocks.pool.units), blocks.pool.frame_spacing_ps
+            result |= self._log_errors(*((drawn, weights @ frames * spacing_ps) for weights, drawn in samples))
+        lumped = lumped_counts(self.target, blocks.pool)
+        if lumped is None or self.states.n_macrostates < 2:
+            return result
+        rows, targets = (np.tensordot(weights, lumped, axes=1) for weights in (blocks.row, blocks.target))
         occupancy = blocks.distances(jensen_shannon, self.visits(blocks.pool))
-        return {"occupancy_jsd": occupancy, **self._compared(rows, targets)}
+        return {**result, "occupancy_jsd": occupancy, **self._compared(rows, targets)}
+
+    def _judged_modes(self) -> list[int]:
+        """Modes whose timescale is beyond the lag and whose eigenvalue is beyond those of frames in random order."""
+        row, number = self._all_frames(self.target.data), self.settings.n_timescales
+        counts = self.counts(row)
+        if counts is None:
+            return []
+        values = leading_eigenvalues(counts.sum(0)[None], number)[0]
+        noise = noise_of_states(row["states"], self.states.number, number, self.target.rng())
+        return np.flatnonzero((values > np.exp(-1)) & (values > noise)).tolist()
+
+    def _all_frames(self, row: Observables) -> Observables:
+        """All frames where the row is the reference itself, thinned for the comparison; else the row."""
+        return self.target.unthinned or row if row is self.target.data else row
+
+    def _log_errors(
+        self, row: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]
+    ) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`timescale_log_error/k` of pairs of count matrices, each with the length in ps that bounds its times."""
+        number = max(self.judged) + 1
+        times = [
+            bounded_timescales(leading_eigenvalues(counts, number), self.lag_ps, length_ps[:, None])
+            for counts, length_ps in (row, target)
+        ]
+        errors = np.abs(np.log(times[0] / times[1]))
+        return {f"timescale_log_error/{mode + 1}": errors[:, mode] for mode in self.judged}
+
+    def _timescale_errors(self, row: Observables, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
+        if self.target_counts is None or not self.judged:
+            return {}
+        mine = np.concatenate([np.ones((1, len(counts))), weights])
+        others = self.target.data_and_resamples(len(self.target_counts))
+        drawn, expected = (
+            (np.tensordot(w, each, axes=1), np.full(len(w), data.length_ns * 1000))
+            for w, each, data in ((mine, counts, row), (others, self.target_counts, self.target.data))
+        )
+        return estimates(self._log_errors(drawn, expected))
 
     def _compared(self, rows: np.ndarray, targets: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
         """Flux correlations and passage errors of pairs of count matrices."""
-        pairs = list(zip(rows, targets, strict=True))
+        correlations = [flux_correlation(a, b) for a, b in zip(rows, targets, strict=True)]
         return {
-            "flux_spearman": np.array([flux_correlation(a, b) for a, b in pairs]),
-            "first_passage_log10_error": np.array([passage_error(a, b, self.lag_ps) for a, b in pairs]),
+            "flux_spearman": np.array(correlations),
+            "first_passage_log10_error": passage_error(rows, targets, self.lag_ps),
         }
 
     def counts(self, row: Observables) -> Float[np.ndarray, "unit state state"] | None:
@@ -103,20 +162,32 @@ class KineticMetrics(MetricFamily):
         """Frames in each lumped state by bootstrap unit."""
         return row.histogram(self.states.macrostate[row["states"]], self.states.n_macrostates)
 
-    def _timescales(self, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
-        number, total = self.settings.n_timescales, counts.sum(0)
+    def _timescales(self, row: Observables) -> dict[str, Estimate]:
+        """Timescales by the Markov model and by the autocorrelation of the slow coordinates, with their intervals."""
+        counts, number = self.counts(row), self.settings.n_timescales
+        assert counts is not None
+        total = counts.sum(0)
         values = slowest_timescales(total, self.lag_ps, number)
-        samples, shares = np.full((len(weights), number), np.nan), np.empty(len(weights))
-        for i, drawn in enumerate(np.tensordot(weights, counts, axes=1)):
-            active = connected_set(drawn)
-            shares[i] = _share(drawn, active)
-            found = timescales(eigenvalues(*symmetrised(drawn[np.ix_(active, active)]))[1 : number + 1], self.lag_ps)
-            samples[i, : len(found)] = found
-        result = {"connected_share": percentile_interval(_share(total, connected_set(total)), shares)}
-        for i in range(number):
-            if np.isfinite(values[i]):
-                result[f"timescale_ps/{i + 1}"] = ratio_interval(values[i], samples[:, i])
+        units, lag, active = time_blocks(row, np.nan_to_num(values[0])), self._lag_frames(row), connected_set(total)
+        counts = count_matrices(row["states"], row.trajectory, units, lag, self.states.number)
+        found = leading_eigenvalues(without_each(counts)[:, active][:, :, active], number)
+        left_out = bounded_timescales(found, self.lag_ps, row.length_ns * 1000)
+        spread = np.resize(np.append(self.states.timescale_spread, np.zeros(number)), number)
+        result = {
+            f"timescale_ps/{mode + 1}": log_interval(values[mode], left_out[:, mode], spread[mode])
+            for mode in range(number)
+            if np.isfinite(values[mode])
+        }
+        for mode in range(min(number, row["psi"].shape[1]) if "psi" in row else 0):
+            sums = lagged_moments(row["psi"][:, mode].astype(np.float64), row.trajectory, units, lag)
+            values = correlation_of_moments(np.concatenate([sums.sum(0)[None], without_each(sums)]))
+            times = bounded_timescales(values, self.lag_ps, row.length_ns * 1000)
+            if np.isfinite(values[0]):
+                result[f"mode_timescale_ps/{mode + 1}"] = log_interval(times[0], times[1:])
         return result
+
+    def _lag_frames(self, row: Observables) -> int:
+        return max(1, round(self.lag_ps / row.frame_spacing_ps))
 
     def markov_test(
         self, counts: Float[np.ndarray, "state state"], lumped: Float[np.ndarray, "multiple set set"]
@@ -155,12 +226,14 @@ class KineticMetrics(MetricFamily):
         target = np.concatenate([self.lumped.sum(0)[None], np.tensordot(mine, self.lumped, axes=1)])
         visits = self.lumped_visits, self.visits(row)
         occupancy, occupancies = resampled(jensen_shannon, *visits, len(weights), self.target.rng())
-        with np.errstate(invalid="ignore"):  # a resample of parts shorter than the lag holds no transition at all
-            leaving = 1 - np.trace(drawn, axis1=1, axis2=2) / drawn.sum((1, 2))
-        rates, compared = leaving / self.lag_ps * 1000, self._compared(drawn, target)
+        with np.errstate(invalid="ignore"):  # parts shorter than the lag hold no transition at all
+            leaving, left_out = (
+                1 - np.trace(x, axis1=-2, axis2=-1) / x.sum((-2, -1)) for x in (drawn, without_each(counts))
+            )
+        compared = self._compared(drawn, target)
         return {
             "occupancy_jsd": centred_interval(float(occupancy), occupancies),
-            "transitions_per_ns": percentile_interval(float(rates[0]), rates[1:]),
+            "transitions_per_ns": log_interval(leaving[0] / self.lag_ps * 1000, left_out),
             **estimates({"flux_spearman": compared.pop("flux_spearman")}, percentile_interval),
             **estimates(compared),
         }
@@ -195,22 +268,32 @@ def flux_correlation(counts: Float[np.ndarray, "set set"], reference: Float[np.n
 
 
 def passage_error(
-    counts: Float[np.ndarray, "set set"], reference: Float[np.ndarray, "set set"], lag_ps: float
-) -> float:
-    """Mean absolute difference of log10 mean first-passage times over the pairs of states that both connect."""
-    shared = np.intersect1d(connected_set(counts), connected_set(reference))
-    if len(shared) < 2:
-        return float("nan")
-    logarithms = []
-    for matrix in (counts, reference):
-        active = connected_set(matrix)
-        passage = mean_first_passage(*symmetrised(matrix[np.ix_(active, active)]), lag_ps)
-        inside = np.searchsorted(active, shared)
-        between = ~np.eye(len(shared), dtype=bool)
-        logarithms.append(np.log10(passage[np.ix_(inside, inside)][between]))
-    return float(np.abs(logarithms[0] - logarithms[1]).mean())
+    counts: Float[np.ndarray, "draw set set"], reference: Float[np.ndarray, "draw set set"], lag_ps: float
+) -> Float[np.ndarray, "draw"]:
+    """Mean absolute difference of log10 mean first-passage times over all pairs of states, draw by draw."""
+    between = ~np.eye(counts.shape[-1], dtype=bool)
+    times, others = (log10_passage_times(each, lag_ps)[:, between] for each in (counts, reference))
+    return np.abs(times - others).mean(1)
 
 
-def _share(counts: np.ndarray, active: np.ndarray) -> float:
-    """The share of transitions that start in the given states."""
-    return float(counts[active].sum() / max(counts.sum(), 1.0))
+def lagged_moments(
+    values: Float[np.ndarray, "frame"], trajectory: Int[np.ndarray, "frame"], units: Int[np.ndarray, "frame"], lag: int
+) -> Float[np.ndarray, "unit 4"]:
+    """Number, sum, sum of squares and of products of pairs of frames a lag apart, both frames counted, by unit."""
+    kept = trajectory[:-lag] == trajectory[lag:]
+    now, then, at = values[:-lag][kept], values[lag:][kept], units[:-lag][kept]
+    moments = (np.ones_like(now), (now + then) / 2, (now**2 + then**2) / 2, now * then)
+    return np.stack([np.bincount(at, weights=each, minlength=units.max() + 1) for each in moments], axis=1)
+
+
+def correlation_of_moments(moments: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch"]:
+    """Autocorrelation at the lag from such sums; NaN where the values do not vary."""
+    number, *sums = np.moveaxis(moments, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, square, product = (each / number for each in sums)
+        return (product - mean**2) / (square - mean**2)
+
+
+def _share(counts: Float[np.ndarray, "state state"]) -> float:
+    """The share of transitions that start in the largest connected set of states."""
+    return float(counts[connected_set(counts)].sum() / max(counts.sum(), 1.0))

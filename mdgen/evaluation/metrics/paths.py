@@ -1,6 +1,11 @@
-"""Transition paths of rows: bridges of a row's own Markov model compared with those of the target's."""
+"""Paths that rows take between lumped states, counted from their own frames at the lag.
 
-from typing import ClassVar
+Paths drawn from a Markov model fitted to a row are of the model, not of the row, and those of shuffled frames look like
+any other. Here a path is a stretch of the row itself, `STEPS` lags long, that begins and ends in different lumped
+states.
+"""
+
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -9,94 +14,117 @@ from mdgen.evaluation.metrics.kinetics import lumped_counts
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
-from mdgen.evaluation.statistics.intervals import bootstrap_weights, estimates, percentile_interval
-from mdgen.evaluation.statistics.markov import connected_set, transition_matrix
+from mdgen.evaluation.statistics.intervals import estimates, percentile_interval
+from mdgen.evaluation.statistics.markov import symmetrised
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.statistics.transition_paths import (
-    bridge_occupancy,
-    path_log_probability,
-    rarest_pair,
-    sample_bridges,
-)
+from mdgen.evaluation.statistics.transition_paths import observed_paths, path_log_probability, path_visits
 from mdgen.results import Estimate
 
-PATHS, STEPS = 500, 20
-"""Paths sampled for a row, and their length in lags."""
+STEPS = 5
+"""Length of a path in lags."""
 
-PATH_DRAWS = 40
-"""Draws of a block permutation for which paths are made; each takes two fits of a chain."""
+
+class PathSums(NamedTuple):
+    """Sums over the paths of each bootstrap unit.
+
+    Args:
+        visits: visits of each lumped state on paths from one lumped state to another, by ends and state.
+        number: number of paths.
+        valid: those that the reference's model allows.
+        log_probability: sum of the logarithms of their probabilities under that model, given both ends.
+    """
+
+    visits: Float[np.ndarray, "unit path"]
+    number: Float[np.ndarray, "unit"]
+    valid: Float[np.ndarray, "unit"]
+    log_probability: Float[np.ndarray, "unit"]
 
 
 class PathMetrics(MetricFamily):
-    """Paths of rows between the two lumped states of lowest flux."""
+    """Paths of rows between lumped states; none for a target of a single lumped state or shorter than a path."""
 
     needs: ClassVar = ("states",)
     descriptions: ClassVar = {
-        "path_valid_share": distance(
+        "path_valid_share": Description(
             "Valid paths",
-            "share of paths between the two lumped states of lowest flux, 20 lags long, drawn from the row's own "
-            "Markov model, that the reference's model allows.",
+            "share of the row's own paths, stretches of 5 lags that begin and end in different lumped states, whose "
+            "every transition the reference makes too.",
         ),
-        "path_occupancy_jsd": distance(
+        "path_jsd": distance(
             "Path JSD",
-            "Jensen-Shannon distance of the states visited on those paths from the exact bridges of the reference's "
-            "model.",
+            "Jensen-Shannon distance of the row's paths: their ends and the lumped states visited in between.",
         ),
         "path_log_probability": Description(
-            "Path ln p", "mean log-probability of the valid paths under the reference's model, given their ends."
+            "Path ln p",
+            "mean log-probability of the row's paths under the reference's Markov model, given their ends; a "
+            "transition that the reference never makes counts as half of one.",
+        ),
+        "path_log_probability_error": distance(
+            "Path ln p error", "absolute difference of the mean log-probability of paths from the reference's."
         ),
     }
 
     def __init__(self, target: Target) -> None:
+        assert target.states is not None
         super().__init__(target)
+        self.states, self.number = target.states, target.states.n_macrostates
         counts = lumped_counts(target, target.data)
-        total = np.zeros((1, 1)) if counts is None else counts.sum(0)
-        self.ends = rarest_pair(total + total.T)
-        self.matrix = _chain(total)
-        self.occupancy = bridge_occupancy(self.matrix, *self.ends, STEPS) if self.ends else np.zeros(1)
+        self.sums: PathSums | None = None
+        if counts is not None and self.number > 1:
+            total = counts.sum(0)
+            self.allowed = (total + total.T) > 0
+            self.chain, _ = symmetrised(total + 0.25)
+            self.sums = self._sums(target.data)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
-        """`path_occupancy_jsd`, `path_valid_share`, and `path_log_probability` of the valid ones."""
-        counts = lumped_counts(self.target, row)
-        if counts is None or self.ends is None:
+        """The metrics; only the distances for rows without a path."""
+        sums = self._sums(row) if self.sums is not None else None
+        if sums is None or self.sums is None:
             return {}
-        rng = self.target.rng()
-        resamples = max(2, self.settings.resamples // 4)
-        weights = [np.ones(len(counts)), *bootstrap_weights(len(counts), resamples, rng)]
-        occupancy, valid, probability = np.array([self._judge(np.tensordot(w, counts, axes=1), rng) for w in weights]).T
-        shares = estimates({"path_valid_share": valid}, percentile_interval)
-        distances = estimates({"path_occupancy_jsd": occupancy})
-        return {**shares, **distances, **estimates({"path_log_probability": probability}, percentile_interval)}
+        weights = self.target.data_and_resamples(len(sums.number))
+        others = self.target.data_and_resamples(len(self.sums.number))
+        with np.errstate(invalid="ignore"):
+            valid, mean = (weights @ each / (weights @ sums.number) for each in (sums.valid, sums.log_probability))
+        values = estimates({"path_valid_share": valid, "path_log_probability": mean}, percentile_interval)
+        return {**values, **estimates(_distances(sums, weights, self.sums, others))}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""
-        counts = lumped_counts(self.target, blocks.pool)
-        if counts is None or self.ends is None:
-            return {}
-        occupancies = [
-            [bridge_occupancy(_chain(np.tensordot(w, counts, axes=1)), *self.ends, STEPS) for w in weights[:PATH_DRAWS]]
-            for weights in (blocks.row, blocks.target)
-        ]
-        return {"path_occupancy_jsd": jensen_shannon(*(np.array(found) for found in occupancies))}
+        sums = self._sums(blocks.pool) if self.sums is not None else None
+        return {} if sums is None else _distances(sums, blocks.row, sums, blocks.target)
 
-    def _judge(self, counts: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
-        """Occupancy distance, valid share and mean log-probability; without any path the valid share is 0."""
-        assert self.ends is not None
-        chain = _chain(counts)
-        paths = sample_bridges(chain, *self.ends, STEPS, PATHS, rng)
-        if paths is None:
-            return float("nan"), 0.0, float("nan")
-        inner = bridge_occupancy(chain, *self.ends, STEPS)
-        logarithm = path_log_probability(self.matrix, paths)
-        valid = np.isfinite(logarithm)
-        mean = float(logarithm[valid].mean()) if valid.any() else float("nan")
-        return float(jensen_shannon(inner, self.occupancy)), float(valid.mean()), mean
+    def _sums(self, row: Observables) -> PathSums | None:
+        """None where no trajectory is as long as a path."""
+        lag = max(1, round(self.target.lag_ps / row.frame_spacing_ps))
+        if max(row.lengths, default=0) <= STEPS * lag:
+            return None
+        paths, start = observed_paths(self.states.macrostate[row["states"]], row.trajectory, lag, STEPS)
+        units, n_units = row.units[start], row.n_units
+        valid = self.allowed[paths[:, :-1], paths[:, 1:]].all(1)
+        logarithm = path_log_probability(self.chain, paths)
+        number, allowed, total = (
+            np.bincount(units, weights=each, minlength=n_units) for each in (np.ones(len(paths)), valid, logarithm)
+        )
+        return PathSums(path_visits(paths, units, self.number, n_units), number, allowed, total)
 
 
-def _chain(counts: np.ndarray) -> Float[np.ndarray, "state state"]:
-    """The reversible chain of the connected states; the others cannot be entered or left."""
-    matrix = np.eye(len(counts))
-    if counts.sum() > 0:
-        active = connected_set(counts)
-        matrix[np.ix_(active, active)] = transition_matrix(counts[np.ix_(active, active)])
-    return matrix
+def _distances(
+    sums: PathSums,
+    weights: Float[np.ndarray, "draw unit"],
+    others: PathSums,
+    other_weights: Float[np.ndarray, "draw other_unit"],
+) -> dict[str, Float[np.ndarray, "draw"]]:
+    """Distances of weighted sums. Where one sample has no path the first is the largest that there is."""
+    numbers = weights @ sums.number, other_weights @ others.number
+    empty = (numbers[0] == 0) != (numbers[1] == 0)
+    distance = jensen_shannon(weights @ sums.visits, other_weights @ others.visits)
+    mean, other = (
+        total / np.maximum(number, 1e-9)
+        for total, number in zip(
+            (weights @ sums.log_probability, other_weights @ others.log_probability), numbers, strict=True
+        )
+    )
+    return {
+        "path_jsd": np.where(empty, np.sqrt(np.log(2)), distance),
+        "path_log_probability_error": np.abs(mean - other),
+    }

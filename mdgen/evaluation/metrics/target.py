@@ -47,6 +47,7 @@ class Target:
         torsions: torsions in the order of the `torsions` column.
         energy_terms: terms in the order of the `energy` column.
         states: Markov states of the reference, or None.
+        unthinned: all frames of the reference where `data` holds fewer, for statistics of its own; `data` where None.
     """
 
     data: Observables
@@ -54,6 +55,7 @@ class Target:
     torsions: Sequence[Torsion] = ()
     energy_terms: tuple[str, ...] = ()
     states: States | None = None
+    unthinned: Observables | None = None
 
     @property
     def lag_ps(self) -> float:

@@ -32,6 +32,27 @@ def few_transitions(rows: Mapping[str, RowResult], lag_frames: int) -> list[str]
     return caveats
 
 
+DISAGREEMENT = 2.0
+"""Ratio of two estimates of a timescale above which they disagree, if their intervals do not overlap either."""
+
+
+def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[str]:
+    """A sentence on each timescale of the reference that its Markov model and its slow coordinate put far apart."""
+    caveats, metrics = [], rows["reference"].metrics
+    for mode in range(1, number + 1):
+        model, mode_alone = (metrics.get(f"{name}/{mode}") for name in ("timescale_ps", "mode_timescale_ps"))
+        if model is None or mode_alone is None or None in (model.low, model.high, mode_alone.low, mode_alone.high):
+            continue
+        apart = max(model.value, mode_alone.value) > DISAGREEMENT * min(model.value, mode_alone.value)
+        if apart and (model.low > mode_alone.high or mode_alone.low > model.high):
+            caveats.append(
+                f"MD: timescale {mode} is {model.value:.4g} ps ({model.low:.4g} to {model.high:.4g}) by the Markov "
+                f"model and {mode_alone.value:.4g} ps ({mode_alone.low:.4g} to {mode_alone.high:.4g}) by the "
+                "autocorrelation of the slow coordinate; take neither as known to better than that."
+            )
+    return caveats
+
+
 def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list[str]:
     """A sentence where the blocks of the floor of dynamics are too short for the slowest process."""
     slowest = rows["reference"].metrics.get("timescale_ps/1")

@@ -60,19 +60,16 @@ def decorrelation_time(
     Between two lags its logarithm is taken as linear, which is exact for an exponential. A time below the shortest lag
     is an upper bound.
     """
-    level = np.exp(-1)
-    flat = correlation.reshape(-1, correlation.shape[-1])
-    times = np.full(len(flat), np.nan)
-    for row, values in enumerate(flat):
-        values, at = np.r_[1.0, values], np.r_[0.0, lags]
-        below = np.flatnonzero(values <= level)
-        if len(below) == 0:
-            continue
-        end = below[0]
-        high, low = np.log(values[end - 1]), np.log(max(values[end], 1e-3))
-        share = (high + 1) / (high - low) if high > low else 1.0
-        times[row] = at[end - 1] + share * (at[end] - at[end - 1])
-    return times.reshape(correlation.shape[:-1])
+    values = np.concatenate([np.ones((*correlation.shape[:-1], 1)), correlation], axis=-1)
+    at = np.concatenate([[0.0], lags])
+    below = values <= np.exp(-1)
+    end = np.maximum(below.argmax(-1), 1)
+    before, after = (np.take_along_axis(values, each[..., None], -1)[..., 0] for each in (end - 1, end))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        high, low = np.log(before), np.log(np.maximum(after, 1e-3))
+        share = np.where(high > low, (high + 1) / (high - low), 1.0)
+    times = at[end - 1] + share * (at[end] - at[end - 1])
+    return np.where(below.any(-1), times, np.nan)
 
 
 def dynamical_content(

@@ -8,6 +8,9 @@ import numpy as np
 from deeptime.markov.tools.estimation import transition_matrix as maximum_likelihood
 from jaxtyping import Float, Int
 
+LEAST_CORRELATION = 0.01
+"""Correlation at the lag below which a process counts as gone."""
+
 
 def count_matrices(
     states: Int[np.ndarray, "frame"],
@@ -61,7 +64,7 @@ def eigenvalues(
     return np.linalg.eigvalsh((symmetric + symmetric.T) / 2)[::-1]
 
 
-def timescales(values: Float[np.ndarray, "mode"], lag_ps: float) -> Float[np.ndarray, "mode"]:
+def timescales(values: Float[np.ndarray, "*mode"], lag_ps: float) -> Float[np.ndarray, "*mode"]:
     """Implied timescales `-lag / ln(eigenvalue)` in ps; 0 where an eigenvalue is not above 0, too fast to be resolved.
 
     >>> timescales(np.array([np.exp(-0.5), -0.1]), 2.0).round(6).tolist()
@@ -85,6 +88,29 @@ def slowest_timescales(
     return slowest
 
 
+def leading_eigenvalues(counts: Float[np.ndarray, "draw state state"], number: int) -> Float[np.ndarray, "draw mode"]:
+    """Largest eigenvalues after the first of the symmetrised chain `C + C^T`, draw by draw; 0 where there are none.
+
+    States without counts add eigenvalues of 0; each disconnected set adds one of 1, a time that no data bounds.
+    """
+    both = counts + counts.swapaxes(-1, -2)
+    populations = both.sum(-1)
+    root = np.sqrt(np.where(populations > 0, populations, 1.0))
+    values = np.linalg.eigvalsh(both / root[:, :, None] / root[:, None, :])[:, ::-1][:, 1 : number + 1]
+    return np.pad(values, ((0, 0), (0, number - values.shape[1])))
+
+
+def bounded_timescales(
+    values: Float[np.ndarray, "*batch"], lag_ps: float, longest_ps: Float[np.ndarray, "*#batch"] | float
+) -> Float[np.ndarray, "*batch"]:
+    """Implied timescales between that of a correlation of `LEAST_CORRELATION` and `longest_ps`: always finite.
+
+    A row that never leaves a state, or whose motion is gone within a lag, is compared by these bounds.
+    """
+    shortest = -lag_ps / np.log(LEAST_CORRELATION)
+    return np.clip(timescales(values, lag_ps), shortest, np.maximum(longest_ps, shortest))
+
+
 def mean_first_passage(
     matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"], lag_ps: float
 ) -> Float[np.ndarray, "state state"]:
@@ -94,6 +120,23 @@ def mean_first_passage(
     """
     fundamental = np.linalg.inv(np.eye(len(matrix)) - matrix + stationary[None, :])
     return lag_ps * (np.diag(fundamental)[None, :] - fundamental) / stationary[None, :]
+
+
+def log10_passage_times(
+    counts: Float[np.ndarray, "draw state state"], lag_ps: float
+) -> Float[np.ndarray, "draw state state"]:
+    """log10 of mean first-passage times in ps of symmetrised chains, draw by draw; zero on the diagonal.
+
+    Half a transition is added between each pair of states, so that a passage never seen is long and not infinite.
+    """
+    number = counts.shape[-1]
+    both = counts + counts.swapaxes(-1, -2) + 0.5 * (1 - np.eye(number))
+    populations = both.sum(-1)
+    pi = populations / populations.sum(-1, keepdims=True)
+    fundamental = np.linalg.inv(np.eye(number) - both / populations[:, :, None] + pi[:, None, :])
+    diagonal = np.diagonal(fundamental, axis1=1, axis2=2)[:, None, :]
+    times = lag_ps * (diagonal - fundamental) / pi[:, None, :]
+    return np.log10(np.where(np.eye(number, dtype=bool), 1.0, np.maximum(times, lag_ps)))
 
 
 def symmetrised(

@@ -1,4 +1,4 @@
-"""Paths of a Markov chain between two given states in a given number of steps: exact samples and probabilities.
+"""Paths between two states in a given number of steps: those observed, and exact probabilities of a chain.
 
 The protocol of MDGen (Jing et al., 2024): paths between the two states of lowest flux, compared with the bridges of
 the reference's Markov state model.
@@ -33,25 +33,6 @@ def first_transition(
     return slice(int(visits[first]), int(visits[first + 1]) + 1)
 
 
-def sample_bridges(
-    matrix: Float[np.ndarray, "state state"], start: int, end: int, steps: int, number: int, rng: np.random.Generator
-) -> Int[np.ndarray, "path step"] | None:
-    """Paths of `steps` steps from `start` to `end`, drawn from the chain conditioned on both ends.
-
-    The next state k has probability `T_ik (T^{left-1})_{k,end} / (T^left)_{i,end}`. None where no such path exists.
-    """
-    to_end = _to_end(matrix, end, steps)
-    if to_end[steps][start] <= 0:
-        return None
-    paths = np.full((number, steps + 1), start, dtype=np.int64)
-    for step in range(1, steps + 1):
-        weights = matrix[paths[:, step - 1]] * to_end[steps - step][None, :]
-        cumulative = weights.cumsum(1)
-        draws = rng.random(number)[:, None] * cumulative[:, -1:]
-        paths[:, step] = (cumulative <= draws).sum(1).clip(max=len(matrix) - 1)
-    return paths
-
-
 def bridge_occupancy(
     matrix: Float[np.ndarray, "state state"], start: int, end: int, steps: int
 ) -> Float[np.ndarray, "state"]:
@@ -70,11 +51,34 @@ def path_log_probability(
     matrix: Float[np.ndarray, "state state"], paths: Int[np.ndarray, "path step"]
 ) -> Float[np.ndarray, "path"]:
     """Log-probability of each path under a chain, given both ends; minus infinity where it cannot happen."""
-    steps = paths.shape[1] - 1
+    whole = np.linalg.matrix_power(matrix, paths.shape[1] - 1)
     with np.errstate(divide="ignore"):
-        logarithm = np.log(matrix)
-        whole = np.log(_to_end(matrix, int(paths[0, -1]), steps)[steps][paths[:, 0]])
-    return logarithm[paths[:, :-1], paths[:, 1:]].sum(1) - whole
+        logarithm, given = np.log(matrix), np.log(whole)
+    return logarithm[paths[:, :-1], paths[:, 1:]].sum(1) - given[paths[:, 0], paths[:, -1]]
+
+
+def observed_paths(
+    states: Int[np.ndarray, "frame"], trajectory: Int[np.ndarray, "frame"], lag_frames: int, steps: int
+) -> tuple[Int[np.ndarray, "path step"], Int[np.ndarray, "path"]]:
+    """Stretches of trajectories, a frame every lag, that begin and end in different states, and their first frames.
+
+    >>> paths, start = observed_paths(np.array([0, 0, 1, 1]), np.zeros(4, dtype=int), 1, 2)
+    >>> paths.tolist(), start.tolist()
+    ([[0, 0, 1], [0, 1, 1]], [0, 1])
+    """
+    span = lag_frames * steps
+    same = trajectory[:-span] == trajectory[span:]
+    start = np.flatnonzero(same & (states[:-span] != states[span:]))
+    return states[start[:, None] + lag_frames * np.arange(steps + 1)], start
+
+
+def path_visits(
+    paths: Int[np.ndarray, "path step"], units: Int[np.ndarray, "path"], n_states: int, n_units: int
+) -> Float[np.ndarray, "unit bin"]:
+    """Number of visits of each state between each pair of ends, by unit: bins by first, last and visited state."""
+    ends = (units * n_states + paths[:, 0]) * n_states + paths[:, -1]
+    bins = (ends[:, None] * n_states + paths[:, 1:-1]).reshape(-1)
+    return np.bincount(bins, minlength=n_units * n_states**3).reshape(n_units, -1).astype(np.float64)
 
 
 def _to_end(matrix: np.ndarray, end: int, steps: int) -> list[np.ndarray]:

@@ -1,0 +1,56 @@
+"""Intervals of times from a few correlated units, by the jackknife over blocks on a log scale.
+
+Resampling five trajectories draws from a handful of values, and its percentiles are too narrow. Here every block is
+left out once, the spread of the logarithm gives its variance, and Student's quantile allows for the number of blocks
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 11).
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import t as student
+
+from mdgen.evaluation.statistics.intervals import LEVEL
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.results import Estimate
+
+LEAST_BLOCKS, MOST_BLOCKS = 8, 32
+"""Blocks of a jackknife; as many as are still `INDEPENDENT` timescales long."""
+
+INDEPENDENT = 10.0
+"""Length of a block in its slowest timescales, so that blocks are nearly independent."""
+
+
+def time_blocks(row: Observables, timescale_ps: float) -> Int[np.ndarray, "frame"]:
+    """The block of each frame: blocks of equal length within trajectories, of many timescales where there is enough."""
+    wanted = np.clip(row.length_ns * 1000 / (INDEPENDENT * max(timescale_ps, 1e-9)), LEAST_BLOCKS, MOST_BLOCKS)
+    if len(row.lengths) >= wanted:
+        groups = np.arange(len(row.lengths)) * round(wanted) // len(row.lengths)
+        return groups[row.trajectory]
+    length = max(1.0, row.n_frames / wanted)
+    pieces = np.maximum(1, np.round(np.array(row.lengths) / length)).astype(np.int64)
+    within = [np.arange(n) * number // max(n, 1) for n, number in zip(row.lengths, pieces, strict=True)]
+    return np.concatenate(within) + np.repeat(np.cumsum(pieces) - pieces, row.lengths)
+
+
+def without_each(sums: Float[np.ndarray, "block *shape"]) -> Float[np.ndarray, "block *shape"]:
+    """The total of all blocks but one, for each."""
+    return sums.sum(0) - sums
+
+
+def log_interval(value: float, left_out: Float[np.ndarray, "block"], further_spread: float = 0.0) -> Estimate:
+    """A time with its interval.
+
+    Args:
+        value: the time from all blocks.
+        left_out: the times with each block left out.
+        further_spread: standard deviation of the logarithm by other causes, such as the seed of k-means.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithms = np.log(left_out)
+    logarithms = logarithms[np.isfinite(logarithms)]
+    number = len(logarithms)
+    if number < 2 or not value > 0:
+        return Estimate(float(value))
+    variance = (number - 1) * logarithms.var() + further_spread**2
+    half = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt(variance)
+    return Estimate(float(value), float(value * np.exp(-half)), float(value * np.exp(half)))
