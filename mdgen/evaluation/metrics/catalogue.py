@@ -1,5 +1,9 @@
 """The metrics of every evaluation, in the order of the tables; a new family is one file and one line here."""
 
+from mdgen.evaluation.metrics.conformation.bonded import BondedMetrics
+from mdgen.evaluation.metrics.conformation.coupling import CouplingMetrics
+from mdgen.evaluation.metrics.conformation.nearest import NearestMetrics
+from mdgen.evaluation.metrics.conformation.shape import ShapeMetrics
 from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
 from mdgen.evaluation.metrics.energies import EnergyMetrics
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
@@ -13,10 +17,14 @@ from mdgen.evaluation.metrics.torsion_distances import TorsionMetrics
 
 FAMILIES = (
     TorsionMetrics,
+    CouplingMetrics,
     SlowModeMetrics,
     DecorrelationMetrics,
     StepMetrics,
     StructureMetrics,
+    BondedMetrics,
+    ShapeMetrics,
+    NearestMetrics,
     EnergyMetrics,
     SubframeMetrics,
     KineticMetrics,

@@ -1,0 +1,153 @@
+"""Size and shape: radius of gyration, distances of heavy pairs, contacts of residues, principal components."""
+
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.evaluation.metrics.structure_checks import CHECKS
+from mdgen.evaluation.metrics.target import Target, distance
+from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, wasserstein_1
+from mdgen.evaluation.statistics.distributions import linear_bins
+from mdgen.evaluation.statistics.observables import CHUNK, Observables
+
+BINS = 50
+"""Bins of each pair distance."""
+
+SIZE_BINS = 400
+"""Bins of the radius of gyration."""
+
+MARGIN = 0.25
+"""Range of histograms beyond the reference's, relative to it, on either side; values beyond it count at its ends."""
+
+CONTACT_NM = 0.45
+"""Residues are in contact where two of their heavy atoms are nearer."""
+
+
+class ShapeMetrics(UnitSumMetrics):
+    """Two-sided distances of what a frame looks like from afar, from histograms and moments over blocks."""
+
+    descriptions: ClassVar = {
+        "radius_of_gyration_w1": distance(
+            "Rg W1", "Wasserstein-1 distance of the radius of gyration over the reference's mean: 0.01 is one per cent."
+        ),
+        "pair_distance_w1_nm": distance(
+            "Pair distance W1 (nm)",
+            "Wasserstein-1 distance of the distance of two heavy atoms more than three bonds apart; at most 100 "
+            "pairs; `all` is the mean over pairs, `worst` the largest.",
+        ),
+        "contact_error": distance(
+            "Contact error",
+            "absolute difference of the probability that two residues at least two apart in the chain are in contact, "
+            "heavy atoms nearer than 0.45 nm; `all` is the mean over pairs of residues, `worst` the largest.",
+        ),
+        "pca_w2_nm": distance(
+            "PCA W2 (nm)",
+            "Wasserstein-2 distance in the reference's ten largest principal components of the superposed heavy atoms "
+            "(alpha carbons above 200), both taken as Gaussian; over the root of the number of atoms, so that it is a "
+            "root-mean-square deviation.",
+        ),
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether degrees of freedom were measured."""
+        return "sampled" in target.data
+
+    def prepare(self) -> None:
+        """Ranges of the histograms."""
+        data = self.target.data
+        lines = data["sampled"][data["sampled"] >= 0]
+        self._size = _widened(_sizes(data)[0])
+        pairs = data.tables["pairs"][lines]
+        self._low, self._high = (
+            np.transpose([_widened(column.astype(np.float64)) for column in pairs.T])
+            if pairs.size
+            else np.zeros((2, pairs.shape[1]))
+        )
+        self._mean_size = float(_sizes(data)[0].mean())
+
+    def sums(self, data: Observables) -> Sums:
+        """Histograms of sizes and pairs, numbers of contacts, and first and second moments of components."""
+        sizes, units = _sizes(data)
+        binned = linear_bins(sizes, *self._size, SIZE_BINS)
+        flat = np.bincount(units * SIZE_BINS + binned, minlength=data.n_units * SIZE_BINS)
+        return {
+            "count": data.sampled_counts(),
+            "size": flat.reshape(data.n_units, SIZE_BINS).astype(np.float64),
+            "pairs": self._pair_histograms(data),
+            "contacts": data.table_sums("contacts", lambda x: (x < CONTACT_NM).astype(np.float64)),
+            "first": data.table_sums("components", lambda x: x),
+            "second": data.table_sums("components", lambda x: (x[:, :, None] * x[:, None]).reshape(len(x), -1)),
+        }
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """One line for the size and for the components, `/all` and `/worst` for pairs and contacts."""
+        width = (self._size[1] - self._size[0]) / SIZE_BINS
+        found = {"radius_of_gyration_w1": wasserstein_1(row["size"], target["size"], width) / self._mean_size}
+        if row["pairs"].shape[1]:
+            each = wasserstein_1(row["pairs"], target["pairs"], 1.0) * (self._high - self._low) / BINS
+            found |= {"pair_distance_w1_nm/all": each.mean(1), "pair_distance_w1_nm/worst": each.max(1)}
+        if row["contacts"].shape[1]:
+            each = np.abs(_mean(row, "contacts") - _mean(target, "contacts"))
+            found |= {"contact_error/all": each.mean(1), "contact_error/worst": each.max(1)}
+        return {**found, "pca_w2_nm": gaussian_w2(*_moments(row), *_moments(target))}
+
+    def _pair_histograms(self, data: Observables) -> Float[np.ndarray, "unit pair bin"]:
+        frames, number = np.flatnonzero(data["sampled"] >= 0), len(self._low)
+        shape = (data.n_units, number, BINS)
+        total = np.zeros(int(np.prod(shape)))
+        scale = BINS / np.maximum(self._high - self._low, 1e-9)
+        for start in range(0, len(frames) if number else 0, CHUNK):
+            part = frames[start : start + CHUNK]
+            values = (data.tables["pairs"][data["sampled"][part]] - self._low) * scale
+            binned = np.clip(values, 0, BINS - 1).astype(np.int64)
+            flat = (data.units[part][:, None] * number + np.arange(number)) * BINS + binned
+            total += np.bincount(flat.ravel(), minlength=len(total))
+        return total.reshape(shape)
+
+
+def gaussian_w2(
+    mean: Float[np.ndarray, "draw x"],
+    covariance: Float[np.ndarray, "draw x x"],
+    other_mean: Float[np.ndarray, "draw x"],
+    other_covariance: Float[np.ndarray, "draw x x"],
+) -> Float[np.ndarray, "draw"]:
+    """W2 distance of Gaussians: `|m - n|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)`, and the root of it.
+
+    Givens and Shortt, Michigan Math. J. 31, 231 (1984).
+
+    >>> eye = np.eye(2)[None]
+    >>> print(gaussian_w2(np.zeros((1, 2)), eye, np.array([[3.0, 4.0]]), eye))
+    [5.]
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0))[:, None]) @ vectors.transpose(0, 2, 1)
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other_covariance @ root), 0)).sum(-1)
+    traces = np.trace(covariance, axis1=1, axis2=2) + np.trace(other_covariance, axis1=1, axis2=2)
+    return np.asarray(np.sqrt(np.maximum(((mean - other_mean) ** 2).sum(-1) + traces - 2 * cross, 0)))
+
+
+def _mean(sums: Sums, name: str) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(sums[name] / sums["count"][:, None])
+
+
+def _moments(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the principal components."""
+    mean = _mean(sums, "first")
+    second = _mean(sums, "second").reshape(*mean.shape, -1)
+    return mean, second - mean[:, :, None] * mean[:, None]
+
+
+def _sizes(data: Observables) -> tuple[np.ndarray, np.ndarray]:
+    """Radii of gyration that were measured, with their units."""
+    sizes = data["structure"][:, CHECKS.index("radius_of_gyration_nm")].astype(np.float64)
+    known = np.isfinite(sizes)
+    return sizes[known], data.units[known]
+
+
+def _widened(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = MARGIN * max(high - low, 1e-3)
+    return low - margin, high + margin
