@@ -15,7 +15,8 @@ from notebooks.metrics_page import KEYS, PAGE, ROWS, page
 from tests.evaluation.alanine import toy_set
 
 GOLDEN = """
-angle_rms_deg autocorrelation_rmse/all bond_rms_nm broken_angle_share broken_bond_share chapman_kolmogorov_rms
+angle_rms_deg angle_w2_deg/all angle_w2_deg/worst autocorrelation_rmse/all bond_rms_nm bond_w2_nm/all bond_w2_nm/worst
+broken_angle_share broken_bond_share chapman_kolmogorov_rms
 chirality_error_share cis_share clash_share closest_nm connected_share decorrelation_log10_error/all
 decorrelation_ps/NAME dynamical_content_rmse/all energy_jsd/total energy_kJ_mol/total first_passage_log10_error
 flux_spearman free_energy_rmse_kT/phi_psi free_energy_rmse_kT/phi_psi NAME free_energy_rmse_kT/psi_1 occupancy_jsd

@@ -20,7 +20,7 @@ LEAST_DEG, LEAST_NM = 0.1, 1e-4
 
 
 class StepMetrics(UnitSumMetrics):
-    """Steps of torsions and of pair distances at short lags; rows with another frame spacing are left out."""
+    """Steps of torsions at short lags; rows with another frame spacing are left out."""
 
     needs: ClassVar = ("torsions",)
     descriptions: ClassVar = {
@@ -33,69 +33,84 @@ class StepMetrics(UnitSumMetrics):
             "mean over torsions of the absolute difference of log10 of these steps, at 1, 2 or 5 frames, whichever is "
             "largest; `all` leaves out methyl rotors. 0.1 is a quarter more or less.",
         ),
-        "pair_step_log10_error": distance(
-            "Pair step error", "the same of the changes of 16 distances between atoms, hydrogens included."
-        ),
     }
 
     def prepare(self) -> None:
-        """Frame spacing, and the torsions of each kind."""
-        self.spacing_ps = self.target.data.frame_spacing_ps
+        """Columns of the torsions of each kind."""
         kinds = [torsion.kind for torsion in self.torsions]
         groups = {group: [i for i, kind in enumerate(kinds) if kind in of] for group, of in GROUPS.items()}
         self.groups = {group: members for group, members in groups.items() if members}
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`step_rms_deg/NAME` beside the distances."""
-        if row.frame_spacing_ps != self.spacing_ps:
+        if row.frame_spacing_ps != self.target.data.frame_spacing_ps:
             return {}
         here = self._resampled(row)
-        steps = _root_mean(here, "torsions", 0.0)[:, 0]
+        steps = _root_mean(here)[:, 0]
         named = {f"step_rms_deg/{torsion.name}": steps[:, i] for i, torsion in enumerate(self.torsions)}
         return estimates(named, percentile_interval) | estimates(self.distances(here, self._expected))
 
     def sums(self, data: Observables) -> Sums:
-        """Number of pairs of frames at each lag, and sums of squared steps of torsions and of pair distances."""
-        counts, torsions, pairs = [], [], []
-        for lag in LAGS:
-            together = data.trajectory[lag:] == data.trajectory[:-lag]
-            units = data.units[:-lag][together]
-            counts.append(np.bincount(units, minlength=data.n_units).astype(np.float64))
-            torsions.append(_squares(data["torsions"], together, units, data.n_units, lag, 2 * np.pi))
-            if "fingerprint" in data:
-                pairs.append(_squares(data["fingerprint"], together, units, data.n_units, lag))
-        found = {"count": np.stack(counts, axis=1), "torsions": np.degrees(1) ** 2 * np.stack(torsions, axis=1)}
-        return found | ({"pairs": np.stack(pairs, axis=1)} if pairs else {})
+        """Number of steps of each lag, and the sums of their squares in square degrees."""
+        return _step_sums(data, np.degrees(data["torsions"]), period=360.0)
 
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
-        """`step_log10_error/GROUP` and `pair_step_log10_error/all`."""
-        error = _error(row, target, "torsions", LEAST_DEG)
-        found = {f"step_log10_error/{group}": _largest(error[..., of]) for group, of in self.groups.items()}
-        if "pairs" in row and "pairs" in target and row["pairs"].shape[-1]:
-            found["pair_step_log10_error/all"] = _largest(_error(row, target, "pairs", LEAST_NM))
-        return found
+        """`step_log10_error/GROUP`."""
+        error = _error(row, target, LEAST_DEG)
+        return {f"step_log10_error/{group}": _largest(error[..., of]) for group, of in self.groups.items()}
 
 
-def _squares(
-    values: np.ndarray, together: np.ndarray, units: np.ndarray, n_units: int, lag: int, period: float = 0.0
-) -> Float[np.ndarray, "unit column"]:
-    """Sums over units of the squared changes of each column, the shorter way round where it is periodic."""
-    columns = []
-    for column in values.T:
-        step = (column[lag:].astype(np.float64) - column[:-lag])[together]
-        if period:
-            step = (step + period / 2) % period - period / 2
-        columns.append(np.bincount(units, weights=step**2, minlength=n_units))
-    return np.stack(columns, axis=1) if columns else np.zeros((n_units, 0))
+class PairStepMetrics(UnitSumMetrics):
+    """Steps of distances between atoms; rows with another frame spacing are left out."""
+
+    descriptions: ClassVar = {
+        "pair_step_log10_error": distance(
+            "Pair step error", "the same of the changes of 16 distances between atoms, hydrogens included."
+        )
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether there are pairs of atoms."""
+        return "fingerprint" in target.data and target.data["fingerprint"].shape[1] > 0
+
+    def __call__(self, row: Observables) -> dict[str, Estimate]:
+        """`pair_step_log10_error`."""
+        return super().__call__(row) if row.frame_spacing_ps == self.target.data.frame_spacing_ps else {}
+
+    def sums(self, data: Observables) -> Sums:
+        """Number of steps of each lag, and the sums of their squares in nm^2."""
+        return _step_sums(data, data["fingerprint"])
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`pair_step_log10_error`."""
+        return {"pair_step_log10_error": _largest(_error(row, target, LEAST_NM))}
 
 
-def _root_mean(sums: Sums, name: str, least: float) -> Float[np.ndarray, "draw lag column"]:
+def _step_sums(data: Observables, values: Float[np.ndarray, "frame column"], period: float = 0.0) -> Sums:
+    """`count` of (unit, lag) and `squares` of (unit, lag, column), the shorter way round where there is a period."""
+    count = np.zeros((data.n_units, len(LAGS)))
+    squares = np.zeros((data.n_units, len(LAGS), values.shape[1]))
+    for number, lag in enumerate(LAGS):
+        together = data.trajectory[lag:] == data.trajectory[:-lag]
+        units = data.units[:-lag][together]
+        count[:, number] = np.bincount(units, minlength=data.n_units)
+        for column in range(values.shape[1]):
+            step = (values[lag:, column].astype(np.float64) - values[:-lag, column])[together]
+            if period:
+                step = (step + period / 2) % period - period / 2
+            squares[:, number, column] = np.bincount(units, weights=step**2, minlength=data.n_units)
+    return {"count": count, "squares": squares}
+
+
+def _root_mean(sums: Sums) -> Float[np.ndarray, "draw lag column"]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.maximum(np.sqrt(sums[name] / sums["count"][..., None]), least)
+        return np.asarray(np.sqrt(sums["squares"] / sums["count"][..., None]))
 
 
-def _error(row: Sums, target: Sums, name: str, least: float) -> Float[np.ndarray, "draw lag column"]:
-    return np.abs(np.log10(_root_mean(row, name, least) / _root_mean(target, name, least)))
+def _error(row: Sums, target: Sums, least: float) -> Float[np.ndarray, "draw lag column"]:
+    here, there = (np.maximum(_root_mean(sums), least) for sums in (row, target))
+    return np.abs(np.log10(here / there))
 
 
 def _largest(error: Float[np.ndarray, "draw lag column"]) -> Float[np.ndarray, "draw"]:

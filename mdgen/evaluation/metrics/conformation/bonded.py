@@ -9,53 +9,61 @@ from mdgen.evaluation.metrics.target import Target, distance
 from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, mean_and_spread
 from mdgen.evaluation.statistics.observables import Observables
 
-TABLES = {"bond_w2_nm": "bonds", "angle_w2_deg": "angles", "planarity_w2_deg": "planes"}
-"""Table of each metric."""
-
 
 class BondedMetrics(UnitSumMetrics):
-    """Wasserstein distance of each bond, angle and plane, taken as Gaussian: `sqrt((m - m')^2 + (s - s')^2)`.
+    """Wasserstein distance of each column of a table, taken as Gaussian: `sqrt((m - m')^2 + (s - s')^2)`.
 
-    Lengths that are too long, too short, too rigid and too loose all count. The Gaussian form needs two sums a block.
+    Too long, too short, too rigid and too loose all count. The Gaussian form needs two sums a block.
     """
 
+    metric: ClassVar[str]
+    table: ClassVar[str]
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether the molecule has such degrees of freedom."""
+        return cls.table in target.data.tables and target.data.tables[cls.table].shape[1] > 0
+
+    def sums(self, data: Observables) -> Sums:
+        """Number of frames, sums and sums of squares."""
+        first, second = (data.table_sums(self.table, power) for power in (np.positive, np.square))
+        return {"count": data.sampled_counts(), "first": first, "second": second}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`METRIC/all`, the mean over columns, and `METRIC/worst`, the largest."""
+        (mean, spread), (expected, expected_spread) = (
+            mean_and_spread(sums["count"], sums["first"], sums["second"]) for sums in (row, target)
+        )
+        each = np.hypot(mean - expected, spread - expected_spread)
+        return {f"{self.metric}/all": each.mean(1), f"{self.metric}/worst": each.max(1)}
+
+
+class BondMetrics(BondedMetrics):
+    """Bond lengths, those to hydrogens included."""
+
+    metric, table = "bond_w2_nm", "bonds"
     descriptions: ClassVar = {
         "bond_w2_nm": distance(
             "Bond W2 (nm)",
             "difference of the mean and of the standard deviation of a bond's length, as the root of the sum of "
             "their squares; `all` is the mean over bonds, hydrogens included, `worst` the largest.",
-        ),
-        "angle_w2_deg": distance("Angle W2 (°)", "the same of bond angles."),
-        "planarity_w2_deg": distance(
-            "Planarity W2 (°)",
-            "the same of the angle by which the neighbours of an atom that has three lie out of a plane.",
-        ),
+        )
     }
 
-    @classmethod
-    def applies(cls, target: Target) -> bool:
-        """Whether degrees of freedom were measured."""
-        return "sampled" in target.data
 
-    def sums(self, data: Observables) -> Sums:
-        """Number of frames, and sums and sums of squares of every table."""
-        found: Sums = {"count": data.sampled_counts()}
-        for name, table in TABLES.items():
-            found[f"{name} 1"] = data.table_sums(table, lambda x: x)
-            found[f"{name} 2"] = data.table_sums(table, np.square)
-        return found
+class AngleMetrics(BondedMetrics):
+    """Bond angles."""
 
-    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
-        """`METRIC/all` and `METRIC/worst` for each table that has columns."""
-        found = {}
-        for name in TABLES:
-            if row[f"{name} 1"].shape[1]:
-                each = self._each(name, row, target)
-                found |= {f"{name}/all": each.mean(1), f"{name}/worst": each.max(1)}
-        return found
+    metric, table = "angle_w2_deg", "angles"
+    descriptions: ClassVar = {"angle_w2_deg": distance("Angle W2 (°)", "the same of bond angles.")}
 
-    def _each(self, name: str, row: Sums, target: Sums) -> Float[np.ndarray, "draw column"]:
-        (mean, spread), (expected, expected_spread) = (
-            mean_and_spread(sums["count"], sums[f"{name} 1"], sums[f"{name} 2"]) for sums in (row, target)
+
+class PlanarityMetrics(BondedMetrics):
+    """Planes of an atom and its three neighbours."""
+
+    metric, table = "planarity_w2_deg", "planes"
+    descriptions: ClassVar = {
+        "planarity_w2_deg": distance(
+            "Planarity W2 (°)", "the same of the angle by which an atom's three neighbours lie out of a plane with it."
         )
-        return np.hypot(mean - expected, spread - expected_spread)
+    }

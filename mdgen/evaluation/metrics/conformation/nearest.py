@@ -5,6 +5,7 @@ nor translation hides a copy. Bonds, angles and rotors move independently of eac
 hardly ever alike in all of these distances: what is nearer to the data than a held-out replicate ever is was copied.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,28 +84,25 @@ class Memorisation:
     copy_nm: float
 
 
-def memorisation(
-    reference: Observables, replicate: Observables, generated: Observables, training: Observables | None = None
-) -> list[Memorisation]:
-    """How much of the generated frames was copied from the reference, the replicate and the training data.
+def memorisation(dynamics: Mapping[str, Observables], generated: Observables) -> list[Memorisation]:
+    """How much of the generated frames was copied from each of some dynamics, given by their names.
 
-    The replicate's own distances to the reference set the scale: a copy is nearer than half of what one in a thousand
-    of its frames reaches. Empty where the molecule is too small for frames to be told apart.
+    The first two, the reference and its replicate, set the scale by their distances to each other: a copy is nearer
+    than half of what one in a thousand frames of the replicate reaches. Empty where the molecule is too small for
+    frames to be told apart.
     """
+    reference, replicate = list(dynamics.values())[:2]
     if reference["fingerprint"].shape[1] < LEAST_DISTANCES:
         return []
-    sources = {"the reference": reference, "the replicate": replicate}
-    if training is not None:
-        sources["the training data"] = training
-    trees = {name: KDTree(data["fingerprint"]) for name, data in sources.items()}
-    honest = _nearest(trees["the reference"], replicate["fingerprint"][_spread(replicate, QUERIES)])
+    trees = {name: KDTree(data["fingerprint"]) for name, data in dynamics.items()}
+    honest = _nearest(next(iter(trees.values())), replicate["fingerprint"][_spread(replicate, QUERIES)])
     honest = honest[honest > SAME_NM]  # a replicate that holds frames of the reference sets no scale
     copy_nm = max(SAME_NM, FACTOR * float(np.quantile(honest, QUANTILE))) if len(honest) else SAME_NM
+    middle = float(np.median(honest)) if len(honest) else float("nan")
     frames = generated["fingerprint"][_spread(generated, QUERIES)]
     found = []
     for name, tree in trees.items():
         nearest = _nearest(tree, frames)
-        middle = float(np.median(honest)) if len(honest) else float("nan")
         share = float((nearest < copy_nm).mean())
         found.append(Memorisation(name, share, float(np.median(nearest)), middle, copy_nm))
     return found
@@ -112,7 +110,7 @@ def memorisation(
 
 def _spread(data: Observables, number: int) -> np.ndarray:
     """At most `number` frames spread evenly, and not in step with anything that comes back every few frames."""
-    return np.unique((np.arange(number) + 0.5) * data.n_frames / number).astype(np.int64) if data.n_frames else []
+    return np.unique((np.arange(number) + 0.5) * data.n_frames / number).astype(np.int64)
 
 
 def _nearest(tree: KDTree, frames: Float[np.ndarray, "frame distance"]) -> Float[np.ndarray, "frame"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from mdgen.evaluation.metrics.structure_checks import CHECKS
 from mdgen.evaluation.metrics.target import Target, distance
 from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, wasserstein_1
-from mdgen.evaluation.statistics.distributions import linear_bins
+from mdgen.evaluation.statistics.distributions import histograms, linear_bins
 from mdgen.evaluation.statistics.observables import CHUNK, Observables
 
 BINS = 50
@@ -24,87 +24,133 @@ CONTACT_NM = 0.45
 """Residues are in contact where two of their heavy atoms are nearer."""
 
 
-class ShapeMetrics(UnitSumMetrics):
-    """Two-sided distances of what a frame looks like from afar, from histograms and moments over blocks."""
+class SizeMetrics(UnitSumMetrics):
+    """Radius of gyration, from histograms."""
 
     descriptions: ClassVar = {
         "radius_of_gyration_w1": distance(
             "Rg W1", "Wasserstein-1 distance of the radius of gyration over the reference's mean: 0.01 is one per cent."
-        ),
+        )
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether any frame was measured, and the molecule has a size."""
+        return "structure" in target.data and len(sizes := _sizes(target.data)[0]) > 0 and bool(sizes.mean() > 0)
+
+    def prepare(self) -> None:
+        """Range of the histogram."""
+        sizes = _sizes(self.target.data)[0]
+        self._range, self._mean = _widened(sizes), float(sizes.mean())
+
+    def sums(self, data: Observables) -> Sums:
+        """Histograms."""
+        sizes, units = _sizes(data)
+        return {"size": histograms(linear_bins(sizes, *self._range, SIZE_BINS), units, SIZE_BINS, data.n_units)}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`radius_of_gyration_w1`."""
+        width = (self._range[1] - self._range[0]) / SIZE_BINS
+        return {"radius_of_gyration_w1": wasserstein_1(row["size"], target["size"], width) / self._mean}
+
+
+class PairDistanceMetrics(UnitSumMetrics):
+    """Distances of heavy pairs, from a histogram of each."""
+
+    descriptions: ClassVar = {
         "pair_distance_w1_nm": distance(
             "Pair distance W1 (nm)",
             "Wasserstein-1 distance of the distance of two heavy atoms more than three bonds apart; at most 100 "
             "pairs; `all` is the mean over pairs, `worst` the largest.",
-        ),
+        )
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether there are such pairs."""
+        return "pairs" in target.data.tables and target.data.tables["pairs"].size > 0
+
+    def prepare(self) -> None:
+        """Ranges of the histograms."""
+        data = self.target.data
+        pairs = data.tables["pairs"][data["sampled"][data["sampled"] >= 0]]
+        self._low, high = np.transpose([_widened(column.astype(np.float64)) for column in pairs.T])
+        self._width = (high - self._low) / BINS
+
+    def sums(self, data: Observables) -> Sums:
+        """Histograms of each pair, one after the other."""
+        number = len(self._low)
+        total = np.zeros(data.n_units * number * BINS)
+        frames = np.flatnonzero(data["sampled"] >= 0)
+        for start in range(0, len(frames), CHUNK):
+            part = frames[start : start + CHUNK]
+            values = (data.tables["pairs"][data["sampled"][part]] - self._low) / self._width
+            binned = np.clip(values, 0, BINS - 1).astype(np.int64)
+            flat = (data.units[part][:, None] * number + np.arange(number)) * BINS + binned
+            total += np.bincount(flat.ravel(), minlength=len(total))
+        return {"pairs": total.reshape(data.n_units, number, BINS)}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`pair_distance_w1_nm/all` and `/worst`."""
+        each = wasserstein_1(row["pairs"], target["pairs"], 1.0) * self._width
+        return {"pair_distance_w1_nm/all": each.mean(1), "pair_distance_w1_nm/worst": each.max(1)}
+
+
+class ContactMetrics(UnitSumMetrics):
+    """Contacts of residues."""
+
+    descriptions: ClassVar = {
         "contact_error": distance(
             "Contact error",
             "absolute difference of the probability that two residues at least two apart in the chain are in contact, "
             "heavy atoms nearer than 0.45 nm; `all` is the mean over pairs of residues, `worst` the largest.",
-        ),
+        )
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether there are residues apart from each other."""
+        return "contacts" in target.data.tables and target.data.tables["contacts"].size > 0
+
+    def sums(self, data: Observables) -> Sums:
+        """Numbers of frames and of contacts."""
+        contacts = data.table_sums("contacts", lambda x: (x < CONTACT_NM).astype(np.float64))
+        return {"count": data.sampled_counts(), "contacts": contacts}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`contact_error/all` and `/worst`."""
+        each = np.abs(_mean(row, "contacts") - _mean(target, "contacts"))
+        return {"contact_error/all": each.mean(1), "contact_error/worst": each.max(1)}
+
+
+class ComponentMetrics(UnitSumMetrics):
+    """Principal components, from their first and second moments."""
+
+    descriptions: ClassVar = {
         "pca_w2_nm": distance(
             "PCA W2 (nm)",
             "Wasserstein-2 distance in the reference's ten largest principal components of the superposed heavy atoms "
             "(alpha carbons above 200), both taken as Gaussian; over the root of the number of atoms, so that it is a "
             "root-mean-square deviation.",
-        ),
+        )
     }
 
     @classmethod
     def applies(cls, target: Target) -> bool:
-        """Whether degrees of freedom were measured."""
-        return "sampled" in target.data
-
-    def prepare(self) -> None:
-        """Ranges of the histograms."""
-        data = self.target.data
-        lines = data["sampled"][data["sampled"] >= 0]
-        self._size = _widened(_sizes(data)[0])
-        pairs = data.tables["pairs"][lines]
-        self._low, self._high = (
-            np.transpose([_widened(column.astype(np.float64)) for column in pairs.T])
-            if pairs.size
-            else np.zeros((2, pairs.shape[1]))
-        )
-        self._mean_size = float(_sizes(data)[0].mean())
+        """Whether frames were superposed."""
+        return "components" in target.data.tables and target.data.tables["components"].size > 0
 
     def sums(self, data: Observables) -> Sums:
-        """Histograms of sizes and pairs, numbers of contacts, and first and second moments of components."""
-        sizes, units = _sizes(data)
-        binned = linear_bins(sizes, *self._size, SIZE_BINS)
-        flat = np.bincount(units * SIZE_BINS + binned, minlength=data.n_units * SIZE_BINS)
+        """Number of frames, sums, and sums of products."""
         return {
             "count": data.sampled_counts(),
-            "size": flat.reshape(data.n_units, SIZE_BINS).astype(np.float64),
-            "pairs": self._pair_histograms(data),
-            "contacts": data.table_sums("contacts", lambda x: (x < CONTACT_NM).astype(np.float64)),
-            "first": data.table_sums("components", lambda x: x),
+            "first": data.table_sums("components", np.positive),
             "second": data.table_sums("components", lambda x: (x[:, :, None] * x[:, None]).reshape(len(x), -1)),
         }
 
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
-        """One line for the size and for the components, `/all` and `/worst` for pairs and contacts."""
-        width = (self._size[1] - self._size[0]) / SIZE_BINS
-        found = {"radius_of_gyration_w1": wasserstein_1(row["size"], target["size"], width) / self._mean_size}
-        if row["pairs"].shape[1]:
-            each = wasserstein_1(row["pairs"], target["pairs"], 1.0) * (self._high - self._low) / BINS
-            found |= {"pair_distance_w1_nm/all": each.mean(1), "pair_distance_w1_nm/worst": each.max(1)}
-        if row["contacts"].shape[1]:
-            each = np.abs(_mean(row, "contacts") - _mean(target, "contacts"))
-            found |= {"contact_error/all": each.mean(1), "contact_error/worst": each.max(1)}
-        return {**found, "pca_w2_nm": gaussian_w2(*_moments(row), *_moments(target))}
-
-    def _pair_histograms(self, data: Observables) -> Float[np.ndarray, "unit pair bin"]:
-        frames, number = np.flatnonzero(data["sampled"] >= 0), len(self._low)
-        shape = (data.n_units, number, BINS)
-        total = np.zeros(int(np.prod(shape)))
-        scale = BINS / np.maximum(self._high - self._low, 1e-9)
-        for start in range(0, len(frames) if number else 0, CHUNK):
-            part = frames[start : start + CHUNK]
-            values = (data.tables["pairs"][data["sampled"][part]] - self._low) * scale
-            binned = np.clip(values, 0, BINS - 1).astype(np.int64)
-            flat = (data.units[part][:, None] * number + np.arange(number)) * BINS + binned
-            total += np.bincount(flat.ravel(), minlength=len(total))
-        return total.reshape(shape)
+        """`pca_w2_nm`."""
+        return {"pca_w2_nm": gaussian_w2(*_moments(row), *_moments(target))}
 
 
 def gaussian_w2(
