@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import Description, distance
+from mdgen.evaluation.metrics.target import Description, Target, distance
 from mdgen.evaluation.metrics.torsion_distances import GROUPS
 from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics
 from mdgen.evaluation.statistics.intervals import estimates, percentile_interval
