@@ -117,7 +117,7 @@ def _steady(reference: Tensor, centres: np.ndarray) -> tuple[np.ndarray, np.ndar
     return centres[steady], np.sign(signs[steady]).astype(np.float64)
 
 
-def _inverted(positions: Tensor, centres: np.ndarray, handedness: np.ndarray) -> Float[Tensor, "frame"]:
+def _inverted(positions: Tensor, centres: np.ndarray, handedness: np.ndarray) -> Int[Tensor, "frame"]:
     """Number of centres whose signed volume has the wrong sign."""
     volumes = signed_volumes(positions, centres)
     return (volumes * torch.as_tensor(handedness, dtype=positions.dtype) <= 0).sum(-1)
