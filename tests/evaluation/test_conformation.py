@@ -286,6 +286,7 @@ def test_gaussians_that_commute_differ_by_means_and_roots_of_their_variances() -
     here, there = (turn * np.array(variances) @ turn.T for variances in ([1.0, 4.0, 9.0], [4.0, 4.0, 1.0]))
     found = gaussian_w2(np.zeros((1, 3)), here[None], np.array([[0.0, 0.0, 2.0]]), there[None])
     assert found[0] == pytest.approx(np.sqrt(4 + 1 + 0 + 4))
+    assert np.isnan(gaussian_w2(np.zeros((1, 3)), np.full((1, 3, 3), np.nan), np.zeros((1, 3)), there[None]))
 
 
 CHAIN = (

@@ -161,17 +161,20 @@ def gaussian_w2(
 ) -> Float[np.ndarray, "draw"]:
     """W2 distance of Gaussians: `|m - n|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)`, and the root of it.
 
-    Givens and Shortt, Michigan Math. J. 31, 231 (1984).
+    Givens and Shortt, Michigan Math. J. 31, 231 (1984). NaN for samples without frames.
 
     >>> eye = np.eye(2)[None]
     >>> print(gaussian_w2(np.zeros((1, 2)), eye, np.array([[3.0, 4.0]]), eye))
     [5.]
     """
+    known = np.isfinite(covariance).all((1, 2)) & np.isfinite(other_covariance).all((1, 2))
+    covariance, other_covariance = (np.where(known[:, None, None], c, 0.0) for c in (covariance, other_covariance))
     values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))[:, None]) @ vectors.transpose(0, 2, 1)
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other_covariance @ root), 0)).sum(-1)
     traces = np.trace(covariance, axis1=1, axis2=2) + np.trace(other_covariance, axis1=1, axis2=2)
-    return np.asarray(np.sqrt(np.maximum(((mean - other_mean) ** 2).sum(-1) + traces - 2 * cross, 0)))
+    squared = ((mean - other_mean) ** 2).sum(-1) + traces - 2 * cross
+    return np.where(known, np.sqrt(np.maximum(squared, 0)), np.nan)
 
 
 def _mean(sums: Sums, name: str) -> np.ndarray:
