@@ -89,7 +89,7 @@ class StructureMetrics(UnitSumMetrics):
             result["closest_nm"] = self._mean(columns["closest_nm"][near], near_units)
         result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
         if self.omega:
-            result["cis_share"] = self._mean(self._cis(row).any(axis=1), row.units)
+            result["cis_share"] = self._mean(np.asarray(self._cis(row).any(axis=1)), row.units)
         return {**result, **super().__call__(row)}
 
     def sums(self, data: Observables) -> Sums:
