@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.metrics.conformation.measurements import fit_conformation
 from mdgen.evaluation.metrics.energies import energies
 from mdgen.evaluation.metrics.observer import Observer, Projection, sample_positions
 from mdgen.evaluation.metrics.structure_checks import fit_checks
@@ -71,9 +72,11 @@ def prepare(
     if not len(reference.molecule.bonds):
         notes.append("No bonds, angles or chirality are judged: this molecule has no bonds.")
     sample = sample_positions(reference, IDEAL_FRAMES)
+    checks = fit_checks(reference.molecule, sample)
     observer = Observer(
         torsions=found,
-        checks=fit_checks(reference.molecule, sample),
+        checks=checks,
+        conformation=fit_conformation(reference.molecule, checks, sample),
         projection=projection,
         potential=potential,
         energy_terms=() if potential is None else tuple(energies(potential, sample[:1])),

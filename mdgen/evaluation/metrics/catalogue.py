@@ -1,11 +1,20 @@
 """The metrics of every evaluation, in the order of the tables; a new family is one file and one line here."""
 
+from mdgen.evaluation.metrics.conformation.bonded import AngleMetrics, BondMetrics, PlanarityMetrics
+from mdgen.evaluation.metrics.conformation.coupling import CouplingMetrics
+from mdgen.evaluation.metrics.conformation.nearest import NearestMetrics
+from mdgen.evaluation.metrics.conformation.shape import (
+    ComponentMetrics,
+    ContactMetrics,
+    PairDistanceMetrics,
+    SizeMetrics,
+)
 from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
 from mdgen.evaluation.metrics.energies import EnergyMetrics
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.metrics.paths import PathMetrics
 from mdgen.evaluation.metrics.slow_modes import SlowModeMetrics
-from mdgen.evaluation.metrics.steps import StepMetrics
+from mdgen.evaluation.metrics.steps import PairStepMetrics, StepMetrics
 from mdgen.evaluation.metrics.structure import StructureMetrics
 from mdgen.evaluation.metrics.subframe import SubframeMetrics
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target
@@ -13,10 +22,20 @@ from mdgen.evaluation.metrics.torsion_distances import TorsionMetrics
 
 FAMILIES = (
     TorsionMetrics,
+    CouplingMetrics,
     SlowModeMetrics,
     DecorrelationMetrics,
     StepMetrics,
+    PairStepMetrics,
     StructureMetrics,
+    BondMetrics,
+    AngleMetrics,
+    PlanarityMetrics,
+    SizeMetrics,
+    PairDistanceMetrics,
+    ContactMetrics,
+    ComponentMetrics,
+    NearestMetrics,
     EnergyMetrics,
     SubframeMetrics,
     KineticMetrics,

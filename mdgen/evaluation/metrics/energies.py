@@ -71,9 +71,9 @@ class EnergyMetrics(MetricFamily):
         found = {}
         for column, term in enumerate(self.target.energy_terms):
             values = blocks.pool["energy"][:, column].astype(np.float64)
-            known = np.isfinite(values)
-            if known.any():
-                low, high = float(values[known].min()), float(values[known].max())
+            known, reference = np.isfinite(values), _known(self.target.data, column)[0]
+            if known.any() and len(reference):
+                low, high = float(reference.min()), float(reference.max())
                 binned = linear_bins(np.where(known, values, low), low, high, BINS)
                 binned[~known] = -1
                 found[f"energy_jsd/{term}"] = blocks.distances(jensen_shannon, blocks.pool.histogram(binned, BINS))

@@ -1,6 +1,7 @@
 """One pass over trajectories that measures what every metric needs.
 
-Positions are read block by block and discarded; about 60 bytes a frame remain, so 10^6 frames fit in memory.
+Positions are read block by block and discarded. About 150 bytes a frame remain, and two bytes for each degree of
+freedom of those frames whose structure is checked: 300 MB for 10^6 frames of alanine dipeptide.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 from mdgen.data.collation import context_of
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.metrics.conformation.measurements import Conformation
 from mdgen.evaluation.metrics.energies import energies
 from mdgen.evaluation.metrics.structure_checks import CHECKS, StructureChecks
 from mdgen.evaluation.statistics.observables import Observables
@@ -40,6 +42,7 @@ class Observer:
     Args:
         torsions: torsions, in the order of the column.
         checks: structure checks.
+        conformation: degrees of freedom measured on the frames whose structure is checked, and the fingerprint.
         projection: slow coordinates of a frame, or None.
         potential: potential whose energies are measured, or None.
         energy_terms: terms that `energies` gives for the potential, the columns of `energy`.
@@ -50,6 +53,7 @@ class Observer:
 
     torsions: tuple[Torsion, ...]
     checks: StructureChecks
+    conformation: Conformation
     projection: Projection | None = None
     potential: Potential | None = None
     energy_terms: tuple[str, ...] = ()
@@ -59,6 +63,7 @@ class Observer:
     def structure_stride(self, n_frames: int) -> int:
         """Stride of the frames whose structure is checked."""
         terms = len(self.checks.bonds) + len(self.checks.angles) + len(self.checks.pairs)
+        terms += len(self.checks.prochiral) + self.conformation.work
         return max(1, round(n_frames * terms / self.structure_work))
 
     def observe(self, trajectories: TrajectorySet, stride: int, label: str) -> Observables:
@@ -72,6 +77,7 @@ class Observer:
         every = {"structure": self.structure_stride(total), "energy": max(1, total // self.energy_frames)}
         progress = Progress(label, total)
         parts: dict[str, list[np.ndarray]] = {}
+        tables: dict[str, list[np.ndarray]] = {}
         done = 0
         for index, length in enumerate(trajectories.lengths):
             conditions = trajectories.temperatures_K[index], trajectories.frame_spacing_ps * stride
@@ -79,21 +85,31 @@ class Observer:
             for first, positions in _blocks(trajectories, index, length, stride):
                 for name, column in self._measure(positions, context, first, every).items():
                     parts.setdefault(name, []).append(column)
+                for name, table in self._measure_tables(positions, first, every["structure"]).items():
+                    tables.setdefault(name, []).append(table)
                 done += len(positions)
                 progress.update(done)
         columns = {name: np.concatenate(blocks) for name, blocks in parts.items()}
-        return Observables(lengths, trajectories.frame_spacing_ps * stride, columns)
+        measured = np.isfinite(columns["structure"][:, CHECKS.index("bond_max_nm")])
+        columns["sampled"] = np.where(measured, np.cumsum(measured) - 1, -1).astype(np.int32)
+        whole = {name: np.concatenate(blocks) for name, blocks in tables.items()}
+        return Observables(lengths, trajectories.frame_spacing_ps * stride, columns, tables=whole)
 
     @torch.no_grad()
     def _measure(self, positions: Tensor, context: Context, first: int, every: dict[str, int]) -> dict[str, np.ndarray]:
         columns = {"torsions": dihedral_angles(positions, torsion_atoms(self.torsions)).numpy()}
         columns["mark"] = _marks(positions.numpy())
+        columns["fingerprint"] = self.conformation.distances(positions)
         columns["structure"] = _sparse(self.checks.measure, positions, first, every["structure"], len(CHECKS))
         if self.projection is not None:
             columns["psi"] = self.projection(positions[None], context).reshape(len(positions), -1).float().numpy()
         if self.potential is not None:
             columns["energy"] = _sparse(self._energy, positions, first, every["energy"], len(self.energy_terms))
         return columns
+
+    @torch.no_grad()
+    def _measure_tables(self, positions: Tensor, first: int, every: int) -> dict[str, np.ndarray]:
+        return self.conformation.measure(positions[-first % every :: every])
 
     def _energy(self, positions: Tensor) -> Tensor:
         assert self.potential is not None

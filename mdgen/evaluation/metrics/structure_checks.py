@@ -17,9 +17,10 @@ from mdgen.geometry.dihedrals import bond_angles, bond_lengths
 from mdgen.molecule.topology import Molecule
 
 CHECKS = ("bond_max_nm", "bond_rms_nm", "angle_max_deg", "angle_rms_deg", "chirality_errors", "clashes", "closest_nm",
-          "radius_of_gyration_nm")  # fmt: skip
+          "radius_of_gyration_nm", "prochirality_errors")  # fmt: skip
 """Columns of `StructureChecks.measure`: largest and root-mean-square deviation of bonds and of angles from the
-reference's means, wrong stereocentres, clashing pairs, the closest non-bonded heavy pair, and the size."""
+reference's means, wrong stereocentres, clashing pairs, the closest non-bonded heavy pair, the size, and other centres
+of four neighbours whose neighbours are exchanged."""
 
 VAN_DER_WAALS_NM = {"C": 0.170, "N": 0.155, "O": 0.152, "F": 0.147, "P": 0.180, "S": 0.180, "Cl": 0.175, "Br": 0.185,
                     "I": 0.198, "Se": 0.190}  # fmt: skip
@@ -42,6 +43,9 @@ class StructureChecks:
         angles: ideal angles of the triples.
         centres: stereocentres, each as its four neighbours.
         handedness: sign of the signed volume of each centre.
+        prochiral: other centres of four neighbours, such as CH2, CH3 and the carbon that bears the methyls of valine;
+            their neighbours are told apart by their indices, and dynamics never exchanges them.
+        prochiral_handedness: sign of the signed volume of each of them.
         pairs: heavy pairs more than three bonds apart, with the distance in nm below which they `clash`.
         clash: clash distances of the pairs.
     """
@@ -53,6 +57,8 @@ class StructureChecks:
     angles: Float[np.ndarray, "angle"]
     centres: Int[np.ndarray, "centre 4"]
     handedness: Float[np.ndarray, "centre"]
+    prochiral: Int[np.ndarray, "prochiral 4"]
+    prochiral_handedness: Float[np.ndarray, "prochiral"]
     pairs: Int[np.ndarray, "pair 2"]
     clash: Float[np.ndarray, "pair"]
 
@@ -61,8 +67,8 @@ class StructureChecks:
         n = len(positions)
         bond = _deviation(bond_lengths(positions, self.bonds), self.lengths)
         angle = _deviation(bond_angles(positions, self.angle_atoms), self.angles) * (180 / np.pi)
-        volumes = signed_volumes(positions, self.centres)
-        wrong = (volumes * torch.as_tensor(self.handedness, dtype=positions.dtype) <= 0).sum(-1)
+        wrong = _inverted(positions, self.centres, self.handedness)
+        exchanged = _inverted(positions, self.prochiral, self.prochiral_handedness)
         clashes, closest = torch.zeros(n, dtype=positions.dtype), torch.full((n,), torch.inf, dtype=positions.dtype)
         for start in range(0, len(self.pairs), 256):
             part = slice(start, start + 256)
@@ -72,19 +78,21 @@ class StructureChecks:
         masses = torch.as_tensor(self.masses / self.masses.sum(), dtype=positions.dtype)
         centred = positions - torch.einsum("fax,a->fx", positions, masses)[:, None]
         size = torch.einsum("fax,a->f", centred**2, masses).sqrt()
-        columns = [*_summary(bond, n), *_summary(angle, n), wrong, clashes, closest, size]
+        columns = [*_summary(bond, n), *_summary(angle, n), wrong, clashes, closest, size, exchanged]
         return torch.stack([column.to(positions.dtype) for column in columns], dim=-1)
 
 
 def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> StructureChecks:
     """Take the ideal values from some frames of the reference.
 
-    A stereocentre whose handedness is not the same in 99 % of those frames is not checked.
+    A centre whose handedness is not the same in 99 % of those frames is not checked.
     """
     angle_atoms = _angles(molecule)
-    centres = stereocentres(molecule)
-    signs = torch.sign(signed_volumes(reference, centres)).mean(0).numpy()
-    steady = np.abs(signs) > 0.98
+    stereo = stereocentres(molecule)
+    known = {tuple(centre) for centre in stereo.tolist()}
+    others = [near for near in molecule.neighbours if len(near) == 4 and tuple(near) not in known]
+    centres, handedness = _steady(reference, stereo)
+    prochiral, prochiral_handedness = _steady(reference, np.array(others, dtype=np.int64).reshape(-1, 4))
     pairs = nonbonded_heavy_pairs(molecule)
     radii = np.array([VAN_DER_WAALS_NM.get(symbol, VAN_DER_WAALS_NM["C"]) for symbol in molecule.elements])
     return StructureChecks(
@@ -93,11 +101,26 @@ def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> 
         lengths=bond_lengths(reference, molecule.bonds).double().mean(0).numpy(),
         angle_atoms=angle_atoms,
         angles=bond_angles(reference, angle_atoms).double().mean(0).numpy(),
-        centres=centres[steady],
-        handedness=np.sign(signs[steady]).astype(np.float64),
+        centres=centres,
+        handedness=handedness,
+        prochiral=prochiral,
+        prochiral_handedness=prochiral_handedness,
         pairs=pairs,
         clash=radii[pairs].sum(-1) - ALLOWED_OVERLAP_NM,
     )
+
+
+def _steady(reference: Tensor, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The centres whose handedness the reference keeps, and their signs."""
+    signs = torch.sign(signed_volumes(reference, centres)).mean(0).numpy()
+    steady = np.abs(signs) > 0.98
+    return centres[steady], np.sign(signs[steady]).astype(np.float64)
+
+
+def _inverted(positions: Tensor, centres: np.ndarray, handedness: np.ndarray) -> Int[Tensor, "frame"]:
+    """Number of centres whose signed volume has the wrong sign."""
+    volumes = signed_volumes(positions, centres)
+    return (volumes * torch.as_tensor(handedness, dtype=positions.dtype) <= 0).sum(-1)
 
 
 def signed_volumes(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mdgen.evaluation.metrics.conformation.nearest import memorisation
 from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.observables import Observables
@@ -90,15 +91,25 @@ COPY_SAMPLE = 20_000
 
 
 def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[str]:
-    """A sentence where generated frames are frames of the dynamics, given by their names in it, bit for bit."""
+    """A sentence for each of some dynamics, given by their names in it, of which generated frames are copies.
+
+    The first two are the reference and its replicate, which set the scale; the training data may follow.
+    """
     marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
+    near = {each.source: each for each in memorisation(dynamics, generated)}
     caveats = []
     for name, data in dynamics.items():
-        share = float(np.isin(marks, data["mark"]).mean())
+        share, how = float(np.isin(marks, data["mark"]).mean()), ", bit for bit"
+        if name in near and near[name].share > share:
+            share, found = near[name].share, near[name]
+            how = (
+                f", moved, turned or jittered: nearer than {found.copy_nm:.2g} nm, where the nearest frame of held-out "
+                f"dynamics is at {found.replicate_nm:.2g} nm"
+            )
         if share >= COPIED:
             caveats.append(
-                f"generated: {share:.0%} of its frames are frames of {name}, bit for bit; a comparison with "
-                "the data that it was copied from is void, so give dynamics that the model has not seen."
+                f"generated: {share:.0%} of its frames are frames of {name}{how}; a comparison with the data that it "
+                "was copied from is void, so give dynamics that the model has not seen."
             )
     return caveats
 

@@ -1,0 +1,1 @@
+"""Metrics of the conformation: bonds, angles, planes, size, pair distances, coupling, and copied frames."""

@@ -1,0 +1,69 @@
+"""Each bond, angle and plane: its mean and spread against the reference's."""
+
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from mdgen.evaluation.metrics.target import Target, distance
+from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, mean_and_spread
+from mdgen.evaluation.statistics.observables import Observables
+
+
+class BondedMetrics(UnitSumMetrics):
+    """Wasserstein distance of each column of a table, taken as Gaussian: `sqrt((m - m')^2 + (s - s')^2)`.
+
+    Too long, too short, too rigid and too loose all count. The Gaussian form needs two sums a block.
+    """
+
+    metric: ClassVar[str]
+    table: ClassVar[str]
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether the molecule has such degrees of freedom."""
+        return cls.table in target.data.tables and target.data.tables[cls.table].shape[1] > 0
+
+    def sums(self, data: Observables) -> Sums:
+        """Number of frames, sums and sums of squares."""
+        first, second = (data.table_sums(self.table, power) for power in (np.positive, np.square))
+        return {"count": data.sampled_counts(), "first": first, "second": second}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`METRIC/all`, the mean over columns, and `METRIC/worst`, the largest."""
+        (mean, spread), (expected, expected_spread) = (
+            mean_and_spread(sums["count"], sums["first"], sums["second"]) for sums in (row, target)
+        )
+        each = np.hypot(mean - expected, spread - expected_spread)
+        return {f"{self.metric}/all": each.mean(1), f"{self.metric}/worst": each.max(1)}
+
+
+class BondMetrics(BondedMetrics):
+    """Bond lengths, those to hydrogens included."""
+
+    metric, table = "bond_w2_nm", "bonds"
+    descriptions: ClassVar = {
+        "bond_w2_nm": distance(
+            "Bond W2 (nm)",
+            "difference of the mean and of the standard deviation of a bond's length, as the root of the sum of "
+            "their squares; `all` is the mean over bonds, hydrogens included, `worst` the largest.",
+        )
+    }
+
+
+class AngleMetrics(BondedMetrics):
+    """Bond angles."""
+
+    metric, table = "angle_w2_deg", "angles"
+    descriptions: ClassVar = {"angle_w2_deg": distance("Angle W2 (°)", "the same of bond angles.")}
+
+
+class PlanarityMetrics(BondedMetrics):
+    """Planes of an atom and its three neighbours."""
+
+    metric, table = "planarity_w2_deg", "planes"
+    descriptions: ClassVar = {
+        "planarity_w2_deg": distance(
+            "Planarity W2 (°)", "the same of the angle by which an atom's three neighbours lie out of a plane with it."
+        )
+    }

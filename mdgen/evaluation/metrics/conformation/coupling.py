@@ -1,0 +1,80 @@
+"""Coupling between torsions: whether they turn together as in the reference, whatever each does by itself."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import xlogy
+
+from mdgen.evaluation.metrics.target import Target, distance
+from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics
+from mdgen.evaluation.statistics.distributions import angle_bins
+from mdgen.evaluation.statistics.observables import Observables
+from mdgen.molecule.torsions import Torsion
+
+BINS = 10
+"""Bins of each torsion."""
+
+MOST_PAIRS = 150
+"""Pairs of torsions compared; where there are more, those evenly spread over residues at most `NEAR` apart."""
+
+NEAR = 4
+
+
+class CouplingMetrics(UnitSumMetrics):
+    """Mutual information of pairs of torsions, from joint histograms over blocks."""
+
+    needs: ClassVar = ("torsions",)
+    descriptions: ClassVar = {
+        "mutual_information_error": distance(
+            "Coupling error",
+            "root-mean-square difference of the mutual information, in nats over 10 x 10 bins, of pairs of torsions: "
+            "those of different residues, and of backbone and side chain of one residue; at most 150 pairs.",
+        )
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether there are two torsions to compare."""
+        return bool(torsion_pairs(target.torsions))
+
+    def prepare(self) -> None:
+        """The pairs that are compared."""
+        self._pairs = torsion_pairs(self.torsions)
+
+    def sums(self, data: Observables) -> Sums:
+        """Joint histograms of the pairs."""
+        binned = angle_bins(data["torsions"], BINS)
+        tables = [data.histogram(binned[:, i] * BINS + binned[:, j], BINS**2) for i, j in self._pairs]
+        return {"pairs": np.stack(tables, axis=1)}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`mutual_information_error/all`."""
+        difference = mutual_information(row["pairs"]) - mutual_information(target["pairs"])
+        return {"mutual_information_error/all": np.sqrt((difference**2).mean(1))}
+
+
+def torsion_pairs(torsions: Sequence[Torsion]) -> list[tuple[int, int]]:
+    """Pairs of phi, psi and side-chain torsions, but for those of one residue's backbone or of one side chain."""
+    chosen = [i for i, torsion in enumerate(torsions) if torsion.kind in ("backbone", "side_chain")]
+    pairs = [
+        (i, j)
+        for i, j in combinations(chosen, 2)
+        if torsions[i].residue != torsions[j].residue or torsions[i].kind != torsions[j].kind
+    ]
+    if len(pairs) > MOST_PAIRS:
+        near = [(i, j) for i, j in pairs if abs(torsions[i].residue - torsions[j].residue) <= NEAR] or pairs
+        kept = np.unique(np.linspace(0, len(near) - 1, min(MOST_PAIRS, len(near))).round().astype(np.int64))
+        pairs = [near[k] for k in kept]
+    return pairs
+
+
+def mutual_information(counts: Float[np.ndarray, "*batch cell"]) -> Float[np.ndarray, "*batch"]:
+    """Mutual information in nats of joint histograms of `BINS` by `BINS` cells."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        joint = counts / counts.sum(-1, keepdims=True)
+    table = joint.reshape(*joint.shape[:-1], BINS, BINS)
+    marginals = sum(xlogy(p, p).sum(-1) for p in (table.sum(-1), table.sum(-2)))
+    return np.asarray(xlogy(joint, joint).sum(-1) - marginals)
