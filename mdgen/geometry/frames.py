@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 from mdgen.geometry.rotations import rotation_from_quaternion
 
 _LEAN = 0.375
-"""Turn of a frame in radians for a deviation of one radian: 1 / (4 - 4 / 3), four directions of unit length less the sum
-of their squared projections on any axis."""
+"""Turn of a frame in radians for a deviation of one radian: 1 / (4 - 4 / 3), four unit directions less the sum of their
+squared projections on any axis."""
 
 
 @dataclass(frozen=True)

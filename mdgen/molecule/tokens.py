@@ -10,6 +10,7 @@ that the ring closes whatever the torsions are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import mdtraj
 import numpy as np
@@ -120,27 +121,26 @@ def token_layout(molecule: Molecule) -> TokenLayout:
     rings = [(token, tree.ring) for token, tree in enumerate(trees) if tree.ring]
     links, link_tokens = _links(molecule, trees)
     return TokenLayout(
-        molecule,
-        np.array([tree.frame for tree in trees]),
-        np.array([tree.own.get("CB", -1) for tree in trees]),
-        torsion_atoms,
-        *(
-            np.array(column, dtype=np.int64)
-            for column in (
-                [level for level, *_ in groups],
-                [token for _, token, *_ in groups],
-                [group.slot for *_, group in groups],
-                [body_of[token, group.parent] for _, token, _, group in groups],
-            )
-        ),
-        atom_body,
-        np.array([ring for _, ring in rings], dtype=np.int64).reshape(-1, 4),
-        np.array([token for token, _ in rings], dtype=np.int64),
-        np.array([row for tree in trees for row in tree.followers], dtype=np.int64).reshape(-1, 4),
-        links,
-        link_tokens,
-        _colours(links, link_tokens, atom_body < len(trees)),
+        molecule=molecule,
+        frame_atoms=np.array([tree.frame for tree in trees]),
+        fourth_atoms=np.array([tree.own.get("CB", -1) for tree in trees]),
+        torsion_atoms=torsion_atoms,
+        group_level=np.array([level for level, *_ in groups], dtype=np.int64),
+        group_token=np.array([token for _, token, *_ in groups], dtype=np.int64),
+        group_slot=np.array([group.slot for *_, group in groups], dtype=np.int64),
+        group_parent=np.array([body_of[token, group.parent] for _, token, _, group in groups], dtype=np.int64),
+        atom_body=atom_body,
+        ring_atoms=_table([ring for _, ring in rings]),
+        ring_token=np.array([token for token, _ in rings], dtype=np.int64),
+        follower_atoms=_table([row for tree in trees for row in tree.followers]),
+        links=links,
+        link_tokens=link_tokens,
+        link_colour=_colours(links, link_tokens, atom_body < len(trees)),
     )
+
+
+def _table(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row 4"]:
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
 
 @dataclass(frozen=True, order=True)
@@ -299,7 +299,7 @@ def _require_whole(molecule: Molecule, residue: mdtraj.core.topology.Residue) ->
 
 def _require_no_gap(molecule: Molecule, residues: Sequence[mdtraj.core.topology.Residue]) -> None:
     bonded = {(a, b) for i, j in molecule.bonds.tolist() for a, b in ((i, j), (j, i))}
-    for before, after in zip(residues, residues[1:], strict=False):
+    for before, after in pairwise(residues):
         if before.chain.index != after.chain.index:
             continue
         carbon = next(atom.index for atom in before.atoms if atom.name == "C")
@@ -320,7 +320,7 @@ def _links(
         if token[i] != token[j]:
             links.append((_inner(trees[token[i]], i), i, j, _inner(trees[token[j]], j)))
             tokens.append((token[i], token[j]))
-    return np.array(links, dtype=np.int64).reshape(-1, 4), np.array(tokens, dtype=np.int64).reshape(-1, 2)
+    return _table(links), np.array(tokens, dtype=np.int64).reshape(-1, 2)
 
 
 def _colours(

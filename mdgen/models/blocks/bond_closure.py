@@ -7,6 +7,7 @@ about the middle atom) meet all three at once, bond after bond; bonds that share
 about the bond is free, but for those far from planar, which are brought to the edge of what peptides show.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,7 +93,7 @@ def _step(frames: Frames, joints: Joints, tables: TokenTables, chosen: slice) ->
     excess = torch.maximum(torch.minimum(excess, _LARGEST_STEP * distances), -_LARGEST_STEP * distances)
     motion = torch.stack((-_least_motion(jacobian, excess)).split(6, -1), -2)
     shifts, turns = motion[..., :3], motion[..., 3:] / _RADIUS
-    twist = _untwist(*turned, apart)
+    twist = _untwist(turned, apart)
     pivots = torch.stack([turned[1], turned[2]], -2)
     shifts, turns = shifts - torch.linalg.cross(twist, pivots), turns + twist
     real = tables.joint_mask[:, None, chosen, None].to(shifts)
@@ -101,13 +102,14 @@ def _step(frames: Frames, joints: Joints, tables: TokenTables, chosen: slice) ->
     return frames
 
 
-def _untwist(first_near: Tensor, first: Tensor, second: Tensor, second_near: Tensor, apart: Tensor) -> Tensor:
+def _untwist(arms: Sequence[Tensor], apart: Tensor) -> Tensor:
     """Turns of both residues about the bond, which change none of its distances, that bring its torsion into range.
 
     Args:
-        first_near: arm of the first residue's atom beside the bond, and so on along the joint.
+        arms: the four atoms of a joint, each less the origin of its residue.
         apart: origin of the first residue less that of the second.
     """
+    first_near, first, second, second_near = arms
     axis = torch.nn.functional.normalize(second - first - apart, dim=-1)
     before, after = torch.linalg.cross(first - first_near, axis), torch.linalg.cross(axis, second_near - second)
     # of the angle to the nearer planar torsion only the sine and the absolute cosine are needed

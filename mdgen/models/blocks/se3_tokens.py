@@ -15,7 +15,7 @@ from torch import Tensor
 from mdgen.geometry.frames import Frames
 from mdgen.geometry.rotations import nearest_rotation, quaternion_from_rotation, rotation_from_quaternion
 from mdgen.interfaces import Context
-from mdgen.models.blocks.token_geometry import tables_of, token_frames
+from mdgen.models.blocks.token_geometry import structures_of, tables_of, token_frames
 from mdgen.molecule.tokens import TORSION_SLOTS
 
 RIGID = 7
@@ -35,7 +35,7 @@ def key_frames_of(context: Context) -> Frames:
         MdgenError: if the context names no molecules or key frames, or they do not fit each other.
     """
     tables = tables_of(context)
-    return token_frames(context.key_frames[:, :1], tables)[:, 0]
+    return token_frames(structures_of(context)[:, :1], tables)[:, 0]
 
 
 def channel_mask(context: Context) -> Bool[Tensor, "batch token channel"]:
@@ -47,7 +47,7 @@ def channel_mask(context: Context) -> Bool[Tensor, "batch token channel"]:
     tables = tables_of(context)
     rigid = tables.token_mask[..., None].expand(-1, -1, RIGID)
     mask = torch.cat([rigid, tables.torsion_mask, tables.torsion_mask], -1)
-    return mask.expand(len(context.key_frames), -1, -1)
+    return mask.expand(len(structures_of(context)), -1, -1)
 
 
 def frames_of(latent: Float[Tensor, "batch frame token channel"], key: Frames) -> Frames:

@@ -5,7 +5,7 @@ table has one row for the whole batch where all molecules are one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -85,7 +85,8 @@ class TokenTables:
 
     def to(self, device: torch.device | str) -> "TokenTables":
         """The same tables on a device."""
-        return TokenTables(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()})
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)  # type: ignore[arg-type]
 
 
 def tables_of(context: Context) -> TokenTables:
@@ -97,9 +98,7 @@ def tables_of(context: Context) -> TokenTables:
     """
     if not context.molecules:
         raise MdgenError("tokens need the molecule of each trajectory; give a context with molecules")
-    if context.key_frames is None:
-        raise MdgenError("tokens are measured against a key frame; give a context with key_frames")
-    n_rows, _, n_atoms, _ = context.key_frames.shape
+    n_rows, _, n_atoms, _ = structures_of(context).shape
     if len(context.molecules) not in (1, n_rows):
         raise MdgenError(
             f"{len(context.molecules)} molecules are named for a batch of {n_rows}; name one for the whole batch or "
@@ -113,7 +112,14 @@ def tables_of(context: Context) -> TokenTables:
         )
     masks = [mask for mask in (context.token_mask, context.residue_types) if mask is not None]
     n_tokens = masks[0].shape[1] if masks else 0
-    return _tables(context.molecules, n_tokens, n_atoms, context.key_frames.device)
+    return _tables(context.molecules, n_tokens, n_atoms, structures_of(context).device)
+
+
+def structures_of(context: Context) -> Float[Tensor, "batch key atom 3"]:
+    """The key frames of a context, which must have some."""
+    if context.key_frames is None:
+        raise MdgenError("tokens are measured against a key frame; give a context with key_frames")
+    return context.key_frames
 
 
 @lru_cache(maxsize=64)
@@ -348,6 +354,6 @@ def _require_linked(structures: Tensor, tables: TokenTables) -> None:
         row, _, link = far.nonzero()[0].tolist()
         atoms = tables.links[min(row, len(tables.links) - 1), link].tolist()
         raise MdgenError(
-            f"the key frame has a gap: atoms {atoms[0] + 1} and {atoms[1] + 1} join two residues, but are further apart "
-            f"than {_LONGEST_LINK} nm; model the missing residues, and make molecules whole across a periodic box"
+            f"the key frame has a gap: atoms {atoms[0] + 1} and {atoms[1] + 1} join two residues, but are further "
+            f"apart than {_LONGEST_LINK} nm; model the missing residues, and make molecules whole across a periodic box"
         )

@@ -8,8 +8,8 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.bond_closure import closed, measured_joints
-from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of, key_frames_of
-from mdgen.models.blocks.token_geometry import measured, placed_atoms, tables_of
+from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of
+from mdgen.models.blocks.token_geometry import measured, placed_atoms, structures_of, tables_of, token_frames
 from mdgen.models.part import Part
 from mdgen.molecule.tokens import TORSION_SLOTS
 from mdgen.registry import register
@@ -50,15 +50,15 @@ class SE3TokenDecoder(Part):
             MdgenError: if the context names no molecules or key frames, or they do not fit the latent.
         """
         tables = tables_of(context)
-        expected = (len(context.key_frames), tables.token_mask.shape[1], CHANNELS)
+        structures = structures_of(context).to(latent)
+        expected = (len(structures), tables.token_mask.shape[1], CHANNELS)
         if (latent.shape[0], *latent.shape[2:]) != expected:
             raise MdgenError(
-                f"the latent has {latent.shape[0]} rows of {latent.shape[2]} tokens and {latent.shape[3]} channels, the "
-                f"key frames {expected[0]} of {expected[1]} and {CHANNELS}; give the context it was encoded with"
+                f"the latent has {latent.shape[0]} rows of {latent.shape[2]} tokens and {latent.shape[3]} channels, "
+                f"the key frames {expected[0]} of {expected[1]} and {CHANNELS}; give the context it was encoded with"
             )
-        structures = context.key_frames.to(latent)
         geometry = measured(structures, tables)
-        frames = frames_of(latent, key_frames_of(context))
+        frames = frames_of(latent, token_frames(structures[:, :1], tables)[:, 0])
         if self.close_bonds:
             frames = closed(frames, measured_joints(structures, tables), tables)
         sine, cosine = latent[..., RIGID : RIGID + TORSION_SLOTS], latent[..., RIGID + TORSION_SLOTS :]

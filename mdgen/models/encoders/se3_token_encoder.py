@@ -8,7 +8,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.se3_tokens import CHANNELS, latent_of
-from mdgen.models.blocks.token_geometry import tables_of, token_frames, torsions_of
+from mdgen.models.blocks.token_geometry import structures_of, tables_of, token_frames, torsions_of
 from mdgen.models.part import Part
 from mdgen.molecule.tokens import token_layout
 from mdgen.registry import register
@@ -45,7 +45,7 @@ class SE3TokenEncoder(Part):
             MdgenError: if the context names no molecules or key frames, or the positions do not fit them.
         """
         tables = tables_of(context)
-        keys = context.key_frames[:, :1].to(positions)
+        keys = structures_of(context)[:, :1].to(positions)
         if positions.shape[0] != len(keys) or positions.shape[-2] != keys.shape[-2]:
             raise MdgenError(
                 f"positions of {positions.shape[0]} rows and {positions.shape[-2]} atoms were given with key frames of "
