@@ -73,16 +73,17 @@ def test_frames_out_of_order_within_five_show_in_the_relaxation_at_short_lags() 
     torsions = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)
 
     def row(shuffle: bool) -> Observables:
-        angles = np.stack([angles_of_an_ar1_process(30.0, 5000, rng) for _ in range(6)]).reshape(6, -1, 5)
+        angles = np.stack([angles_of_an_ar1_process(10.0, 5000, rng) for _ in range(6)]).reshape(6, -1, 5)
         angles = rng.permuted(angles, axis=2) if shuffle else angles
         return Observables((5000,) * 6, 1.0, {"torsions": angles.reshape(-1, 1).astype(np.float32)})
 
     metrics = DecorrelationMetrics(Target(row(False), Settings(resamples=50), torsions))
     good, mixed = metrics(row(False)), metrics(row(True))
     name = "relaxation_log10_error/phi ALA2"
-    assert good[name].value < 0.03
-    assert mixed[name].low > 5 * good[name].value
-    assert good["decorrelation_ps/phi ALA2"].contains(30.0)
+    # Neighbours are 2.6 frames apart on average where frames are shuffled within five
+    assert good[name].value < 0.07
+    assert mixed[name].value > 0.12
+    assert good["decorrelation_ps/phi ALA2"].contains(10.0)
     blocks = permute_blocks(metrics.target.data, row(False), 15_000, rng)
     assert blocks is not None
-    assert mixed[name].value > 3 * metrics.permuted(blocks)[name].max()
+    assert mixed[name].value > metrics.permuted(blocks)[name].max()
