@@ -31,10 +31,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.protocols.correlations import pearson, spearman
 from mdgen.evaluation.protocols.interpolation_paths import path_statistics
 from mdgen.evaluation.protocols.metastable_states import (
     CoarseModel,
@@ -216,10 +216,10 @@ class _Target:
             mine, theirs = np.log10(self.times[:, counted]), np.log10(times[:, counted])
             errors = np.abs(mine - theirs).mean(1)
             found[f"decorrelation_log10_error/{kind}"] = bounded_interval(errors[0], errors[1:], 0.0)
-            if counted.sum() > 2 and mine[0].std() > 0 and theirs[0].std() > 0:
-                with np.errstate(invalid="ignore"):
-                    pearson = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(mine, theirs, strict=True)])
-                found[f"decorrelation_pearson/{kind}"] = bounded_interval(pearson[0], pearson[1:], -1.0, 1.0)
+            if counted.sum() > 2:
+                r = np.array([pearson(*pair) for pair in zip(mine, theirs, strict=True)])
+                if np.isfinite(r[0]):
+                    found[f"decorrelation_pearson/{kind}"] = bounded_interval(r[0], r[1:], -1.0, 1.0)
         if not both.all():
             self.notes.append(
                 f"{int((~both).sum())} of {len(both)} torsions do not decorrelate within {longest:g} ps in the "
@@ -299,14 +299,6 @@ def compared(first: CoarseModel, second: CoarseModel) -> tuple[float, float, flo
         spearman(first.flux[different], second.flux[different]),
         spearman(first.flux.ravel(), second.flux.ravel()),
     )
-
-
-def spearman(first: Float[np.ndarray, "entry"], second: Float[np.ndarray, "entry"]) -> float:
-    """Rank correlation, ties by their mean rank; NaN where either does not vary."""
-    ranks = rankdata(first), rankdata(second)
-    if any(each.std() == 0 for each in ranks):
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def phi_psi_pairs(chosen: tuple[Torsion, ...]) -> dict[str, tuple[int, int]]:

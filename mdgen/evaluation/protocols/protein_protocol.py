@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.protocols.correlations import pearson, spearman
 from mdgen.evaluation.protocols.ensemble_distances import (
     AtomicGaussians,
     AtomicSums,
@@ -34,7 +35,6 @@ from mdgen.evaluation.protocols.ensemble_observables import (
     weak_contacts,
 )
 from mdgen.evaluation.protocols.landscape_states import Landscape
-from mdgen.evaluation.protocols.mdgen_protocol import spearman
 from mdgen.evaluation.protocols.protein_frames import (
     Ensemble,
     Selection,
@@ -244,10 +244,3 @@ class _Comparison:
             "exposed_residues_jaccard": jaccard(*exposed),
             "exposure_information_spearman": spearman(*information),
         }
-
-
-def pearson(first: Float[np.ndarray, "entry"], second: Float[np.ndarray, "entry"]) -> float:
-    """Correlation; NaN where either does not vary or there are fewer than two."""
-    if len(first) < 2 or first.std() == 0 or second.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])
