@@ -53,6 +53,9 @@ from mdgen.registry import register
 from mdgen.results import Estimate
 
 LARGEST_JSD = np.log(2) ** 0.5
+LEAST_PATHS = 10
+"""Fewer trajectories with common ends are no ensemble of interpolations, but chance."""
+
 Counts = Float[np.ndarray, "unit bin"]
 
 
@@ -102,7 +105,7 @@ class MdgenProtocol:
         notes = list(target.notes)
         if missing:
             notes.append(
-                f"No path statistics for {' and '.join(missing)}: they are for interpolations, several trajectories of "
+                f"No path statistics for {' and '.join(missing)}: they are for interpolations, 10 trajectories or more of "
                 "one length that all start in one metastable state of the reference and end in another."
             )
         return ProtocolResult("mdgen", rows, tuple(notes))
@@ -142,7 +145,7 @@ class _Target:
             labels = self.states.assign(modes)
             found |= self._kinetics(series, labels, weights)
             paths = path_statistics(labels, series, self.protocol.lag_ps, self.model)
-            if paths is not None:
+            if paths is not None and len(paths.probability) >= LEAST_PATHS:
                 found |= paths.estimates(self.protocol.resamples, rng)
         return found
 
