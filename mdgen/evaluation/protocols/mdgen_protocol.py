@@ -105,8 +105,8 @@ class MdgenProtocol:
         notes = list(target.notes)
         if missing:
             notes.append(
-                f"No path statistics for {' and '.join(missing)}: they are for interpolations, 10 trajectories or more of "
-                "one length that all start in one metastable state of the reference and end in another."
+                f"No path statistics for {' and '.join(missing)}: they are for interpolations, 10 trajectories or "
+                "more of one length that all start in one metastable state of the reference and end in another."
             )
         return ProtocolResult("mdgen", rows, tuple(notes))
 
