@@ -285,7 +285,7 @@ def histogram(
         if len(cut) == 1:
             counts.append(np.histogram(cut[0], bins=bins, range=ranges[0])[0])
         else:
-            counts.append(np.histogram2d(*cut, bins=bins, range=ranges)[0].ravel())
+            counts.append(np.histogram2d(cut[0], cut[1], bins=bins, range=ranges)[0].ravel())
     return np.array(counts, dtype=np.float64)
 
 
@@ -296,7 +296,7 @@ def occupations(labels: np.ndarray, series: TorsionSeries, number: int) -> Count
 
 def compared(first: CoarseModel, second: CoarseModel) -> tuple[float, float, float]:
     """JSD of stationary distributions; Spearman correlation of fluxes between different states, and of all entries."""
-    different = ~np.eye(len(first.matrix), dtype=bool)
+    different: np.ndarray = ~np.eye(len(first.matrix), dtype=bool)
     return (
         float(jensen_shannon(first.stationary, second.stationary)),
         spearman(first.flux[different], second.flux[different]),

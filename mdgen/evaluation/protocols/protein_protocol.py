@@ -208,7 +208,8 @@ class _Comparison:
     def values(self, target: _Drawn, generated: _Drawn) -> dict[str, float]:
         """Every number of two samples; NaN where it is not defined."""
         number = min(len(target.alpha), len(generated.alpha))
-        even = [each.alpha[spread_evenly(len(each.alpha), number)] for each in (target, generated)]
+        mine, theirs = (each.alpha[spread_evenly(len(each.alpha), number)] for each in (target, generated))
+        joint = principal_components(np.concatenate([mine, theirs]), 2)
         translation, variance = rmwd_parts(target.atoms, generated.atoms)
         coverage, error = self.landscape.compare(generated.density)
         lengths = {
@@ -219,8 +220,8 @@ class _Comparison:
             "rmwd_A": float(np.hypot(translation, variance)),
             "rmwd_translation_A": translation,
             "rmwd_variance_A": variance,
-            "md_pca_w2_A": pca_wasserstein(*even, self.plane),
-            "joint_pca_w2_A": pca_wasserstein(*even, principal_components(np.concatenate(even), 2)),
+            "md_pca_w2_A": pca_wasserstein(mine, theirs, self.plane),
+            "joint_pca_w2_A": pca_wasserstein(mine, theirs, joint),
         }
         return {
             **{name: ANGSTROM * length for name, length in lengths.items()},
