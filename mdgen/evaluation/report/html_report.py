@@ -8,11 +8,11 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mdgen.evaluation.metrics.catalogue import METRICS, label
-from mdgen.evaluation.protocols.protocol_tables import protocol_section
 from mdgen.evaluation.report import distribution_plots, kinetic_plots
 from mdgen.evaluation.report.animation import player_data
 from mdgen.evaluation.report.canvas import STYLE, Plot, main_row
 from mdgen.evaluation.report.losses import loss_plots
+from mdgen.evaluation.report.protocol_tables import protocol_section
 from mdgen.evaluation.report.tables import latex, markdown, number, shown
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
