@@ -103,9 +103,7 @@ def _step(frames: Frames, joints: Joints, tables: TokenTables, chosen: slice) ->
     if bool((bent != 0).any()):
         # of the row of the torsion only what does not disturb the three distances
         row = rows[3] - _least_motion(jacobian, (jacobian @ rows[3][..., None]).squeeze(-1))
-        share = torch.where(bent != 0, bent - (rows[3] * motion).sum(-1), 0) / row.square().sum(-1).clamp(
-            min=_LEAST_ROW
-        )
+        share = torch.where(bent != 0, bent - (rows[3] * motion).sum(-1), 0) / row.square().sum(-1).clamp(min=_LEAST_ROW)
         motion = motion + share[..., None] * row
     motion = motion * -tables.joint_mask[:, None, chosen, None].to(motion)
     for column, own in enumerate(motion.split(6, -1)):
