@@ -65,7 +65,7 @@ class DecorrelationMetrics(MetricFamily):
         named = {f"decorrelation_ps/{torsion.name}": times[:, i] for i, torsion in enumerate(self.torsions)}
         error = time_error(times, longest(correlation, lags_ps), self.times, longest(self.correlation, self.lags_ps))
         distances = self._distances(self._at_target_lags(lags_ps, correlation), self.correlation, error)
-        return estimates(named, ratio_interval) | estimates(distances)
+        return estimates(named, ratio_interval, row.n_units) | estimates(distances, units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""

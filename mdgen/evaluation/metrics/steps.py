@@ -35,7 +35,8 @@ class StepMetrics(MetricFamily):
             return {}
         steps = self._resampled(row)
         named = {f"step_rms_deg/{torsion.name}": steps[:, i] for i, torsion in enumerate(self.torsions)}
-        return estimates(named, percentile_interval) | estimates({"step_log10_error/all": _error(steps, self.steps)})
+        error = {"step_log10_error/all": _error(steps, self.steps)}
+        return estimates(named, percentile_interval, row.n_units) | estimates(error, units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""

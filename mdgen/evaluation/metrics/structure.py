@@ -3,11 +3,12 @@
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mdgen.evaluation.metrics.structure_checks import CHECKS
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.metrics.torsion_distances import pair_bins, ramachandran_pairs
+from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.intervals import frame_mean
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
@@ -61,18 +62,10 @@ class StructureMetrics(MetricFamily):
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """Shares of frames, root-mean-square deviations and the radius of gyration."""
-        checked = np.isfinite(row["structure"][:, CHECKS.index("bond_max_nm")])
-        units, table = row.units[checked], row["structure"][checked].astype(np.float64)
-        columns = {name: table[:, i] for i, name in enumerate(CHECKS)}
-        size = columns["radius_of_gyration_nm"]
-        frames: dict[str, np.ndarray] = {
-            "broken_bond_share": columns["bond_max_nm"] > self.settings.broken_bond_nm,
-            "broken_angle_share": columns["angle_max_deg"] > self.settings.broken_angle_deg,
-            "chirality_error_share": columns["chirality_errors"] > 0,
-            "clash_share": columns["clashes"] > 0,
-            "radius_of_gyration_nm": size,
-        }
-        result = {name: self._mean(values, units) for name, values in frames.items()}
+        checked, columns = _checked(row)
+        units, size = row.units[checked], columns["radius_of_gyration_nm"]
+        result = {name: self._mean(values, units) for name, values in self._faults(columns).items()}
+        result["radius_of_gyration_nm"] = self._mean(size, units)
         for name in ("bond_rms_nm", "angle_rms_deg"):
             result[name] = self._mean(columns[name] ** 2, units, root=True)
         near = np.isfinite(columns["closest_nm"])
@@ -80,20 +73,57 @@ class StructureMetrics(MetricFamily):
             near_units = np.unique(units[near], return_inverse=True)[1]
             result["closest_nm"] = self._mean(columns["closest_nm"][near], near_units)
         result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
-        return {**result, **self._torsion_shares(row)}
+        torsion_faults = self._torsion_faults(row).items()
+        return result | {name: self._mean(values, row.units) for name, values in torsion_faults}
 
-    def _torsion_shares(self, row: Observables) -> dict[str, Estimate]:
+    def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Absolute differences of the shares, draw by draw."""
+        checked, columns = _checked(blocks.pool)
+        found = {name: (values, checked) for name, values in self._faults(columns).items()}
+        found |= {name: (values, slice(None)) for name, values in self._torsion_faults(blocks.pool).items()}
+        return {name: _share_difference(blocks, values, frames) for name, (values, frames) in found.items()}
+
+    def _faults(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Whether each checked frame is faulty, by metric."""
+        return {
+            "broken_bond_share": columns["bond_max_nm"] > self.settings.broken_bond_nm,
+            "broken_angle_share": columns["angle_max_deg"] > self.settings.broken_angle_deg,
+            "chirality_error_share": columns["chirality_errors"] > 0,
+            "clash_share": columns["clashes"] > 0,
+        }
+
+    def _torsion_faults(self, row: Observables) -> dict[str, np.ndarray]:
+        """Whether each frame is faulty by its torsions, by metric."""
         result = {}
         omega = [i for i, torsion in enumerate(self.torsions) if torsion.kind == "omega"]
         if omega:
-            cis = (np.abs(row["torsions"][:, omega]) < np.pi / 2).any(1)
-            result["cis_share"] = self._mean(cis, row.units)
+            result["cis_share"] = (np.abs(row["torsions"][:, omega]) < np.pi / 2).any(1)
         if self.pairs:
             outlier = np.zeros(row.n_frames, dtype=bool)
             for pair, visits in zip(self.pairs, self._visits, strict=True):
                 outlier |= visits[pair_bins(row, pair, RAMACHANDRAN_BINS)] == 0
-            result["ramachandran_outlier_share"] = self._mean(outlier, row.units)
+            result["ramachandran_outlier_share"] = outlier
         return result
 
     def _mean(self, values: np.ndarray, units: Int[np.ndarray, "frame"], root: bool = False) -> Estimate:
         return frame_mean(values, units, self.target.settings.resamples, self.target.rng(), root)
+
+
+def _checked(row: Observables) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Which frames were checked, and their columns by name."""
+    checked = np.isfinite(row["structure"][:, CHECKS.index("bond_max_nm")])
+    table = row["structure"][checked].astype(np.float64)
+    return checked, {name: table[:, i] for i, name in enumerate(CHECKS)}
+
+
+def _share_difference(
+    blocks: BlockPermutation, values: np.ndarray, frames: np.ndarray | slice
+) -> Float[np.ndarray, "draw"]:
+    """Absolute difference of the shares of frames for which `values` hold in the two samples."""
+    units, number = blocks.pool.units[frames], blocks.row.shape[1]
+    sums = np.stack([np.bincount(units, weights, minlength=number) for weights in (values, np.ones(len(units)))], 1)
+
+    def difference(target: np.ndarray, row: np.ndarray) -> np.ndarray:
+        return np.abs(row[:, 0] / np.maximum(row[:, 1], 1e-9) - target[:, 0] / np.maximum(target[:, 1], 1e-9))
+
+    return blocks.distances(difference, sums)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
@@ -69,7 +70,8 @@ class TorsionMetrics(MetricFamily):
             ]
             found |= self._named_pairs(name, [value for value, _ in drawn])
             resamples |= self._named_pairs(name, [values for _, values in drawn])
-        return estimates({name: np.r_[value, resamples[name]] for name, value in found.items()})
+        samples = {name: np.r_[value, resamples[name]] for name, value in found.items()}
+        return estimates(samples, units=row.n_units)
 
     def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
         """Scores of a perfect sampler of so many independent frames, with the spread over draws."""

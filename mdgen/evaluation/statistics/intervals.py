@@ -2,13 +2,16 @@
 
 Frames of one trajectory are correlated, so they cannot be resampled one by one; trajectories, and blocks much longer
 than the slowest process, can. Every metric is therefore a function of sums over *units* (a trajectory, a block, or a
-group of trajectories), and a resample is a vector of weights over the units.
+group of trajectories), and a resample is a vector of weights over the units. Few units give too narrow a spread: where
+their number is given, intervals are as much wider as Student's are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from mdgen.results import Estimate
 
@@ -47,12 +50,33 @@ def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> F
     return rng.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
 
 
-def percentile_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
-    """`value` with the percentiles of its resamples; samples that are not finite are left out."""
-    return Estimate(float(value), *_percentiles(samples)[:2])
+def student_widening(units: int | None) -> float:
+    """Factor by which the spread of resamples of so many units is widened; 1 where the number is not known.
+
+    Resamples of n units have (n - 1) / n of the variance of the mean, and its error is Student's with n - 1 degrees.
+
+    >>> [round(student_widening(units), 2) for units in (5, 10, 64)], student_widening(None)
+    ([1.58, 1.22, 1.03], 1.0)
+    """
+    if units is None:
+        return 1.0
+    units = max(units, 2)
+    return float(student.ppf((1 + LEVEL) / 2, units - 1) / norm.ppf((1 + LEVEL) / 2) * np.sqrt(units / (units - 1)))
 
 
-def centred_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
+def percentile_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
+    """`value` with the percentiles of its resamples; samples that are not finite are left out.
+
+    Where the number of units is given they are widened about the value, and never below 0 for what is never negative.
+    """
+    low, high, middle = _percentiles(samples)
+    if low is None or high is None or units is None:
+        return Estimate(float(value), low, high)
+    wide, least = student_widening(units), 0.0 if np.nanmin(samples) >= 0 and value >= 0 else -np.inf
+    return Estimate(float(value), max(least, value + wide * (low - middle)), value + wide * (high - middle))
+
+
+def centred_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
     """`value` with the spread of its resamples around it, for distances.
 
     Resampling adds noise, so the percentiles of a distance lie above its value; here they are shifted so that the
@@ -61,7 +85,8 @@ def centred_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Es
     low, high, middle = _percentiles(samples)
     if low is None or high is None:
         return Estimate(float(value))
-    return Estimate(float(value), max(0.0, value + low - middle), value + high - middle)
+    wide = student_widening(units)
+    return Estimate(float(value), max(0.0, value + wide * (low - middle)), value + wide * (high - middle))
 
 
 def frame_mean(
@@ -75,7 +100,9 @@ def frame_mean(
     sums, counts = np.bincount(units, weights=values), np.bincount(units)
     weights = bootstrap_weights(len(sums), resamples, rng)
     value, samples = sums.sum() / counts.sum(), (weights @ sums) / np.maximum(weights @ counts, 1)
-    return percentile_interval(np.sqrt(value), np.sqrt(samples)) if root else percentile_interval(value, samples)
+    if root:
+        value, samples = np.sqrt(value), np.sqrt(samples)
+    return percentile_interval(value, samples, len(sums))
 
 
 def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
@@ -84,20 +111,22 @@ def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
     return percentile_interval(finite.mean() if len(finite) else float("nan"), finite)
 
 
-def ratio_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
+def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
     """`value` with the relative spread of its resamples around it, for times, whose errors are factors."""
     low, high, middle = _percentiles(samples)
     if low is None or high is None or middle <= 0:
         return Estimate(float(value))
-    return Estimate(float(value), value * low / middle, value * high / middle)
+    wide = student_widening(units)
+    return Estimate(float(value), value * max(low / middle, 0.0) ** wide, value * (high / middle) ** wide)
 
 
 def estimates(
     samples: Mapping[str, Float[np.ndarray, "resample"]],
-    interval: Callable[[float, np.ndarray], Estimate] = centred_interval,
+    interval: Callable[[float, np.ndarray, int | None], Estimate] = centred_interval,
+    units: int | None = None,
 ) -> dict[str, Estimate]:
     """Estimates by name from arrays that hold the value first, then its resamples; none for values not finite."""
-    return {name: interval(float(s[0]), s[1:]) for name, s in samples.items() if np.isfinite(s[0])}
+    return {name: interval(float(s[0]), s[1:], units) for name, s in samples.items() if np.isfinite(s[0])}
 
 
 def spreads(samples: Mapping[str, Float[np.ndarray, "draw"]]) -> dict[str, Estimate]:
