@@ -3,15 +3,19 @@
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mdgen.evaluation.metrics.structure_checks import CHECKS
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.metrics.torsion_distances import pair_bins, ramachandran_pairs
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
-from mdgen.evaluation.statistics.intervals import frame_mean
+from mdgen.evaluation.statistics.intervals import estimates, frame_mean
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
+
+SHARES = {"broken_bond_share": "broken_bonds", "broken_angle_share": "broken_angles", "clash_share": "clashes",
+          "chirality_error_share": "chirality", "cis_share": "cis"}  # fmt: skip
+"""Shares of frames of which there are differences from the target, and the name of the fault."""
 
 RAMACHANDRAN_BINS = 36
 """Cells of 10 degrees; those of (phi, psi) that the target visits are allowed."""
@@ -52,6 +56,11 @@ class StructureMetrics(MetricFamily):
             "Ramachandran outliers",
             "share of frames with a residue in a cell of 10 degrees of phi and psi that the reference never visits.",
         ),
+        "share_difference": distance(
+            "Share difference",
+            "absolute difference from the reference of the share of frames with a broken bond, a broken angle, a wrong "
+            "stereocentre, a clash, or a peptide bond in cis.",
+        ),
     }
 
     def __init__(self, target: Target) -> None:
@@ -61,27 +70,45 @@ class StructureMetrics(MetricFamily):
         self._visits = [np.bincount(pair_bins(target.data, pair, bins), minlength=bins**2) for pair in self.pairs]
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
-        """Shares of frames, root-mean-square deviations and the radius of gyration."""
+        """Shares of frames, root-mean-square deviations, the radius of gyration, and differences of the shares."""
         checked, columns = _checked(row)
         units, size = row.units[checked], columns["radius_of_gyration_nm"]
-        result = {name: self._mean(values, units) for name, values in self._faults(columns).items()}
-        result["radius_of_gyration_nm"] = self._mean(size, units)
+        result = {name: frame_mean(values, units) for name, values in self._faults(columns).items()}
+        result["radius_of_gyration_nm"] = frame_mean(size, units)
         for name in ("bond_rms_nm", "angle_rms_deg"):
-            result[name] = self._mean(columns[name] ** 2, units, root=True)
+            result[name] = frame_mean(columns[name] ** 2, units, root=True)
         near = np.isfinite(columns["closest_nm"])
         if near.any():
             near_units = np.unique(units[near], return_inverse=True)[1]
-            result["closest_nm"] = self._mean(columns["closest_nm"][near], near_units)
-        result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
-        torsion_faults = self._torsion_faults(row).items()
-        return result | {name: self._mean(values, row.units) for name, values in torsion_faults}
+            result["closest_nm"] = frame_mean(columns["closest_nm"][near], near_units)
+        result["radius_of_gyration_sd_nm"] = frame_mean((size - size.mean()) ** 2, units, root=True)
+        result |= {name: frame_mean(values, row.units) for name, values in self._torsion_faults(row).items()}
+        mine, theirs = (self._resampled_shares(data) for data in (row, self.target.data))
+        differences = {f"share_difference/{SHARES[name]}": np.abs(mine[name] - theirs[name]) for name in mine}
+        return result | estimates(differences, units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Absolute differences of the shares, draw by draw."""
-        checked, columns = _checked(blocks.pool)
-        found = {name: (values, checked) for name, values in self._faults(columns).items()}
-        found |= {name: (values, slice(None)) for name, values in self._torsion_faults(blocks.pool).items()}
-        return {name: _share_difference(blocks, values, frames) for name, (values, frames) in found.items()}
+        mine, theirs = (self._shares(blocks.pool, weights) for weights in (blocks.row, blocks.target))
+        return {f"share_difference/{SHARES[name]}": np.abs(mine[name] - theirs[name]) for name in mine}
+
+    def _resampled_shares(self, data: Observables) -> dict[str, Float[np.ndarray, "resample"]]:
+        return self._shares(data, self.target.data_and_resamples(data.n_units))
+
+    def _shares(
+        self, data: Observables, weights: Float[np.ndarray, "draw unit"]
+    ) -> dict[str, Float[np.ndarray, "draw"]]:
+        """Shares of faulty frames with the units weighted."""
+        checked, columns = _checked(data)
+        found = {name: (values, data.units[checked]) for name, values in self._faults(columns).items()}
+        torsion_faults = self._torsion_faults(data)
+        torsion_faults.pop("ramachandran_outlier_share", None)
+        found |= {name: (values, data.units) for name, values in torsion_faults.items()}
+        sums = {
+            name: [weights @ np.bincount(units, w, minlength=weights.shape[1]) for w in (values, np.ones(len(units)))]
+            for name, (values, units) in found.items()
+        }
+        return {name: faults / np.maximum(frames, 1e-9) for name, (faults, frames) in sums.items()}
 
     def _faults(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Whether each checked frame is faulty, by metric."""
@@ -105,25 +132,9 @@ class StructureMetrics(MetricFamily):
             result["ramachandran_outlier_share"] = outlier
         return result
 
-    def _mean(self, values: np.ndarray, units: Int[np.ndarray, "frame"], root: bool = False) -> Estimate:
-        return frame_mean(values, units, self.target.settings.resamples, self.target.rng(), root)
-
 
 def _checked(row: Observables) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Which frames were checked, and their columns by name."""
     checked = np.isfinite(row["structure"][:, CHECKS.index("bond_max_nm")])
     table = row["structure"][checked].astype(np.float64)
     return checked, {name: table[:, i] for i, name in enumerate(CHECKS)}
-
-
-def _share_difference(
-    blocks: BlockPermutation, values: np.ndarray, frames: np.ndarray | slice
-) -> Float[np.ndarray, "draw"]:
-    """Absolute difference of the shares of frames for which `values` hold in the two samples."""
-    units, number = blocks.pool.units[frames], blocks.row.shape[1]
-    sums = np.stack([np.bincount(units, weights, minlength=number) for weights in (values, np.ones(len(units)))], 1)
-
-    def difference(target: np.ndarray, row: np.ndarray) -> np.ndarray:
-        return np.abs(row[:, 0] / np.maximum(row[:, 1], 1e-9) - target[:, 0] / np.maximum(target[:, 1], 1e-9))
-
-    return blocks.distances(difference, sums)

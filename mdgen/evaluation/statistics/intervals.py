@@ -19,7 +19,10 @@ LEVEL = 0.95
 """Probability that an interval holds the value."""
 
 MINIMUM_UNITS = 5
-"""With fewer trajectories than this each is cut into equal blocks, five for one long run."""
+"""With fewer trajectories than this each is cut into equal blocks, five for one long run and two for others."""
+
+LARGEST_LOG = 20.0
+"""Bound of the logarithm of an interval's end over its value."""
 
 MAXIMUM_UNITS = 64
 """With more trajectories than this neighbours share a unit, which bounds the memory of the sums."""
@@ -34,7 +37,7 @@ def unit_ids(lengths: Sequence[int]) -> Int[np.ndarray, "frame"]:
     [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     """
     count = len(lengths)
-    pieces = 1 if count >= MINIMUM_UNITS else -(-MINIMUM_UNITS // max(count, 1))
+    pieces = 1 if count >= MINIMUM_UNITS else 2 if count > 1 else MINIMUM_UNITS
     groups = np.arange(count) * min(count, MAXIMUM_UNITS) // max(count, 1)
     ids = [
         groups[i] * pieces + np.arange(length) * pieces // max(length, 1) for i, length in enumerate(lengths) if length
@@ -90,19 +93,28 @@ def centred_interval(value: float, samples: Float[np.ndarray, "resample"], units
 
 
 def frame_mean(
-    values: Num[np.ndarray, "frame"] | Bool[np.ndarray, "frame"],
-    units: Int[np.ndarray, "frame"],
-    resamples: int,
-    rng: np.random.Generator,
-    root: bool = False,
+    values: Num[np.ndarray, "frame"] | Bool[np.ndarray, "frame"], units: Int[np.ndarray, "frame"], root: bool = False
 ) -> Estimate:
-    """The mean over frames, such as the share for which something holds, or the root of it."""
+    """The mean over frames, such as the share for which something holds, or the root of it, with Student's interval.
+
+    Its error is that of a ratio of sums over units. What is never negative has an interval on a log scale, since its
+    error grows with it: `value exp(+-t s / value)`; a share's ends at 1.
+    """
     sums, counts = np.bincount(units, weights=values), np.bincount(units)
-    weights = bootstrap_weights(len(sums), resamples, rng)
-    value, samples = sums.sum() / counts.sum(), (weights @ sums) / np.maximum(weights @ counts, 1)
+    value, number = sums.sum() / counts.sum(), len(sums)
+    low = high = None
+    if number > 1:
+        variance = ((sums - value * counts) ** 2).sum() * number / (number - 1)
+        reach = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt(variance) / counts.sum()
+        low, high = value - reach, value + reach
+        if np.min(values) >= 0:
+            factor = np.exp(min(reach / value, LARGEST_LOG)) if value > 0 else 1.0
+            low, high = value / factor, value * factor
+        if values.dtype == bool:
+            high = min(high, 1.0)
     if root:
-        value, samples = np.sqrt(value), np.sqrt(samples)
-    return percentile_interval(value, samples, len(sums))
+        value, low, high = (None if end is None else float(np.sqrt(end)) for end in (value, low, high))
+    return Estimate(float(value), None if low is None else float(low), None if high is None else float(high))
 
 
 def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
