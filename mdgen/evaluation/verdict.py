@@ -31,6 +31,9 @@ FALSE_ALARMS = 0.05
 LEAST_KNOWN = 0.8
 """Least share of the permutations in which a metric must be known to be judged."""
 
+LEAST_FLOOR = 0.1
+"""Least floor of an assignment, as a share of the root mean square over all of them."""
+
 MOST_TIMES = 1000.0
 """Multiples of the data above which none is named."""
 
@@ -43,7 +46,8 @@ class Judgement:
         metric: name of the metric.
         meaning: what it would mean if it failed.
         value: distance of the generated frames from all dynamics; None where it could not be measured.
-        floor: root mean square of what dynamics scores against itself with as many frames.
+        floor: root mean square of what dynamics scores against itself with as many frames, by permutations, less what
+            those mix in of a difference.
         excess: distance over the floor, `sqrt(value^2 - floor^2)`, 0 where it lies below.
         low: lower end of the 95 % interval of the excess.
         high: its upper end.
@@ -128,14 +132,15 @@ def _judged(
     """Judgements by metric, and the metrics that are too good."""
     known = 1 + assignment.permutations
     permuted, resampled = draws[:, :known], draws[:, known:]  # the true assignment is one of those possible
-    upper = standardised(permuted, assignment.slow_spread)
-    p, low_p = step_down(upper), step_down(standardised(-permuted, assignment.slow_spread))
+    floors = floor_of(permuted, assignment.mixing)
+    upper = standardised(permuted, floors, assignment.slow_spread)
+    lower = standardised(-permuted, np.ones_like(permuted), assignment.slow_spread)
+    p, low_p = step_down(upper), step_down(lower)
     critical = np.quantile(upper[:, 1:].max(0), 1 - FALSE_ALARMS)
     widening = _widening(assignment)
     rows = {}
     for i, criterion in enumerate(criteria):
-        value = float(permuted[i, 0])
-        floor = float(np.sqrt(np.nanmean(permuted[i, 1:] ** 2)))
+        value, floor = float(permuted[i, 0]), float(floors[i, 0])
         excess, low, high = excess_over(value, floor, resampled[i], widening)
         fails = p[i] <= FALSE_ALARMS and excess > criterion.tolerance
         holds = high <= criterion.tolerance
@@ -150,17 +155,32 @@ def _judged(
     return rows, [criterion.metric for criterion, tail in zip(criteria, low_p, strict=True) if tail <= FALSE_ALARMS]
 
 
+def floor_of(permuted: Float[np.ndarray, "criterion draw"], mixing: float) -> Float[np.ndarray, "criterion draw"]:
+    """Root mean square of the distance by chance alone, would each assignment be the true one.
+
+    Permutations mix what differs between the two: with a difference d and a floor m, `v^2 = d^2 + m^2` where the true
+    assignment scores v, and permutations have a mean square of `mixing d^2 + m^2`. Least `LEAST_FLOOR` of the latter.
+    """
+    mean = np.nanmean(permuted[:, 1:] ** 2, axis=1, keepdims=True)
+    own = (mean - mixing * permuted**2) / (1 - mixing)
+    return np.asarray(np.sqrt(np.where(permuted**2 > mean, np.maximum(own, LEAST_FLOOR**2 * mean), mean)))
+
+
 def standardised(
-    permuted: Float[np.ndarray, "criterion draw"], slow_spread: float = 1.0
+    permuted: Float[np.ndarray, "criterion draw"], floors: Float[np.ndarray, "criterion draw"], slow_spread: float
 ) -> Float[np.ndarray, "criterion draw"]:
     """Distances above their median over the assignments, in units of that median's distance to the 95 % quantile.
 
-    The first, true assignment is divided by `slow_spread` besides. Unknown values count as medians.
+    They are studentised: larger where their own floor is lower than the others'. The first, true assignment is divided
+    by `slow_spread` besides. Unknown values count as medians.
     """
     middle, top = np.nanquantile(permuted, [0.5, 0.95], axis=1, keepdims=True)
     above = np.where(np.isfinite(permuted), permuted - middle, 0.0)
     scale = np.maximum(top - middle, 1e-9 * np.abs(permuted).max(1, initial=0.0, where=np.isfinite(permuted))[:, None])
     score = np.divide(above, scale, out=np.zeros_like(above), where=scale > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        student = np.nanmax(floors, axis=1, keepdims=True) / floors
+    score *= np.where(np.isfinite(student), student, 1.0)
     score[:, 0] /= slow_spread
     return score
 

@@ -11,7 +11,7 @@ from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation, assign_blocks, slow_spread
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.verdict import Judgements, excess_over, judge, standardised, step_down
+from mdgen.evaluation.verdict import Judgements, excess_over, floor_of, judge, standardised, step_down
 
 WELLS = 4
 SLOWEST = 20.0
@@ -111,19 +111,34 @@ def test_copies_are_too_good_and_too_little_is_undecided() -> None:
 def test_step_down_is_single_step_for_the_largest_and_never_below_plain_p() -> None:
     rng = np.random.default_rng(4)
     scores = rng.normal(size=(6, 200))
-    scores[2, 0] = 3.5
+    scores[2, 0] = 3.0
     p, plain = step_down(scores), (1 + (scores[:, 1:] >= scores[:, :1]).sum(1)) / 200
-    assert p[2] == (1 + (scores[:, 1:].max(0) >= 3.5).sum()) / 200
+    assert p[2] == (1 + (scores[:, 1:].max(0) >= 3.0).sum()) / 200
     assert (p >= plain).all()
     alone = step_down(scores[2:3])
-    assert alone[0] == plain[2] < p[2]
+    assert alone[0] == plain[2] <= p[2]
 
 
 def test_scores_do_not_depend_on_units_and_constants_score_nothing() -> None:
     draws = np.random.default_rng(5).exponential(size=(1, 100))
-    np.testing.assert_allclose(standardised(1e-6 * draws), standardised(draws))
-    np.testing.assert_array_equal(standardised(np.zeros((1, 100))), 0)
-    assert np.isfinite(standardised(np.where(draws > 2, np.nan, draws))).all()
+
+    def scores(values: np.ndarray) -> np.ndarray:
+        return standardised(values, floor_of(values, 1 / 15), 1.0)
+
+    np.testing.assert_allclose(scores(1e-6 * draws), scores(draws))
+    np.testing.assert_array_equal(scores(np.zeros((1, 100))), 0)
+    assert np.isfinite(scores(np.where(draws > 2, np.nan, draws))).all()
+
+
+def test_the_floor_is_of_chance_alone_though_permutations_mix_a_difference_in() -> None:
+    rng = np.random.default_rng(9)
+    assignment = assign_blocks(chain((2000,) * 4, rng), chain((2000,) * 4, rng), SLOWEST, 999, 9, rng)
+    assert assignment is not None
+    assert assignment.mixing == pytest.approx(1 / (sum(assignment.sides) - 1), rel=0.15)
+    share = rng.choice([1, -1], size=999) * np.sqrt(assignment.mixing)
+    chance = 0.1 * rng.normal(size=999)
+    permuted = np.abs(np.r_[2.0, 2.0 * share + chance])[None]
+    assert floor_of(permuted, assignment.mixing)[0, 0] == pytest.approx(0.1, rel=0.3)
 
 
 def test_an_excess_may_be_nothing_and_adds_in_squares() -> None:

@@ -96,6 +96,18 @@ class Assignment:
     sides: tuple[int, int]
     slow_spread: float
 
+    @property
+    def mixing(self) -> float:
+        """Mean square of the share of a difference between the two that is left once blocks are permuted.
+
+        About one over the number of blocks less one.
+        """
+        weights = self.blocks.row[: 1 + self.permutations], self.blocks.target[: 1 + self.permutations]
+        sizes = np.bincount(self.blocks.pool.units, minlength=weights[0].shape[1])
+        generated = sizes * (np.arange(len(sizes)) >= self.sides[0])
+        row, target = (each[1:] @ generated / (each[1:] @ sizes) for each in weights)
+        return float(((row - target) ** 2).mean())
+
 
 def assign_blocks(
     dynamics: Observables,
