@@ -157,7 +157,7 @@ def test_blocks_are_long_or_the_spread_says_how_much_is_missed() -> None:
     few = assign_blocks(chain((400,) * 2, rng), chain((400,) * 2, rng), SLOWEST, 9, 9, rng)
     assert few is not None
     assert few.blocks.block_ps == 100
-    assert few.slow_spread == slow_spread(100, 400, SLOWEST) > 1
+    assert few.slow_spread == slow_spread(100.0, 400.0, SLOWEST) > 1
     sizes = np.bincount(few.blocks.pool.units)
     np.testing.assert_allclose(few.blocks.row[:10] @ sizes, 800)
     np.testing.assert_allclose(few.blocks.target[:10] @ sizes, 800)
@@ -169,7 +169,7 @@ def test_variance_of_correlated_means_is_what_the_spread_says() -> None:
     rng, n, block = np.random.default_rng(8), 400, 50
     found = np.stack([states((n,), rng) == 0 for _ in range(3000)]).astype(float)
     independent = found.reshape(3000, -1, block).mean(2).var() / (n / block)
-    assert np.sqrt(found.mean(1).var() / independent) == pytest.approx(slow_spread(block, n, SLOWEST), rel=0.06)
+    assert np.sqrt(found.mean(1).var() / independent) == pytest.approx(slow_spread(float(block), float(n), SLOWEST), rel=0.06)
 
 
 def test_every_criterion_is_a_distance_that_is_documented() -> None:

@@ -132,7 +132,7 @@ def assign_blocks(
     length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * slowest, pool.n_frames / FEWEST_BLOCKS))
     longest = max(pool.lengths)
     if longest <= length:  # whole trajectories are independent: no need of longer blocks
-        length = max(longest, pool.n_frames / MOST_BLOCKS)
+        length = max(float(longest), pool.n_frames / MOST_BLOCKS)
     length = min(length, fewer / FEWEST_A_SIDE)
     if length < 1:
         return None
