@@ -80,8 +80,8 @@ def test_the_interval_holds_the_distance_of_the_two_laws() -> None:
             assert line.low is not None
             assert line.high is not None
             held[name] += line.low <= truth[name] <= line.high
-    assert held["same"] >= 92
-    assert held["apart"] >= 90
+    assert held["same"] >= 90
+    assert held["apart"] >= 88  # 93 % expected, less two errors of 100 runs
 
 
 def test_a_fault_fails_and_more_data_decide_what_is_undecided() -> None:
