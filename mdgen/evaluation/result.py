@@ -84,12 +84,14 @@ class Evaluation:
         'flagged: 0 of 0 criteria hold'
         """
         counts = self.counts
-        total, holding = counts.total(), f"{counts['holds']} of {counts.total()} criteria hold"
         if self.verdict == "holds":
-            return f"holds: all {total} criteria"
-        told = [f"{counts[name]} {name.removesuffix('s')}" for name in ("fails", "undecided") if counts[name]]
-        told = [text.replace("1 fail", "1 fails") if text == "1 fail" else text for text in told]
-        return f"{self.verdict}: {', '.join([holding, *told])}"
+            return f"holds: all {counts.total()} criteria"
+        told = [f"{counts['holds']} of {counts.total()} criteria hold"]
+        if counts["fails"]:
+            told.append(f"{counts['fails']} {'fails' if counts['fails'] == 1 else 'fail'}")
+        if counts["undecided"]:
+            told.append(f"{counts['undecided']} undecided")
+        return f"{self.verdict}: {', '.join(told)}"
 
 
 KEYS = ("molecule", "settings", "verdict", "criteria", "flags", "notes", "rows")

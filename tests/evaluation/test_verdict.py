@@ -169,7 +169,9 @@ def test_variance_of_correlated_means_is_what_the_spread_says() -> None:
     rng, n, block = np.random.default_rng(8), 400, 50
     found = np.stack([states((n,), rng) == 0 for _ in range(3000)]).astype(float)
     independent = found.reshape(3000, -1, block).mean(2).var() / (n / block)
-    assert np.sqrt(found.mean(1).var() / independent) == pytest.approx(slow_spread(float(block), float(n), SLOWEST), rel=0.06)
+    assert np.sqrt(found.mean(1).var() / independent) == pytest.approx(
+        slow_spread(float(block), float(n), SLOWEST), rel=0.06
+    )
 
 
 def test_every_criterion_is_a_distance_that_is_documented() -> None:

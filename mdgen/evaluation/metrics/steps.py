@@ -21,7 +21,9 @@ class StepMetrics(MetricFamily):
             "Step (°)",
             "root-mean-square change of a torsion from one frame to the next; it detects jitter on a correct motion.",
         ),
-        "step_log10_error": distance("Step error", "mean over torsions of the absolute difference of log10 of the root-mean-square step."),
+        "step_log10_error": distance(
+            "Step error", "mean over torsions of the absolute difference of log10 of the root-mean-square step."
+        ),
     }
 
     def __init__(self, target: Target) -> None:
