@@ -103,7 +103,8 @@ def judge(
             if len(draws) == len(assignment.blocks.row) and known[0] and known[1:lines].mean() >= LEAST_KNOWN:
                 found[name] = draws
     judged = [criterion for criterion in criteria if criterion.metric in found]
-    rows, too_good = {}, ()
+    rows: dict[str, Judgement] = {}
+    too_good: list[str] = []
     if judged and assignment is not None:
         draws = np.stack([found[criterion.metric] for criterion in judged])
         rows, too_good = _judged(judged, draws, assignment)
