@@ -10,7 +10,7 @@ from mdgen.apps import evaluate, generate, simulate
 from mdgen.apps.runs.concurrent_steps import require_one_device, run_concurrently
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
-from mdgen.evaluation import write_report
+from mdgen.evaluation import verdict_table, write_report
 from mdgen.progress import duration
 from mdgen.results import Acceptance
 
@@ -42,7 +42,8 @@ def run(config: dict[str, Any]) -> None:
         result = evaluate.judged(config["evaluate"])
         result = replace(result, acceptance=(*result.acceptance, *rows))
         write_report(result, folder.path)
-        folder.mark_done(result.acceptance)
+        folder.mark_done()
+        logger.info("\n%s\n", verdict_table(result))
         logger.info("demo          done in %s; open %s", duration(folder.seconds), report)
 
 

@@ -72,7 +72,7 @@ def leaned_towards(frames: Frames, fourth: Float[Tensor, "*batch 3"]) -> Frames:
     direction = normalize((frames.rotations.mT @ (fourth - frames.origins)[..., None]).squeeze(-1), dim=-1)
     x, y, z = direction.unbind(-1)
     # an ideal direction is (-1, 0, +-sqrt(2)) / sqrt(3); that of the missing atom follows from the sum of the others
-    ideal_x, ideal_z = -(1 / 3) ** 0.5, (2 / 3) ** 0.5 * torch.where(z < 0, -1.0, 1.0)
+    ideal_x, ideal_z = -((1 / 3) ** 0.5), (2 / 3) ** 0.5 * torch.where(z < 0, -1.0, 1.0)
     turn = torch.stack([-y * ideal_z, x * ideal_z - z * ideal_x, y * ideal_x], -1)
     lean = rotation_from_quaternion(torch.cat([torch.full_like(turn[..., :1], 2 / _LEAN), turn], -1))
     return Frames(frames.rotations @ lean, frames.origins)

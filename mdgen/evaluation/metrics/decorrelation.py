@@ -81,7 +81,7 @@ class DecorrelationMetrics(MetricFamily):
         if row.frame_spacing_ps == self.target.data.frame_spacing_ps:
             relaxation = self._relaxation(row, self.target.data_and_resamples(row.n_units))
             distances |= self._relaxation_errors(relaxation, self.relaxation)
-        return self._own_times(row) | estimates(distances)
+        return self._own_times(row) | estimates(distances, units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""

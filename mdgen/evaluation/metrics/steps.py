@@ -48,7 +48,8 @@ class StepMetrics(UnitSumMetrics):
         here = self._resampled(row)
         steps = _root_mean(here)[:, 0]
         named = {f"step_rms_deg/{torsion.name}": steps[:, i] for i, torsion in enumerate(self.torsions)}
-        return estimates(named, percentile_interval) | estimates(self.distances(here, self._expected))
+        distances = self.distances(here, self._expected)
+        return estimates(named, percentile_interval, row.n_units) | estimates(distances, units=row.n_units)
 
     def sums(self, data: Observables) -> Sums:
         """Number of steps of each lag, and the sums of their squares in square degrees."""
