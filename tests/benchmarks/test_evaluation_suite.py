@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from scipy.stats import binomtest
 
-from mdgen.benchmarks.evaluation import evaluation_suite
 from mdgen.benchmarks.evaluation.evaluation_suite import EvaluationSettings
 from mdgen.benchmarks.evaluation.fault import Dynamics
 from mdgen.benchmarks.evaluation.known_chain import PEPTIDES, KnownChain
@@ -146,12 +144,3 @@ def test_what_cannot_be_run_is_refused_in_a_sentence() -> None:
             dataclasses.replace(QUICK, **change)
     with pytest.raises(MdgenError, match="there is no well 'alphaR GLY2'"):
         KnownChain("ace_ala_nme", offsets={"alphaR GLY2": 1.0})
-
-
-def test_the_config_is_the_settings_with_their_defaults() -> None:
-    path = Path(__file__).parents[2] / "conf" / "suite" / "evaluation.yaml"
-    given = yaml.safe_load(path.read_text())
-    assert given.pop("_target_").endswith(f"{evaluation_suite.__name__}.EvaluationSettings")
-    default = dataclasses.asdict(EvaluationSettings())
-    assert set(given) == set(default)
-    assert given["sizes"] == [list(size) for size in default["sizes"]]

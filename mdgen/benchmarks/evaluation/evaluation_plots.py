@@ -20,11 +20,11 @@ def draw_power(result: dict[str, Any]) -> Figure:
         axes.barh(place, caught.value, color=colour, height=0.7)
         axes.plot([caught.low, caught.high], [place, place], color="#16181d", lw=0.8)
     axes.set_yticks(range(len(faults)), [name.replace("_", " ") for name, _ in faults])
-    axes.axvline(POWER, color=_GREY, lw=0.9, ls="--", label=f"bound, {POWER:.0%}")
+    axes.axvline(POWER, color=_GREY, lw=0.9, ls="--")
     axes.set_ylim(-0.6, len(faults) - 0.4)
     axes.set_xlim(0, 1.01)
-    axes.set_xlabel("share of runs that fail or are flagged; grey: cannot be seen at equilibrium")
-    axes.legend(loc="lower left")
+    axes.set_title("Faults that fail or are flagged: share of runs")
+    axes.set_xlabel(f"dashed: bound, {POWER:.0%}; grey: cannot be seen at equilibrium")
     return figure
 
 

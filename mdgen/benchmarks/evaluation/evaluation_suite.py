@@ -128,21 +128,21 @@ class EvaluationSettings(Suite):
     def runs(self) -> list[Run]:
         """Every run of the suite."""
         settings = Settings(lag_ps=self.lag_ps, resamples=self.resamples, player_frames=1, seed=self.seed)
-        common = {"seed": self.seed, "frame_spacing_ps": self.frame_spacing_ps, "settings": settings}
+        common: dict[str, Any] = {"seed": self.seed, "frame_spacing_ps": self.frame_spacing_ps, "settings": settings}
         found = [
             Run("chain", self.peptide, number, n_trajectories=n, n_frames=frames, **common)
             for n, frames in self.sizes
             for number in range(self.honest_runs)
         ]
-        size = {"n_trajectories": self.fault_trajectories, "n_frames": self.fault_frames}
+        common["n_trajectories"], common["n_frames"] = self.fault_trajectories, self.fault_frames
         found += [
-            Run("fault", name, number, **size, **common)
+            Run("fault", name, number, **common)
             for name in (FAULTS if self.faults is None else self.faults)
             for number in range(self.fault_runs)
         ]
         if self.files is not None:
-            none = {"n_trajectories": 0, "n_frames": 0, "files": self.files}
-            found += [Run("split", "files", number, **none, **common) for number in range(self.splits)]
+            common |= {"n_trajectories": 0, "n_frames": 0, "files": self.files}
+            found += [Run("split", "files", number, **common) for number in range(self.splits)]
         return found
 
     @property

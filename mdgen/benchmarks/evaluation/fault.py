@@ -31,8 +31,9 @@ class Dynamics:
 
     def altered(self, **law: float | Mapping[str, float]) -> Frames:
         """Trajectories as many and as long as the reference, from the chain with other arguments."""
-        chain = replace(self.chain, **law)
-        return chain.draw(*self.reference.shape[:2], self.rng)
+        chain = replace(self.chain, **law)  # type: ignore[arg-type]
+        n_trajectories, n_frames = self.reference.shape[:2]
+        return chain.draw(n_trajectories, n_frames, self.rng)
 
     def atom(self, name: str, residue: str) -> int:
         """Index of an atom such as `CA` of `ALA2`."""

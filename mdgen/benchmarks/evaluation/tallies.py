@@ -101,7 +101,7 @@ def _alarms(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "runs": n,
         "any_row_fails": wilson(sum(bool(each["failing"]) for each in outcomes), n),
         "flagged": wilson(sum(each["flagged"] for each in outcomes), n),
-        "verdicts": {verdict: verdicts[verdict] / n for verdict in ("holds", "undecided", "fails")},
+        "verdicts": {verdict: verdicts[verdict] / n for verdict in ("holds", "undecided", "flagged", "fails")},
         "rows": {row: wilson(count, n) for row, count in rows.most_common()},
     }
 
