@@ -34,7 +34,7 @@ from mdgen.registry import register
 @register
 @dataclass(frozen=True)
 class EvaluationSettings(Suite):
-    """Size of the suite; the defaults take some two hours of one core.
+    """Size of the suite; the defaults take some three hours of one core, half as long on two.
 
     Args:
         peptide: molecule of the honest runs, `ace_ala_leu_nme` or the smaller `ace_ala_nme`.

@@ -21,8 +21,6 @@ GROUPS = {
     "step_rms_deg": "means",
     "radius_of_gyration_nm": "means",
     "radius_of_gyration_sd_nm": "means",
-    "bond_rms_nm": "means",
-    "angle_rms_deg": "means",
     "closest_nm": "means",
     "clash_share": "shares",
 }
