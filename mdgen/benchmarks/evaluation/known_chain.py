@@ -11,6 +11,7 @@ States and vibrations are Markovian and independent, so the spectrum of the whol
 the slow relaxation times are exactly those of the chain over states.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -186,14 +187,13 @@ class KnownChain:
         factor, column = self._place(torsion)
         centre, spread = self._emission(factor, column)
         mean = self.stationary @ np.exp(1j * centre - spread**2 / 2)
-        baseline = abs(mean) ** 2
-        lag, jump, before = 0, np.eye(len(centre)), 1.0
+        baseline, before = float(abs(mean) ** 2), 1.0
+        lag, jump = 0, np.eye(len(centre))
         while True:
             lag, jump = lag + 1, jump @ self.transition_matrix
-            value = self._phase_correlation(jump, lag, centre, spread)
-            value = (value - baseline) / (1 - baseline)
-            if value < np.exp(-1):
-                share = (np.log(before) + 1) / np.log(before / max(value, 1e-3))
+            value = (self._phase_correlation(jump, lag, centre, spread) - baseline) / (1 - baseline)
+            if value < math.exp(-1):
+                share = (math.log(before) + 1) / math.log(before / max(value, 1e-3))
                 return (lag - 1 + share) * self.frame_spacing_ps
             before = value
 
@@ -220,7 +220,8 @@ class KnownChain:
     @cached_property
     def _couplings(self) -> list[tuple[int, int, np.ndarray]]:
         """Pairs of coupled factors with their energies."""
-        found, before = [], None
+        found: list[tuple[int, int, np.ndarray]] = []
+        before: int | None = None
         for factor, wells in enumerate(self.wells):
             if wells.torsions[0].startswith("phi "):
                 found += [] if before is None else [(before, factor, BASINS_OF_NEIGHBOURS)]
