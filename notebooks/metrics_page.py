@@ -22,7 +22,7 @@ KEYS = {
     "criteria": "lines of `metric`, `meaning`, `value`, `floor` (what dynamics scores against itself), `excess` over "
     "it with its interval `low`, `high`, `tolerance`, the family-wise `p`, `verdict`, and `needs`: the multiple of the "
     "data that would decide it",
-    "flags": "sentences that void the verdict, such as on copied frames",
+    "flags": "sentences that void the verdict: on copied frames, and on faults that no frame of the dynamics has",
     "notes": "further caveats, and what could not be measured and why; worst first",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",
     "protocol": "null, or with `protocol=NAME`: `name`, `rows` of `frames`, `metrics` and `arrays`, and `notes`",

@@ -30,6 +30,7 @@ from mdgen.evaluation.report.caveats import (
     rounded_lags,
     short_blocks,
     too_good,
+    unseen_faults,
 )
 from mdgen.evaluation.report.curves import DRAWN, curves
 from mdgen.evaluation.result import Evaluation, RowResult
@@ -125,7 +126,7 @@ def _evaluated(
     result = add_upsampling(result, others["generated"], dynamics, preparation.observer, settings)
     shown = animations(reference, others["generated"], preparation.strides, settings.player_frames)
     notes = (*result.notes, *caveats, *preparation.notes, *slow.notes)
-    return replace(result, flags=tuple(flags), notes=notes, curves={**result.curves, **shown})
+    return replace(result, flags=(*flags, *result.flags), notes=notes, curves={**result.curves, **shown})
 
 
 def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Criterion, ...]:
@@ -218,6 +219,7 @@ def _judged(
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "tolerances": tolerances},
         rows=results,
         criteria=judgements.rows,
+        flags=tuple(unseen_faults(results, tolerances)),
         notes=tuple(caveats),
         curves=curves(drawn, target, metrics),
     )

@@ -304,6 +304,19 @@ def test_energies_through_the_potential_seam(small: TrajectorySet, small_other: 
         assert value(longer, "generated", f"energy_jsd/{name}") > 2 * value(result, "generated", f"energy_jsd/{name}")
 
 
+def test_a_fault_in_one_stretch_of_frames_is_flagged_though_no_permutation_can_tell_it(
+    small: TrajectorySet, small_other: TrajectorySet
+) -> None:
+    def mirrored_stretch(frames: np.ndarray) -> np.ndarray:
+        changed = frames.copy()
+        changed[100:106] *= [1, 1, -1]
+        return changed
+
+    result = evaluate(small, with_fault(small_other, mirrored_stretch), settings=SETTINGS)
+    assert any("a mirrored stereocentre, which no frame of the dynamics has" in flag for flag in result.flags)
+    assert not evaluate(small, small_other, settings=SETTINGS).flags
+
+
 def test_frames_copied_from_the_reference_are_told(small: TrajectorySet, small_other: TrajectorySet) -> None:
     settings = QUICK
     copied = evaluate(small, small, replicate=small_other, settings=settings)

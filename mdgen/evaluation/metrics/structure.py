@@ -13,10 +13,6 @@ from mdgen.evaluation.statistics.intervals import frame_mean
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
-SHARES = {"broken_bond_share": "broken_bonds", "broken_angle_share": "broken_angles", "clash_share": "clashes",
-          "chirality_error_share": "chirality", "cis_share": "cis"}  # fmt: skip
-"""Shares of frames of which there are differences from the target, and the name of the fault."""
-
 RAMACHANDRAN_BINS = 36
 """Cells of 10 degrees; those of (phi, psi) that the target visits are allowed."""
 

@@ -76,6 +76,31 @@ def too_good(metrics: Sequence[str]) -> list[str]:
     ]
 
 
+FAULTS = {
+    "broken_bond_share": ("broken_bonds", "a broken bond"),
+    "broken_angle_share": ("broken_angles", "a broken angle"),
+    "chirality_error_share": ("chirality", "a mirrored stereocentre"),
+    "prochirality_error_share": ("prochirality", "exchanged neighbours of an atom"),
+    "cis_share": ("cis", "a peptide bond in cis"),
+}
+"""Shares of frames with what dynamics may never show: name of the criterion, and words."""
+
+
+def unseen_faults(rows: Mapping[str, RowResult], tolerances: Mapping[str, float]) -> list[str]:
+    """A sentence on each fault of the generated frames that no frame of the dynamics has.
+
+    In one stretch of frames it is a single event, which no permutation of blocks can tell from a rare one of dynamics.
+    """
+    caveats = []
+    for name, (criterion, words) in FAULTS.items():
+        found = [rows[row].metrics.get(name) for row in ("reference", "replicate", "generated")]
+        known = [estimate.value for estimate in found if estimate is not None]
+        if len(known) < 3 or max(known[:2]) > 0 or known[2] <= tolerances.get(f"share_difference/{criterion}", 0.0):
+            continue
+        caveats.append(f"generated: {known[2]:.2%} of its frames have {words}, which no frame of the dynamics has.")
+    return caveats
+
+
 def left_out(metrics: Sequence[str]) -> list[str]:
     """A sentence on criteria that do not exist for the molecule or were not asked for."""
     if not metrics:
