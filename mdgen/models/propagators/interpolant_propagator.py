@@ -187,7 +187,7 @@ class InterpolantPropagator(Part):
             if n == 0:
                 return Loss(loss)
             draws = torch.rand(2, n, generator=generator, device=device)
-            network = functools.partial(self._run, conditioning=conditioning.rows(n))
+            network = functools.partial(self._run, conditioning=conditioning.rows(slice(n)))
             free = (exists & ~known)[:n]
             shortcut = shortcut_loss(network, self.path, standard[:n], free, noise[:n], draws)
         return Loss(loss + self.shortcut_share * shortcut, {"velocity": loss.detach(), "shortcut": shortcut.detach()})
