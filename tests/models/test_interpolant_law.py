@@ -19,7 +19,7 @@ from tests.models.parts import seeded
 DECAY = np.array([0.9, 0.6])
 """Autocorrelation of each channel after one ps."""
 MEAN, SPREAD = np.array([1.0, -2.0]), np.array([0.5, 2.0])
-WINDOW, N = 12, 4000
+WINDOW, N = 8, 4000
 
 
 class FirstAtom:
@@ -52,7 +52,7 @@ def learnt(**changed):
     part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2, **changed)
     adam = functools.partial(torch.optim.AdamW, lr=2e-3)
     settings = settings_for(
-        part, optimizer=adam, batch_size=256, max_epochs=16, validation_share=0.0, average_decay=0.98
+        part, optimizer=adam, batch_size=256, max_epochs=14, validation_share=0.0, average_decay=0.98
     )
     train(part, processes(), settings, FirstAtom())
     return part
@@ -75,7 +75,6 @@ def test_means_variances_and_correlations_are_those_of_the_process(spacing_ps):
     for lag in (1, 2, 4):
         correlation = (made[:, :-lag] * made[:, lag:]).mean((0, 1))
         np.testing.assert_allclose(correlation, DECAY ** (lag * spacing_ps), atol=0.1)
-    # What lies between the two spacings tells whether they are told apart at all.
     assert learnt().evaluations == 10
 
 
@@ -94,7 +93,7 @@ def test_paths_between_two_ends_are_bridges():
 
 def test_known_frames_are_met_exactly_wherever_they_are():
     part = learnt()
-    coarse = torch.tensor(stationary(3, 2)[:, :4, None], dtype=torch.float32)
+    coarse = torch.tensor(stationary(3, 2)[:, :3, None], dtype=torch.float32)
     condition = every_kth(coarse, 3)
     made = part.sample(condition, Context(frame_spacing_ps=torch.ones(3)), seeded())
     assert torch.equal(made[condition.known], condition.values[condition.known])
