@@ -188,7 +188,16 @@ def in_turn(known: Float[Tensor, "_known *rest"], n: int) -> Float[Tensor, "_n *
 
 def _spacing_ps(given: Trajectories) -> float | None:
     first = given[0] if isinstance(given, Sequence) and len(given) else given
-    return float(first.timestep) if isinstance(first, mdtraj.Trajectory) and len(first) > 1 else None
+    if not isinstance(first, mdtraj.Trajectory) or len(first) < 2:
+        return None
+    steps = np.diff(first.time)
+    if not bool((steps > 0).all()):
+        late = int(np.argmin(steps > 0))
+        raise MdgenError(
+            f"the known frames are out of order: frame {late} is at {first.time[late]:g} ps and frame {late + 1} at "
+            f"{first.time[late + 1]:g} ps; sort them by their times"
+        )
+    return float(first.timestep)
 
 
 def _frames(given: Frames, molecule: Molecule, what: str) -> Float[Tensor, "known 1 atom 3"]:

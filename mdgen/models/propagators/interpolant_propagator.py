@@ -32,6 +32,9 @@ from mdgen.registry import register
 STATISTICS_FRAMES = 20_000
 """Frames from which means and spreads are taken at most."""
 
+SAMPLED_TOKENS = 4_096
+"""Tokens of all frames that a processor samples at a time: more leave its cache, and take longer each."""
+
 N_STARTS = 64
 """Latents that are kept to start trajectories from, where the tokens are always the same."""
 
@@ -208,9 +211,16 @@ class InterpolantPropagator(Part):
                 trained for.
         """
         self._require_shape(condition)
-        noise = torch.randn(
-            condition.values.shape, generator=generator, device=generator.device, dtype=condition.values.dtype
-        )
+        shape = condition.values.shape
+        noise = torch.randn(shape, generator=generator, device=generator.device, dtype=condition.values.dtype)
+        rows = max(1, SAMPLED_TOKENS // (shape[1] * shape[2])) if noise.device.type == "cpu" else len(noise)
+        made = []
+        for some in torch.arange(len(noise)).split(rows):
+            part = Condition(condition.values[some], condition.known[some])
+            made.append(self._sample(part, noise[some], context.rows(some)))
+        return torch.cat(made)
+
+    def _sample(self, condition: Condition, noise: Latent, context: Context) -> Latent:
         geometry = self.geometry
         if geometry is None:
             return torch.where(condition.known, condition.values, self._flow(condition, noise, context, None))
