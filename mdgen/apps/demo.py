@@ -86,7 +86,7 @@ def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
 
 
 def _cost(config: dict[str, Any]) -> list[Acceptance]:
-    """What a generated nanosecond costs of a simulated one, each on the threads that it ran on, where both are known."""
+    """What a generated nanosecond costs of a simulated one, where the speeds of both runs are known."""
     speeds = []
     for run in (config["generate"]["output"], config["data"]["trajectories"]):
         file = Path(run) / "metrics.json" if isinstance(run, str) else Path()

@@ -127,9 +127,7 @@ def _task(config: dict[str, Any], simulator: LatentSimulator) -> Task:
     return Rollout(None if config["start"] is None else read_structures(config["start"]), n_steps)
 
 
-def _upsampling(
-    coarse: str | list[str], factor: int, asked_ps: float | None, simulator: LatentSimulator
-) -> Upsampling:
+def _upsampling(coarse: str | list[str], factor: int, asked_ps: float | None, simulator: LatentSimulator) -> Upsampling:
     """Refuses a factor that does not lead from the spacing of the coarse frames to the one asked for."""
     if factor < 1:
         raise MdgenError(f"factor={factor}: expected at least 1, generated frames from one coarse frame to the next")

@@ -12,6 +12,7 @@ from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Decoder, Encoder, Propagator
 from mdgen.models.checkpoint import load_model
+from mdgen.molecule.tokens import token_layout
 from mdgen.molecule.topology import Molecule
 
 PARTS: dict[str, Any] = {"encoder": Encoder, "propagator": Propagator, "decoder": Decoder}
@@ -40,6 +41,8 @@ def load(run: Path | str, pdb: Path | str | None = None) -> LatentSimulator:
             raise MdgenError(f"{files[part]} holds a {found}, which is no {part}; name a run that trained one")
     start = None if pdb is None and "pdb" not in files else read_structures(pdb if pdb is not None else files["pdb"])
     given = None if start is None else Molecule.from_mdtraj(start.topology)
+    if given is not None and parts["encoder"].latent.kind == "se3_tokens":
+        token_layout(given)  # says best what a structure lacks
     return LatentSimulator(**parts, molecule=_molecule(parts, given), start=start)
 
 

@@ -21,6 +21,7 @@ from mdgen.generation.composition import (
     require_same_latent,
     trained_temperature_K,
 )
+from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block
 from mdgen.generation.tasks import (
     Frames,
@@ -58,13 +59,15 @@ class _Request:
     condition: Condition
     context: Context
     identity: dict[str, Any]
+    known: KnownFrames | None = None
 
 
 class LatentSimulator:
     """A composition: encode what is known, sample a latent trajectory that agrees with it, decode every frame.
 
     Known structures enter by their latents alone: their frames are decoded as all others are, so that every frame comes
-    from one distribution.
+    from one distribution. Where the latent fixes all but bond lengths and angles, as SE(3) tokens do, known frames are
+    those that were given, moved as rigid bodies onto the decoded ones.
 
     Args:
         encoder: positions to a latent.
@@ -296,7 +299,12 @@ class LatentSimulator:
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
         identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
-        return _Request(condition, context, identity)
+        known = KnownFrames.of(task, structures, condition.values.shape[1]) if self._keeps_known() else None
+        return _Request(condition, context, identity, known)
+
+    def _keeps_known(self) -> bool:
+        """Whether a frame that is known is returned as it was given."""
+        return self.decoder.latent.kind == "se3_tokens"
 
     @torch.no_grad()
     def _blocks(
@@ -314,6 +322,8 @@ class LatentSimulator:
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
             random = block_generator(seed, block, "decode", self.device)
             positions = self.decoder.decode(latent, request.context, random)
+            if request.known is not None:
+                positions = request.known.put_into(positions, done)
             yield positions.cpu().numpy().astype(np.float32), stream
             progress.update(stop * n)
 

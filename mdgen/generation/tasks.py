@@ -46,6 +46,12 @@ class Task(ABC):
         Where there are several, their rows belong together. The first frame of the first is the key frame of a row.
         """
 
+    def places(self, n_frames: int) -> list[int]:
+        """Numbers of the generated frames that are those of `structures`, in their order; none where only some tokens
+        are known.
+        """
+        return []
+
     @abstractmethod
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """The condition of as many trajectories as `latents` has rows: the latents of `structures`, taken in turn."""
@@ -71,6 +77,10 @@ class Rollout(Task):
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The start."""
         return () if self.start is None else (_frames(self.start, molecule, "start"),)
+
+    def places(self, n_frames: int) -> list[int]:
+        """The first."""
+        return [0]
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """The first frame."""
@@ -101,6 +111,10 @@ class Interpolation(Task):
         first, last = _frames(self.start, molecule, "start"), _frames(self.end, molecule, "end")
         n = max(len(first), len(last))
         return in_turn(first, n), in_turn(last, n)
+
+    def places(self, n_frames: int) -> list[int]:
+        """The first and the last."""
+        return [0, n_frames - 1]
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """Both ends."""
@@ -134,6 +148,10 @@ class Upsampling(Task):
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The coarse trajectories."""
         return (_trajectories(self.coarse, molecule, "coarse trajectory"),)
+
+    def places(self, n_frames: int) -> list[int]:
+        """Every `factor`-th."""
+        return list(range(0, n_frames, self.factor))
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """Every `factor`-th frame."""
