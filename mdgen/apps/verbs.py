@@ -26,8 +26,8 @@ VERBS = {
     "train": Verb(
         "train one part: an encoder, a propagator or a decoder",
         """Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent
-        space and name its run. Parts that have nothing to learn, such as SE(3) tokens, are made in the same run, which is
-        then a model that generates.""",
+        space and name its run. Parts that have nothing to learn, such as SE(3) tokens, are made in the same run, which
+        is then a model that generates.""",
         r"""mdgen train encoder=srv data.trajectories=runs/ala_md data.fraction=[0,0.5] output=runs/ala_encoder
         mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator
         mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder
@@ -39,8 +39,8 @@ VERBS = {
         """Composes an encoder, a propagator and a decoder that were trained apart, and generates many trajectories at
         once, block by block to disk: forward from a start (task=rollout), between two structures (interpolate), between
         the frames of coarse trajectories (upsample), or around known tokens (inpaint). A propagator that steps from one
-        frame to the next, as mdn, simulates forward only. model=... names a run that trained all three parts, or a model
-        that comes with mdgen (alanine_dipeptide_tokens).""",
+        frame to the next, as mdn, simulates forward only. model=... names a run that trained all three parts, or a
+        model that comes with mdgen (alanine_dipeptide_tokens).""",
         r"""mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator \
           decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated
         mdgen generate model=alanine_dipeptide_tokens pdb=my.pdb frame_spacing_ps=50 length_ns=100

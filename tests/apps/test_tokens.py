@@ -161,7 +161,21 @@ def test_the_models_of_the_package_load_and_roll_out() -> None:
     assert '"data/pretrained" = "mdgen/pretrained"' in (Path(mdgen.__file__).parents[1] / "pyproject.toml").read_text()
 
 
-def test_the_demo_takes_tokens_for_its_parts() -> None:
+def test_the_demo_with_tokens_ends_in_a_report(folder: Path) -> None:
+    network = [f"train_propagator.{each}" for each in NETWORK]
+    steps = ["generate.n_trajectories=4", "generate.length_ns=0.4", "n_starts=3", "training_fraction=[0.0,0.5]"]
+    steps += ["reference_fraction=[0.5,0.75]", "replicate_fraction=[0.75,1.0]"]
+    judged = ["lag_ps", "tica_lag_ps"]
+    steps += ["evaluate.metrics.settings.resamples=10", *(f"evaluate.metrics.settings.{each}=5.0" for each in judged)]
+    run = [f"data.trajectories={folder}/md", f"output={folder}/demo", *network, *steps]
+    assert main(["demo", "parts=tokens", *run]) == 0
+    assert (folder / "demo/report.html").is_file()
+    assert mdgen.load(folder / "demo/generate").molecule == MOLECULE
+    starts = mdtraj.load(str(folder / "demo/starts.h5"))
+    assert np.abs(starts.xyz[0] - TrajectoryStore.open(folder / "md").positions(0, 33, 34)[0]).max() < 1e-5
+
+
+def test_the_experiment_with_tokens_skips_what_is_for_slow_modes() -> None:
     config = plain(compose("demo", ["experiment=tokens_alanine_dipeptide"]))
     assert config["four_wells"] is None
     assert config["evaluate"]["encoder_run"] is None
