@@ -380,6 +380,7 @@ class Trainable(Protocol):
     `frames`             positions with the latent of each
     `trajectory_windows` loaders of batches of `window` frames of one molecule or of many, padded, with masks:
                          `data.collation.TrajectoryBatch`
+    `nothing`            nothing: the part is whole once it is made, and its `fit` only looks at the molecule
     ==================== =======================================================================
     """
 

@@ -6,15 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mdgen.apps import evaluate, generate, simulate
+import numpy as np
+
+from mdgen.apps import evaluate, generate, simulate, train
 from mdgen.apps.runs.concurrent_steps import require_one_device, run_concurrently
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
+from mdgen.apps.trajectories import open_data
+from mdgen.data.trajectories import write_trajectory
 from mdgen.evaluation import verdict_table, write_report
 from mdgen.progress import duration
-from mdgen.results import Acceptance
+from mdgen.results import Acceptance, Estimate
 
 logger = logging.getLogger("mdgen")
+
+COST_BOUND = 0.1
+"""Largest cost of a generated nanosecond over that of a simulated one that is worth a generator."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -29,22 +36,66 @@ def run(config: dict[str, Any]) -> None:
             return
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
-        four_wells = Path(config["four_wells"]["output"])
-        plugins = config.get("plugins", [])
-        first = {"encoder": ("train", config["train_encoder"])}
-        if not four_wells.is_file():
-            first["four_wells"] = ("benchmark", config["four_wells"])
-        run_concurrently(first, plugins)
-        both = {part: ("train", config[f"train_{part}"]) for part in ("propagator", "decoder")}
-        run_concurrently(both, plugins)
+        _train_parts(config)
+        if config["n_starts"]:
+            _write_starts(config)
         generate.run(config["generate"])
-        rows = [Acceptance(**row) for row in json.loads(four_wells.read_text())["acceptance"]]
         result = evaluate.judged(config["evaluate"])
-        result = replace(result, acceptance=(*result.acceptance, *rows))
+        result = replace(result, acceptance=(*result.acceptance, *_four_wells(config), *_cost(config)))
         write_report(result, folder.path)
         folder.mark_done()
         logger.info("\n%s\n", verdict_table(result))
         logger.info("demo          done in %s; open %s", duration(folder.seconds), report)
+
+
+def _train_parts(config: dict[str, Any]) -> None:
+    """Train the three parts, and beside the encoder run the benchmark of four wells; parts that learn nothing are
+    only made.
+    """
+    steps = {part: ("train", config[f"train_{part}"]) for part in train.PARTS}
+    for part, (_, step) in list(steps.items()):
+        if train.learns_from(step[part]) == "nothing":
+            train.run(step)
+            del steps[part]
+    first = {part: steps.pop(part) for part in ("encoder",) if part in steps}
+    wells = config["four_wells"]
+    if wells is not None and not Path(wells["output"]).is_file():
+        first["four_wells"] = ("benchmark", wells)
+    run_concurrently(first, config.get("plugins", []))
+    run_concurrently(steps, config.get("plugins", []))
+
+
+def _write_starts(config: dict[str, Any]) -> None:
+    """Evenly spaced frames of the training data as the file that the generated trajectories begin at."""
+    path = Path(config["generate"]["start"])
+    if path.is_file():
+        return
+    data = open_data(config["train_encoder"]["data"])
+    ends = np.cumsum(data.lengths)
+    places = (np.arange(config["n_starts"]) + 0.5) * data.n_frames // config["n_starts"]
+    numbers = np.searchsorted(ends, places, side="right")
+    starts = (places - (ends - data.lengths)[numbers]).astype(int)
+    frames = [data.positions(n, start, start + 1) for n, start in zip(numbers.tolist(), starts.tolist(), strict=True)]
+    write_trajectory(path, np.concatenate(frames), data.molecule, data.frame_spacing_ps)
+
+
+def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
+    if config["four_wells"] is None:
+        return []
+    document = json.loads(Path(config["four_wells"]["output"]).read_text())
+    return [Acceptance(**row) for row in document["acceptance"]]
+
+
+def _cost(config: dict[str, Any]) -> list[Acceptance]:
+    """What a generated nanosecond costs of a simulated one, where the speeds of both runs are known."""
+    speeds = []
+    for run in (config["generate"]["output"], config["data"]["trajectories"]):
+        file = Path(run) / "metrics.json" if isinstance(run, str) else Path()
+        speeds.append(json.loads(file.read_text()).get("ns_per_second") if file.is_file() else None)
+    generated, simulated = speeds
+    if generated is None or simulated is None:
+        return []
+    return [Acceptance.below("cost_over_simulation", Estimate(simulated / generated), COST_BOUND)]
 
 
 def with_data(config: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +110,9 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
     filled = {**config, "data": data}
     for name in ("train_encoder", "train_propagator", "train_decoder"):
         more = {} if name == "train_encoder" else {"encoder_run": config["train_encoder"]["output"]}
-        filled[name] = {**config[name], **more, "data": part("training")}
+        filled[name] = {**config[name], **more, "data": {**config[name]["data"], **part("training")}}
+    if config["n_starts"] and config["generate"]["start"] is None:
+        filled["generate"] = {**config["generate"], "start": str(Path(config["output"]) / "starts.h5")}
     filled["evaluate"] = {
         **config["evaluate"],
         "reference": part("reference"),

@@ -3,10 +3,12 @@
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import mdtraj
+import torch
 
 from mdgen.apps.config.instantiation import required
 from mdgen.apps.runs.provenance import content_hash
@@ -18,7 +20,7 @@ from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
-from mdgen.generation.load import PARTS, load
+from mdgen.generation.load import PARTS, load, model_folder, part_files, read_structures
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Task, Upsampling
 from mdgen.progress import duration
@@ -38,9 +40,8 @@ KEYS = {
 
 def run(config: dict[str, Any]) -> None:
     """Compose the parts and generate."""
-    required(config, "encoder_run", "propagator_run", "decoder_run")
+    files = _files(config)
     _check(config)
-    files = {part: part_file(config[f"{part}_run"], part) for part in PARTS}
     # A part that is trained again is another part, though its path is the same.
     config = {**config, "inputs": {part: content_hash(file) for part, file in files.items()}}
     use_threads(config["threads"])
@@ -51,6 +52,7 @@ def run(config: dict[str, Any]) -> None:
         relative = {part: os.path.relpath(file.resolve(), folder.path.resolve()) for part, file in files.items()}
         write_aside(folder.path / "simulator.json", (json.dumps(relative, indent=2) + "\n").encode())
         simulator = load(folder.path).to(config["device"])
+        begin = time.monotonic()
         store = simulator.generate_to_store(
             folder.path / STORE,
             _task(config, simulator),
@@ -63,10 +65,37 @@ def run(config: dict[str, Any]) -> None:
         if config["export"] is not None:
             _export(store, folder.path, config["export"])
         total_us = store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1e6
+        speed = 1e3 * total_us / (time.monotonic() - begin)
         figures = {"n_trajectories": store.n_trajectories, "n_frames": store.n_frames, "total_us": total_us}
+        figures |= {"ns_per_second": speed, "threads": torch.get_num_threads()}
         made = {"frame_spacing_ps": store.frame_spacing_ps, "temperature_K": store.metadata.get("temperature_K")}
         folder.finish({"task": config["task"], **figures, **made, "store": STORE})
-        logger.info("generate      %.4g us in %s; trajectories in %s", total_us, duration(folder.seconds), store.path)
+        took = f"{total_us:.4g} us in {duration(folder.seconds)}, {speed:.3g} ns a second"
+        logger.info("generate      %s; trajectories in %s", took, store.path)
+
+
+def _files(config: dict[str, Any]) -> dict[str, Path]:
+    """The file of each part, and `pdb` where one is named: those of a model, or of three runs.
+
+    Raises:
+        MdgenError: if neither is named, or both are, or a file is missing.
+    """
+    keys = [f"{part}_run" for part in PARTS]
+    runs = [key for key in keys if config[key] is not None]
+    if config["model"] is None:
+        if not runs:
+            raise MdgenError(f"model was not given; say model=FOLDER_OR_NAME, or each of {', '.join(keys)}")
+        required(config, *keys)
+        files = {part: part_file(config[f"{part}_run"], part) for part in PARTS}
+    elif runs:
+        raise MdgenError(f"model={config['model']} names all three parts; leave {runs[0]} out")
+    else:
+        files = part_files(model_folder(config["model"]))
+    if config["pdb"] is not None:
+        files["pdb"] = Path(config["pdb"])
+        if not files["pdb"].is_file():
+            raise MdgenError(f"pdb={config['pdb']} does not exist; name a structure file")
+    return files
 
 
 def _check(config: dict[str, Any]) -> None:
@@ -87,17 +116,34 @@ def _task(config: dict[str, Any], simulator: LatentSimulator) -> Task:
     asked_ps = _number(config["frame_spacing_ps"])
     spacing_ps = asked_ps or simulator.frame_spacing_ps
     if config["task"] == "upsample":
-        factor = int(config["factor"])
-        coarse_ps = None if asked_ps is None else asked_ps * factor
-        return Upsampling(_trajectories(config["coarse"], simulator, coarse_ps), factor)
+        return _upsampling(config["coarse"], int(config["factor"]), asked_ps, simulator)
     if config["task"] == "inpaint":
         return Inpainting(_trajectories(config["known"], simulator, asked_ps), config["tokens"])
     n_steps = round(float(config["length_ns"]) * NANOSECOND / spacing_ps)
     if n_steps < 1:
         raise MdgenError(f"length_ns={config['length_ns']} is shorter than one frame, {spacing_ps:g} ps; ask for more")
     if config["task"] == "interpolate":
-        return Interpolation(_start(config["start"]), _start(config["end"]), n_steps + 1)
-    return Rollout(None if config["start"] is None else _start(config["start"]), n_steps)
+        return Interpolation(read_structures(config["start"]), read_structures(config["end"]), n_steps + 1)
+    return Rollout(None if config["start"] is None else read_structures(config["start"]), n_steps)
+
+
+def _upsampling(coarse: str | list[str], factor: int, asked_ps: float | None, simulator: LatentSimulator) -> Upsampling:
+    """Refuses a factor that does not lead from the spacing of the coarse frames to the one asked for."""
+    if factor < 1:
+        raise MdgenError(f"factor={factor}: expected at least 1, generated frames from one coarse frame to the next")
+    if asked_ps is None:
+        return Upsampling(_trajectories(coarse, simulator, None), factor)
+    try:
+        found = _trajectories(coarse, simulator, None)
+    except MdgenError:  # files that state no spacing, which is then what the factor says
+        return Upsampling(_trajectories(coarse, simulator, asked_ps * factor), factor)
+    spacing_ps = found[0].timestep if len(found[0]) > 1 else asked_ps * factor
+    if abs(spacing_ps - asked_ps * factor) > 1e-3 * spacing_ps:
+        raise MdgenError(
+            f"factor={factor} does not divide the {spacing_ps:g} ps between the coarse frames into steps of "
+            f"frame_spacing_ps={asked_ps:g}; leave frame_spacing_ps out, or choose a factor that does"
+        )
+    return Upsampling(found, factor)
 
 
 def _number(value: Any) -> float | None:
@@ -110,14 +156,6 @@ def _trajectories(
     """Trajectories of the simulator's molecule, with the times that their files or the config tell."""
     opened = open_trajectories(paths, simulator.molecule, frame_spacing_ps)
     return [opened.trajectory(index) for index in range(len(opened))]
-
-
-def _start(path: str) -> mdtraj.Trajectory:
-    """The frames of a structure file, whatever time lies between them."""
-    try:
-        return open_trajectories(path, path).trajectory(0)
-    except MdgenError:  # a file that states no spacing, as pdb
-        return open_trajectories(path, path, frame_spacing_ps=1.0).trajectory(0)
 
 
 def _export(store: TrajectoryStore, folder: Path, suffix: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def run(config: dict[str, Any]) -> None:
         start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
         generator = _generator(config, 0)
         engine = _engine(config, system, threads, generator)
+        fresh, begin = not (folder.path / STORE).exists(), time.monotonic()
         store = simulate(
             system,
             engine,
@@ -61,7 +63,10 @@ def run(config: dict[str, Any]) -> None:
             config["anneal_temperature_K"],
             start,
         )
-        folder.finish({**_metrics(store, engine), "tempering_swap_rates": swap_rates})
+        made_ns = _total_ns(store) + store.n_trajectories * float(config["equilibration_ns"])
+        speed = made_ns / (time.monotonic() - begin) if fresh else None  # of what an earlier call did nothing is known
+        figures = {"ns_per_second": speed, "threads": threads, "tempering_swap_rates": swap_rates}
+        folder.finish({**_metrics(store, engine), **figures})
         logger.info(
             "simulate      %.4g ns in %s; trajectories in %s",
             _total_ns(store),

@@ -1,4 +1,4 @@
-"""`mdgen train`: one part, by its own run."""
+"""`mdgen train`: one part by its own run, with those beside it that have nothing to learn."""
 
 import inspect
 import logging
@@ -33,32 +33,41 @@ PARTS = ("encoder", "propagator", "decoder")
 
 
 def run(config: dict[str, Any]) -> None:
-    """Train the one part that the config holds and write it as `<part>.safetensors`."""
-    part = _part(config)
+    """Train the part that the config holds, make those that learn nothing, and write each as `<part>.safetensors`."""
+    part, others = _parts(config)
     config = with_data_of_encoder(config)
     use_threads(config["threads"])
     if getattr(rank_zero_only, "rank", 0) > 0:  # started by Lightning beside the process that holds the folder
         logger.setLevel(logging.ERROR)
-        _train(part, config, Path(config["output"]))
+        _train(part, others, config, Path(config["output"]))
         return
     with open_run(config["output"], "train", config) as folder:
         if folder.done:
             logger.info("%-12s  done already: %s", part, folder.path)
             return
-        module, metrics, metadata = _train(part, config, folder.path)
-        save_model(folder.path / f"{part}.safetensors", module, metadata)
+        made, metrics, metadata = _train(part, others, config, folder.path)
+        for name, module in made.items():
+            save_model(folder.path / f"{name}.safetensors", module, metadata if name == part else {})
         folder.finish({"part": part, **metrics})
         logger.info("%-12s  trained in %s; %s", part, duration(folder.seconds), folder.path / f"{part}.safetensors")
 
 
-def _part(config: dict[str, Any]) -> str:
+def _parts(config: dict[str, Any]) -> tuple[str, list[str]]:
+    """The part that learns, and those beside it that have nothing to learn."""
     named = [part for part in PARTS if config.get(part) is not None]
-    if len(named) != 1:
+    learning = [part for part in named if learns_from(config[part]) != "nothing"] or named[:1]
+    if len(learning) != 1:
         raise MdgenError(
-            f"a training run trains one part, but {', '.join(named) or 'none'} was named; say encoder=srv, "
+            f"a training run trains one part, but {', '.join(learning) or 'none'} was named; say encoder=srv, "
             "propagator=mdn or decoder=cwgan"
         )
-    return named[0]
+    return learning[0], [part for part in named if part not in learning]
+
+
+def learns_from(config: dict[str, Any]) -> str | None:
+    """What the part of a config learns from (`interfaces.Trainable`)."""
+    kind: str | None = getattr(resolve(config["model"]["_target_"]), "learns_from", None)
+    return kind
 
 
 def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
@@ -131,12 +140,38 @@ def load_encoder(run: str | Path) -> Encoder:
     return module
 
 
-def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
-    """The trained part, its metrics, and what it was trained on."""
+def _train(
+    part: str, others: list[str], config: dict[str, Any], folder: Path
+) -> tuple[dict[str, torch.nn.Module], dict[str, Any], dict[str, Any]]:
+    """The trained part and those beside it by their names, the metrics, and what it was trained on."""
     torch.manual_seed(int(config["seed"]))  # Lightning's own draws; ours come from generators
-    chosen, data = config[part], _data(config, part)
-    encoder = None if part == "encoder" else load_encoder(config["encoder_run"])
-    module = make_part(chosen, data, encoder)
+    data = _data(config, part)
+    encoder: Any = None
+    made: dict[str, torch.nn.Module] = {}
+    for name in PARTS:  # the encoder first, in whose latent space the others live
+        if name not in (part, *others):
+            continue
+        if encoder is None and name != "encoder":
+            encoder = load_encoder(config["encoder_run"])
+        made[name] = make_part(config[name], data, encoder)
+        if name != part:
+            train(made[name], data, None, encoder)  # has its molecule looked at before hours are spent
+        encoder = made[name] if name == "encoder" else encoder
+    metrics = _trained(part, made[part], config, data, None if part == "encoder" else encoder, folder)
+    learnt_from = {"data": config["data"], "seed": config["seed"], **_described(data, made[part])}
+    return made, metrics, learnt_from
+
+
+def _trained(
+    part: str,
+    module: torch.nn.Module,
+    config: dict[str, Any],
+    data: TrajectorySet | WindowLoaders,
+    encoder: Encoder | None,
+    folder: Path,
+) -> dict[str, Any]:
+    """Train a part in place; its metrics."""
+    chosen = config[part]
     given = instantiate({**chosen["training"], "_partial_": True}).keywords
     metrics = train(
         module,
@@ -150,25 +185,29 @@ def _train(part: str, config: dict[str, Any], folder: Path) -> tuple[torch.nn.Mo
     )
     if "timescales_ps" in metrics:
         logger.info("%-12s  timescales %s ps", part, ", ".join(f"{t:.4g}" for t in metrics["timescales_ps"]))
-    learnt_from = {"data": config["data"], "seed": config["seed"], **_described(data)}
-    return module, metrics, learnt_from
+    return metrics
 
 
 def _data(config: dict[str, Any], part: str) -> TrajectorySet | WindowLoaders:
-    """Loaders of windows for a part that learns from them and a config `data=molecules`; else one molecule's data."""
-    learns_from = getattr(resolve(config[part]["model"]["_target_"]), "learns_from", None)
-    if learns_from == "trajectory_windows" and "molecules" in config["data"]:
+    """Loaders of windows for a part that takes them and a config `data=molecules`; else one molecule's data."""
+    if learns_from(config[part]) in ("trajectory_windows", "nothing") and "molecules" in config["data"]:
         return open_windows(config["data"], int(config["seed"]))
     return open_data(config["data"])
 
 
-def _described(data: TrajectorySet | WindowLoaders) -> dict[str, Any]:
-    """What a file says of the data that a part was trained on; `molecule` is None where there were several."""
+def _described(data: TrajectorySet | WindowLoaders, part: torch.nn.Module) -> dict[str, Any]:
+    """What a file says of the data that a part was trained on; `molecule` is None where there were several.
+
+    A part for any molecule that has seen one only says which in `topology`, so that it is not used for another.
+    """
     windows = data.training.dataset if isinstance(data, WindowLoaders) else None
     sets = [data] if isinstance(data, TrajectorySet) else list(data.training.dataset.collection)
-    fingerprints = {each.molecule.fingerprint for each in sets}
+    molecules = {each.molecule.fingerprint: each.molecule for each in sets}
+    one = next(iter(molecules.values())) if len(molecules) == 1 else None
+    anyones = one is not None and not part.latent.molecule  # type: ignore[union-attr]
     return {
-        "molecule": fingerprints.pop() if len(fingerprints) == 1 else None,
+        "molecule": one.fingerprint if one is not None else None,
+        **({"topology": one.to_json()} if one is not None and anyones else {}),
         "frame_spacing_ps": sets[0].frame_spacing_ps if windows is None else _one_or_list(windows.spacings_ps),
         "temperature_K": temperature_range_K(sets),
     }

@@ -26,22 +26,26 @@ VERBS = {
     "train": Verb(
         "train one part: an encoder, a propagator or a decoder",
         """Trains one part on trajectories. The encoder comes first; the propagator and the decoder live in its latent
-        space and name its run.""",
-        """mdgen train encoder=srv data.trajectories=runs/ala_md data.fraction=[0,0.5] output=runs/ala_encoder
+        space and name its run. Parts that have nothing to learn, such as SE(3) tokens, are made in the same run, which
+        is then a model that generates.""",
+        r"""mdgen train encoder=srv data.trajectories=runs/ala_md data.fraction=[0,0.5] output=runs/ala_encoder
         mdgen train propagator=mdn encoder_run=runs/ala_encoder output=runs/ala_propagator
-        mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder""",
+        mdgen train decoder=cwgan encoder_run=runs/ala_encoder output=runs/ala_decoder
+        mdgen train encoder=se3_tokens propagator=interpolant decoder=se3_tokens \
+          data.trajectories='md/*.xtc' data.topology=my.pdb output=runs/model""",
     ),
     "generate": Verb(
         "compose trained parts and generate new trajectories",
         """Composes an encoder, a propagator and a decoder that were trained apart, and generates many trajectories at
         once, block by block to disk: forward from a start (task=rollout), between two structures (interpolate), between
         the frames of coarse trajectories (upsample), or around known tokens (inpaint). A propagator that steps from one
-        frame to the next, as mdn, simulates forward only.""",
+        frame to the next, as mdn, simulates forward only. model=... names a run that trained all three parts, or a
+        model that comes with mdgen (alanine_dipeptide_tokens).""",
         r"""mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator \
           decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated
-        mdgen generate task=interpolate start=a.pdb end=b.pdb length_ns=1 \
-          encoder_run=E propagator_run=P decoder_run=D
-        mdgen generate task=upsample coarse=runs/coarse factor=10 encoder_run=E propagator_run=P decoder_run=D""",
+        mdgen generate model=alanine_dipeptide_tokens pdb=my.pdb frame_spacing_ps=50 length_ns=100
+        mdgen generate model=runs/model task=interpolate start=a.pdb end=b.pdb length_ns=1
+        mdgen generate model=runs/model task=upsample coarse=runs/coarse factor=10""",
     ),
     "evaluate": Verb(
         "judge trajectories against others and write a report",
@@ -85,6 +89,7 @@ VERBS = {
         """Runs the whole chain on alanine dipeptide, or on trajectories of your own molecule, and ends with
         report.html. Each step is a run folder of its own; a step that is done is not done again.""",
         """mdgen demo
+        mdgen demo experiment=tokens_alanine_dipeptide output=runs/tokens
         mdgen demo data.trajectories='my/*.dcd' data.topology=my.pdb data.frame_spacing_ps=1 output=runs/mine""",
     ),
 }

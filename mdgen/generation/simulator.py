@@ -1,7 +1,7 @@
 """Encoder, propagator and decoder composed into a simulator of molecules."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -21,6 +21,7 @@ from mdgen.generation.composition import (
     require_same_latent,
     trained_temperature_K,
 )
+from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block
 from mdgen.generation.tasks import (
     Frames,
@@ -58,36 +59,46 @@ class _Request:
     condition: Condition
     context: Context
     identity: dict[str, Any]
+    known: KnownFrames | None = None
 
 
 class LatentSimulator:
     """A composition: encode what is known, sample a latent trajectory that agrees with it, decode every frame.
 
     Known structures enter by their latents alone: their frames are decoded as all others are, so that every frame comes
-    from one distribution.
+    from one distribution. Where the latent fixes all but bond lengths and angles, as SE(3) tokens do, known frames are
+    those that were given, moved as rigid bodies onto the decoded ones.
 
     Args:
         encoder: positions to a latent.
         propagator: latent trajectories.
         decoder: a latent trajectory to positions.
         molecule: molecule that the decoder places; the decoder's own where None.
+        start: structures at which rollouts begin that name none; drawn by the propagator where None.
 
     Raises:
         MdgenError: if the parts do not belong together, saying what differs.
     """
 
     def __init__(
-        self, encoder: Encoder, propagator: Propagator, decoder: Decoder, molecule: Molecule | None = None
+        self,
+        encoder: Encoder,
+        propagator: Propagator,
+        decoder: Decoder,
+        molecule: Molecule | None = None,
+        start: Frames | None = None,
     ) -> None:
         require_same_latent(encoder.latent, propagator.latent, "propagator")
         require_same_latent(encoder.latent, decoder.latent, "decoder")
         found = molecule if molecule is not None else getattr(decoder, "molecule", None)
         if found is None:
-            raise MdgenError("the decoder does not say which molecule it places; give it as `molecule`")
+            raise MdgenError(
+                "these parts are for any molecule and do not say which is meant; give a structure of it (pdb=FILE)"
+            )
         if encoder.latent.molecule and encoder.latent.molecule != found.fingerprint:
             raise MdgenError(f"the encoder was trained on another molecule than {found!r}; give parts of one run")
         self.encoder, self.propagator, self.decoder, self.molecule = encoder, propagator, decoder, found
-        self.device = torch.device("cpu")
+        self.start, self.device = start, torch.device("cpu")
         self._trained_K = trained_temperature_K(self._parts())
 
     @property
@@ -274,6 +285,8 @@ class LatentSimulator:
     ) -> _Request:
         if n_trajectories is not None and n_trajectories < 1:
             raise MdgenError(f"{n_trajectories} trajectories were asked for; it must be at least 1")
+        if isinstance(task, Rollout) and task.start is None:
+            task = replace(task, start=self.start)
         kelvin = chosen_temperature_K(temperature_K, self._trained_K)
         spacing = chosen_spacing_ps(frame_spacing_ps, task.frame_spacing_ps, self.propagator.frame_spacing_ps)
         structures = task.structures(self.molecule)
@@ -286,7 +299,12 @@ class LatentSimulator:
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
         identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
-        return _Request(condition, context, identity)
+        known = KnownFrames.of(task, structures, condition.values.shape[1]) if self._keeps_known() else None
+        return _Request(condition, context, identity, known)
+
+    def _keeps_known(self) -> bool:
+        """Whether a frame that is known is returned as it was given."""
+        return self.decoder.latent.kind == "se3_tokens"
 
     @torch.no_grad()
     def _blocks(
@@ -304,13 +322,18 @@ class LatentSimulator:
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
             random = block_generator(seed, block, "decode", self.device)
             positions = self.decoder.decode(latent, request.context, random)
+            if request.known is not None:
+                positions = request.known.put_into(positions, done)
             yield positions.cpu().numpy().astype(np.float32), stream
             progress.update(stop * n)
 
     def _drawn(self, n: int, seed: int) -> Float[Tensor, "known 1 token channel"]:
         pool = getattr(self.propagator, "starts", None)
         if pool is None:
-            raise MdgenError("this propagator keeps no frames to start from; give a start structure")
+            raise MdgenError(
+                "this propagator keeps no frames to start from; give a structure (start=FILE, or pdb=FILE for both "
+                "molecule and start)"
+            )
         chosen = torch.randint(len(pool), (n,), generator=block_generator(seed, 0, "start"))
         return pool[chosen.to(pool.device)][:, None]
 

@@ -46,6 +46,12 @@ class Task(ABC):
         Where there are several, their rows belong together. The first frame of the first is the key frame of a row.
         """
 
+    def places(self, n_frames: int) -> list[int]:
+        """Numbers of the generated frames that are those of `structures`, in their order; none where only some tokens
+        are known.
+        """
+        return []
+
     @abstractmethod
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """The condition of as many trajectories as `latents` has rows: the latents of `structures`, taken in turn."""
@@ -71,6 +77,10 @@ class Rollout(Task):
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The start."""
         return () if self.start is None else (_frames(self.start, molecule, "start"),)
+
+    def places(self, n_frames: int) -> list[int]:
+        """The first."""
+        return [0]
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """The first frame."""
@@ -101,6 +111,10 @@ class Interpolation(Task):
         first, last = _frames(self.start, molecule, "start"), _frames(self.end, molecule, "end")
         n = max(len(first), len(last))
         return in_turn(first, n), in_turn(last, n)
+
+    def places(self, n_frames: int) -> list[int]:
+        """The first and the last."""
+        return [0, n_frames - 1]
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """Both ends."""
@@ -134,6 +148,10 @@ class Upsampling(Task):
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The coarse trajectories."""
         return (_trajectories(self.coarse, molecule, "coarse trajectory"),)
+
+    def places(self, n_frames: int) -> list[int]:
+        """Every `factor`-th."""
+        return list(range(0, n_frames, self.factor))
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
         """Every `factor`-th frame."""
@@ -188,7 +206,16 @@ def in_turn(known: Float[Tensor, "_known *rest"], n: int) -> Float[Tensor, "_n *
 
 def _spacing_ps(given: Trajectories) -> float | None:
     first = given[0] if isinstance(given, Sequence) and len(given) else given
-    return float(first.timestep) if isinstance(first, mdtraj.Trajectory) and len(first) > 1 else None
+    if not isinstance(first, mdtraj.Trajectory) or len(first) < 2:
+        return None
+    steps = np.diff(first.time)
+    if not bool((steps > 0).all()):
+        late = int(np.argmin(steps > 0))
+        raise MdgenError(
+            f"the known frames are out of order: frame {late} is at {first.time[late]:g} ps and frame {late + 1} at "
+            f"{first.time[late + 1]:g} ps; sort them by their times"
+        )
+    return float(first.timestep)
 
 
 def _frames(given: Frames, molecule: Molecule, what: str) -> Float[Tensor, "known 1 atom 3"]:

@@ -11,15 +11,15 @@ from torch import Tensor
 
 def superpose(
     mobile: Float[Tensor, "*batch atom 3"],
-    reference: Float[Tensor, "atom 3"],
+    reference: Float[Tensor, "*#batch atom 3"],
     weights: Float[Tensor, "atom"] | None = None,
 ) -> Float[Tensor, "*batch atom 3"]:
-    """Superpose each frame of `mobile` on `reference` with the least (weighted) squared deviation.
+    """Superpose each frame of `mobile` on `reference`, or on its own, with the least (weighted) squared deviation.
 
     The rotation is proper (det = +1), computed in double precision, and differentiable unless the atoms are
     collinear.
     """
-    weights = torch.ones_like(reference[:, 0]) if weights is None else weights
+    weights = torch.ones_like(reference[(0,) * (reference.ndim - 2)][:, 0]) if weights is None else weights
     shares = (weights / weights.sum()).to(reference)[:, None]
     centre = (reference * shares).sum(-2, keepdim=True)
     centred = mobile - (mobile * shares).sum(-2, keepdim=True)

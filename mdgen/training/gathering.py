@@ -21,15 +21,19 @@ from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Encoder
 from mdgen.models.batches import FrameBatch, LatentWindows, PairBatch, TrainingData
+from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 from mdgen.training.pair_batches import pairs_of
 from mdgen.training.settings import TrainingSettings
 
-KINDS = ("lagged_frames", "lagged_latents", "latent_windows", "frames", "trajectory_windows")
+KINDS = ("lagged_frames", "lagged_latents", "latent_windows", "frames", "trajectory_windows", "nothing")
 """What a part may learn from (`interfaces.Trainable`)."""
 
 BLOCK = 5_000
 """Frames that are in memory with all their atoms at a time."""
+
+WINDOW_HOPS = 8
+"""Windows that begin within the length of one: neighbours that differ by one frame only teach little more."""
 
 _SAME = 1e-4
 """Relative difference below which two temperatures are one."""
@@ -61,6 +65,8 @@ def gather(
         raise MdgenError(
             f"{type(part).__name__}.learns_from is {part.learns_from!r}; expected one of {', '.join(KINDS)}"
         )
+    if part.learns_from == "nothing":
+        return TrainingData(None, molecule=_one_molecule(trajectories), encoder=encoder)
     if part.learns_from == "trajectory_windows":
         return _loaded_windows(part, trajectories, settings, generator, encoder)
     if isinstance(trajectories, WindowLoaders):
@@ -149,9 +155,16 @@ def _loaded_windows(
             f"the data are windows of {dataset.frames} frames, and a {type(part).__name__} takes {part.window}; "
             "choose one length for both"
         )
-    molecules = {each.molecule for each in dataset.collection}
-    molecule = molecules.pop() if len(molecules) == 1 else None
+    molecule = _one_molecule(loaders)
     return TrainingData(loaders.training, validation=loaders.validation, molecule=molecule, encoder=encoder)
+
+
+def _one_molecule(data: TrajectorySet | WindowLoaders) -> Molecule | None:
+    """The molecule of all the data; None where there are several."""
+    if isinstance(data, TrajectorySet):
+        return data.molecule
+    molecules = {each.molecule for each in data.training.dataset.collection}
+    return molecules.pop() if len(molecules) == 1 else None
 
 
 def _loaders_of(
@@ -162,7 +175,8 @@ def _loaders_of(
     spacings_ps = doubling_spacings(*getattr(part, "frame_spacing_ps", (own_ps, own_ps)))
 
     def loader(some: TrajectorySet, shuffle: bool) -> WindowLoader:
-        windows = WindowDataset(some, part.window, spacings_ps)
+        hop_ps = max(1, part.window // WINDOW_HOPS) * own_ps
+        windows = WindowDataset(some, part.window, spacings_ps, hop_ps)
         return WindowLoader(windows, settings.batch_size, shuffle=shuffle, seed=settings.seed)
 
     def kept(segments: Sequence[Segment]) -> TrajectorySet:

@@ -79,6 +79,8 @@ def train(
     part.finish(data, generator)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
+    if data.every is None:
+        return {**metrics, "seconds": time.monotonic() - begin}
     if isinstance(data.every, WindowLoader):
         windows = data.every.dataset
         metrics |= {"n_frames": windows.collection.n_frames, "n_examples": len(windows)}

@@ -97,7 +97,7 @@ MISTAKES = [
     ("demo training_fraction=[0.5]", "training_fraction=[0.5]: expected a list of two numbers"),
     ("generate encoder_run=3", "encoder_run=3: expected a path"),
     ("generate export=gif", "export=gif: expected one of xtc, dcd, h5, pdb, null"),
-    ("generate", "encoder_run was not given"),
+    ("generate", "model was not given"),
     # Plug-ins and registered parts.
     ("simulate plugins=[nowhere]", "the plug-in nowhere cannot be imported (ModuleNotFoundError: No module named"),
     ("simulate plugins=[3]", "plugins=[3]: expected text, or a list of texts"),

@@ -155,7 +155,7 @@ def test_bad_systems_and_checkpoints_are_one_sentence_each(
     assert "pickle.safetensors" in sentence
     wrong = said(capsys, "generate", f"encoder_run={demo}/decoder/decoder.safetensors", *parts, f"output={tmp_path}/h")
     assert wrong
-    assert "encoder_run was not given" in said(capsys, "generate", f"output={tmp_path}/i")
+    assert "model was not given" in said(capsys, "generate", f"output={tmp_path}/i")
     missing = said(capsys, "generate", f"encoder_run={tmp_path}", *parts, f"output={tmp_path}/j")
     assert "no encoder.safetensors" in missing
     other = said(capsys, "simulate", f"output={demo}/simulate", "n_replicas=8")

@@ -90,7 +90,10 @@ MISTAKES = [
     (["task=upsample", "coarse=coarse", "factor=4", "start=a.pdb"], "start=a.pdb says nothing to task=upsample"),
     (["factor=3"], "factor=3 says nothing to task=rollout, which takes start"),
     (["task=upsample", "coarse=coarse", "factor=2"], "frame_spacing_ps=4 follows from the times of the known"),
-    (["task=upsample", "coarse=coarse", "factor=4", "frame_spacing_ps=1"], "says that its frames are 8 ps apart"),
+    (
+        ["task=upsample", "coarse=coarse", "factor=4", "frame_spacing_ps=1"],
+        "factor=4 does not divide the 8 ps between the coarse",
+    ),
     (["task=inpaint", "known=coarse", "tokens=[1]"], "frame_spacing_ps=8 follows from"),
     (["task=interpolate", "start=a.pdb", "end=b.pdb", "length_ns=0.018"], "GaussianProcess makes at most 9 frames"),
     (["start=a.pdb", "length_ns=0.0001"], "is shorter than one frame, 2 ps"),

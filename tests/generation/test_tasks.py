@@ -140,7 +140,7 @@ SLOW = mdtraj.Trajectory(FRAMES[0], MOLECULE.topology, time=10.0 * np.arange(9))
 REFUSED = [
     (Rollout(np.zeros((4, 3, 3))), r"the start has shape \(4, 3, 3\); give positions \(frame, 2, 3\) in nm"),
     (Rollout(OTHER), "the start has 22 atoms where 2"),
-    (Rollout(None), "keeps no frames to start from; give a start structure"),
+    (Rollout(None), "keeps no frames to start from; give a structure"),
     (Rollout(FRAMES[0], n_frames=0), "a trajectory of 0 frames .* at least 1"),
     (Interpolation(FRAMES[0], np.full((2, 3), np.nan), 5), "the end holds a coordinate that is not finite"),
     (Interpolation(FRAMES[0], FRAMES[1], 1), "a trajectory of 1 frames .* at least 2"),

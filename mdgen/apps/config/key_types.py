@@ -10,8 +10,9 @@ Path = Annotated[str, "path"]
 """Text that the messages call a path."""
 
 _OWN: dict[str, Any] = {
-    **dict.fromkeys(("output", "first", "second", "propagator_run", "decoder_run"), Path),
+    **dict.fromkeys(("output", "first", "second"), Path),
     **dict.fromkeys(("topology", "encoder_run", "start", "end", "pairs"), Path | None),
+    **dict.fromkeys(("model", "pdb", "propagator_run", "decoder_run"), Path | None),
     **dict.fromkeys(("trajectories", "coarse", "known", "training_runs"), Path | list[Path] | None),
     **dict.fromkeys(("frame_spacing_ps", "hop_ps", "temperature_K"), float | None),
     **dict.fromkeys(("pressure_bar", "anneal_temperature_K"), float | None),
@@ -27,6 +28,7 @@ _OWN: dict[str, Any] = {
     "export": Literal["xtc", "dcd", "h5", "pdb"] | None,
     "seeds": list[Path] | None,
     "row": str | None,
+    "four_wells": dict[str, Any] | None,
 }
 """Types of those keys of verbs that are not just of the type of their default."""
 

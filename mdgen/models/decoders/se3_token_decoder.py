@@ -24,7 +24,7 @@ class SE3TokenDecoder(Part):
         close_bonds: move residues, as little as possible, until the bonds between them have the key frame's geometry.
     """
 
-    learns_from = "frames"
+    learns_from = "nothing"
 
     def __init__(self, latent: LatentSpace | None = None, close_bonds: bool = True) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class SE3TokenEncoder(Part):
     A latent does not change with rigid motions of a frame, and can be decoded to all atoms.
     """
 
-    learns_from = "lagged_frames"
+    learns_from = "nothing"
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,6 +32,9 @@ from mdgen.registry import register
 STATISTICS_FRAMES = 20_000
 """Frames from which means and spreads are taken at most."""
 
+SAMPLED_TOKENS = 4_096
+"""Tokens of all frames that a processor samples at a time: more leave its cache, and take longer each."""
+
 N_STARTS = 64
 """Latents that are kept to start trajectories from, where the tokens are always the same."""
 
@@ -58,7 +61,10 @@ class InterpolantPropagator(Part):
         key_frame_blocks: blocks over the key frame, of latents that have one.
         time_mixer: `attention`, or `oscillators`, whose cost grows as n log n with the frames.
         path: `linear` or `trigonometric`.
-        tasks: tasks of the training, drawn evenly: rollout, interpolate, upsample, inpaint, unconditional.
+        tasks: tasks of the training, drawn evenly: rollout, interpolate, upsample, inpaint, unconditional. One that is
+            named twice is drawn twice as often.
+        shorter_share: share of batches that are cut to a random number of frames, so that fewer frames than the window
+            may be asked for.
         shortcut_share: share of a batch on which long steps are learnt from short ones; 0 for none. With it the solver
             `euler` takes few steps.
         solver: euler, heun, midpoint, adams_bashforth or dormand_prince.
@@ -97,6 +103,7 @@ class InterpolantPropagator(Part):
         time_mixer: str = "attention",
         path: str = "linear",
         tasks: Sequence[str] = tuple(TASKS),
+        shorter_share: float = 0.25,
         shortcut_share: float = 0.0,
         solver: str = "midpoint",
         n_evaluations: int = 10,
@@ -117,7 +124,7 @@ class InterpolantPropagator(Part):
         self.latent, self.window, self.frame_spacing_ps = latent, window, (float(least), float(largest))
         # One token that is known in all frames leaves nothing to generate.
         self.tasks = tuple(task for task in tasks if task != "inpaint" or latent.tokens != 1)
-        self.shortcut_share = shortcut_share
+        self.shorter_share, self.shortcut_share = shorter_share, shortcut_share
         self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
         self.number_format = number_format
         self.path, self.geometry = PATHS[path], geometry_of(latent)
@@ -171,7 +178,7 @@ class InterpolantPropagator(Part):
 
     def loss(self, batch: TrajectoryBatch, generator: torch.Generator) -> Loss:
         """Mean square error of velocities over what is not known, under a task drawn for each window."""
-        data, context, told = self._encoded(batch)
+        data, context, told = self._encoded(self._cut(batch, generator))
         device = data.device
         batch_size, n_frames, n_tokens, _ = data.shape
         exists = self._exists(data, told)
@@ -204,9 +211,16 @@ class InterpolantPropagator(Part):
                 trained for.
         """
         self._require_shape(condition)
-        noise = torch.randn(
-            condition.values.shape, generator=generator, device=generator.device, dtype=condition.values.dtype
-        )
+        shape = condition.values.shape
+        noise = torch.randn(shape, generator=generator, device=generator.device, dtype=condition.values.dtype)
+        rows = max(1, SAMPLED_TOKENS // (shape[1] * shape[2])) if noise.device.type == "cpu" else len(noise)
+        made = []
+        for some in torch.arange(len(noise)).split(rows):
+            part = Condition(condition.values[some], condition.known[some])
+            made.append(self._sample(part, noise[some], context.rows(some)))
+        return torch.cat(made)
+
+    def _sample(self, condition: Condition, noise: Latent, context: Context) -> Latent:
         geometry = self.geometry
         if geometry is None:
             return torch.where(condition.known, condition.values, self._flow(condition, noise, context, None))
@@ -304,6 +318,14 @@ class InterpolantPropagator(Part):
                 f"{n_frames} frames were asked for at once, and this propagator makes windows of {self.window}; chain "
                 "shorter windows"
             )
+
+    def _cut(self, batch: TrajectoryBatch, generator: torch.Generator) -> TrajectoryBatch:
+        """A batch as it is, or its first frames; at least two."""
+        chance, place = torch.rand(2, generator=generator, device=generator.device).tolist()
+        if chance >= self.shorter_share:
+            return batch
+        n_frames = 2 + int(place * (batch.positions.shape[1] - 2))
+        return TrajectoryBatch(batch.positions[:, :n_frames], batch.context)
 
     @torch.no_grad()
     def _encoded(self, batch: TrajectoryBatch) -> tuple[Latent, Context, TokenContext | None]:
