@@ -35,6 +35,7 @@ from mdgen.generation.tasks import (
 )
 from mdgen.generation.windows import Windows, part_of, sample_windows
 from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator, SpectralEncoder
+from mdgen.models.checkpoint import save_model
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
@@ -127,6 +128,15 @@ class LatentSimulator:
         context = context.to(self.device)
         blocks = [self.encoder.encode(each.to(self.device), context)[0] for each in positions.split(ENCODED_FRAMES, 1)]
         return torch.cat(blocks).cpu().numpy()
+
+    def save(self, folder: Path | str) -> None:
+        """Write the three parts into a folder that `mdgen.load` reads.
+
+        Raises:
+            MdgenError: if a part is not registered, or the folder cannot be written.
+        """
+        for name, part in self._parts().items():
+            save_model(Path(folder) / f"{name}.safetensors", part)
 
     def to(self, device: torch.device | str) -> "LatentSimulator":
         """Move the parts to a device, on which everything is drawn and computed from then on.
