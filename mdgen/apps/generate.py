@@ -157,5 +157,3 @@ def _trajectories(
     """Trajectories of the simulator's molecule, with the times that their files or the config tell."""
     opened = open_trajectories(paths, simulator.molecule, frame_spacing_ps)
     return [opened.trajectory(index) for index in range(len(opened))]
-
-

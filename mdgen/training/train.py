@@ -92,8 +92,10 @@ def train(
 
 def _learnt_from(trajectories: TrajectorySet | WindowLoaders) -> dict[str, Any]:
     """What generation checks of the data: the molecule (None for several), the frame spacing and the temperature."""
-    loaded = isinstance(trajectories, WindowLoaders)
-    sets = list(trajectories.training.dataset.collection) if loaded else [trajectories]  # type: ignore[union-attr]
+    if isinstance(trajectories, WindowLoaders):
+        sets = list(trajectories.training.dataset.collection)
+    else:
+        sets = [trajectories]
     molecules = {each.molecule.fingerprint for each in sets}
     return {
         "molecule": molecules.pop() if len(molecules) == 1 else None,

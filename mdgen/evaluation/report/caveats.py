@@ -44,7 +44,7 @@ def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[s
         if model is None or mode_alone is None or None in (model.low, model.high, mode_alone.low, mode_alone.high):
             continue
         apart = max(model.value, mode_alone.value) > DISAGREEMENT * min(model.value, mode_alone.value)
-        if apart and (model.low > mode_alone.high or mode_alone.low > model.high):
+        if apart and (model.low > mode_alone.high or mode_alone.low > model.high):  # type: ignore[operator]
             caveats.append(
                 f"MD: timescale {mode} is {model.value:.4g} ps ({model.low:.4g} to {model.high:.4g}) by the Markov "
                 f"model and {mode_alone.value:.4g} ps ({mode_alone.low:.4g} to {mode_alone.high:.4g}) by the "
