@@ -92,10 +92,8 @@ def train(
 
 def _learnt_from(trajectories: TrajectorySet | WindowLoaders) -> dict[str, Any]:
     """What generation checks of the data: the molecule (None for several), the frame spacing and the temperature."""
-    if isinstance(trajectories, WindowLoaders):
-        sets = list(trajectories.training.dataset.collection)
-    else:
-        sets = [trajectories]
+    several = isinstance(trajectories, WindowLoaders)
+    sets: list[TrajectorySet] = list(trajectories.training.dataset.collection) if several else [trajectories]  # type: ignore
     molecules = {each.molecule.fingerprint for each in sets}
     return {
         "molecule": molecules.pop() if len(molecules) == 1 else None,
