@@ -332,11 +332,12 @@ def _rigid_atoms(
     as fast as products of single 3 x 3 matrices, up to about a thousand atoms.
     """
     n_bodies, batch = bodies.shape[-1], len(points)
-    table = points.new_zeros(batch, n_bodies, 4, points.shape[2])
-    where = owners.expand(batch, -1)[:, None, None].expand(-1, 1, 4, -1)
-    table = table.scatter(1, where, torch.cat([points[:, 0].mT, torch.ones_like(points[:, 0, :, :1]).mT], 1)[:, None])
-    motions = torch.cat([bodies.rotations, bodies.origins[..., None]], -1).transpose(2, 3)
-    return (motions.flatten(3).flatten(1, 2) @ table.flatten(1, 2)).unflatten(1, (-1, 3)).mT
+    table = points.new_zeros(batch, n_bodies, 3, points.shape[2])
+    where = owners.expand(batch, -1)[:, None, None].expand(-1, 1, 3, -1)
+    table = table.scatter(1, where, points.mT)
+    axes = bodies.rotations.transpose(2, 3).flatten(3).flatten(1, 2)
+    turned = (axes @ table.flatten(1, 2)).unflatten(1, (-1, 3)).mT
+    return turned + pick(bodies.origins, owners)
 
 
 def joined(frames: Sequence[Frames]) -> Frames:
