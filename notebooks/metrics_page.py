@@ -17,11 +17,16 @@ PAGE = Path(mdgen.evaluation.__file__).with_name("metrics.md")
 KEYS = {
     "schema": f"`{SCHEMA}`",
     "molecule": "`residues`, `atoms`, `fingerprint`",
-    "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `bounds`",
+    "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `tolerances`",
+    "verdict": "`fails` if a criterion does, else `flagged` if there are flags, `undecided`, or `holds` if all do",
+    "criteria": "lines of `metric`, `meaning`, `value`, `floor` (what dynamics scores against itself), `excess` over "
+    "it with its interval `low`, `high`, `tolerance`, the family-wise `p`, `verdict`, and `needs`: the multiple of the "
+    "data that would decide it",
+    "flags": "sentences that void the verdict: on copied frames, and on faults that no frame of the dynamics has",
+    "notes": "further caveats, and what could not be measured and why; worst first",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",
-    "notes": "sentences: what could not be measured and why, what was resampled, caveats",
     "protocol": "null, or with `protocol=NAME`: `name`, `rows` of `frames`, `metrics` and `arrays`, and `notes`",
-    "acceptance": "lines of `name`, `value`, `low`, `high`, `bound`, `holds`: the generated against bounds",
+    "acceptance": "lines of `name`, `value`, `low`, `high`, `bound`, `holds`: bounds that were added, as by the demo",
 }
 
 ROWS = {
@@ -50,9 +55,9 @@ def page() -> str:
         "`mdgen evaluate` writes it; `mdgen.evaluation.read_metrics` reads it. The names below are stable: new ones may"
         " be\nadded, none changes its meaning without another schema.\n",
         _table("Keys", "key", KEYS),
-        'Every metric is `{"value", "low", "high"}` with its 95 % interval: a bootstrap over trajectories, over'
-        " five blocks of a\nsingle one, over draws for the floors, over seeds for `seeds`. Null where there is none, or"
-        " where a number is not finite.\n",
+        'Every metric is `{"value", "low", "high"}` with its 95 % interval: a bootstrap over trajectories, or over'
+        " blocks of few, widened\nas Student's; over draws for the floors, over seeds for `seeds`. Null where there is"
+        " none, or where a number is not finite.\n",
         _table("Rows", "row", ROWS),
         "## Metrics\n\nA name may be followed by `/` and what it was measured on: `torsion_jsd/phi ALA2`,"
         " `timescale_ps/1`.\n\n| name | in tables | meaning |\n| --- | --- | --- |\n"

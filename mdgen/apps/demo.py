@@ -14,7 +14,7 @@ from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import write_trajectory
-from mdgen.evaluation import write_report
+from mdgen.evaluation import verdict_table, write_report
 from mdgen.progress import duration
 from mdgen.results import Acceptance, Estimate
 
@@ -43,7 +43,8 @@ def run(config: dict[str, Any]) -> None:
         result = evaluate.judged(config["evaluate"])
         result = replace(result, acceptance=(*result.acceptance, *_four_wells(config), *_cost(config)))
         write_report(result, folder.path)
-        folder.mark_done(result.acceptance)
+        folder.mark_done()
+        logger.info("\n%s\n", verdict_table(result))
         logger.info("demo          done in %s; open %s", duration(folder.seconds), report)
 
 

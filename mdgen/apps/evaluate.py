@@ -12,7 +12,7 @@ from mdgen.apps.runs.training_runs import training_runs
 from mdgen.apps.train import load_encoder
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
-from mdgen.evaluation import Evaluation, evaluate, write_report
+from mdgen.evaluation import Evaluation, evaluate, verdict_table, write_report
 from mdgen.evaluation.protocols import Protocol
 from mdgen.evaluation.report.losses import loss_curves
 from mdgen.interfaces import Potential, System
@@ -34,7 +34,8 @@ def run(config: dict[str, Any]) -> None:
             return
         result = judged(config)
         report = write_report(result, folder.path)
-        folder.mark_done(result.acceptance)
+        folder.mark_done()
+        logger.info("\n%s\n", verdict_table(result))
         logger.info("evaluate      done in %s; report in %s", duration(folder.seconds), report)
 
 
@@ -59,7 +60,7 @@ def judged(config: dict[str, Any]) -> Evaluation:
         None if encoder is None else encoder.encode,
         _potential(config, reference.molecule),
         settings,
-        instantiate(config["metrics"]["bounds"]),
+        config["metrics"]["tolerances"],
         seeds=[open_data({**config["generated"], "trajectories": run}, "seeds") for run in config["seeds"] or []],
     )
     protocol: Protocol | None = instantiate(config["protocol"]) if config.get("protocol") else None

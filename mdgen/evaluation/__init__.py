@@ -14,15 +14,17 @@ from mdgen.evaluation.batch_evaluation import (
 from mdgen.evaluation.compare import Difference, compare, comparison_table, unlike
 from mdgen.evaluation.evaluate import evaluate
 from mdgen.evaluation.report.html_report import write_report
+from mdgen.evaluation.report.tables import verdict_table
 from mdgen.evaluation.result import Evaluation, RowResult, SavedMetrics, read_metrics
-from mdgen.evaluation.settings import Bounds, Settings
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.verdict import Judgement
 
 __all__ = [
     "Aggregate",
     "BatchEvaluation",
-    "Bounds",
     "Difference",
     "Evaluation",
+    "Judgement",
     "RowResult",
     "SavedMetrics",
     "Settings",
@@ -35,5 +37,6 @@ __all__ = [
     "read_metrics",
     "save_aggregate",
     "unlike",
+    "verdict_table",
     "write_report",
 ]

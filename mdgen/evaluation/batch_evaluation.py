@@ -11,7 +11,7 @@ from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import METRICS, label
 from mdgen.evaluation.protocols.over_molecules import gather_protocols, read_protocol
 from mdgen.evaluation.protocols.protocol import ProtocolResult
-from mdgen.evaluation.protocols.protocol_tables import protocol_markdown
+from mdgen.evaluation.report.protocol_tables import protocol_markdown
 from mdgen.evaluation.report.tables import HEADLINES, markdown_table, shown, with_interval
 from mdgen.evaluation.result import SavedMetrics, read_metrics
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval

@@ -56,7 +56,7 @@ def row_compared(first: SavedMetrics, second: SavedMetrics) -> str:
     return "seeds" if "seeds" in first.rows and "seeds" in second.rows else "generated"
 
 
-IRRELEVANT = ("seed", "resamples", "player_frames", "bounds")
+IRRELEVANT = ("seed", "resamples", "permutations", "player_frames", "tolerances")
 """Settings that change metrics by chance alone."""
 
 

@@ -1,6 +1,6 @@
 """Evaluate generated trajectories against a reference, beside replicates, baselines and noise floors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import chain
@@ -11,13 +11,14 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mdgen.data.trajectories import TrajectorySet
-from mdgen.evaluation.acceptance import judge
+from mdgen.errors import MdgenError
 from mdgen.evaluation.baselines.floors import floors
-from mdgen.evaluation.baselines.rows import split, table_rows
-from mdgen.evaluation.metrics.catalogue import metrics_for
+from mdgen.evaluation.baselines.rows import equal_frames, split, table_rows
+from mdgen.evaluation.criteria import CRITERIA, Criterion
+from mdgen.evaluation.metrics.catalogue import metrics_for, possible
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.metrics.observer import Projection
-from mdgen.evaluation.metrics.target import Target
+from mdgen.evaluation.metrics.target import MetricFamily, Target
 from mdgen.evaluation.preparation import Preparation, prepare
 from mdgen.evaluation.report.animation import animations
 from mdgen.evaluation.report.caveats import (
@@ -25,16 +26,21 @@ from mdgen.evaluation.report.caveats import (
     disagreeing_timescales,
     few_frames,
     few_transitions,
+    left_out,
     rounded_lags,
     short_blocks,
+    too_good,
+    unseen_faults,
 )
 from mdgen.evaluation.report.curves import DRAWN, curves
 from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.seeds import few_seeds, with_seeds
-from mdgen.evaluation.settings import Bounds, Settings
+from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.block_permutation import assign_blocks
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates
 from mdgen.evaluation.upsampling import add_upsampling
+from mdgen.evaluation.verdict import Judgements, judge
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
@@ -47,7 +53,7 @@ def evaluate(
     projection: Projection | None = None,
     potential: Potential | None = None,
     settings: Settings | None = None,
-    bounds: Bounds | None = None,
+    tolerances: Mapping[str, float] | None = None,
     seeds: Sequence[TrajectorySet] = (),
 ) -> Evaluation:
     """Measure all metrics of all rows; draws and writes nothing.
@@ -61,20 +67,20 @@ def evaluate(
             where None.
         potential: potential whose energies are compared, or None.
         settings: settings of the evaluation.
-        bounds: bounds of the acceptance.
+        tolerances: tolerances of criteria by metric, where others than those of `criteria.CRITERIA` are wanted.
         seeds: generated trajectories of the same model from further training seeds; the row `seeds` is then the mean
             over them and `generated`, with the interval over seeds.
 
     Raises:
-        MdgenError: if the two cannot be compared: other molecules or temperatures, spacings without a common
-            multiple, frames that are not finite. What is merely lacking, such as frames for a Markov model, becomes a
-            note in the result.
+        MdgenError: if a tolerance is of no criterion, or the two cannot be compared: other molecules or temperatures,
+            spacings without a common multiple, frames that are not finite. What is merely lacking, such as frames for
+            a Markov model, becomes a note in the result.
     """
-    settings, bounds = settings or Settings(), bounds or Bounds()
+    settings, criteria = settings or Settings(), with_tolerances(tolerances or {})
     others = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
     others |= {f"generated (seed {number})": each for number, each in enumerate(seeds, start=2)}
     with one_thread():
-        return _evaluated(reference, others, projection, potential, settings, bounds)
+        return _evaluated(reference, others, projection, potential, settings, criteria)
 
 
 @contextmanager
@@ -97,7 +103,7 @@ def _evaluated(
     projection: Projection | None,
     potential: Potential | None,
     settings: Settings,
-    bounds: Bounds,
+    criteria: Sequence[Criterion],
 ) -> Evaluation:
     sets = {f"the {name} set": trajectories for name, trajectories in others.items()}
     preparation = prepare(reference, sets, projection, potential, settings)
@@ -109,18 +115,35 @@ def _evaluated(
     first = observed.pop("reference")
     target, oracle = (first, observed.pop("replicate")) if "replicate" in observed else split(first)
     asked, settings = settings, _resolved(settings, target, preparation.frame_spacing_ps)
-    caveats = rounded_lags(asked, settings)
-    caveats += few_frames(target, oracle, observed["generated"])
-    caveats += copies({"the reference": target, "the replicate": oracle}, observed["generated"])
+    flags = copies({"the reference": target, "the replicate": oracle}, observed["generated"])
+    caveats = [*few_frames(target, oracle, observed["generated"]), *rounded_lags(asked, settings)]
     # Methyl rotors are slow in places, but of no interest as slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
     whole = _all_frames({"reference": reference, **others}, preparation)
     slow = add_slow_coordinates([target, oracle, *observed.values()], torsions, settings, whole or (target, oracle))
-    result = _judged(slow, preparation, reference.molecule, settings, bounds)
+    result = _judged(slow, preparation, reference.molecule, settings, criteria)
     dynamics = {"reference": reference, **{name: each for name, each in others.items() if name == "replicate"}}
     result = add_upsampling(result, others["generated"], dynamics, preparation.observer, settings)
     shown = animations(reference, others["generated"], preparation.strides, settings.player_frames)
-    return replace(result, notes=(*result.notes, *caveats), curves={**result.curves, **shown})
+    notes = (*result.notes, *caveats, *preparation.notes, *slow.notes)
+    return replace(result, flags=(*flags, *result.flags), notes=notes, curves={**result.curves, **shown})
+
+
+def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Criterion, ...]:
+    """The criteria with some tolerances replaced.
+
+    Raises:
+        MdgenError: if there is no such criterion, or a tolerance is below zero.
+    """
+    known = {criterion.metric for criterion in CRITERIA}
+    for metric, tolerance in tolerances.items():
+        if metric not in known:
+            raise MdgenError(
+                f"tolerances: there is no criterion {metric!r}; expected one of {', '.join(sorted(known))}"
+            )
+        if not tolerance >= 0:
+            raise MdgenError(f"tolerances: {metric}={tolerance} cannot be; give a number of at least zero")
+    return tuple(each._replace(tolerance=float(tolerances.get(each.metric, each.tolerance))) for each in CRITERIA)
 
 
 def _all_frames(sets: dict[str, TrajectorySet], preparation: Preparation) -> tuple[Observables, ...]:
@@ -155,7 +178,11 @@ def _resolved(settings: Settings, target: Observables, spacing_ps: float) -> Set
 
 
 def _judged(
-    slow: SlowCoordinates, preparation: Preparation, molecule: Molecule, settings: Settings, bounds: Bounds
+    slow: SlowCoordinates,
+    preparation: Preparation,
+    molecule: Molecule,
+    settings: Settings,
+    criteria: Sequence[Criterion],
 ) -> Evaluation:
     observer = preparation.observer
     whole = None if slow.reference is None or slow.reference.n_frames == slow.data[0].n_frames else slow.reference
@@ -173,17 +200,51 @@ def _judged(
             drawn[row.name] = data
         progress.update(number + 1, row=row.label)
     results, n_seeds = with_seeds(results)
-    under, blocks_ps = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
+    under = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results |= under
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
-    caveats = disagreeing_timescales(results, settings.n_timescales)
-    caveats += [*few_transitions(results, lag_frames), *short_blocks(results, blocks_ps), *few_seeds(n_seeds)]
+    judgements, blocks_ps = _verdict(slow, target, metrics, results, criteria, rng)
+    caveats = [
+        *too_good(judgements.too_good),
+        *short_blocks(results, blocks_ps),
+        *disagreeing_timescales(results, settings.n_timescales),
+        *few_transitions(results, lag_frames),
+        *few_seeds(n_seeds),
+        *left_out(judgements.left_out),
+    ]
+    tolerances = {criterion.metric: criterion.tolerance for criterion in criteria}
     residues = "-".join(residue.name for residue in molecule.topology.residues)
     return Evaluation(
         molecule={"residues": residues, "atoms": molecule.n_atoms, "fingerprint": molecule.fingerprint},
-        settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "bounds": asdict(bounds)},
+        settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "tolerances": tolerances},
         rows=results,
-        notes=(*preparation.notes, *slow.notes, *caveats),
-        acceptance=judge(results, bounds),
+        criteria=judgements.rows,
+        flags=tuple(unseen_faults(results, tolerances)),
+        notes=tuple(caveats),
         curves=curves(drawn, target, metrics),
     )
+
+
+def _verdict(
+    slow: SlowCoordinates,
+    target: Target,
+    metrics: Mapping[type, MetricFamily],
+    rows: Mapping[str, RowResult],
+    criteria: Sequence[Criterion],
+    rng: np.random.Generator,
+) -> tuple[Judgements, float | None]:
+    """The judgements, from all dynamics and as many generated frames, and the length of the blocks in ps."""
+    dynamics, generated = slow.data[0].joined(slow.data[1]), slow.data[2]
+    frames = min(dynamics.n_frames, generated.n_frames)
+    generated = equal_frames(generated, frames, max(dynamics.lengths))
+    slowest = rows["reference"].metrics.get("timescale_ps/1")
+    assignment = assign_blocks(
+        dynamics,
+        generated,
+        None if slowest is None else slowest.value,
+        target.settings.permutations,
+        target.settings.resamples,
+        rng,
+    )
+    judgements = judge(criteria, metrics, assignment, possible(target))
+    return judgements, None if assignment is None else assignment.blocks.block_ps

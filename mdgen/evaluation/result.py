@@ -1,6 +1,7 @@
 """The result of an evaluation, and how it is written to disk and read back."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import numpy as np
 
 from mdgen.errors import MdgenError
 from mdgen.evaluation.protocols.protocol import ProtocolResult
+from mdgen.evaluation.verdict import Judgement
 from mdgen.results import Acceptance, Estimate, write_result
 
-SCHEMA = "mdgen.evaluation/1"
+SCHEMA = "mdgen.evaluation/2"
 """Version of the schema of `metrics.json`."""
 
 
@@ -44,8 +46,10 @@ class Evaluation:
         molecule: residues, number of atoms, fingerprint.
         settings: resolved settings.
         rows: rows by name.
-        notes: sentences for the reader.
-        acceptance: bounds, and whether they hold.
+        criteria: judgement of each criterion.
+        flags: sentences that void the verdict, such as that frames are copies; worst first.
+        notes: further caveats, and what could not be measured; worst first.
+        acceptance: bounds that somebody adds, such as of a benchmark, and whether they hold.
         curves: arrays behind the plots, by name.
         protocol: numbers by a published protocol, where one was asked for.
     """
@@ -53,19 +57,53 @@ class Evaluation:
     molecule: dict[str, Any]
     settings: dict[str, Any]
     rows: dict[str, RowResult]
-    notes: tuple[str, ...]
-    acceptance: tuple[Acceptance, ...]
+    criteria: tuple[Judgement, ...] = ()
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    acceptance: tuple[Acceptance, ...] = ()
     curves: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     protocol: ProtocolResult | None = None
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of criteria and bounds by verdict: `fails`, `undecided`, `holds`."""
+        bounds = ("holds" if line.holds else "fails" for line in self.acceptance)
+        return Counter([*(line.verdict for line in self.criteria), *bounds])
+
+    @property
+    def verdict(self) -> str:
+        """`fails` if any criterion does, else `flagged` if there are flags, `undecided`, or `holds` if all do."""
+        if self.counts["fails"]:
+            return "fails"
+        if self.flags:
+            return "flagged"
+        return "undecided" if self.counts["undecided"] or not self.criteria else "holds"
+
+    @property
+    def headline(self) -> str:
+        """The verdict in words.
+
+        >>> Evaluation({}, {}, {}, flags=("copies",)).headline
+        'flagged: 0 of 0 criteria hold'
+        """
+        counts = self.counts
+        if self.verdict == "holds":
+            return f"holds: all {counts.total()} criteria"
+        told = [f"{counts['holds']} of {counts.total()} criteria hold"]
+        if counts["fails"]:
+            told.append(f"{counts['fails']} {'fails' if counts['fails'] == 1 else 'fail'}")
+        if counts["undecided"]:
+            told.append(f"{counts['undecided']} undecided")
+        return f"{self.verdict}: {', '.join(told)}"
+
+
+KEYS = ("molecule", "settings", "verdict", "criteria", "flags", "notes", "rows", "protocol")
+"""Keys of `metrics.json` between `schema` and `acceptance`."""
 
 
 def save_metrics(result: Evaluation, path: Path) -> None:
     """Write `metrics.json`."""
-    document = {
-        "schema": SCHEMA,
-        **{key: getattr(result, key) for key in ("molecule", "settings", "rows", "notes", "protocol")},
-    }
-    write_result(path, document, result.acceptance)
+    write_result(path, {"schema": SCHEMA, **{key: getattr(result, key) for key in KEYS}}, result.acceptance)
 
 
 @dataclass(frozen=True)

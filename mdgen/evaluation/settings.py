@@ -1,4 +1,4 @@
-"""Settings of an evaluation, and the bounds of its acceptance."""
+"""Settings of an evaluation."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,8 @@ from mdgen.errors import MdgenError
 from mdgen.registry import register
 
 LEAST = {"torsion_bins": 2, "pair_bins": 2, "free_energy_bins": 2, "free_energy_pair_bins": 2, "n_states": 2,
-         "n_macrostates": 2, "n_timescales": 1, "resamples": 2, "energy_frames": 1, "player_frames": 1}  # fmt: skip
+         "n_macrostates": 2, "n_timescales": 1, "resamples": 2, "permutations": 99,
+         "energy_frames": 1, "player_frames": 1}  # fmt: skip
 """Lower bound of each whole number."""
 
 POSITIVE = ("lag_ps", "tica_lag_ps", "free_energy_below_kT", "broken_bond_nm", "broken_angle_deg", "structure_work",
@@ -37,6 +38,7 @@ class Settings:
             judged apart.
         player_frames: frames of each set that the report's player shows.
         resamples: resamples of every bootstrap.
+        permutations: random assignments of blocks behind the verdict.
         seed: seed of the bootstrap, of k-means and of the random rows.
 
     Raises:
@@ -60,6 +62,7 @@ class Settings:
     key_frame_ps: float | None = None
     player_frames: int = 150
     resamples: int = 200
+    permutations: int = 499
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,26 +74,3 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise MdgenError(f"{name}={value} cannot be; give a number above zero")
-
-
-@register
-@dataclass(frozen=True)
-class Bounds:
-    """Bounds of the generated trajectories.
-
-    Args:
-        free_energy_psi1_rmse_kT: RMSE of the free energy over the slowest coordinate.
-        torsion_jsd_over_replicate: mean torsion distance over that of the held-out replicate, at equal frames.
-        timescale_relative: relative difference of the two slowest timescales, unless inside the reference's interval.
-        broken_bonds: share of frames with a broken bond.
-        clash_share_over_md: share of frames with a clash over the reference's.
-        least_clash_share: least value that the reference's share counts as, so that the ratio to a reference that
-            (nearly) never clashes is defined.
-    """
-
-    free_energy_psi1_rmse_kT: float = 0.2
-    torsion_jsd_over_replicate: float = 3.0
-    timescale_relative: float = 0.1
-    broken_bonds: float = 0.01
-    clash_share_over_md: float = 2.0
-    least_clash_share: float = 1e-3

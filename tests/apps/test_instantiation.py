@@ -30,21 +30,21 @@ def test_code_outside_the_registry_is_refused(target: str) -> None:
 
 
 def test_nested_targets_are_held_to_the_registry_too() -> None:
-    config = {"_target_": "mdgen.evaluation.settings.Bounds", "broken_bonds": [{"_target_": "os.getcwd"}]}
+    config = {"_target_": "mdgen.evaluation.settings.Settings", "lag_ps": [{"_target_": "os.getcwd"}]}
     with pytest.raises(MdgenError, match=r"os.getcwd"):
         instantiate(config)
 
 
 def test_what_is_allowed_is_built() -> None:
-    bounds = instantiate({"_target_": "mdgen.evaluation.settings.Bounds", "broken_bonds": 2.0}, timescale_relative=0.5)
-    assert (bounds.timescale_relative, bounds.broken_bonds) == (0.5, 2.0)
+    settings = instantiate({"_target_": "mdgen.evaluation.settings.Settings", "lag_ps": 2.0}, tica_lag_ps=0.5)
+    assert (settings.tica_lag_ps, settings.lag_ps) == (0.5, 2.0)
     optimizer = instantiate({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5})
     assert optimizer([torch.zeros(1, requires_grad=True)]).defaults["lr"] == 0.5
 
 
 def test_an_argument_too_many_is_one_sentence() -> None:
-    with pytest.raises(MdgenError, match=r"Bounds cannot be made.*'widht'"):
-        instantiate({"_target_": "mdgen.evaluation.settings.Bounds", "widht": 2})
+    with pytest.raises(MdgenError, match=r"Settings cannot be made.*'widht'"):
+        instantiate({"_target_": "mdgen.evaluation.settings.Settings", "widht": 2})
 
 
 def test_every_target_of_the_configs_is_registered() -> None:

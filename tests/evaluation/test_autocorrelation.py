@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
 from mdgen.evaluation.metrics.target import Target
@@ -14,6 +15,8 @@ from mdgen.evaluation.statistics.autocorrelation import (
 from mdgen.evaluation.statistics.block_permutation import permute_blocks
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
+
+TORSIONS = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)
 
 
 def angles_of_an_ar1_process(timescale: float, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -70,19 +73,31 @@ def test_the_dynamical_content_integrates_to_the_whole_loss() -> None:
 
 def test_frames_out_of_order_within_five_show_in_the_relaxation_at_short_lags() -> None:
     rng = np.random.default_rng(7)
-    torsions = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)
 
     def row(shuffle: bool) -> Observables:
-        angles = np.stack([angles_of_an_ar1_process(30.0, 5000, rng) for _ in range(6)]).reshape(6, -1, 5)
+        angles = np.stack([angles_of_an_ar1_process(10.0, 5000, rng) for _ in range(6)]).reshape(6, -1, 5)
         angles = rng.permuted(angles, axis=2) if shuffle else angles
         return Observables((5000,) * 6, 1.0, {"torsions": angles.reshape(-1, 1).astype(np.float32)})
 
-    metrics = DecorrelationMetrics(Target(row(False), Settings(resamples=50), torsions))
+    metrics = DecorrelationMetrics(Target(row(False), Settings(resamples=50), TORSIONS))
     good, mixed = metrics(row(False)), metrics(row(True))
     name = "relaxation_log10_error/phi ALA2"
-    assert good[name].value < 0.03
-    assert mixed[name].low > 5 * good[name].value
-    assert good["decorrelation_ps/phi ALA2"].contains(30.0)
+    # Neighbours are 2.6 frames apart on average where frames are shuffled within five
+    assert good[name].value < 0.07
+    assert mixed[name].value > 0.12
     blocks = permute_blocks(metrics.target.data, row(False), 15_000, rng)
     assert blocks is not None
-    assert mixed[name].value > 3 * metrics.permuted(blocks)[name].max()
+    assert mixed[name].value > metrics.permuted(blocks)[name].max()
+
+
+@pytest.mark.parametrize(("number", "frames"), [(2, 3000), (8, 1000)])
+def test_intervals_of_decorrelation_times_cover(number: int, frames: int) -> None:
+    """Of 150 rows 95 % hold the exact time; three standard errors of that share are 0.053."""
+    rng, decay = np.random.default_rng(9), np.exp(-1 / 10.0)
+    noise = np.sqrt(1 - decay**2) * rng.normal(size=(150, number, frames))
+    noise[..., 0] = rng.normal(size=(150, number))
+    angles = 0.1 * lfilter([1.0], [1.0, -decay], noise).astype(np.float32)
+    rows = [Observables((frames,) * number, 1.0, {"torsions": each.reshape(-1, 1)}) for each in angles]
+    metrics = DecorrelationMetrics(Target(rows[0], Settings(resamples=2), TORSIONS))
+    held = [metrics._own_times(row)["decorrelation_ps/phi ALA2"].contains(10.0) for row in rows]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.053)

@@ -25,7 +25,7 @@ def test_losses_are_read_from_a_run_and_from_a_table(run: Path) -> None:
 
 
 def test_each_training_has_a_plot(run: Path) -> None:
-    result = Evaluation({}, {}, {}, (), (), loss_curves({"encoder": run, "decoder": run}))
+    result = Evaluation({}, {}, {}, curves=loss_curves({"encoder": run, "decoder": run}))
     drawn = loss_plots(result)
     assert [plot.name for plot in drawn] == ["loss_encoder", "loss_decoder"]
     assert all(plot.section == "Training" and "<svg" in plot.svg for plot in drawn)

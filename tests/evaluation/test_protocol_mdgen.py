@@ -9,6 +9,7 @@ import pytest
 from deeptime.clustering import KMeans
 from deeptime.markov import pcca
 from scipy.linalg import eigh
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist, jensenshannon
 from scipy.stats import pearsonr, spearmanr
 
@@ -95,8 +96,7 @@ class Original:
         found["occupancy_jsd/frames"] = jensenshannon(*shares)
         lags = self.frames(self.spacing), self.frames(generated.frame_spacing_ps)
         counts = [count(each, lag, number) for each, lag in zip((self.states, states), lags, strict=True)]
-        matrices = [reversible(each) for each in counts]
-        pi = [stationary(each) for each in matrices]
+        matrices, pi = zip(*(coarse(each) for each in counts), strict=True)
         found["occupancy_jsd/stationary"] = jensenshannon(*pi)
         flux = [matrix * weights for matrix, weights in zip(matrices, pi, strict=True)]
         apart = ~np.eye(number, dtype=bool)
@@ -108,10 +108,11 @@ class Original:
         ]
         kinds = {"backbone": slice(0, self.n_backbone), "side_chain": slice(self.n_backbone, None)}
         for kind, cut in kinds.items():
-            if len(times[0][cut]):
-                found[f"decorrelation_log10_error/{kind}"] = np.abs(times[0][cut] - times[1][cut]).mean()
-            if len(times[0][cut]) > 2:
-                found[f"decorrelation_pearson/{kind}"] = pearsonr(times[0][cut], times[1][cut])[0]
+            mine, other = (each[cut][np.isfinite(times[0] + times[1])[cut]] for each in times)
+            if len(mine):
+                found[f"decorrelation_log10_error/{kind}"] = np.abs(mine - other).mean()
+            if len(mine) > 2:
+                found[f"decorrelation_pearson/{kind}"] = pearsonr(mine, other)[0]
         return found
 
 
@@ -137,6 +138,16 @@ def reversible(counts: np.ndarray) -> np.ndarray:
     return flows / flows.sum(1, keepdims=True)
 
 
+def coarse(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and stationary distribution of the largest connected set; the identity and zero outside of it."""
+    label = connected_components(counts > 0, connection="strong")[1]
+    active = np.flatnonzero(label == np.bincount(label, weights=counts.sum(1)).argmax())
+    matrix, pi = np.eye(len(counts)), np.zeros(len(counts))
+    matrix[np.ix_(active, active)] = reversible(counts[np.ix_(active, active)])
+    pi[active] = stationary(matrix[np.ix_(active, active)])
+    return matrix, pi
+
+
 def stationary(matrix: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eig(matrix.T)
     vector = vectors[:, values.real.argmax()].real
@@ -148,7 +159,7 @@ def decorrelation(angles: list[np.ndarray], spacing_ps: float) -> float:
     parts = [angle.astype(np.float64) for angle in angles]
     joined = np.concatenate(parts)
     baseline = np.sin(joined).mean() ** 2 + np.cos(joined).mean() ** 2
-    for lag in range(1, max(map(len, parts))):
+    for lag in range(1, min(max(map(len, parts)), int(10_000 / spacing_ps) + 1)):
         cosines = np.concatenate([np.cos(part[lag:] - part[:-lag]) for part in parts if len(part) > lag])
         if (cosines.mean() - baseline) / (1 - baseline) < np.exp(-1):
             return lag * spacing_ps
@@ -177,7 +188,7 @@ def test_every_number_is_that_of_a_second_implementation() -> None:
 def test_the_pentapeptide_is_judged_as_by_a_second_implementation() -> None:
     files = sorted(PENTAPEPTIDE.glob("*.xtc"))
     reference, generated = (
-        open_trajectories(chosen, PENTAPEPTIDE / "pentapeptide.pdb") for chosen in (files[:4], files[4:6])
+        open_trajectories(chosen, PENTAPEPTIDE / "pentapeptide.pdb") for chosen in (files[:2], files[2:3])
     )
     agreement(reference, generated, MdgenProtocol(resamples=3))
 

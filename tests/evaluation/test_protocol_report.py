@@ -11,8 +11,8 @@ from mdgen.apps.main import main
 from mdgen.evaluation.protocols.over_molecules import gather_protocols, read_protocol
 from mdgen.evaluation.protocols.protocol import ProtocolResult, ProtocolRow, bounded_interval
 from mdgen.evaluation.protocols.protocol_metrics import PROTOCOL_METRICS, is_general
-from mdgen.evaluation.protocols.protocol_tables import OTHER_DATA, protocol_markdown
 from mdgen.evaluation.protocols.published import TABLES
+from mdgen.evaluation.report.protocol_tables import OTHER_DATA, protocol_markdown
 from mdgen.results import Estimate
 from tests.evaluation.alanine import molecule, trajectory
 

@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mdgen.evaluation import Evaluation, write_report
-from mdgen.evaluation.metrics.catalogue import METRICS
+from mdgen.evaluation import Evaluation, verdict_table, write_report
+from mdgen.evaluation.metrics.catalogue import METRICS, label
 from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
+from mdgen.evaluation.report import canvas
+from mdgen.evaluation.report.canvas import cut_note
 from mdgen.evaluation.report.html_report import report
+from mdgen.evaluation.report.tables import beyond_floor
+from mdgen.evaluation.result import save_metrics
+from mdgen.results import Acceptance
 from tests.evaluation.alanine import molecule, trajectory
 
 
@@ -26,7 +31,7 @@ def folder(three_seeds: Evaluation, tmp_path_factory: pytest.TempPathFactory) ->
 def test_metrics_are_json_that_ends_in_the_acceptance(three_seeds: Evaluation, folder: Path) -> None:
     document = json.loads((folder / "metrics.json").read_text())
     assert list(document)[-1] == "acceptance"
-    assert document["schema"] == "mdgen.evaluation/1"
+    assert document["schema"] == "mdgen.evaluation/2"
     for row in document["rows"].values():
         assert set(row) == {"label", "meaning", "frames", "length_ns", "metrics"}
         for estimate in row["metrics"].values():
@@ -60,8 +65,57 @@ def test_text_of_the_data_is_escaped(three_seeds: Evaluation) -> None:
     text = report(
         dataclasses.replace(three_seeds, notes=("a <b> & c",), molecule={**three_seeds.molecule, "residues": "<i>"}), []
     )
-    assert "<p>a &lt;b&gt; &amp; c</p>" in text
+    assert "<li>a &lt;b&gt; &amp; c</li>" in text
     assert "<title>&lt;i&gt;: generated" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "holds", "verdict"),
+    [((), True, "undecided"), (("copies!",), True, "flagged"), (("copies!",), False, "fails")],
+)
+def test_pill_file_and_terminal_say_the_same(
+    three_seeds: Evaluation, tmp_path: Path, flags: tuple[str, ...], holds: bool, verdict: str
+) -> None:
+    bound = Acceptance("four_well_srv", 0.1, None, None, "<= 0.2", holds)
+    result = dataclasses.replace(three_seeds, flags=flags, acceptance=(bound,))
+    save_metrics(result, tmp_path / "metrics.json")
+    document, text, table = (
+        json.loads((tmp_path / "metrics.json").read_text()),
+        report(result, []),
+        verdict_table(result),
+    )
+    assert document["verdict"] == result.verdict == verdict
+    assert f'<span class="verdict {verdict}">{result.headline}</span>' in text
+    assert result.headline in table.splitlines()[0]
+    assert [line["metric"] for line in document["criteria"]] == [line.metric for line in result.criteria]
+    for line in result.criteria:
+        (told,) = [each for each in table.splitlines() if f"  {label(line.metric)}  " in each]
+        assert told.lower().startswith(line.verdict)
+        assert (
+            f'<td>{label(line.metric)}<small></small></td><td class="words"><span class="{line.verdict}-text">' in text
+        )
+    places = [text.index(each) for each in ("</h1>", *(f">{flag}<" for flag in flags), "<h2>Criteria</h2>")]
+    assert places == sorted(places)
+    assert all(caveat in table for caveat in (*flags, *result.notes))
+
+
+def test_cells_beyond_the_floor_are_marked(three_seeds: Evaluation) -> None:
+    floor, shuffled = (three_seeds.rows[row].metrics["step_log10_error/all"] for row in ("md_floor", "shuffled"))
+    assert shuffled.value > floor.high
+    assert beyond_floor(three_seeds, "shuffled", "step_log10_error/all") == "beyond"
+    assert beyond_floor(three_seeds, "md_floor", "step_log10_error/all") == ""
+    assert beyond_floor(three_seeds, "shuffled", "timescale_ps/1") == ""
+    assert '<td class="beyond">' in report(three_seeds, [])
+
+
+def test_what_is_not_drawn_is_told(three_seeds: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(three_seeds.curves["torsion_names"])
+    assert cut_note(three_seeds, "Distributions") == ""
+    monkeypatch.setattr(canvas, "MOST_TORSIONS", 2)
+    metrics = three_seeds.rows["generated"].metrics
+    furthest = sorted(names, key=lambda name: -metrics[f"torsion_jsd/{name}"].value)[:2]
+    assert [names[i] for i in canvas.drawn_torsions(three_seeds)] == [name for name in names if name in furthest]
+    assert f"2 of {len(names)} torsions" in cut_note(three_seeds, "Distributions")
 
 
 def shown_title(page: Path, script: str, folder: Path, width: int = 1280) -> object:

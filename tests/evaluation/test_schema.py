@@ -10,7 +10,6 @@ import torch
 from mdgen.evaluation import Evaluation, Settings, evaluate
 from mdgen.evaluation.metrics.catalogue import METRICS
 from mdgen.evaluation.result import save_metrics
-from mdgen.results import Acceptance
 from notebooks.metrics_page import KEYS, PAGE, ROWS, page
 from tests.evaluation.alanine import toy_set
 
@@ -20,7 +19,7 @@ broken_angle_share broken_bond_share chapman_kolmogorov_rms chirality_error_shar
 connected_share contact_error/all contact_error/worst decorrelation_log10_error/all decorrelation_ps/NAME
 dynamical_content_rmse/all energy_jsd/total energy_kJ_mol/total first_passage_log10_error flux_spearman
 free_energy_rmse_kT/phi_psi free_energy_rmse_kT/phi_psi NAME free_energy_rmse_kT/psi_1 mode_timescale_ps/1
-mode_timescale_ps/2 mode_timescale_ps/3 nearest_frame_nm occupancy_jsd outside_share/psi_1 pair_distance_w1_nm/all
+mode_timescale_ps/2 nearest_frame_nm occupancy_jsd outside_share/psi_1 pair_distance_w1_nm/all
 pair_distance_w1_nm/worst pair_step_log10_error path_jsd path_log_probability path_log_probability_error
 path_valid_share pca_w2_nm planarity_w2_deg/all planarity_w2_deg/worst prochirality_error_share radius_of_gyration_nm
 radius_of_gyration_sd_nm radius_of_gyration_w1 ramachandran_outlier_share relaxation_log10_error/NAME
@@ -72,16 +71,20 @@ def generic(metric: str) -> str:
 def test_the_document_is_as_it_was(result: Evaluation, tmp_path: Path) -> None:
     save_metrics(result, tmp_path / "metrics.json")
     document = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(document) == ["schema", "molecule", "settings", "rows", "notes", "protocol", "acceptance"] == list(KEYS)
-    assert document["schema"] == "mdgen.evaluation/1"
+    assert list(document) == list(KEYS)
+    assert list(document) == (
+        ["schema", "molecule", "settings", "verdict", "criteria", "flags", "notes", "rows", "protocol", "acceptance"]
+    )
+    assert document["schema"] == "mdgen.evaluation/2"
     assert list(document["molecule"]) == ["residues", "atoms", "fingerprint"]
-    assert set(asdict(Settings())) | {"frame_spacing_ps", "bounds"} == set(document["settings"])
+    assert set(asdict(Settings())) | {"frame_spacing_ps", "tolerances"} == set(document["settings"])
     assert list(document["rows"]) == ROW_NAMES.split()
     for row in document["rows"].values():
         assert list(row) == ["label", "meaning", "frames", "length_ns", "metrics"]
         assert all(list(estimate) == ["value", "low", "high"] for estimate in row["metrics"].values())
-    fields = list(asdict(Acceptance("", None, None, None, "", False)))
-    assert all(list(line) == fields for line in document["acceptance"])
+    fields = ["metric", "meaning", "value", "floor", "excess", "low", "high", "tolerance", "p", "verdict", "needs"]
+    assert document["criteria"]
+    assert all(list(line) == fields for line in document["criteria"])
 
 
 def test_every_metric_of_the_list_is_there_and_none_beside(result: Evaluation) -> None:

@@ -26,7 +26,7 @@ def result() -> Evaluation:
         "reference": RowResult("MD", "the reference", 10, 1.0, metrics),
         "generated": RowResult("generated", "made", 10, 1.0, {**metrics, "timescale_ps/1": Estimate(float("nan"))}),
     }
-    return Evaluation({"residues": "ALA", "fingerprint": "a"}, {}, rows, (), ())
+    return Evaluation({"residues": "ALA", "fingerprint": "a"}, {}, rows)
 
 
 def test_what_is_written_is_read_back(result: Evaluation, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_what_is_written_is_read_back(result: Evaluation, tmp_path: Path) -> Non
     assert np.isnan(again.rows["generated"]["timescale_ps/1"].value)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "other"}', '{"schema": "mdgen.evaluation/1"}', "\xff"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "other"}', '{"schema": "mdgen.evaluation/2"}', "\xff"])
 def test_what_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
     with pytest.raises(MdgenError, match="there is no"):
         read_metrics(tmp_path)

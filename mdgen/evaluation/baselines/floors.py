@@ -13,11 +13,8 @@ from mdgen.evaluation.statistics.observables import Observables
 
 def floors(
     metrics: Iterable[MetricFamily], target: Observables, replicate: Observables, frames: int, rng: np.random.Generator
-) -> tuple[dict[str, RowResult], float | None]:
-    """The rows `floor` and `md_floor` for rows of so many frames, and the length of the second's blocks in ps.
-
-    The second is left out where there are too few blocks.
-    """
+) -> dict[str, RowResult]:
+    """The rows `floor` and `md_floor` for rows of so many frames; the second only where there are enough blocks."""
     metrics = list(metrics)
     perfect = {n: e for metric in metrics for n, e in metric.floor(frames, rng).items()}
     meaning = "score of a perfect sampler of as many independent frames by chance alone, the reference taken as exact"
@@ -31,4 +28,4 @@ def floors(
         )
         length = frames * target.frame_spacing_ps / 1000
         rows["md_floor"] = RowResult("MD floor", meaning, frames, length, found)
-    return rows, None if blocks is None else blocks.block_ps
+    return rows

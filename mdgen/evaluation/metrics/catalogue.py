@@ -51,6 +51,15 @@ def metrics_for(target: Target) -> dict[type, MetricFamily]:
     return {family: family(target) for family in FAMILIES if family.applies(target)}
 
 
+def possible(target: Target) -> set[str]:
+    """Kinds of metric that the molecule has, though the data may be too short for them."""
+    kinds: set[str] = set()
+    for family in FAMILIES:
+        if family.applies(target) or ("states" in family.needs and target.torsions):
+            kinds |= family.descriptions.keys()
+    return kinds
+
+
 def label(name: str) -> str:
     """The heading of a metric in tables.
 

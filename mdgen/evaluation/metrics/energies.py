@@ -56,14 +56,14 @@ class EnergyMetrics(MetricFamily):
             rng = self.target.rng()
             weights = bootstrap_weights(len(sums), self.settings.resamples, rng)
             means = (weights @ sums) / np.maximum(weights @ counts, 1)
-            result[f"energy_kJ_mol/{term}"] = percentile_interval(float(mine[0].mean()), means)
+            result[f"energy_kJ_mol/{term}"] = percentile_interval(float(mine[0].mean()), means, len(sums))
             low, high = float(reference[0].min()), float(reference[0].max())
             expected, found = (
                 histograms(linear_bins(values, low, high, BINS), units, BINS, int(units.max()) + 1)
                 for values, units in (reference, mine)
             )
             value, samples = resampled(jensen_shannon, expected, found, self.settings.resamples, rng)
-            result[f"energy_jsd/{term}"] = centred_interval(float(value), samples)
+            result[f"energy_jsd/{term}"] = centred_interval(float(value), samples, len(sums))
         return result
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:

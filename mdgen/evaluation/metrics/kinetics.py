@@ -144,7 +144,7 @@ class KineticMetrics(MetricFamily):
             (np.tensordot(w, each, axes=1), np.full(len(w), data.length_ns * 1000))
             for w, each, data in ((mine, counts, row), (others, self.target_counts, self.target.data))
         )
-        return estimates(self._log_errors(drawn, expected))
+        return estimates(self._log_errors(drawn, expected), units=row.n_units)
 
     def _compared(self, rows: np.ndarray, targets: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
         """Flux correlations and passage errors of pairs of count matrices."""
@@ -234,8 +234,8 @@ class KineticMetrics(MetricFamily):
         return {
             "occupancy_jsd": centred_interval(float(occupancy), occupancies),
             "transitions_per_ns": log_interval(leaving[0] / self.lag_ps * 1000, left_out),
-            **estimates({"flux_spearman": compared.pop("flux_spearman")}, percentile_interval),
-            **estimates(compared),
+            **estimates({"flux_spearman": compared.pop("flux_spearman")}, percentile_interval, row.n_units),
+            **estimates(compared, units=row.n_units),
         }
 
 

@@ -85,8 +85,8 @@ class PathMetrics(MetricFamily):
         others = self.target.data_and_resamples(len(self.sums.number))
         with np.errstate(invalid="ignore"):
             valid, mean = (weights @ each / (weights @ sums.number) for each in (sums.valid, sums.log_probability))
-        values = estimates({"path_valid_share": valid, "path_log_probability": mean}, percentile_interval)
-        return {**values, **estimates(_distances(sums, weights, self.sums, others))}
+        values = estimates({"path_valid_share": valid, "path_log_probability": mean}, percentile_interval, row.n_units)
+        return {**values, **estimates(_distances(sums, weights, self.sums, others), units=row.n_units)}
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""

@@ -41,7 +41,7 @@ class SlowModeMetrics(MetricFamily):
                 value, samples = resampled(
                     jensen_shannon, reference, counts[1][name], self.settings.resamples, self.target.rng()
                 )
-                result[name] = centred_interval(float(value), samples)
+                result[name] = centred_interval(float(value), samples, row.n_units)
         return result
 
     def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
@@ -71,8 +71,8 @@ class SlowModeMetrics(MetricFamily):
         value, samples = resampled(self.target.free_energy_rmse, expected, counts, self.settings.resamples, rng)
         outside = (generated < reference.min()) | (generated > reference.max())
         return {
-            "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples),
-            "outside_share/psi_1": frame_mean(outside, row.units, self.settings.resamples, rng),
+            "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples, row.n_units),
+            "outside_share/psi_1": frame_mean(outside, row.units),
         }
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.evaluation.metrics.conformation.measurements import HEAVY_DISTANCES
 from mdgen.evaluation.metrics.target import Description, Target, distance
 from mdgen.evaluation.metrics.torsion_distances import GROUPS
 from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics
@@ -48,7 +49,8 @@ class StepMetrics(UnitSumMetrics):
         here = self._resampled(row)
         steps = _root_mean(here)[:, 0]
         named = {f"step_rms_deg/{torsion.name}": steps[:, i] for i, torsion in enumerate(self.torsions)}
-        return estimates(named, percentile_interval) | estimates(self.distances(here, self._expected))
+        distances = self.distances(here, self._expected)
+        return estimates(named, percentile_interval, row.n_units) | estimates(distances, units=row.n_units)
 
     def sums(self, data: Observables) -> Sums:
         """Number of steps of each lag, and the sums of their squares in square degrees."""
@@ -65,7 +67,7 @@ class PairStepMetrics(UnitSumMetrics):
 
     descriptions: ClassVar = {
         "pair_step_log10_error": distance(
-            "Pair step error", "the same of the changes of 16 distances between atoms, hydrogens included."
+            "Pair step error", "the same of the changes of 8 distances between heavy atoms."
         )
     }
 
@@ -80,7 +82,7 @@ class PairStepMetrics(UnitSumMetrics):
 
     def sums(self, data: Observables) -> Sums:
         """Number of steps of each lag, and the sums of their squares in nm^2."""
-        return _step_sums(data, data["fingerprint"])
+        return _step_sums(data, data["fingerprint"][:, :HEAVY_DISTANCES])
 
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
         """`pair_step_log10_error`."""

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from mdgen.evaluation.metrics.structure_checks import CHECKS
 from mdgen.evaluation.metrics.target import Description, distance
@@ -80,16 +80,16 @@ class StructureMetrics(UnitSumMetrics):
         units, size = row.units[checked], columns["radius_of_gyration_nm"]
         shares = {SHARES[name]: values for name, values in self._faults(columns).items()}
         frames: dict[str, np.ndarray] = {**shares, "radius_of_gyration_nm": size}
-        result = {name: self._mean(values, units) for name, values in frames.items()}
+        result = {name: frame_mean(values, units) for name, values in frames.items()}
         for name in ("bond_rms_nm", "angle_rms_deg"):
-            result[name] = self._mean(columns[name] ** 2, units, root=True)
+            result[name] = frame_mean(columns[name] ** 2, units, root=True)
         near = np.isfinite(columns["closest_nm"])
         if near.any():
             near_units = np.unique(units[near], return_inverse=True)[1]
-            result["closest_nm"] = self._mean(columns["closest_nm"][near], near_units)
-        result["radius_of_gyration_sd_nm"] = self._mean((size - size.mean()) ** 2, units, root=True)
+            result["closest_nm"] = frame_mean(columns["closest_nm"][near], near_units)
+        result["radius_of_gyration_sd_nm"] = frame_mean((size - size.mean()) ** 2, units, root=True)
         if self.omega:
-            result["cis_share"] = self._mean(np.asarray(self._cis(row).any(axis=1)), row.units)
+            result["cis_share"] = frame_mean(np.asarray(self._cis(row).any(axis=1)), row.units)
         return {**result, **super().__call__(row)}
 
     def sums(self, data: Observables) -> Sums:
@@ -134,9 +134,6 @@ class StructureMetrics(UnitSumMetrics):
 
     def _cis(self, row: Observables) -> Bool[np.ndarray, "frame omega"]:
         return np.asarray(np.abs(row["torsions"][:, self.omega]) < np.pi / 2)
-
-    def _mean(self, values: np.ndarray, units: Int[np.ndarray, "frame"], root: bool = False) -> Estimate:
-        return frame_mean(values, units, self.target.settings.resamples, self.target.rng(), root)
 
 
 def _checked(row: Observables) -> tuple[Bool[np.ndarray, "frame"], dict[str, np.ndarray]]:

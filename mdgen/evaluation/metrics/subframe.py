@@ -61,7 +61,7 @@ class SubframeMetrics(MetricFamily):
         """`subframe_autocorrelation_rmse/all` and `subframe_dynamical_content_rmse/all`; none for coarser rows."""
         if row.frame_spacing_ps != self.spacing_ps or max(row.lengths) <= self.lags[-1]:
             return {}
-        return estimates(self._distances(self._resampled(row), self.correlation))
+        return estimates(self._distances(self._resampled(row), self.correlation), units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""

@@ -70,7 +70,8 @@ class TorsionMetrics(MetricFamily):
             ]
             found |= self._named_pairs(name, [value for value, _ in drawn])
             resamples |= self._named_pairs(name, [values for _, values in drawn])
-        return estimates({name: np.r_[value, resamples[name]] for name, value in found.items()})
+        drawn_of = {name: np.r_[value, resamples[name]] for name, value in found.items()}
+        return estimates(drawn_of, units=row.n_units)
 
     def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
         """Scores of a perfect sampler of so many independent frames, with the spread over draws."""

@@ -37,7 +37,7 @@ class UnitSumMetrics(MetricFamily):
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """Distances of the row from the target."""
-        return estimates(self.distances(self._resampled(row), self._expected))
+        return estimates(self.distances(self._resampled(row), self._expected), units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Distances of the samples drawn from blocks, draw by draw."""

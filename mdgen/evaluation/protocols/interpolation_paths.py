@@ -36,9 +36,10 @@ class PathStatistics:
         """Occupancy JSD, share of valid paths, and mean probability of all paths and of valid ones."""
         weights = np.vstack([np.ones(len(self.visits)), bootstrap_weights(len(self.visits), resamples, rng)])
         valid = (self.probability > 0).astype(np.float64)
+        visits = weights @ self.visits
         with np.errstate(invalid="ignore"):
             found = {
-                "path_jsd": (jensen_shannon(weights @ self.visits, self.expected[None, :]), np.log(2) ** 0.5),
+                "path_jsd": (jensen_shannon(visits, np.broadcast_to(self.expected, visits.shape)), np.log(2) ** 0.5),
                 "path_valid_share": (weights @ valid / weights.sum(1), 1.0),
                 "path_probability/all": (weights @ self.probability / weights.sum(1), 1.0),
                 "path_probability/valid": (weights @ self.probability / (weights @ valid), 1.0),

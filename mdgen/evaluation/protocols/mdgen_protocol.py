@@ -31,10 +31,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.protocols.correlations import pearson, spearman
 from mdgen.evaluation.protocols.interpolation_paths import path_statistics
 from mdgen.evaluation.protocols.metastable_states import (
     CoarseModel,
@@ -53,6 +53,9 @@ from mdgen.registry import register
 from mdgen.results import Estimate
 
 LARGEST_JSD = np.log(2) ** 0.5
+LEAST_PATHS = 10
+"""Fewer trajectories with common ends are no ensemble of interpolations, but chance."""
+
 Counts = Float[np.ndarray, "unit bin"]
 
 
@@ -102,8 +105,8 @@ class MdgenProtocol:
         notes = list(target.notes)
         if missing:
             notes.append(
-                f"No path statistics for {' and '.join(missing)}: they are for interpolations, several trajectories of "
-                "one length that all start in one metastable state of the reference and end in another."
+                f"No path statistics for {' and '.join(missing)}: they are for interpolations, 10 trajectories or "
+                "more of one length that all start in one metastable state of the reference and end in another."
             )
         return ProtocolResult("mdgen", rows, tuple(notes))
 
@@ -142,7 +145,7 @@ class _Target:
             labels = self.states.assign(modes)
             found |= self._kinetics(series, labels, weights)
             paths = path_statistics(labels, series, self.protocol.lag_ps, self.model)
-            if paths is not None:
+            if paths is not None and len(paths.probability) >= LEAST_PATHS:
                 found |= paths.estimates(self.protocol.resamples, rng)
         return found
 
@@ -216,10 +219,10 @@ class _Target:
             mine, theirs = np.log10(self.times[:, counted]), np.log10(times[:, counted])
             errors = np.abs(mine - theirs).mean(1)
             found[f"decorrelation_log10_error/{kind}"] = bounded_interval(errors[0], errors[1:], 0.0)
-            if counted.sum() > 2 and mine[0].std() > 0 and theirs[0].std() > 0:
-                with np.errstate(invalid="ignore"):
-                    pearson = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(mine, theirs, strict=True)])
-                found[f"decorrelation_pearson/{kind}"] = bounded_interval(pearson[0], pearson[1:], -1.0, 1.0)
+            if counted.sum() > 2:
+                r = np.array([pearson(*pair) for pair in zip(mine, theirs, strict=True)])
+                if np.isfinite(r[0]):
+                    found[f"decorrelation_pearson/{kind}"] = bounded_interval(r[0], r[1:], -1.0, 1.0)
         if not both.all():
             self.notes.append(
                 f"{int((~both).sum())} of {len(both)} torsions do not decorrelate within {longest:g} ps in the "
@@ -282,7 +285,7 @@ def histogram(
         if len(cut) == 1:
             counts.append(np.histogram(cut[0], bins=bins, range=ranges[0])[0])
         else:
-            counts.append(np.histogram2d(*cut, bins=bins, range=ranges)[0].ravel())
+            counts.append(np.histogram2d(cut[0], cut[1], bins=bins, range=ranges)[0].ravel())
     return np.array(counts, dtype=np.float64)
 
 
@@ -293,20 +296,12 @@ def occupations(labels: np.ndarray, series: TorsionSeries, number: int) -> Count
 
 def compared(first: CoarseModel, second: CoarseModel) -> tuple[float, float, float]:
     """JSD of stationary distributions; Spearman correlation of fluxes between different states, and of all entries."""
-    different = ~np.eye(len(first.matrix), dtype=bool)
+    different: np.ndarray = ~np.eye(len(first.matrix), dtype=bool)
     return (
         float(jensen_shannon(first.stationary, second.stationary)),
         spearman(first.flux[different], second.flux[different]),
         spearman(first.flux.ravel(), second.flux.ravel()),
     )
-
-
-def spearman(first: Float[np.ndarray, "entry"], second: Float[np.ndarray, "entry"]) -> float:
-    """Rank correlation, ties by their mean rank; NaN where either does not vary."""
-    ranks = rankdata(first), rankdata(second)
-    if any(each.std() == 0 for each in ranks):
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def phi_psi_pairs(chosen: tuple[Torsion, ...]) -> dict[str, tuple[int, int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.evaluation.protocols.correlations import pearson
 from mdgen.evaluation.protocols.protocol import ProtocolResult, ProtocolRow
 from mdgen.evaluation.protocols.protocol_metrics import is_general
 from mdgen.evaluation.statistics.intervals import percentile_interval
@@ -79,19 +80,14 @@ def _values(rows: Sequence[ProtocolRow], metric: str) -> Float[np.ndarray, "mole
     return np.array([row.metrics[metric].value for row in rows])
 
 
-def _pearson(first: np.ndarray, second: np.ndarray) -> float:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.corrcoef(first, second)[0, 1])
-
-
 def _pairwise_rmsd_pearson(rows: Sequence[ProtocolRow]) -> float:
     if len(rows) < ENOUGH:
         return float("nan")
-    return _pearson(_values(rows, "pairwise_rmsd_A"), _values(rows, "reference_pairwise_rmsd_A"))
+    return pearson(_values(rows, "pairwise_rmsd_A"), _values(rows, "reference_pairwise_rmsd_A"))
 
 
 def _global_rmsf_pearson(rows: Sequence[ProtocolRow]) -> float:
-    return _pearson(*(np.concatenate([row.arrays[name] for row in rows]) for name in ("rmsf_A", "reference_rmsf_A")))
+    return pearson(*(np.concatenate([row.arrays[name] for row in rows]) for name in ("rmsf_A", "reference_rmsf_A")))
 
 
 def _pc_success(rows: Sequence[ProtocolRow]) -> float:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.protocols.correlations import pearson, spearman
 from mdgen.evaluation.protocols.ensemble_distances import (
     AtomicGaussians,
     AtomicSums,
@@ -34,7 +35,6 @@ from mdgen.evaluation.protocols.ensemble_observables import (
     weak_contacts,
 )
 from mdgen.evaluation.protocols.landscape_states import Landscape
-from mdgen.evaluation.protocols.mdgen_protocol import spearman
 from mdgen.evaluation.protocols.protein_frames import (
     Ensemble,
     Selection,
@@ -208,7 +208,8 @@ class _Comparison:
     def values(self, target: _Drawn, generated: _Drawn) -> dict[str, float]:
         """Every number of two samples; NaN where it is not defined."""
         number = min(len(target.alpha), len(generated.alpha))
-        even = [each.alpha[spread_evenly(len(each.alpha), number)] for each in (target, generated)]
+        mine, theirs = (each.alpha[spread_evenly(len(each.alpha), number)] for each in (target, generated))
+        joint = principal_components(np.concatenate([mine, theirs]), 2)
         translation, variance = rmwd_parts(target.atoms, generated.atoms)
         coverage, error = self.landscape.compare(generated.density)
         lengths = {
@@ -219,8 +220,8 @@ class _Comparison:
             "rmwd_A": float(np.hypot(translation, variance)),
             "rmwd_translation_A": translation,
             "rmwd_variance_A": variance,
-            "md_pca_w2_A": pca_wasserstein(*even, self.plane),
-            "joint_pca_w2_A": pca_wasserstein(*even, principal_components(np.concatenate(even), 2)),
+            "md_pca_w2_A": pca_wasserstein(mine, theirs, self.plane),
+            "joint_pca_w2_A": pca_wasserstein(mine, theirs, joint),
         }
         return {
             **{name: ANGSTROM * length for name, length in lengths.items()},
@@ -244,10 +245,3 @@ class _Comparison:
             "exposed_residues_jaccard": jaccard(*exposed),
             "exposure_information_spearman": spearman(*information),
         }
-
-
-def pearson(first: Float[np.ndarray, "entry"], second: Float[np.ndarray, "entry"]) -> float:
-    """Correlation; NaN where either does not vary or there are fewer than two."""
-    if len(first) < 2 or first.std() == 0 or second.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])

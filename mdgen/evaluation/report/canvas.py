@@ -32,7 +32,10 @@ LANDSCAPE_KT = 8.0
 """Top of the colour scale of free-energy maps."""
 
 MOST_RESIDUES, MOST_TORSIONS = 8, 24
-"""Largest number of Ramachandran maps and of torsion histograms; the tables hold the rest."""
+"""Largest number of Ramachandran maps and of torsion histograms, those furthest from MD; the tables hold the rest."""
+
+GUIDE: Any = {"color": "#5b606b", "lw": 1.3, "ls": (0, (0.5, 2.5)), "dash_capstyle": "round"}
+"""Dotted lines, such as those at a level."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,40 @@ def main_row(result: Evaluation) -> str:
 def compared(result: Evaluation) -> list[str]:
     """Rows that every plot shows: the reference, its replicate, the generated."""
     return ["reference", "replicate", main_row(result)]
+
+
+def drawn_torsions(result: Evaluation) -> list[int]:
+    """Torsions that are drawn, in their order: all, or those furthest from MD."""
+    return _furthest(result, "torsion_jsd/", [str(name) for name in result.curves["torsion_names"]], MOST_TORSIONS)
+
+
+def residues(result: Evaluation) -> list[str]:
+    """Residues with phi and psi."""
+    return [key.split("/", 2)[2] for key in result.curves if key.startswith("ramachandran_kT/reference/")]
+
+
+def drawn_residues(result: Evaluation) -> list[str]:
+    """Residues that are drawn, in their order: all, or those furthest from MD."""
+    names = residues(result)
+    return [names[i] for i in _furthest(result, "torsion_pair_jsd/", names, MOST_RESIDUES)]
+
+
+def _furthest(result: Evaluation, kind: str, names: list[str], most: int) -> list[int]:
+    metrics = result.rows[main_row(result)].metrics
+    distances = np.array([metrics[kind + name].value if kind + name in metrics else 0.0 for name in names])
+    return sorted(np.argsort(-distances, kind="stable")[:most].tolist())
+
+
+def cut_note(result: Evaluation, section: str) -> str:
+    """What a section does not draw; empty where it draws everything."""
+    torsions = len(result.curves.get("torsion_names", ()))
+    if section in ("Distributions", "Kinetics") and torsions > MOST_TORSIONS:
+        return f"Drawn are the {MOST_TORSIONS} of {torsions} torsions furthest from MD; the last table has them all."
+    if section == "Free energies" and len(residues(result)) > MOST_RESIDUES:
+        return (
+            f"Drawn are the {MOST_RESIDUES} of {len(residues(result))} residues whose phi and psi lie furthest from MD."
+        )
+    return ""
 
 
 def new_figure(width: float = 4.2, height: float = 3.1) -> tuple[Figure, Axes]:

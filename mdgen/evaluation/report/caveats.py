@@ -1,16 +1,15 @@
 """Caveats of an evaluation: sentences on few frames, few transitions, copied frames and rounded lags."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.metrics.conformation.nearest import memorisation
 from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.settings import Settings
+from mdgen.evaluation.statistics.block_permutation import INDEPENDENT
 from mdgen.evaluation.statistics.observables import Observables
-
-ENOUGH = 3.0
-"""Least length of the blocks of the MD floor, as a multiple of the slowest timescale."""
 
 
 def few_transitions(rows: Mapping[str, RowResult], lag_frames: int) -> list[str]:
@@ -55,14 +54,58 @@ def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[s
 
 
 def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list[str]:
-    """A sentence where the blocks of the floor of dynamics are too short for the slowest process."""
+    """A sentence where there are no blocks for a verdict, or they are short beside the slowest process."""
+    if blocks_ps is None:
+        return ["No criterion is judged: there are too few frames to cut into blocks; give longer trajectories."]
     slowest = rows["reference"].metrics.get("timescale_ps/1")
-    if blocks_ps is None or slowest is None or blocks_ps >= ENOUGH * slowest.value:
+    if slowest is None or blocks_ps >= INDEPENDENT * slowest.value:
         return []
     return [
-        f"MD floor: its blocks of {blocks_ps:.4g} ps are shorter than {ENOUGH:g} times the slowest timescale, "
-        f"{slowest.value:.4g} ps, so dynamics may score above it; use a longer reference."
+        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT:g} times the slowest timescale, "
+        f"{slowest.value:.3g} ps; intervals and p are widened for it, and longer trajectories would decide more."
     ]
+
+
+def too_good(metrics: Sequence[str]) -> list[str]:
+    """A sentence where the generated frames lie closer to the dynamics than dynamics itself does."""
+    if not metrics:
+        return []
+    return [
+        f"Too good to be true: the generated frames are closer to the dynamics than as many frames of dynamics are, in "
+        f"{', '.join(map(label, metrics))}; they may be copies of it, or drawn more evenly than dynamics can be."
+    ]
+
+
+FAULTS = {
+    "broken_bond_share": ("broken_bonds", "a broken bond"),
+    "broken_angle_share": ("broken_angles", "a broken angle"),
+    "chirality_error_share": ("chirality", "a mirrored stereocentre"),
+    "prochirality_error_share": ("prochirality", "exchanged neighbours of an atom"),
+    "cis_share": ("cis", "a peptide bond in cis"),
+}
+"""Shares of frames with what dynamics may never show: name of the criterion, and words."""
+
+
+def unseen_faults(rows: Mapping[str, RowResult], tolerances: Mapping[str, float]) -> list[str]:
+    """A sentence on each fault of the generated frames that no frame of the dynamics has.
+
+    In one stretch of frames it is a single event, which no permutation of blocks can tell from a rare one of dynamics.
+    """
+    caveats = []
+    for name, (criterion, words) in FAULTS.items():
+        found = [rows[row].metrics.get(name) for row in ("reference", "replicate", "generated")]
+        known = [estimate.value for estimate in found if estimate is not None]
+        if len(known) < 3 or max(known[:2]) > 0 or known[2] <= tolerances.get(f"share_difference/{criterion}", 0.0):
+            continue
+        caveats.append(f"generated: {known[2]:.2%} of its frames have {words}, which no frame of the dynamics has.")
+    return caveats
+
+
+def left_out(metrics: Sequence[str]) -> list[str]:
+    """A sentence on criteria that do not exist for the molecule or were not asked for."""
+    if not metrics:
+        return []
+    return [f"Not judged, since this molecule or this evaluation has no such thing: {', '.join(map(label, metrics))}."]
 
 
 LEAST_FRACTION = 0.1

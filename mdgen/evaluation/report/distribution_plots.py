@@ -4,12 +4,13 @@ import numpy as np
 
 from mdgen.evaluation.report.canvas import (
     COLOURS,
-    MOST_RESIDUES,
-    MOST_TORSIONS,
+    GUIDE,
     Plot,
     angle_axis,
     compared,
     draw_line,
+    drawn_residues,
+    drawn_torsions,
     file_name,
     free_energy_map,
     legend_above,
@@ -22,7 +23,7 @@ from mdgen.evaluation.result import Evaluation
 
 def distance_plots(result: Evaluation) -> list[Plot]:
     """Distances of each torsion with their intervals, the rows side by side."""
-    names = [str(name) for name in result.curves["torsion_names"]][:MOST_TORSIONS]
+    names = [str(name) for name in result.curves["torsion_names"]]
     if not names:
         return []
     names = ["all", *names]
@@ -52,7 +53,8 @@ def distance_plots(result: Evaluation) -> list[Plot]:
 def torsion_plots(result: Evaluation) -> list[Plot]:
     """The distribution of each torsion."""
     drawn = []
-    for index, name in enumerate(result.curves["torsion_names"][:MOST_TORSIONS]):
+    for index in drawn_torsions(result):
+        name = result.curves["torsion_names"][index]
         figure, axes = new_figure()
         for row in compared(result):
             density = result.curves[f"torsion_density/{row}"][index]
@@ -71,8 +73,7 @@ def torsion_plots(result: Evaluation) -> list[Plot]:
 def landscapes(result: Evaluation) -> list[Plot]:
     """Free energies over phi and psi of each residue and over the first two TICA components."""
     drawn = []
-    residues = [key.split("/", 2)[2] for key in result.curves if key.startswith("ramachandran_kT/reference/")]
-    for residue in residues[:MOST_RESIDUES]:
+    for residue in drawn_residues(result):
         for row in compared(result):
             energy, extent = result.curves[f"ramachandran_kT/{row}/{residue}"], (-np.pi, np.pi, -np.pi, np.pi)
             figure, axes = free_energy_map(result, row, energy, extent, f"phi {residue}", f"psi {residue}")
@@ -100,7 +101,7 @@ def free_energy_plots(result: Evaluation) -> list[Plot]:
         draw_line(axes, result, row, x, energy)
         top = max(top, float(energy[np.isfinite(energy)].max(initial=0)))
     depth = float(result.settings["free_energy_below_kT"])
-    axes.axhline(depth, color="#5b606b", lw=0.8, ls=":")
+    axes.axhline(depth, **GUIDE)
     axes.set_ylim(-0.5, top + 1.2)
     axes.set(xlabel="slowest coordinate psi_1", ylabel="F (kT)")
     legend_above(figure, axes)

@@ -8,12 +8,13 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mdgen.evaluation.metrics.catalogue import METRICS, label
-from mdgen.evaluation.protocols.protocol_tables import protocol_section
+from mdgen.evaluation.metrics.target import Description
 from mdgen.evaluation.report import distribution_plots, kinetic_plots
 from mdgen.evaluation.report.animation import player_data
-from mdgen.evaluation.report.canvas import STYLE, Plot, main_row
+from mdgen.evaluation.report.canvas import STYLE, Plot, cut_note, main_row
 from mdgen.evaluation.report.losses import loss_plots
-from mdgen.evaluation.report.tables import latex, markdown, number, shown
+from mdgen.evaluation.report.protocol_tables import protocol_section
+from mdgen.evaluation.report.tables import beyond_floor, criterion_cells, latex, markdown, number, ordered, shown
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
 from mdgen.results import Estimate
@@ -55,10 +56,10 @@ DRAWERS = (
 
 
 class Line(NamedTuple):
-    """A line of a table: its first cell, the others (None where empty), and whether the first is accentuated."""
+    """A line of a table: its first cell, the others with their class (None where empty), whether it is accentuated."""
 
     label: str
-    cells: list[Estimate | None]
+    cells: list[tuple[Estimate | None, str]]
     accent: bool = False
 
 
@@ -70,11 +71,30 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A section of the report; `table` is None where no row has any of its metrics."""
+    """A section of the report.
+
+    Args:
+        name: heading.
+        table: table, or None where no row has any of its metrics.
+        described: metrics that stand here first.
+        note: sentence on what is not drawn.
+        plots: drawings.
+    """
 
     name: str
     table: Table | None
+    described: list[Description]
+    note: str
     plots: list[Plot]
+
+
+class CriterionLine(NamedTuple):
+    """A line of the table of criteria."""
+
+    name: str
+    question: str
+    verdict: str
+    cells: tuple[str, ...]
 
 
 def write_report(result: Evaluation, folder: Path | str) -> Path:
@@ -105,8 +125,16 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
     environment.filters |= {"number": number, "time": _time, "grouped": "{:,}".format}
     every = list(dict.fromkeys(metric for row in result.rows.values() for metric in row.metrics))
     rows = result.rows.values()
-    everything = [Line(label(metric), [row.metrics.get(metric) for row in rows]) for metric in every]
-    kinds = {name.partition("/")[0] for name in every}
+    everything = [Line(label(metric), [(row.metrics.get(metric), "") for row in rows]) for metric in every]
+    criteria = [
+        CriterionLine(
+            label(line.metric), line.meaning if line.verdict == "fails" else "", line.verdict, criterion_cells(line)
+        )
+        for line in ordered(result.criteria)
+    ]
+    unexplained = dict(METRICS)
+    first = _explained([line.metric for line in result.criteria], unexplained)
+    sections = _sections(result, drawn, every, unexplained)
     return environment.get_template("report.html.j2").render(
         title=f"{result.molecule['residues']}: generated against molecular dynamics",
         style=room.joinpath("report.css").read_text(encoding="utf-8"),
@@ -114,20 +142,32 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
         result=result,
         main=result.rows[main_row(result)],
         animation=player_data(result),
+        criteria=criteria,
         protocol=protocol_section(result.protocol),
-        sections=_sections(result, drawn, every),
-        described=[each for name, each in METRICS.items() if name in kinds],
+        described_first=first,
+        sections=sections,
+        described_last=_explained(every, unexplained),
         every_metric=Table([row.label for row in rows], everything),
     )
 
 
-def _sections(result: Evaluation, drawn: list[Plot], every: list[str]) -> list[Section]:
+def _explained(metrics: list[str], unexplained: dict[str, Description]) -> list[Description]:
+    """Descriptions of the metrics that are not explained yet; they are from now on."""
+    kinds = dict.fromkeys(metric.partition("/")[0] for metric in metrics)
+    return [unexplained.pop(kind) for kind in kinds if kind in unexplained]
+
+
+def _sections(
+    result: Evaluation, drawn: list[Plot], every: list[str], unexplained: dict[str, Description]
+) -> list[Section]:
     """The sections that have a table or a plot."""
     sections = []
     for name, metrics in SECTIONS.items():
         named = [m for metric in metrics for m in every if m == metric or (metric[-1] == "/" and m.startswith(metric))]
-        sections.append(Section(name, _table(result, named), [plot for plot in drawn if plot.section == name]))
-    return [section for section in sections if section.table or section.plots]
+        table, plots = _table(result, named), [plot for plot in drawn if plot.section == name]
+        if table or plots:
+            sections.append(Section(name, table, _explained(named, unexplained), cut_note(result, name), plots))
+    return sections
 
 
 def _table(result: Evaluation, metrics: list[str]) -> Table | None:
@@ -136,7 +176,8 @@ def _table(result: Evaluation, metrics: list[str]) -> Table | None:
     for key, row in result.rows.items():
         cells = shown(key, row.metrics, metrics)
         if any(cell is not None for cell in cells):
-            lines.append(Line(row.label, cells, accent=key.startswith("generated")))
+            marks = [beyond_floor(result, key, metric) for metric in metrics]
+            lines.append(Line(row.label, list(zip(cells, marks, strict=True)), accent=key.startswith("generated")))
     return Table([label(metric) for metric in metrics], lines) if lines else None
 
 

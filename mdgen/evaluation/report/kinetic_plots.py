@@ -5,10 +5,11 @@ from matplotlib.ticker import MultipleLocator
 
 from mdgen.evaluation.report.canvas import (
     COLOURS,
-    MOST_TORSIONS,
+    GUIDE,
     Plot,
     compared,
     draw_line,
+    drawn_torsions,
     file_name,
     legend_above,
     new_figure,
@@ -33,7 +34,7 @@ def timescale_plots(result: Evaluation) -> list[Plot]:
                 ls="--" if row == "shuffled" else "-", label=result.rows[row].label if mode == 0 else None,
             )  # fmt: skip
     axes.fill_between(lags, lags, axes.get_ylim()[0], color="#eceef1", lw=0, zorder=0)
-    axes.axvline(float(result.settings["lag_ps"]), color="#5b606b", lw=0.8, ls=":")
+    axes.axvline(float(result.settings["lag_ps"]), **GUIDE)
     axes.set(xscale="log", yscale="log", xlabel="lag (ps)", ylabel="implied timescale (ps)")
     axes.set_xlim(lags[0], lags[-1])
     legend_above(figure, axes)
@@ -68,10 +69,17 @@ def state_plots(result: Evaluation) -> list[Plot]:
             label=result.rows[row].label,
         )  # fmt: skip
     low, high = reference[reference > 0].min(initial=1e9) / 3, reference.max(initial=0) * 3
-    axes.plot([low, high], [low, high], color="#5b606b", lw=0.8, ls=":")
+    axes.plot([low, high], [low, high], **GUIDE)
     axes.set(xscale="log", yscale="log", xlabel="flux in MD (1/ns)", ylabel="flux (1/ns)")
     legend_above(figure, axes)
-    drawn.append(Plot("flux", "Kinetics", "Stationary flux between each pair of lumped states.", to_svg(figure)))
+    drawn.append(
+        Plot(
+            "flux",
+            "Kinetics",
+            "Stationary flux between each pair of lumped states; equal on the dotted line.",
+            to_svg(figure),
+        )
+    )
     figure, axes = new_figure()
     for row in [row for row in rows if row != "replicate" and row != "shuffled"]:
         predicted, counted = result.curves[f"markov_test/{row}"]
@@ -92,13 +100,14 @@ def correlation_plots(result: Evaluation) -> list[Plot]:
     if "autocorrelation_axis" not in result.curves:
         return []
     drawn, lags = [], result.curves["autocorrelation_axis"]
-    for index, name in enumerate(result.curves["torsion_names"][:MOST_TORSIONS]):
+    for index in drawn_torsions(result):
+        name = result.curves["torsion_names"][index]
         if str(name).startswith("methyl"):
             continue
         figure, axes = new_figure()
         for row in [*compared(result), "shuffled"]:
             draw_line(axes, result, row, lags, result.curves[f"autocorrelation/{row}"][index])
-        axes.axhline(np.exp(-1), color="#5b606b", lw=0.8, ls=":")
+        axes.axhline(np.exp(-1), **GUIDE)
         axes.set(xscale="log", xlabel="lag (ps)", ylabel=f"autocorrelation, {name}", ylim=(-0.15, 1.02))
         legend_above(figure, axes)
         caption = f"Autocorrelation of {name} above its baseline; the dotted line is 1/e."

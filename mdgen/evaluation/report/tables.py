@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from mdgen.evaluation.metrics.catalogue import is_informative, label
 from mdgen.evaluation.result import Evaluation
-from mdgen.results import Estimate
+from mdgen.evaluation.verdict import Judgement
+from mdgen.results import Estimate, acceptance_table, aligned
 
 HEADLINES = ("torsion_jsd/all", "torsion_pair_jsd/all", "tica_jsd/0,1", "free_energy_rmse_kT/psi_1", "timescale_ps/1",
              "timescale_ps/2", "decorrelation_log10_error/all", "first_passage_log10_error", "bond_rms_nm",
@@ -62,6 +63,53 @@ def number(value: float) -> str:
 def shown(row: str, found: Mapping[str, Estimate], metrics: Sequence[str]) -> list[Estimate | None]:
     """The cells of a row; None where it lacks a metric, or would show the distance of the reference from itself."""
     return [found.get(metric) if is_informative(row, metric) else None for metric in metrics]
+
+
+def verdict_table(result: Evaluation) -> str:
+    """The verdict, every criterion in one aligned table, what would decide the undecided, and all caveats, as text."""
+    cells: list[tuple[str, ...]] = [
+        ("", "criterion", "value", "MD itself", "excess (95 %)", "tolerance", "p", "to decide")
+    ]
+    for line in ordered(result.criteria):
+        verdict = line.verdict.upper() if line.verdict == "fails" else line.verdict
+        cells.append((verdict, label(line.metric), *criterion_cells(line)))
+    parts = [f"verdict       {result.headline}", aligned(cells)]
+    if result.acceptance:
+        parts.append(acceptance_table(result.acceptance))
+    caveats = "\n".join(f"- {text}" for text in (*result.flags, *result.notes))
+    return "\n\n".join(part for part in (*parts, caveats) if part)
+
+
+def criterion_cells(line: Judgement) -> tuple[str, ...]:
+    """A criterion's value, floor, excess with its interval, tolerance, adjusted p, and what would decide it."""
+    if line.value is None or line.floor is None or line.excess is None or line.p is None:
+        return ("not measured", "", "", number(line.tolerance), "", "longer trajectories")
+    excess = with_interval(Estimate(line.excess, line.low, line.high))
+    needs = (
+        ""
+        if line.verdict != "undecided"
+        else "much more"
+        if line.needs is None
+        else f"{line.needs:.2g} x data"
+        if line.needs < 100
+        else f"{line.needs:,.0f} x data"
+    )
+    return number(line.value), number(line.floor), excess, number(line.tolerance), f"{line.p:.3f}", needs
+
+
+def beyond_floor(result: Evaluation, row: str, metric: str) -> str:
+    """`beyond` where a row's distance lies above the interval of what dynamics scores against itself, else nothing."""
+    floor = result.rows.get("md_floor")
+    if floor is None or row in ("reference", "floor", "md_floor"):
+        return ""
+    limit, found = floor.metrics.get(metric), result.rows[row].metrics.get(metric)
+    return "beyond" if limit and found and limit.high is not None and found.value > limit.high else ""
+
+
+def ordered(criteria: Sequence[Judgement]) -> list[Judgement]:
+    """Criteria that fail first, then the undecided, then those that hold."""
+    rank = {"fails": 0, "undecided": 1, "holds": 2}
+    return sorted(criteria, key=lambda line: rank[line.verdict])
 
 
 def _cells(result: Evaluation, metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:

@@ -1,10 +1,9 @@
-"""Block permutation: what molecular dynamics scores against itself.
+"""Block permutation: what molecular dynamics scores against itself, and against generated trajectories.
 
 Frames of dynamics are correlated, so two replicates of the same law lie further apart than independent samples of as
-many frames do. Here the reference and its replicate are cut into blocks, and the blocks are assigned at random to a
-reference sample and a row sample of the sizes that the table has. Blocks keep the correlation within them, and both
-samples follow the same law: a permutation test, whose distances are what a replicate is expected to score (Good,
-Permutation, Parametric and Bootstrap Tests of Hypotheses, 2005).
+many frames do. Here trajectories are cut into blocks, and blocks are assigned at random to two samples of the sizes
+that are compared. Blocks keep the correlation within them, and both samples follow the same law: a permutation test
+(Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 2005).
 """
 
 from collections.abc import Callable
@@ -18,18 +17,25 @@ from mdgen.evaluation.statistics.observables import Observables
 LEAST_BLOCKS, MOST_BLOCKS = 32, 256
 """Blocks are as long as possible with at least so many; above the most, neighbours share a block."""
 
+FEWEST_BLOCKS, FEWEST_A_SIDE = 16, 4
+"""Where blocks would be short beside the slowest process there may be fewer of them, down to these."""
+
+INDEPENDENT = 5.0
+"""Length of a block, as a multiple of the slowest timescale, from which blocks count as independent."""
+
 DRAWS = 100
+"""Assignments of the floor of dynamics."""
 
 
 @dataclass(frozen=True)
 class BlockPermutation:
-    """Blocks of dynamics and the random samples drawn from them; metrics of sums over blocks compare the two samples.
+    """Blocks of trajectories and samples drawn from them; metrics of sums over blocks compare the two samples.
 
     Args:
         pool: all frames, their block as the bootstrap unit.
-        target: share of each block in the reference sample.
-        row: share of each block in the row sample; the two have no block in common.
-        block_ps: mean length of a block that is a piece of one trajectory.
+        target: weight of each block in the sample that is compared with.
+        row: weight of each block in the sample that is compared.
+        block_ps: mean length of a block.
     """
 
     pool: Observables
@@ -67,6 +73,125 @@ def permute_blocks(
     samples = [_samples(rng.permutation(len(sizes)), sizes, frames, target.n_frames) for _ in range(DRAWS)]
     rows, targets = (np.array([sample[side] for sample in samples]) for side in range(2))
     return BlockPermutation(replace(pool, grouping=block), targets, rows, length * pool.frame_spacing_ps)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Dynamics and generated trajectories in one pool of blocks: as they are, permuted, and resampled.
+
+    The first line of the weights of `blocks` is the true assignment, dynamics as the target and the generated
+    trajectories as the row; then come `permutations` lines in which blocks of both are assigned at random, and then
+    lines in which the blocks of each are drawn with replacement.
+
+    Args:
+        blocks: blocks and weights.
+        permutations: number of random assignments.
+        sides: number of blocks of the dynamics and of the generated trajectories.
+        slow_spread: factor by which chance spreads the samples' difference more than permutations do, for the slowest
+            process: blocks shorter than it are not independent, and permutations part neighbours.
+    """
+
+    blocks: BlockPermutation
+    permutations: int
+    sides: tuple[int, int]
+    slow_spread: float
+
+    @property
+    def mixing(self) -> float:
+        """Mean square of the share of a difference between the two that is left once blocks are permuted.
+
+        About one over the number of blocks less one.
+        """
+        weights = self.blocks.row[: 1 + self.permutations], self.blocks.target[: 1 + self.permutations]
+        sizes = np.bincount(self.blocks.pool.units, minlength=weights[0].shape[1])
+        generated = sizes * (np.arange(len(sizes)) >= self.sides[0])
+        row, target = (each[1:] @ generated / (each[1:] @ sizes) for each in weights)
+        return float(((row - target) ** 2).mean())
+
+
+def assign_blocks(
+    dynamics: Observables,
+    generated: Observables,
+    slowest_ps: float | None,
+    permutations: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Assignment | None:
+    """Pool of blocks of both, none of which crosses from one to the other; None where there are too few blocks.
+
+    Args:
+        dynamics: trajectories of dynamics, the target.
+        generated: generated trajectories, the row; best as many frames.
+        slowest_ps: slowest timescale of the dynamics, or None where it is not known.
+        permutations: number of random assignments.
+        resamples: number of bootstrap resamples.
+        rng: generator of both.
+    """
+    pool, fewer = dynamics.joined(generated), min(dynamics.n_frames, generated.n_frames)
+    slowest = 0.0 if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
+    length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * slowest, pool.n_frames / FEWEST_BLOCKS))
+    longest = max(pool.lengths)
+    if longest <= length:  # whole trajectories are independent: no need of longer blocks
+        length = max(float(longest), pool.n_frames / MOST_BLOCKS)
+    length = min(length, fewer / FEWEST_A_SIDE)
+    if length < 1:
+        return None
+    here, n_here = _grouped(dynamics.lengths, length)
+    there, n_there = _grouped(generated.lengths, length)
+    if min(n_here, n_there) < FEWEST_A_SIDE or n_here + n_there < FEWEST_BLOCKS // 2:
+        return None
+    block = np.concatenate([here, n_here + there])
+    sizes, mine = np.bincount(block).astype(np.float64), np.arange(n_here + n_there) < n_here
+    samples = [
+        _samples(rng.permutation(len(sizes)), sizes, generated.n_frames, dynamics.n_frames) for _ in range(permutations)
+    ]
+    rows, targets = (np.array([sample[side] for sample in samples]) for side in range(2))
+    drawn = [rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in (n_here, n_there)]
+    blocks = BlockPermutation(
+        replace(pool, grouping=block),
+        np.concatenate([mine[None], targets, np.pad(drawn[0], ((0, 0), (0, n_there)))]).astype(np.float64),
+        np.concatenate([~mine[None], rows, np.pad(drawn[1], ((0, 0), (n_here, 0)))]).astype(np.float64),
+        float(sizes.mean() * pool.frame_spacing_ps),
+    )
+    whole = pool.n_frames / len(pool.lengths)
+    return Assignment(blocks, permutations, (n_here, n_there), slow_spread(sizes.mean(), whole, slowest))
+
+
+def slow_spread(block: float, trajectory: float, slowest: float) -> float:
+    """Ratio of standard deviations of a slow process's mean: of whole trajectories over that of independent blocks.
+
+    The mean over a time t of a process that decays as `exp(-t / slowest)` has a variance proportional to
+    `g(t) / t`, `g(t) = 1 - (1 - exp(-x)) / x`, `x = t / slowest`: shared by t / b blocks it would be `g(b) / t`.
+
+    >>> slow_spread(10.0, 100.0, 0.01) < 1.001, round(slow_spread(2.0, 7.0, 1.0), 2), slow_spread(5.0, 5.0, 1.0)
+    (True, 1.23, 1.0)
+    """
+    if slowest <= 0 or block >= trajectory:
+        return 1.0
+
+    def share(time: float) -> float:
+        x = time / slowest
+        return float(x / 2 if x < 1e-6 else 1 + np.expm1(-x) / x)
+
+    return float(np.sqrt(share(trajectory) / share(block)))
+
+
+def _grouped(lengths: tuple[int, ...], length: float) -> tuple[Int[np.ndarray, "frame"], int]:
+    """The block of each frame, and their number: parts of long trajectories, or several short ones, neighbours."""
+    blocks, number, filled = [], 0, 0.0
+    for frames in lengths:
+        pieces = max(1, int(frames / length + 0.5))
+        if pieces == 1 and 2 * frames < length:  # a short one shares a block with its neighbours
+            if filled + frames / 2 > length:
+                number, filled = number + 1, 0.0
+            blocks.append(np.full(frames, number))
+            filled += frames
+        else:
+            if filled:
+                number, filled = number + 1, 0.0
+            blocks.append(number + np.arange(frames) * pieces // frames)
+            number += pieces
+    return np.concatenate(blocks).astype(np.int64), number + (filled > 0)
 
 
 def _cut(lengths: tuple[int, ...], length: int) -> tuple[Int[np.ndarray, "frame"], int]:

@@ -2,13 +2,16 @@
 
 Frames of one trajectory are correlated, so they cannot be resampled one by one; trajectories, and blocks much longer
 than the slowest process, can. Every metric is therefore a function of sums over *units* (a trajectory, a block, or a
-group of trajectories), and a resample is a vector of weights over the units.
+group of trajectories), and a resample is a vector of weights over the units. Few units give too narrow a spread: where
+their number is given, intervals are as much wider as Student's are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from mdgen.results import Estimate
 
@@ -16,7 +19,10 @@ LEVEL = 0.95
 """Probability that an interval holds the value."""
 
 MINIMUM_UNITS = 5
-"""With fewer trajectories than this each is cut into equal blocks, five for one long run."""
+"""With fewer trajectories than this each is cut into equal blocks, five for one long run and two for others."""
+
+LARGEST_LOG = 20.0
+"""Bound of the logarithm of an interval's end over its value."""
 
 MAXIMUM_UNITS = 64
 """With more trajectories than this neighbours share a unit, which bounds the memory of the sums."""
@@ -31,7 +37,7 @@ def unit_ids(lengths: Sequence[int]) -> Int[np.ndarray, "frame"]:
     [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     """
     count = len(lengths)
-    pieces = 1 if count >= MINIMUM_UNITS else -(-MINIMUM_UNITS // max(count, 1))
+    pieces = 1 if count >= MINIMUM_UNITS else 2 if count > 1 else MINIMUM_UNITS
     groups = np.arange(count) * min(count, MAXIMUM_UNITS) // max(count, 1)
     ids = [
         groups[i] * pieces + np.arange(length) * pieces // max(length, 1) for i, length in enumerate(lengths) if length
@@ -47,12 +53,33 @@ def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> F
     return rng.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
 
 
-def percentile_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
-    """`value` with the percentiles of its resamples; samples that are not finite are left out."""
-    return Estimate(float(value), *_percentiles(samples)[:2])
+def student_widening(units: int | None) -> float:
+    """Factor by which the spread of resamples of so many units is widened; 1 where the number is not known.
+
+    Resamples of n units have (n - 1) / n of the variance of the mean, and its error is Student's with n - 1 degrees.
+
+    >>> [round(student_widening(units), 2) for units in (5, 10, 64)], student_widening(None)
+    ([1.58, 1.22, 1.03], 1.0)
+    """
+    if units is None:
+        return 1.0
+    units = max(units, 2)
+    return float(student.ppf((1 + LEVEL) / 2, units - 1) / norm.ppf((1 + LEVEL) / 2) * np.sqrt(units / (units - 1)))
 
 
-def centred_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
+def percentile_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
+    """`value` with the percentiles of its resamples; samples that are not finite are left out.
+
+    Where the number of units is given they are widened about the value, and never below 0 for what is never negative.
+    """
+    low, high, middle = _percentiles(samples)
+    if low is None or high is None or units is None:
+        return Estimate(float(value), low, high)
+    wide, least = student_widening(units), 0.0 if np.nanmin(samples) >= 0 and value >= 0 else -np.inf
+    return Estimate(float(value), max(least, value + wide * (low - middle)), value + wide * (high - middle))
+
+
+def centred_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
     """`value` with the spread of its resamples around it, for distances.
 
     Resampling adds noise, so the percentiles of a distance lie above its value; here they are shifted so that the
@@ -61,21 +88,33 @@ def centred_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Es
     low, high, middle = _percentiles(samples)
     if low is None or high is None:
         return Estimate(float(value))
-    return Estimate(float(value), max(0.0, value + low - middle), value + high - middle)
+    wide = student_widening(units)
+    return Estimate(float(value), max(0.0, value + wide * (low - middle)), value + wide * (high - middle))
 
 
 def frame_mean(
-    values: Num[np.ndarray, "frame"] | Bool[np.ndarray, "frame"],
-    units: Int[np.ndarray, "frame"],
-    resamples: int,
-    rng: np.random.Generator,
-    root: bool = False,
+    values: Num[np.ndarray, "frame"] | Bool[np.ndarray, "frame"], units: Int[np.ndarray, "frame"], root: bool = False
 ) -> Estimate:
-    """The mean over frames, such as the share for which something holds, or the root of it."""
+    """The mean over frames, such as the share for which something holds, or the root of it, with Student's interval.
+
+    Its error is that of a ratio of sums over units. What is never negative has an interval on a log scale, since its
+    error grows with it: `value exp(+-t s / value)`; a share's ends at 1.
+    """
     sums, counts = np.bincount(units, weights=values), np.bincount(units)
-    weights = bootstrap_weights(len(sums), resamples, rng)
-    value, samples = sums.sum() / counts.sum(), (weights @ sums) / np.maximum(weights @ counts, 1)
-    return percentile_interval(np.sqrt(value), np.sqrt(samples)) if root else percentile_interval(value, samples)
+    value, number = sums.sum() / counts.sum(), len(sums)
+    low = high = None
+    if number > 1:
+        variance = ((sums - value * counts) ** 2).sum() * number / (number - 1)
+        reach = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt(variance) / counts.sum()
+        low, high = value - reach, value + reach
+        if np.min(values) >= 0:
+            factor = np.exp(min(reach / value, LARGEST_LOG)) if value > 0 else 1.0
+            low, high = value / factor, value * factor
+        if values.dtype == bool:
+            high = min(high, 1.0)
+    if root:
+        value, low, high = (None if end is None else float(np.sqrt(end)) for end in (value, low, high))
+    return Estimate(float(value), None if low is None else float(low), None if high is None else float(high))
 
 
 def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
@@ -84,20 +123,22 @@ def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
     return percentile_interval(finite.mean() if len(finite) else float("nan"), finite)
 
 
-def ratio_interval(value: float, samples: Float[np.ndarray, "resample"]) -> Estimate:
+def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
     """`value` with the relative spread of its resamples around it, for times, whose errors are factors."""
     low, high, middle = _percentiles(samples)
     if low is None or high is None or middle <= 0:
         return Estimate(float(value))
-    return Estimate(float(value), value * low / middle, value * high / middle)
+    wide = student_widening(units)
+    return Estimate(float(value), value * max(low / middle, 0.0) ** wide, value * (high / middle) ** wide)
 
 
 def estimates(
     samples: Mapping[str, Float[np.ndarray, "resample"]],
-    interval: Callable[[float, np.ndarray], Estimate] = centred_interval,
+    interval: Callable[[float, np.ndarray, int | None], Estimate] = centred_interval,
+    units: int | None = None,
 ) -> dict[str, Estimate]:
     """Estimates by name from arrays that hold the value first, then its resamples; none for values not finite."""
-    return {name: interval(float(s[0]), s[1:]) for name, s in samples.items() if np.isfinite(s[0])}
+    return {name: interval(float(s[0]), s[1:], units) for name, s in samples.items() if np.isfinite(s[0])}
 
 
 def spreads(samples: Mapping[str, Float[np.ndarray, "draw"]]) -> dict[str, Estimate]:

@@ -5,9 +5,12 @@ them is too long or too short. Each bond has three distances of the key frame: t
 the angles at both of its atoms. Newton steps of least motion |t|^2 + (r w)^2 of the two residues (translation t, turn w
 about the middle atom) meet all three at once, bond after bond; bonds that share no residue move together. The torsion
 about the bond is free, but for those far from planar, which are brought to the edge of what peptides show.
+
+Components lead and frames of the trajectories come last, `(component, body, column)`, so that every operation runs
+along memory; frames whose bonds are closed take no part in further sweeps.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,26 +18,40 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.geometry.frames import Frames
-from mdgen.geometry.rotations import rotation_from_quaternion
 from mdgen.models.blocks.token_geometry import TokenTables, pick, pick_frames, token_frames
 
-SWEEPS = 5
-"""Times that every bond is closed; each closing moves the bonds beside it a little."""
+MOST_SWEEPS = 12
+"""Times that every bond of a frame is closed at most; each closing moves the bonds beside it a little."""
+
+CLOSED = 1e-3
+"""Deviation in nm of a distance, before the last sweep over it, up to which a bond counts as closed after it."""
+
+_COLUMNS = 8192
+"""Frames that are closed together: so many stay in a processor's cache."""
 
 _RADIUS = 0.12
 """Radius of gyration r of a residue in nm: the motion of a turn by one radian."""
 
 _LARGEST_STEP = 0.3
-"""Largest turn of a step in radians, and share of a distance that one step may change it by."""
+"""Share of a distance that one step may change it by."""
 
-_LARGEST_TWIST = 0.44
-"""Largest deviation in radians of the torsion about a bond from planarity: 25 degrees."""
+_LARGEST_MOTION = 0.05
+"""Largest motion sqrt(|t|^2 + (r w)^2) of both residues in one step, nm: the equations of a step are linear."""
+
+_LARGEST_TWIST = math.radians(25)
+"""Largest deviation of the torsion about a bond from planarity."""
+
+_UNTWISTING = 2
+"""First sweeps, in which torsions are brought into range; later ones turn them by no more than a degree or so."""
+
+_DAMPING = 1e-3
+"""Added to the diagonal of J J^T, whose entries are about 3, where the bond's atoms lie on a line."""
 
 _SHORTEST = 1e-3
 """Least distance in nm that is divided by."""
 
 _LEAST = 1e-9
-"""Least determinant that is divided by."""
+"""Least cosine, or squared motion in nm^2, that is divided by."""
 
 _PAIRS = ((1, 2), (0, 2), (1, 3))
 """Distances of a joint's atoms (near first, first, second, near second): the bond, and across each of its angles."""
@@ -53,6 +70,27 @@ class Joints:
     lengths: Float[Tensor, "batch 1 joint 3"]
 
 
+@dataclass(frozen=True)
+class _Colour:
+    """Joints that share no residue; `column` is 1 where it is the same for all.
+
+    Args:
+        tokens: the first residues of all joints, then the second ones.
+        arms: for each of these residues the nearer and the farther of its two atoms from the bond's other residue.
+        lengths: distances of a closed bond.
+        real: 1, and 0 where a joint is padding.
+    """
+
+    tokens: Int[Tensor, "both_sides column"]
+    arms: Float[Tensor, "2 3 both_sides column"]
+    lengths: Float[Tensor, "3 joint column"]
+    real: Float[Tensor, "joint column"]
+
+    def columns(self, chosen: Int[Tensor, "chosen"]) -> "_Colour":
+        """The joints of some columns."""
+        return _Colour(*(x if x.shape[-1] == 1 else x.index_select(-1, chosen) for x in vars(self).values()))
+
+
 def measured_joints(structures: Float[Tensor, "batch key atom 3"], tables: TokenTables) -> Joints:
     """The joints of structures, their mean where there are several."""
     tokens = token_frames(structures, tables)
@@ -63,88 +101,155 @@ def measured_joints(structures: Float[Tensor, "batch key atom 3"], tables: Token
     return Joints(*(each.mean(1, True) for each in (arms, lengths)))
 
 
-def closed(frames: Frames, joints: Joints, tables: TokenTables, sweeps: int = SWEEPS) -> Frames:
+def closed(frames: Frames, joints: Joints, tables: TokenTables) -> Frames:
     """Frames (batch, frame, token) moved, as little as possible, until the bonds between them are those of `joints`."""
-    for _ in range(sweeps):
-        begin = 0
-        for size in tables.colours:
-            frames = _step(frames, joints, tables, slice(begin, begin + size))
-            begin += size
-    return frames
+    batch, n_frames = frames.shape[:2]
+    colours = _colours(joints, tables, batch, n_frames)
+    # components of the rotation, then of the origin: (component, token, column)
+    bodies = torch.cat([frames.rotations.flatten(-2), frames.origins], -1).flatten(0, 1).permute(2, 1, 0).contiguous()
+    parts = torch.arange(bodies.shape[-1], device=bodies.device).split(_COLUMNS)
+    moved = [
+        _swept(bodies[..., some[0] : some[-1] + 1], [colour.columns(some) for colour in colours], MOST_SWEEPS)
+        for some in parts
+    ]
+    moved = torch.cat(moved, -1).permute(2, 1, 0).unflatten(0, (batch, n_frames))
+    return Frames(moved[..., :9].unflatten(-1, (3, 3)), moved[..., 9:])
 
 
-def _step(frames: Frames, joints: Joints, tables: TokenTables, chosen: slice) -> Frames:
-    """One step of the bonds of one colour."""
-    tokens, arms = tables.joint_tokens[:, chosen], joints.arms[:, :, chosen]
-    first, second = (pick_frames(frames, tokens[..., column]) for column in (0, 1))
-    owners = (first, first, second, second)
-    turned = [(owner.rotations @ arms[..., k, :, None]).squeeze(-1) for k, owner in enumerate(owners)]
-    apart = first.origins - second.origins
-    rows, lengths = [], []
-    for i, j in _PAIRS:
-        between = apart + turned[i] - turned[j]
-        length = torch.linalg.vector_norm(between, dim=-1).clamp(min=_SHORTEST)
-        unit = between / length[..., None]
-        torques = [torch.linalg.cross(turned[k], unit) / _RADIUS for k in (i, j)]
-        rows.append(torch.cat([unit, torques[0], -unit, -torques[1]], -1))
-        lengths.append(length)
-    jacobian, distances = torch.stack(rows, -2), torch.stack(lengths, -1)
-    excess = distances - joints.lengths[:, :, chosen]
-    excess = torch.maximum(torch.minimum(excess, _LARGEST_STEP * distances), -_LARGEST_STEP * distances)
-    motion = torch.stack((-_least_motion(jacobian, excess)).split(6, -1), -2)
-    shifts, turns = motion[..., :3], motion[..., 3:] / _RADIUS
-    twist = _untwist(turned, apart)
-    pivots = torch.stack([turned[1], turned[2]], -2)
-    shifts, turns = shifts - torch.linalg.cross(twist, pivots), turns + twist
-    real = tables.joint_mask[:, None, chosen, None].to(shifts)
-    for side in (0, 1):
-        frames = _moved(frames, shifts[..., side, :] * real, turns[..., side, :] * real, tokens[..., side])
-    return frames
+def _colours(joints: Joints, tables: TokenTables, batch: int, n_frames: int) -> list[_Colour]:
+    """The joints of each colour, for all frames of a batch as columns."""
+
+    def columns(values: Tensor) -> Tensor:
+        """Rows first to columns last; the same values for all stay one column."""
+        values = values.movedim(0, -1)
+        return values.repeat_interleave(n_frames, -1) if values.shape[-1] == batch > 1 else values
+
+    found, begin = [], 0
+    for size in tables.colours:
+        chosen = slice(begin, begin + size)
+        tokens = columns(tables.joint_tokens[:, chosen])
+        arms = columns(joints.arms[:, 0, chosen])
+        near_first, first, second, near_second = arms.unbind(1)
+        arms = torch.stack([torch.cat([first, second]), torch.cat([near_first, near_second])]).transpose(1, 2)
+        lengths = columns(joints.lengths[:, 0, chosen]).transpose(0, 1)
+        real = columns(tables.joint_mask[:, chosen]).to(arms)
+        found.append(_Colour(tokens.transpose(0, 1).flatten(0, 1), arms.contiguous(), lengths.contiguous(), real))
+        begin += size
+    return found
 
 
-def _untwist(arms: Sequence[Tensor], apart: Tensor) -> Tensor:
-    """Turns of both residues about the bond, which change none of its distances, that bring its torsion into range.
+def _swept(bodies: Tensor, colours: list[_Colour], sweeps: int) -> Tensor:
+    """Bodies after as many sweeps as each column needs."""
+    for left in range(sweeps, 0, -1):
+        worst = bodies.new_zeros(bodies.shape[-1])
+        for colour in colours:
+            bodies, excess = _step(bodies, colour, left > MOST_SWEEPS - _UNTWISTING)
+            worst = torch.maximum(worst, excess)
+        open_ = (worst > CLOSED).nonzero()[:, 0]
+        if len(open_) == 0:
+            break
+        if len(open_) < bodies.shape[-1]:
+            others = [colour.columns(open_) for colour in colours]
+            return bodies.index_copy(-1, open_, _swept(bodies.index_select(-1, open_), others, left - 1))
+    return bodies
+
+
+def _step(bodies: Tensor, colour: _Colour, untwist: bool) -> tuple[Tensor, Tensor]:
+    """One step of the joints of a colour, and the largest deviation of each column before it."""
+    mine = _picked(bodies, colour.tokens)
+    rotations, origins = mine[:9].unflatten(0, (3, 3)), mine[9:]
+    near, far = _rotated(rotations, colour.arms[0]), _rotated(rotations, colour.arms[1])
+    (first, second), (near_first, near_second) = (each.chunk(2, 1) for each in (near, far))
+    here, there = origins.chunk(2, 1)
+    apart = here - there
+    points = torch.stack([first, near_first, first, second, second, near_second])
+    between = apart + points[:3] - points[3:]
+    distances = between.square().sum(1).sqrt().clamp(min=_SHORTEST)
+    unit = between / distances[:, None]
+    torques = _cross(points / _RADIUS, torch.cat([unit, unit])).chunk(2)
+    excess = (distances - colour.lengths) * colour.real
+    worst = excess.detach().abs().amax((0, 1))
+    largest = _LARGEST_STEP * distances
+    factors = _least_motion(unit, torques, torch.maximum(torch.minimum(excess, largest), -largest))[:, None]
+    shift, *turns = ((factors * rows).sum(0) for rows in (unit, *torques))
+    shifts, turns = [-shift, shift], [-turns[0] / _RADIUS, turns[1] / _RADIUS]
+    if untwist:
+        half = _half_twist(first - near_first, near_second - second, unit[0]) * colour.real
+        # about the bond, away from its other atom: it changes none of the distances
+        shifts = [shifts[0] - half * _RADIUS * torques[0][0], shifts[1] + half * _RADIUS * torques[1][0]]
+        turns = [turns[0] - half * unit[0], turns[1] + half * unit[0]]
+    change = _product(_rotation(torch.cat(turns, 1)), rotations) - rotations
+    return _added(bodies, torch.cat([change.flatten(0, 1), torch.cat(shifts, 1)]), colour.tokens), worst
+
+
+def _least_motion(unit: Tensor, torques: tuple[Tensor, ...], change: Tensor) -> Tensor:
+    """Factors f of the rows (u, w, -u, -w') of J, so that the motion J^T f is short and J J^T f = change.
+
+    The 3 x 3 matrix is symmetric and solved by its adjugate. Of the motion, |J^T f|^2 = f . J J^T f.
+    """
+    rows = torch.cat([2**0.5 * unit, *torques], 1)
+    (a, b, c), (d, e), (f,) = ([(rows[i] * rows[j]).sum(0) for j in range(i, 3)] for i in range(3))
+    a, d, f = a + _DAMPING, d + _DAMPING, f + _DAMPING
+    adjugate = ((d * f - e * e, c * e - b * f, b * e - c * d), (a * f - c * c, b * c - a * e), (a * d - b * b,))
+    (aa, ab, ac), (dd, de), (ff,) = adjugate
+    x, y, z = change
+    factors = torch.stack([aa * x + ab * y + ac * z, ab * x + dd * y + de * z, ac * x + de * y + ff * z])
+    factors = factors / (a * aa + b * ab + c * ac)
+    squared = (factors * change).sum(0).clamp(min=_LEAST)
+    return factors * (_LARGEST_MOTION * squared.rsqrt()).clamp(max=1.0)
+
+
+def _half_twist(before: Tensor, after: Tensor, unit: Tensor) -> Tensor:
+    """Half the turn about a bond that brings its torsion into range.
 
     Args:
-        arms: the four atoms of a joint, each less the origin of its residue.
-        apart: origin of the first residue less that of the second.
+        before: from the near atom of the bond's first one to that.
+        after: from the bond's second atom to that near to it.
+        unit: direction from the second atom to the first.
     """
-    first_near, first, second, second_near = arms
-    axis = torch.nn.functional.normalize(second - first - apart, dim=-1)
-    before, after = torch.linalg.cross(first - first_near, axis), torch.linalg.cross(axis, second_near - second)
     # of the angle to the nearer planar torsion only the sine and the absolute cosine are needed
-    sine, cosine = ((first - first_near) * after).sum(-1), (before * after).sum(-1)
+    sine = -(before * _cross(unit, after)).sum(0)
+    cosine = (before * unit).sum(0) * (after * unit).sum(0) - (before * after).sum(0)
     angle = torch.atan2(torch.where(cosine < 0, -sine, sine), cosine.abs() + _LEAST)
-    half = (angle - angle.clamp(-_LARGEST_TWIST, _LARGEST_TWIST)) / 2
-    return torch.stack([half, -half], -1)[..., None] * axis[..., None, :]
+    return (angle - angle.clamp(-_LARGEST_TWIST, _LARGEST_TWIST)) / 2
 
 
-def _least_motion(
-    jacobian: Float[Tensor, "*batch 3 12"], change: Float[Tensor, "*batch 3"]
-) -> Float[Tensor, "*batch 12"]:
-    """The shortest vector m with J m = change, by Cramer's rule for J J^T."""
-    a, b, c = (jacobian @ jacobian.mT).unbind(-2)
-    columns = torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)
-    determinant = (a * columns[0]).sum(-1, True).clamp(min=_LEAST)
-    factors = sum(change[..., k, None] * column for k, column in enumerate(columns)) / determinant
-    return (factors[..., None, :] @ jacobian).squeeze(-2)
+def _rotation(turn: Tensor) -> Tensor:
+    """Rotation matrices (3, 3, ...) of the quaternions (1, turn / 2)."""
+    x, y, z = turn / 2
+    scale = 2 / (1 + (turn / 2).square().sum(0))
+    sx, sy, sz = scale * x, scale * y, scale * z
+    xx, yy, zz, xy, xz, yz = sx * x, sy * y, sz * z, sx * y, sx * z, sy * z
+    entries = [1 - yy - zz, xy - sz, xz + sy, xy + sz, 1 - xx - zz, yz - sx, xz - sy, yz + sx, 1 - xx - yy]
+    return torch.stack(entries).unflatten(0, (3, 3))
 
 
-def _moved(
-    frames: Frames,
-    shift: Float[Tensor, "batch frame joint 3"],
-    turn: Float[Tensor, "batch frame joint 3"],
-    tokens: Int[Tensor, "row joint"],
-) -> Frames:
-    """Frames after small motions of some tokens; a token that is named twice is padding the second time."""
-    quaternion = torch.cat([torch.ones_like(turn[..., :1]), turn / 2], -1)
-    before = pick(frames.rotations, tokens)
-    change = rotation_from_quaternion(quaternion) @ before - before
-    return Frames(_added(frames.rotations, change, tokens), _added(frames.origins, shift, tokens))
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """Products of matrices (3, 3, ...)."""
+    total = first[:, 0, None] * second[0]
+    return torch.addcmul(torch.addcmul(total, first[:, 1, None], second[1]), first[:, 2, None], second[2])
 
 
-def _added(values: Tensor, change: Tensor, index: Tensor) -> Tensor:
-    if len(index) == 1:
-        return values.index_add(2, index[0], change)
-    wide = index[:, None, :, *[None] * (change.ndim - 3)].expand_as(change)
-    return values.scatter_add(2, wide, change)
+def _rotated(rotations: Tensor, points: Tensor) -> Tensor:
+    """Points (3, ...) turned by matrices (3, 3, ...)."""
+    total = rotations[:, 0] * points[0]
+    return torch.addcmul(torch.addcmul(total, rotations[:, 1], points[1]), rotations[:, 2], points[2])
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    """Cross products along the axis before bodies and columns."""
+    (a, b, c), (x, y, z) = first.unbind(-3), second.unbind(-3)
+    return torch.stack([b * z - c * y, c * x - a * z, a * y - b * x], -3)
+
+
+def _picked(bodies: Tensor, tokens: Int[Tensor, "chosen column"]) -> Tensor:
+    if tokens.shape[-1] == 1:
+        return bodies.index_select(1, tokens[:, 0])
+    return bodies.gather(1, tokens.expand(len(bodies), -1, -1))
+
+
+def _added(bodies: Tensor, change: Tensor, tokens: Int[Tensor, "chosen column"]) -> Tensor:
+    """Bodies after a change of some; one that is named twice is padding the second time, whose change is zero."""
+    if tokens.shape[-1] == 1:
+        return bodies.index_add(1, tokens[:, 0], change)
+    return bodies.scatter_add(1, tokens.expand_as(change), change)

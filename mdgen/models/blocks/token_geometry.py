@@ -312,7 +312,7 @@ def placed_atoms(
         base = parents.compose(geometry.group_base[:, :, level])
         bodies.append(turned_about_z(base, sines[:, :, level], cosines[:, :, level]))
         begin += size
-    atoms = pick_frames(joined(bodies), tables.tree_body).apply(geometry.tree_points)
+    atoms = _rigid_atoms(joined(bodies), geometry.tree_points, tables.tree_body)
     if tables.ring_atoms.shape[1]:
         atoms = torch.cat([atoms, _ring_carbons(atoms, turn, geometry, tables)], 2)
         outer = tables.follower_atoms[..., :3].unbind(-1)
@@ -321,6 +321,22 @@ def placed_atoms(
         atoms = torch.cat([atoms, followers], 2)
     atoms = pick(atoms, tables.place)
     return atoms if bool(tables.atom_mask.all()) else atoms * tables.atom_mask[:, None, :, None]
+
+
+def _rigid_atoms(
+    bodies: Frames, points: Float[Tensor, "batch 1 atom 3"], owners: Int[Tensor, "row atom"]
+) -> Float[Tensor, "batch frame atom 3"]:
+    """Atoms that are rigid with bodies (batch, frame, body).
+
+    Positions are linear in the bodies' rotations and origins: one product with a table of mostly zeros is several times
+    as fast as products of single 3 x 3 matrices, up to about a thousand atoms.
+    """
+    n_bodies, batch = bodies.shape[-1], len(points)
+    table = points.new_zeros(batch, n_bodies, 4, points.shape[2])
+    where = owners.expand(batch, -1)[:, None, None].expand(-1, 1, 4, -1)
+    table = table.scatter(1, where, torch.cat([points[:, 0].mT, torch.ones_like(points[:, 0, :, :1]).mT], 1)[:, None])
+    motions = torch.cat([bodies.rotations, bodies.origins[..., None]], -1).transpose(2, 3)
+    return (motions.flatten(3).flatten(1, 2) @ table.flatten(1, 2)).unflatten(1, (-1, 3)).mT
 
 
 def joined(frames: Sequence[Frames]) -> Frames:

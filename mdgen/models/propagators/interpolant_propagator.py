@@ -194,7 +194,7 @@ class InterpolantPropagator(Part):
             if n == 0:
                 return Loss(loss)
             draws = torch.rand(2, n, generator=generator, device=device)
-            network = functools.partial(self._run, conditioning=conditioning.rows(n))
+            network = functools.partial(self._run, conditioning=conditioning.rows(slice(n)))
             free = (exists & ~known)[:n]
             shortcut = shortcut_loss(network, self.path, standard[:n], free, noise[:n], draws)
         return Loss(loss + self.shortcut_share * shortcut, {"velocity": loss.detach(), "shortcut": shortcut.detach()})
@@ -250,7 +250,9 @@ class InterpolantPropagator(Part):
                 steps = torch.full_like(times, step if shortcuts else 0.0)
                 return self._run(value, times, steps, conditioning=conditioning) * free
 
-            solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
+            # Shortcuts are learnt for equal steps.
+            warp = 1.0 if shortcuts else self.time_warp
+            solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, warp)
         self.evaluations = solution.n_evaluations
         return self._unstandard(torch.where(known, standard, solution.value)) * exists
 

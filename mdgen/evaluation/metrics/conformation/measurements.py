@@ -25,8 +25,11 @@ COMPONENTS = 10
 HEAVY_ATOMS = 200
 """Above so many heavy atoms the alpha carbons are superposed in their place."""
 
-FINGERPRINT = 16
+FINGERPRINT = 24
 """Pair distances of the fingerprint."""
+
+HEAVY_DISTANCES = 8
+"""Of these, distances between heavy atoms, which come first, as far as there are so many."""
 
 LARGEST = 60_000.0
 """Bound for numbers in half precision."""
@@ -173,13 +176,14 @@ def _contact_atoms(molecule: Molecule, pairs: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _fingerprint(molecule: Molecule) -> Int[np.ndarray, "distance 2"]:
-    """Random pairs of atoms that are not bonded, hydrogens included, such that few atoms come twice."""
+    """Random pairs of atoms that are not bonded, heavy ones first, then any, such that few atoms come twice."""
     rng, found = np.random.default_rng(0), dict[tuple[int, int], None]()
     bonded = {tuple(sorted(bond)) for bond in molecule.bonds.tolist()}
-    for _ in range(20):
-        order = rng.permutation(molecule.n_atoms)
-        for first, second in zip(order[::2], order[1::2], strict=False):
-            pair = (int(min(first, second)), int(max(first, second)))
-            if pair not in bonded and len(found) < FINGERPRINT:
-                found[pair] = None
+    for atoms, number in ((_heavy(molecule), HEAVY_DISTANCES), (range(molecule.n_atoms), FINGERPRINT)):
+        for _ in range(20):
+            order = rng.permutation(np.array(atoms))
+            for first, second in zip(order[::2], order[1::2], strict=False):
+                pair = (int(min(first, second)), int(max(first, second)))
+                if pair not in bonded and len(found) < number:
+                    found[pair] = None
     return np.array(list(found), dtype=np.int64).reshape(-1, 2)

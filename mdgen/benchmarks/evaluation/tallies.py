@@ -1,0 +1,156 @@
+"""From single runs to shares with intervals: false alarms, coverage, power, and the acceptance rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdgen.benchmarks.evaluation.faults import FAULTS
+from mdgen.benchmarks.evaluation.judged_runs import Outcome
+from mdgen.results import Acceptance, Estimate
+
+FALSE_ALARMS, FALSE_ALARMS_ON_FILES, POWER = 0.05, 0.10, 0.90
+COVERAGE = (0.92, 0.98)
+COPIES = ("exact_copies", "rotated_copies", "jittered_copies")
+"""Faults that must be flagged every time, whatever else fails."""
+
+GROUPS = {
+    "timescale_ps": "timescales",
+    "decorrelation_ps": "times",
+    "step_rms_deg": "means",
+    "radius_of_gyration_nm": "means",
+    "radius_of_gyration_sd_nm": "means",
+    "closest_nm": "means",
+    "clash_share": "shares",
+}
+"""Group in which the coverage of a metric is pooled; distances are a group of their own."""
+
+
+def wilson(successes: int, trials: int) -> Estimate:
+    """A share with Wilson's 95 % interval (Wilson, J. Am. Stat. Assoc. 22, 209 (1927)).
+
+    >>> wilson(0, 60)
+    Estimate(value=0.0, low=0.0, high=0.060...)
+    """
+    if trials == 0:
+        return Estimate(float("nan"))
+    z, share = 1.959964, successes / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return Estimate(share, float(max(0.0, middle - half)), float(min(1.0, middle + half)))
+
+
+def figures(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:
+    """Everything that the suite reports, as plain values."""
+    honest = [each for each in outcomes if each["kind"] == "chain"]
+    sizes = list(dict.fromkeys((each["n_trajectories"], each["n_frames"]) for each in honest))
+    of_size = {size: [e for e in honest if (e["n_trajectories"], e["n_frames"]) == size] for size in sizes}
+    labels = {size: f"{size[0]} x {size[1]}" for size in sizes}
+    splits = [each for each in outcomes if each["kind"] == "split"]
+    names = dict.fromkeys(each["name"] for each in outcomes if each["kind"] == "fault")
+    return {
+        "honest": {"all": _alarms(honest)} | {labels[s]: _alarms(e) for s, e in of_size.items()} if honest else {},
+        "files": _alarms(splits) if splits else {},
+        "coverage": {labels[size]: _coverage(each, truth) for size, each in of_size.items()},
+        "timescale_1": {labels[size]: _timescale(each, truth) for size, each in of_size.items()},
+        "faults": {name: _power(name, [e for e in outcomes if e["name"] == name]) for name in names},
+        "seconds_a_run": float(np.mean([each.get("seconds", 0.0) for each in outcomes])),
+    }
+
+
+def acceptance(found: Mapping[str, Any]) -> list[Acceptance]:
+    """The rows of the result."""
+    rows = []
+    for size, each in found["honest"].items():
+        label = "false_alarms_on_the_chain" if size == "all" else f"false_alarms/{size}"
+        rows.append(Acceptance.below(label, each["any_row_fails"], FALSE_ALARMS))
+    if found["honest"]:
+        rows.append(Acceptance.below("honest_flagged", found["honest"]["all"]["flagged"], 0.0))
+    if found["files"]:
+        rows.append(Acceptance.below("false_alarms_on_files", found["files"]["any_row_fails"], FALSE_ALARMS_ON_FILES))
+        rows.append(Acceptance.below("files_flagged", found["files"]["flagged"], 0.0))
+    low, high = COVERAGE
+    for size, groups in found["coverage"].items():
+        for group, each in groups["groups"].items():
+            inside = low <= each.value <= high
+            rows.append(Acceptance.judged(f"coverage/{group}/{size}", each, f"{low:g} .. {high:g}", inside))
+    visible = {name: each for name, each in found["faults"].items() if each["visible"]}
+    if visible:
+        caught = sum(each["caught"].value >= POWER for each in visible.values())
+        share, bound = Estimate(caught / len(visible)), f"each of {len(visible)} faults in {POWER:.0%} of the runs"
+        rows.append(Acceptance.judged("faults_caught", share, bound, caught == len(visible)))
+    for name, each in found["faults"].items():
+        if each["visible"]:
+            rows.append(Acceptance.above(f"fault/{name}", each["caught"], POWER))
+        else:
+            rows.append(Acceptance.below(f"invisible/{name}", each["caught"], 1 - POWER))
+        if name in COPIES:
+            rows.append(Acceptance.above(f"flagged/{name}", each["flagged"], 1.0))
+    return rows
+
+
+def _alarms(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Shares of runs in which a row fails, in which each row does, that are flagged, and of the verdicts."""
+    n = len(outcomes)
+    rows = Counter(row for each in outcomes for row in each["failing"])
+    verdicts = Counter(each["overall"] for each in outcomes)
+    return {
+        "runs": n,
+        "any_row_fails": wilson(sum(bool(each["failing"]) for each in outcomes), n),
+        "flagged": wilson(sum(each["flagged"] for each in outcomes), n),
+        "verdicts": {verdict: verdicts[verdict] / n for verdict in ("holds", "undecided", "flagged", "fails")},
+        "rows": {row: wilson(count, n) for row, count in rows.most_common()},
+    }
+
+
+def _coverage(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:
+    """Share of intervals that hold the true value, by metric and pooled by group."""
+    held: dict[str, list[bool]] = {}
+    for each in outcomes:
+        for name, (_, low, high) in each["intervals"].items():
+            if name in truth:
+                held.setdefault(name, []).append(low <= truth[name] <= high)
+        for name, (_, low, high) in each["excesses"].items():
+            held.setdefault(f"excess {name}", []).append(low <= 0 <= high)
+    groups: dict[str, list[bool]] = {}
+    for name, values in held.items():
+        group = "distances" if name.startswith("excess ") else GROUPS[name.partition("/")[0]]
+        groups.setdefault(group, []).extend(values)
+    return {
+        "groups": {group: wilson(sum(values), len(values)) for group, values in groups.items()},
+        "metrics": {name: wilson(sum(values), len(values)) for name, values in held.items()},
+    }
+
+
+def _timescale(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:
+    """The slowest timescale against the exact one: bias and spread of its logarithm, coverage and width."""
+    name = "timescale_ps/1"
+    found = [each["intervals"][name] for each in outcomes if name in each["intervals"]]
+    if not found:
+        return {"exact_ps": truth[name], "runs": 0}
+    value, low, high = np.array(found).T
+    errors = np.log(value / truth[name])
+    return {
+        "exact_ps": truth[name],
+        "runs": len(found),
+        "median_ps": float(np.median(value)),
+        "bias_factor": float(np.exp(errors.mean())),
+        "spread_factor": float(np.exp(errors.std())),
+        "median_interval_ps": [float(np.median(low)), float(np.median(high))],
+        "coverage": wilson(int(((low <= truth[name]) & (truth[name] <= high)).sum()), len(found)),
+    }
+
+
+def _power(name: str, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """How often a fault fails or is flagged, and by which rows."""
+    runs = [each for each in outcomes if each["kind"] == "fault"]
+    rows = Counter(row for each in runs for row in each["failing"])
+    return {
+        "meaning": FAULTS[name].meaning,
+        "visible": FAULTS[name].visible,
+        "runs": len(runs),
+        "caught": wilson(sum(bool(each["failing"]) or each["flagged"] for each in runs), len(runs)),
+        "flagged": wilson(sum(each["flagged"] for each in runs), len(runs)),
+        "rows": dict(rows.most_common()),
+    }

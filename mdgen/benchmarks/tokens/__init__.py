@@ -1,0 +1,1 @@
+"""What whole trajectories cost: evaluations of the network, training, decoding, beside the engine's own cost."""
