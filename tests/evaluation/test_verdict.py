@@ -11,7 +11,7 @@ from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation, assign_blocks, slow_spread
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.verdict import Judgements, excess_over, floor_of, judge, standardised, step_down
+from mdgen.evaluation.verdict import Judgements, excess_over, floor_of, judge, standardised, step_down, tail_first
 
 WELLS = 4
 SLOWEST = 20.0
@@ -123,7 +123,7 @@ def test_scores_do_not_depend_on_units_and_constants_score_nothing() -> None:
     draws = np.random.default_rng(5).exponential(size=(1, 100))
 
     def scores(values: np.ndarray) -> np.ndarray:
-        return standardised(values, floor_of(values, 1 / 15), 1.0)
+        return standardised(values, floor_of(values, 1 / 15))
 
     np.testing.assert_allclose(scores(1e-6 * draws), scores(draws))
     np.testing.assert_array_equal(scores(np.zeros((1, 100))), 0)
