@@ -57,11 +57,12 @@ def verdicts(found: Judgements) -> dict[str, str]:
     return {line.metric: line.verdict for line in found.rows}
 
 
-def test_dynamics_fails_any_criterion_no_more_often_than_it_says() -> None:
+@pytest.mark.parametrize("lengths", [(300,) * 4, (100,) * 2])
+def test_dynamics_fails_any_criterion_no_more_often_than_it_says(lengths: tuple[int, ...]) -> None:
     """Tolerances are below what chance alone makes here, so that the p alone keeps false alarms away."""
     rng, alarms, good = np.random.default_rng(0), 0, 0
     for _ in range(120):
-        dynamics, generated = (chain((300,) * 4, rng) for _ in range(2))
+        dynamics, generated = (chain(lengths, rng) for _ in range(2))
         found = judged(dynamics, generated, rng)
         alarms += any(line.p is not None and line.p <= 0.05 for line in found.rows)
         good += bool(found.too_good)
@@ -117,6 +118,31 @@ def test_step_down_is_single_step_for_the_largest_and_never_below_plain_p() -> N
     assert (p >= plain).all()
     alone = step_down(scores[2:3])
     assert alone[0] == plain[2] <= p[2]
+
+
+def test_rare_events_in_other_rows_do_not_hide_a_fault() -> None:
+    """Each of six rows has one rare frame, in one block of 164, of which four are generated."""
+    rng, draws = np.random.default_rng(0), np.zeros((7, 500))
+    draws[0] = np.r_[12.0, np.abs(rng.normal(size=499))]
+    draws[1:] = np.where(rng.random((6, 500)) < 4 / 164, 1 / 500, 1 / 20_000)
+    draws[1:, 0] = 1 / 20_000
+    scores = standardised(draws, floor_of(draws, 1 / 163))
+    assert step_down(tail_first(scores))[0] <= 0.02
+
+
+def test_unequal_and_unknown_slow_trajectories_widen() -> None:
+    rng = np.random.default_rng(10)
+    mixed = assign_blocks(chain((4000,), rng), chain((100,) * 40, rng), 400.0, 9, 9, rng)
+    unknown = assign_blocks(chain((400,) * 2, rng), chain((400,) * 2, rng), None, 9, 9, rng)
+    assert mixed is not None
+    assert unknown is not None
+    assert mixed.slow_spread > 1.2
+    assert unknown.slow_spread == slow_spread(100.0, 400.0, 400.0)
+    stuck = np.repeat([0.0, 1.0, 0.0, 1.0], 400)[:, None] + 0.1 * rng.normal(size=(1600, 1))
+    data = chain((400,) * 2, rng)
+    seen = assign_blocks(data, data, 1.0, 9, 9, rng, stuck)
+    assert seen is not None
+    assert seen.slow_spread == pytest.approx(np.sqrt(400 / np.bincount(seen.blocks.pool.units).mean()))
 
 
 def test_scores_do_not_depend_on_units_and_constants_score_nothing() -> None:

@@ -64,15 +64,15 @@ def short_blocks(slowest_ps: float | None, blocks_ps: float | None) -> list[str]
         return ["No criterion is judged: there are too few frames to cut into blocks; give longer trajectories."]
     if slowest_ps is None:
         return [
-            "The slowest timescale is not known from these data, so the verdict takes it to be as long as a trajectory; "
-            "intervals and p are widened for it, and longer trajectories would decide more."
+            "The slowest timescale is not known from these data; the verdict takes it to be as long as a "
+            "trajectory: intervals and p are widened for it, and longer trajectories would decide more."
         ]
     if blocks_ps >= INDEPENDENT * slowest_ps:
         return []
     return [
-        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * slowest_ps:.3g} ps, {INDEPENDENT:g} "
-        f"times the slowest timescale, which may be {slowest_ps:.3g} ps; intervals and p are widened for it, and longer "
-        "trajectories would decide more."
+        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * slowest_ps:.3g} ps, "
+        f"{INDEPENDENT:g} times the slowest timescale, which may be {slowest_ps:.3g} ps; intervals and p are widened "
+        "for it, and longer trajectories would decide more."
     ]
 
 

@@ -133,7 +133,7 @@ def assign_blocks(
         features: coordinates of the frames of both whose means tell how alike trajectories are; None for none.
     """
     pool, fewer = dynamics.joined(generated), min(dynamics.n_frames, generated.n_frames)
-    slowest = max(dynamics.lengths) if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
+    slowest = float(max(dynamics.lengths)) if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
     length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * slowest, pool.n_frames / FEWEST_BLOCKS))
     longest = max(pool.lengths)
     if longest <= length:  # whole trajectories are independent: no need of longer blocks
@@ -158,7 +158,7 @@ def assign_blocks(
         np.concatenate([~mine[None], rows, np.pad(drawn[1], ((0, 0), (n_here, 0)))]).astype(np.float64),
         float(sizes.mean() * pool.frame_spacing_ps),
     )
-    sides = ((dynamics, sizes[:n_here].mean()), (generated, sizes[n_here:].mean()))
+    sides = ((dynamics, float(sizes[:n_here].mean())), (generated, float(sizes[n_here:].mean())))
     slow = max(slow_spread(size, _typical_length(data), slowest) for data, size in sides)
     if features is not None:  # never more than of trajectories that hold one independent frame each
         most = max(1.0, *(_typical_length(data) / size for data, size in sides))
