@@ -22,6 +22,8 @@ from mdgen.evaluation.metrics.target import MetricFamily, Target
 from mdgen.evaluation.preparation import Preparation, prepare
 from mdgen.evaluation.report.animation import animations
 from mdgen.evaluation.report.caveats import (
+    NEVER,
+    RARELY,
     copies,
     disagreeing_timescales,
     few_frames,
@@ -30,6 +32,7 @@ from mdgen.evaluation.report.caveats import (
     rounded_lags,
     short_blocks,
     too_good,
+    unresolved,
     unseen_faults,
 )
 from mdgen.evaluation.report.curves import DRAWN, curves
@@ -38,7 +41,7 @@ from mdgen.evaluation.seeds import few_seeds, with_seeds
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import assign_blocks
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates
+from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates, torsion_features
 from mdgen.evaluation.upsampling import add_upsampling
 from mdgen.evaluation.verdict import Judgements, judge
 from mdgen.interfaces import Potential
@@ -203,48 +206,45 @@ def _judged(
     under = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results |= under
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
-    judgements, blocks_ps = _verdict(slow, target, metrics, results, criteria, rng)
+    judgements, slowest_ps, blocks_ps = _verdict(slow, target, metrics, criteria)
+    tolerances = {criterion.metric: criterion.tolerance for criterion in criteria}
     caveats = [
         *too_good(judgements.too_good),
-        *short_blocks(results, blocks_ps),
+        *unseen_faults(results, tolerances, RARELY),
+        *short_blocks(slowest_ps, blocks_ps),
         *disagreeing_timescales(results, settings.n_timescales),
         *few_transitions(results, lag_frames),
         *few_seeds(n_seeds),
+        *unresolved(judgements.unresolved),
         *left_out(judgements.left_out),
     ]
-    tolerances = {criterion.metric: criterion.tolerance for criterion in criteria}
     residues = "-".join(residue.name for residue in molecule.topology.residues)
     return Evaluation(
         molecule={"residues": residues, "atoms": molecule.n_atoms, "fingerprint": molecule.fingerprint},
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "tolerances": tolerances},
         rows=results,
         criteria=judgements.rows,
-        flags=tuple(unseen_faults(results, tolerances)),
+        flags=tuple(unseen_faults(results, tolerances, NEVER)),
         notes=tuple(caveats),
         curves=curves(drawn, target, metrics),
     )
 
 
 def _verdict(
-    slow: SlowCoordinates,
-    target: Target,
-    metrics: Mapping[type, MetricFamily],
-    rows: Mapping[str, RowResult],
-    criteria: Sequence[Criterion],
-    rng: np.random.Generator,
-) -> tuple[Judgements, float | None]:
-    """The judgements, from all dynamics and as many generated frames, and the length of the blocks in ps."""
-    dynamics, generated = slow.data[0].joined(slow.data[1]), slow.data[2]
+    slow: SlowCoordinates, target: Target, metrics: Mapping[type, MetricFamily], criteria: Sequence[Criterion]
+) -> tuple[Judgements, float | None, float | None]:
+    """The judgements, from all dynamics and as many generated frames, the slowest timescale and the blocks in ps."""
+    dynamics, generated, settings = slow.data[0].joined(slow.data[1]), slow.data[2], target.settings
     frames = min(dynamics.n_frames, generated.n_frames)
     generated = equal_frames(generated, frames, max(dynamics.lengths))
-    slowest = rows["reference"].metrics.get("timescale_ps/1")
+    kinetics: Any = metrics.get(KineticMetrics)
+    slowest_ps = None if kinetics is None else kinetics.slowest_ps(dynamics)
+    features = None
+    if target.torsions:
+        features = torsion_features(dynamics.joined(generated)["torsions"][:, target.moving])
+    rng = np.random.default_rng([settings.seed, 1])  # of its own: rows of the tables change no verdict
     assignment = assign_blocks(
-        dynamics,
-        generated,
-        None if slowest is None else slowest.value,
-        target.settings.permutations,
-        target.settings.resamples,
-        rng,
+        dynamics, generated, slowest_ps, settings.permutations, settings.resamples, rng, features
     )
     judgements = judge(criteria, metrics, assignment, possible(target))
-    return judgements, None if assignment is None else assignment.blocks.block_ps
+    return judgements, slowest_ps, None if assignment is None else assignment.blocks.block_ps

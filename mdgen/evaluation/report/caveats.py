@@ -53,16 +53,26 @@ def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[s
     return caveats
 
 
-def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list[str]:
-    """A sentence where there are no blocks for a verdict, or they are short beside the slowest process."""
+def short_blocks(slowest_ps: float | None, blocks_ps: float | None) -> list[str]:
+    """A sentence where there are no blocks for a verdict, or they are short beside the slowest process.
+
+    Args:
+        slowest_ps: upper end of the slowest timescale's interval; None where it is not known.
+        blocks_ps: length of the blocks; None where there are none.
+    """
     if blocks_ps is None:
         return ["No criterion is judged: there are too few frames to cut into blocks; give longer trajectories."]
-    slowest = rows["reference"].metrics.get("timescale_ps/1")
-    if slowest is None or blocks_ps >= INDEPENDENT * slowest.value:
+    if slowest_ps is None:
+        return [
+            "The slowest timescale is not known from these data; the verdict takes it to be as long as a "
+            "trajectory: intervals and p are widened for it, and longer trajectories would decide more."
+        ]
+    if blocks_ps >= INDEPENDENT * slowest_ps:
         return []
     return [
-        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT:g} times the slowest timescale, "
-        f"{slowest.value:.3g} ps; intervals and p are widened for it, and longer trajectories would decide more."
+        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * slowest_ps:.3g} ps, "
+        f"{INDEPENDENT:g} times the slowest timescale, which may be {slowest_ps:.3g} ps; intervals and p are widened "
+        "for it, and longer trajectories would decide more."
     ]
 
 
@@ -76,29 +86,48 @@ def too_good(metrics: Sequence[str]) -> list[str]:
     ]
 
 
-FAULTS = {
-    "broken_bond_share": ("broken_bonds", "a broken bond"),
-    "broken_angle_share": ("broken_angles", "a broken angle"),
+NEVER = {
     "chirality_error_share": ("chirality", "a mirrored stereocentre"),
     "prochirality_error_share": ("prochirality", "exchanged neighbours of an atom"),
+}
+RARELY = {
+    "broken_bond_share": ("broken_bonds", "a broken bond"),
+    "broken_angle_share": ("broken_angles", "a broken angle"),
     "cis_share": ("cis", "a peptide bond in cis"),
 }
-"""Shares of frames with what dynamics may never show: name of the criterion, and words."""
+"""Shares of frames with what dynamics shows never, and what it shows rarely: name of the criterion, and words."""
 
 
-def unseen_faults(rows: Mapping[str, RowResult], tolerances: Mapping[str, float]) -> list[str]:
-    """A sentence on each fault of the generated frames that no frame of the dynamics has.
+def unseen_faults(
+    rows: Mapping[str, RowResult], tolerances: Mapping[str, float], faults: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    """A sentence on each of some faults of the generated frames, all of them, that no frame of the dynamics has.
 
-    In one stretch of frames it is a single event, which no permutation of blocks can tell from a rare one of dynamics.
+    In one stretch of frames it is a single event, which no permutation of blocks can tell from a rare one of dynamics:
+    it voids a result only where dynamics never has it (`NEVER`), and else may be chance (`RARELY`).
     """
     caveats = []
-    for name, (criterion, words) in FAULTS.items():
-        found = [rows[row].metrics.get(name) for row in ("reference", "replicate", "generated")]
+    generated = rows.get("generated_all", rows["generated"])
+    for name, (criterion, words) in faults.items():
+        found = [row.metrics.get(name) for row in (rows["reference"], rows["replicate"], generated)]
         known = [estimate.value for estimate in found if estimate is not None]
         if len(known) < 3 or max(known[:2]) > 0 or known[2] <= tolerances.get(f"share_difference/{criterion}", 0.0):
             continue
-        caveats.append(f"generated: {known[2]:.2%} of its frames have {words}, which no frame of the dynamics has.")
+        chance = "" if name in NEVER else "; one stretch of frames can be chance, so look at them"
+        caveats.append(
+            f"generated: {known[2]:.2%} of its frames have {words}, which no frame of the dynamics has{chance}."
+        )
     return caveats
+
+
+def unresolved(metrics: Sequence[str]) -> list[str]:
+    """A sentence on criteria of processes that the dynamics does not show."""
+    if not metrics:
+        return []
+    return [
+        "Not judged, since the dynamics shows no such process beyond the lag and beyond noise: "
+        f"{'; '.join(map(label, metrics))}."
+    ]
 
 
 def left_out(metrics: Sequence[str]) -> list[str]:
