@@ -11,8 +11,8 @@ from mdgen.evaluation import Evaluation, Settings, evaluate
 from mdgen.evaluation.preparation import prepare
 from mdgen.interfaces import Context
 from mdgen.molecule.topology import Molecule
-from notebooks.faults import in_random_order, mirrored, stretched, with_fault
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
+from tests.evaluation.faults import in_random_order, mirrored, stretched, with_fault
 
 SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=30, resamples=50)
 QUICK = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10, permutations=199)
