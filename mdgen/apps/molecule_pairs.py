@@ -21,9 +21,9 @@ STRUCTURES = (".pdb", ".prmtop", ".psf", ".gro", ".top")
 def configs_of_pairs(config: dict[str, Any]) -> list[dict[str, Any]]:
     """One evaluation config for each folder in `config["pairs"]`.
 
-    Such a folder holds `reference*` and `generated*` (stores or files), `replicate*` and `training*` where
-    there are such, and `topology.*` where the files need one. A structure beside trajectories of that name, such as `reference.pdb` beside
-    `reference.dcd`, is not read as one of them.
+    Such a folder holds `reference*` and `generated*` (stores or files), `replicate*` and `training*` where there are
+    such, and `topology.*` where the files need one. A structure beside trajectories of that name, such as
+    `reference.pdb` beside `reference.dcd`, is not read as one of them.
 
     Raises:
         MdgenError: if there is no such folder, or one lacks a side.

@@ -62,7 +62,8 @@ def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list
         return []
     return [
         f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * slowest.value:.3g} ps, "
-        f"{INDEPENDENT:g} times the slowest timescale; intervals and p are widened for it, and longer trajectories would decide more."
+        f"{INDEPENDENT:g} times the slowest timescale; intervals and p are widened for it, and "
+        "longer trajectories would decide more."
     ]
 
 
