@@ -58,6 +58,7 @@ def evaluate(
     settings: Settings | None = None,
     tolerances: Mapping[str, float] | None = None,
     seeds: Sequence[TrajectorySet] = (),
+    training: TrajectorySet | None = None,
 ) -> Evaluation:
     """Measure all metrics of all rows; draws and writes nothing.
 
@@ -73,6 +74,7 @@ def evaluate(
         tolerances: tolerances of criteria by metric, where others than those of `criteria.CRITERIA` are wanted.
         seeds: generated trajectories of the same model from further training seeds; the row `seeds` is then the mean
             over them and `generated`, with the interval over seeds.
+        training: trajectories that the model was trained on; it is flagged if generated frames are copies of them.
 
     Raises:
         MdgenError: if a tolerance is of no criterion, or the two cannot be compared: other molecules or temperatures,
@@ -83,7 +85,7 @@ def evaluate(
     others = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
     others |= {f"generated (seed {number})": each for number, each in enumerate(seeds, start=2)}
     with one_thread():
-        return _evaluated(reference, others, projection, potential, settings, criteria)
+        return _evaluated(reference, others, training, projection, potential, settings, criteria)
 
 
 @contextmanager
@@ -103,6 +105,7 @@ def one_thread() -> Iterator[None]:
 def _evaluated(
     reference: TrajectorySet,
     others: dict[str, TrajectorySet],
+    training: TrajectorySet | None,
     projection: Projection | None,
     potential: Potential | None,
     settings: Settings,
@@ -118,7 +121,8 @@ def _evaluated(
     first = observed.pop("reference")
     target, oracle = (first, observed.pop("replicate")) if "replicate" in observed else split(first)
     asked, settings = settings, _resolved(settings, target, preparation.frame_spacing_ps)
-    flags = copies({"the reference": target, "the replicate": oracle}, observed["generated"])
+    learned = _observed_training(training, reference, preparation)
+    flags = copies(target, oracle, observed["generated"], "replicate" in others, learned)
     caveats = [*few_frames(target, oracle, observed["generated"]), *rounded_lags(asked, settings)]
     # Methyl rotors are slow in places, but of no interest as slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
@@ -144,9 +148,19 @@ def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Criterion, ...]:
             raise MdgenError(
                 f"tolerances: there is no criterion {metric!r}; expected one of {', '.join(sorted(known))}"
             )
-        if not tolerance >= 0:
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
             raise MdgenError(f"tolerances: {metric}={tolerance} cannot be; give a number of at least zero")
     return tuple(each._replace(tolerance=float(tolerances.get(each.metric, each.tolerance))) for each in CRITERIA)
+
+
+def _observed_training(
+    training: TrajectorySet | None, reference: TrajectorySet, preparation: Preparation
+) -> Observables | None:
+    """All frames of the training data, whatever their spacing."""
+    if training is None:
+        return None
+    reference.molecule.require_same(training.molecule, "the training set")
+    return preparation.lean_observer.observe(training, 1, "read training")
 
 
 def _all_frames(sets: dict[str, TrajectorySet], preparation: Preparation) -> tuple[Observables, ...]:
@@ -157,7 +171,7 @@ def _all_frames(sets: dict[str, TrajectorySet], preparation: Preparation) -> tup
     strides = dict(zip(sets, preparation.strides, strict=True))
     if strides["reference"] == 1:
         return ()
-    observer = replace(preparation.observer, potential=None, energy_terms=(), structure_work=1.0)
+    observer = preparation.lean_observer
     reference = observer.observe(sets["reference"], 1, "read reference, all frames")
     replicate = sets.get("replicate")
     if replicate is None:

@@ -34,6 +34,9 @@ _OWN: dict[str, Any] = {
 }
 """Types of those keys of verbs that are not just of the type of their default."""
 
+TABLES = ("tolerances",)
+"""Keys of verbs that take a table, of names that no config lists."""
+
 
 def key_types(
     node: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "", own: bool = True

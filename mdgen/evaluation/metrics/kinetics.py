@@ -216,6 +216,8 @@ class KineticMetrics(MetricFamily):
         return np.stack([first, *(np.zeros_like(first) if c is None else c for c in later)], axis=1)
 
     def _markov_test(self, row: Observables, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
+        if self.states.n_macrostates < 2:  # one state is where the frames stay whatever they do
+            return {}
         weights, errors = np.concatenate([np.ones((1, len(counts))), weights[: max(2, len(weights) // 4)]]), []
         samples = (np.tensordot(weights, each, axes=1) for each in (counts, self.markov_test_counts(row)))
         for drawn, lumped in zip(*samples, strict=True):

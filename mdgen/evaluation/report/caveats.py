@@ -82,7 +82,7 @@ def too_good(metrics: Sequence[str]) -> list[str]:
         return []
     return [
         f"Too good to be true: the generated frames are closer to the dynamics than as many frames of dynamics are, in "
-        f"{', '.join(map(label, metrics))}; they may be copies of it, or drawn more evenly than dynamics can be."
+        f"{'; '.join(map(label, metrics))}. They may be copies of it, or drawn more evenly than dynamics can be."
     ]
 
 
@@ -134,7 +134,7 @@ def left_out(metrics: Sequence[str]) -> list[str]:
     """A sentence on criteria that do not exist for the molecule or were not asked for."""
     if not metrics:
         return []
-    return [f"Not judged, since this molecule or this evaluation has no such thing: {', '.join(map(label, metrics))}."]
+    return [f"Not judged, since this molecule or this evaluation has no such thing: {'; '.join(map(label, metrics))}."]
 
 
 LEAST_FRACTION = 0.1
@@ -162,15 +162,31 @@ COPIED = 0.01
 COPY_SAMPLE = 20_000
 
 
-def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[str]:
-    """A sentence for each of some dynamics, given by their names in it, of which generated frames are copies.
+def copies(
+    reference: Observables,
+    replicate: Observables,
+    generated: Observables,
+    replicate_was_given: bool,
+    training: Observables | None = None,
+) -> list[str]:
+    """A sentence for each source of which generated frames are copies: the dynamics, or the training data.
 
-    The first two are the reference and its replicate, which set the scale; the training data may follow.
+    Reference and replicate are two sources only where the replicate was given; else they are halves of one.
     """
+    sources = {"the dynamics": reference.joined(replicate)}
+    if replicate_was_given:
+        sources = {"the reference": reference, "the replicate": replicate}
+    remedies = dict.fromkeys(
+        sources,
+        "a comparison with the data that it was copied from is void, so give dynamics that the model has not seen",
+    )
+    if training is not None:
+        sources["the training data"] = training
+        remedies["the training data"] = "the model has learned them by heart, so its other frames are fewer than judged"
     marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
-    near = {each.source: each for each in memorisation(dynamics, generated)}
+    near = {each.source: each for each in memorisation(reference, replicate, generated, sources)}
     caveats = []
-    for name, data in dynamics.items():
+    for name, data in sources.items():
         share, how = float(np.isin(marks, data["mark"]).mean()), ", bit for bit"
         if name in near and near[name].share > share:
             share, found = near[name].share, near[name]
@@ -179,10 +195,7 @@ def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[
                 f"dynamics is at {found.replicate_nm:.2g} nm"
             )
         if share >= COPIED:
-            caveats.append(
-                f"generated: {share:.0%} of its frames are frames of {name}{how}; a comparison with the data that it "
-                "was copied from is void, so give dynamics that the model has not seen."
-            )
+            caveats.append(f"generated: {share:.0%} of its frames are frames of {name}{how}; {remedies[name]}.")
     return caveats
 
 
