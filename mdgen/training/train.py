@@ -90,8 +90,8 @@ def train(
 
 def _learnt_from(trajectories: TrajectorySet | WindowLoaders) -> dict[str, Any]:
     """What generation checks of the data: the molecule (None for several), the frame spacing and the temperature."""
-    loaded = isinstance(trajectories, WindowLoaders)
-    sets = list(trajectories.training.dataset.collection) if loaded else [trajectories]  # type: ignore[union-attr]
+    loaded = trajectories.training.dataset.collection if isinstance(trajectories, WindowLoaders) else [trajectories]
+    sets = list(loaded)
     molecules = {each.molecule.fingerprint for each in sets}
     return {
         "molecule": molecules.pop() if len(molecules) == 1 else None,
