@@ -80,6 +80,8 @@ def train(
     part.metadata = _learnt_from(trajectories)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
+    if data.every is None:
+        return {**metrics, "seconds": time.monotonic() - begin}
     if isinstance(data.every, WindowLoader):
         windows = data.every.dataset
         metrics |= {"n_frames": windows.collection.n_frames, "n_examples": len(windows)}
@@ -90,8 +92,8 @@ def train(
 
 def _learnt_from(trajectories: TrajectorySet | WindowLoaders) -> dict[str, Any]:
     """What generation checks of the data: the molecule (None for several), the frame spacing and the temperature."""
-    loaded = trajectories.training.dataset.collection if isinstance(trajectories, WindowLoaders) else [trajectories]
-    sets = list(loaded)
+    several = isinstance(trajectories, WindowLoaders)
+    sets: list[TrajectorySet] = list(trajectories.training.dataset.collection) if several else [trajectories]  # type: ignore
     molecules = {each.molecule.fingerprint for each in sets}
     return {
         "molecule": molecules.pop() if len(molecules) == 1 else None,
