@@ -189,7 +189,7 @@ class TrajectoryStore:
         self,
         positions: Float[np.ndarray, "trajectory frame atom 3"],
         trajectories: Sequence[int] | None = None,
-        cells: Float[np.ndarray, "trajectory frame 3 3"] | None = None,
+        cells: Float[np.ndarray, "_trajectory _frame 3 3"] | None = None,
     ) -> None:
         """Add frames, in nm, to the end of every trajectory; they are on the disk when this returns.
 

@@ -18,7 +18,7 @@ from mdgen.md.force_field.double_well import DoubleWell
 from mdgen.md.systems.particles import build_particles
 
 BOX_NM = [2.0, 3.0, 4.0]
-SYSTEM = build_particles(DoubleWell(), [[0.1, 0, 0], [0.2, 0, 0], [-0.1, 0, 0]], box_nm=BOX_NM)
+SYSTEM = build_particles(DoubleWell(), [[0.1, 0.0, 0.0], [0.2, 0.0, 0.0], [-0.1, 0.0, 0.0]], box_nm=BOX_NM)
 RUN = {"length_ns": 1e-4, "equilibration_ns": 2e-5, "save_ps": 0.01}
 """Ten frames of ten steps after two of equilibration."""
 
