@@ -196,8 +196,8 @@ def trajectory_spread(features: Float[np.ndarray, "frame feature"], pool: Observ
             (np.bincount(each, weights=sizes * means) / np.bincount(each, weights=sizes))[each]
             for each in (trajectory, side.astype(np.int64))
         )
-        between += sizes @ (mine - ours) ** 2
-        within += sizes @ (means - mine) ** 2
+        between += float(sizes @ (mine - ours) ** 2)
+        within += float(sizes @ (means - mine) ** 2)
     ratio = between / (groups - 2) * (len(sizes) - groups)
     return float(np.sqrt(ratio / within)) if within > 0 else 1.0
 
