@@ -6,8 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -17,7 +15,6 @@ from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
 from mdgen.interfaces import Integrator, System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
@@ -26,6 +23,7 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.progress import duration
+from mdgen.tensor_files import load_tensors, save_tensors
 
 logger = logging.getLogger("mdgen")
 
@@ -117,9 +115,9 @@ def _starts(
     if file.is_file():
         shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
         try:
-            kept = safetensors.torch.load_file(file)
+            kept = load_tensors(file.read_bytes())
             return kept["positions"], kept["swap_rates"].tolist()
-        except (safetensors.SafetensorError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise MdgenError(
                 f"{file} cannot be read ({type(error).__name__}); delete it to draw the starts again"
             ) from error
@@ -129,8 +127,7 @@ def _starts(
     known = {"molecule": system.molecule.fingerprint, "potential": system.potential.fingerprint}
     ensemble = parallel_tempering(engine, state, float(lowest), settings, generator, folder / _TEMPERING, known)
     starts = ensemble.starts(engine.n_replicas, generator)
-    content = {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}
-    write_aside(file, safetensors.torch.save(content))
+    save_tensors(file, {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}, {})
     shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
     return starts, list(ensemble.swap_rates)
 

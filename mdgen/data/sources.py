@@ -32,6 +32,13 @@ class Source(ABC):
             MdgenError: if they are damaged.
         """
 
+    def verify(self) -> None:  # noqa: B027  most have none
+        """Compare all that it is read from with its checksums, where it has any.
+
+        Raises:
+            MdgenError: if it is not as it was written.
+        """
+
     def close(self) -> None:
         """Close what is open until the next read."""
         self._opened = None
@@ -68,6 +75,10 @@ class StoreSource(Source):
         """See `Source`."""
         return self._store.positions(self._trajectory, start, stop, stride)
 
+    def verify(self) -> None:
+        """See `Source`; a store that several share is read once."""
+        self._store.verify()
+
 
 class SliceSource(Source):
     """Frames `start` to `stop` (not included) of another source."""
@@ -81,6 +92,10 @@ class SliceSource(Source):
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
         """Frames `start:stop:stride` of the slice."""
         return self._whole.read(self._start + start, self._start + stop, stride)
+
+    def verify(self) -> None:
+        """Compare the whole other source with its checksums."""
+        self._whole.verify()
 
     def close(self) -> None:
         """Close what the other source has open."""

@@ -149,6 +149,15 @@ class TrajectorySet:
         time = (first + stride * np.arange(len(positions))) * self.frame_spacing_ps
         return mdtraj.Trajectory(positions, self.molecule.topology, time=time)
 
+    def verify(self) -> None:
+        """Compare every store with its checksums, once; files of other programs have none.
+
+        Raises:
+            MdgenError: naming the first file that is not as it was written.
+        """
+        for source in self._sources:
+            source.verify()
+
     def source(self, trajectory: int) -> Source:
         """The source of one trajectory."""
         if not -len(self) <= trajectory < len(self):

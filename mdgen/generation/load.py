@@ -1,9 +1,9 @@
 """A trained simulator from the folder of a run."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from mdgen.documents import read_json
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Decoder, Encoder, Propagator
@@ -37,11 +37,10 @@ def load(run: Path | str) -> LatentSimulator:
 def _files(folder: Path) -> list[Path]:
     named = folder / "simulator.json"
     if named.is_file():
-        try:
-            paths = json.loads(named.read_text())
-            files = [folder / paths[part] for part in PARTS]
-        except (ValueError, KeyError, TypeError) as error:
-            raise MdgenError(f"{named} does not name an encoder, a propagator and a decoder; write it again") from error
+        paths = read_json(named, dict[str, str], "generate again")
+        if not paths.keys() >= PARTS.keys():
+            raise MdgenError(f"{named} does not name an encoder, a propagator and a decoder; write it again")
+        files = [folder / paths[part] for part in PARTS]
     else:
         files = [folder / f"{part}.safetensors" for part in PARTS]
     missing = [str(file.name) for file in files if not file.is_file()]

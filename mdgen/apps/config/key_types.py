@@ -10,7 +10,7 @@ Path = Annotated[str, "path"]
 """Text that the messages call a path."""
 
 _OWN: dict[str, Any] = {
-    **dict.fromkeys(("output", "first", "second", "propagator_run", "decoder_run"), Path),
+    **dict.fromkeys(("output", "run", "first", "second", "propagator_run", "decoder_run"), Path),
     **dict.fromkeys(("topology", "encoder_run", "start", "end", "pairs"), Path | None),
     **dict.fromkeys(("trajectories", "coarse", "known", "training_runs"), Path | list[Path] | None),
     **dict.fromkeys(("frame_spacing_ps", "hop_ps", "temperature_K"), float | None),

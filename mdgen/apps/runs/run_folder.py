@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from yaml import YAMLError
 
 from mdgen.apps.config.composition import leaves
+from mdgen.apps.config.stored import stored_config
 from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.verification import MARK, require_whole, write_mark
+from mdgen.documents import read_json
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
 from mdgen.results import Acceptance, acceptance_table, write_result
@@ -48,7 +50,7 @@ class RunFolder:
     @property
     def done(self) -> bool:
         """Whether the run has ended well."""
-        return (self.path / "DONE").is_file()
+        return (self.path / MARK).is_file()
 
     @property
     def seconds(self) -> float:
@@ -65,7 +67,7 @@ class RunFolder:
     def mark_done(self, acceptance: Iterable[Acceptance] = ()) -> None:
         """Print the acceptance table and mark the run as done; its `metrics.json` is written already."""
         rows = list(acceptance)
-        write_aside(self.path / "DONE", b"")
+        write_mark(self.path)
         if rows:
             logger.info("\n%s\n", acceptance_table(rows))
 
@@ -96,8 +98,10 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
         longer = _compare(path, verb, config)
         with writable(path):
             if longer:
-                (path / "DONE").unlink(missing_ok=True)
-            if not (path / "DONE").is_file():
+                (path / MARK).unlink(missing_ok=True)
+            if (path / MARK).is_file():
+                require_whole(path)
+            else:
                 write_aside(path / "config.yaml", OmegaConf.to_yaml({"verb": verb, **config}).encode())
                 _add_provenance(path, provenance(int(config.get("seed", 0))))
             with _log_into(path / "run.log"):
@@ -147,14 +151,12 @@ def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
     earlier = path / "config.yaml"
     if not earlier.is_file():
         return False
-    try:
-        stored: Any = OmegaConf.to_container(OmegaConf.load(earlier))
-    except (YAMLError, OSError) as error:
-        raise MdgenError(f"{earlier} cannot be read ({type(error).__name__}); choose another output") from error
-    if not isinstance(stored, dict) or stored.get("verb") != verb:
+    stored = stored_config(earlier, "choose another output")
+    if stored.get("verb") != verb:
         raise MdgenError(f"output={path} holds another kind of run than {verb!r}; choose another output")
     growing = GROWING_KEYS.get(verb, "")
-    longer = growing in stored and float(config[growing]) > float(stored[growing])
+    numbers = [isinstance(each.get(growing), (int, float)) for each in (stored, config)]
+    longer = all(numbers) and float(config[growing]) > float(stored[growing])
     given = {**config, growing: stored[growing]} if longer else config
     before, now = _essential(stored), _essential({"verb": verb, **given})
     for key in sorted({*before, *now}):
@@ -178,10 +180,7 @@ def _essential(config: dict[str, Any]) -> dict[str, Any]:
 def _add_provenance(path: Path, entry: dict[str, Any]) -> None:
     """One entry a start, so that a resumed run says so."""
     file = path / "provenance.json"
-    try:
-        entries = json.loads(file.read_text()) if file.is_file() else []
-    except json.JSONDecodeError:
-        entries = []
+    entries = read_json(file, list[dict[str, Any]], "delete it and go on") if file.is_file() else []
     write_aside(file, (json.dumps([*entries, entry], indent=2) + "\n").encode())
 
 
