@@ -1,7 +1,7 @@
 """XTC files: an index of all frames made by walking their headers, so that damage is found before anything is computed.
 
 Each frame says how long it is. The walk therefore knows whether the file ends inside a frame, where damage begins, and
-the time of every frame; mdtraj does the decompression.
+the time of every frame; mdtraj does the decompression, of frames that cannot lead it astray (`xtc_frames`).
 """
 
 import mmap
@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Float
 from mdtraj.formats import XTCTrajectoryFile
 
+from mdgen.data.formats.xtc_frames import FEW_ATOMS, first_bad_frame
 from mdgen.data.sources import Source
 from mdgen.data.spacing import spacing_of
 from mdgen.errors import MdgenError
 
 _MAGIC = 1995
-_FEW_ATOMS = 9  # up to here GROMACS writes plain floats
 
 
 class XtcSource(Source):
@@ -30,8 +30,8 @@ class XtcSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
-        self.n_atoms, times = _walk(path)
-        self.n_frames = len(times)
+        self.n_atoms, times, self._starts = _walk(path)
+        self.n_frames, self._size = len(times), path.stat().st_size
         self.frame_spacing_ps = spacing_of(times, path)
         self._opened_by = 0
 
@@ -43,6 +43,7 @@ class XtcSource(Source):
         if self._opened is None or self._opened_by != os.getpid():
             # a forked worker shares the file's position with its parent, so it opens the file again
             self._opened, self._opened_by = XTCTrajectoryFile(self.name), os.getpid()
+        self._require_sound(start, stop, stride)
         try:
             self._opened.seek(start)
             read = self._opened.read(n_frames=wanted, stride=stride if stride > 1 else None)[0]
@@ -53,12 +54,21 @@ class XtcSource(Source):
             raise MdgenError(f"{self.path} is damaged between frames {start} and {stop}; copy it again")
         return read
 
+    def _require_sound(self, start: int, stop: int, stride: int) -> None:
+        data = np.memmap(self.path, np.uint8, "r")
+        if len(data) < self._size:
+            raise MdgenError(f"{self.path} is shorter than when it was opened; open it again")
+        bad = start + stride * first_bad_frame(data, self._starts[start:stop:stride], self.n_atoms)
+        if bad < stop:
+            raise MdgenError(f"{self.path} is damaged in frame {bad}; copy it again")
 
-def _walk(path: Path) -> tuple[int, np.ndarray]:
-    """Number of atoms, and the time of each frame in ps."""
+
+def _walk(path: Path) -> tuple[int, np.ndarray, np.ndarray]:
+    """Number of atoms, and the time in ps and the first byte of each frame."""
     if path.stat().st_size == 0:
         raise MdgenError(f"{path} is empty; give a whole xtc file")
     times: list[float] = []
+    starts: list[int] = []
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position, size, n_atoms = 0, len(data), None
         while position < size:
@@ -76,9 +86,10 @@ def _walk(path: Path) -> tuple[int, np.ndarray]:
                 )
             n_atoms, _, time = struct.unpack_from(">2if", data, position + 4)
             times.append(time)
+            starts.append(position)
             position = end
     assert n_atoms is not None
-    return n_atoms, np.array(times)
+    return n_atoms, np.array(times), np.array(starts)
 
 
 def _frame_end(data: mmap.mmap, position: int, size: int, expected_atoms: int | None) -> int | None:
@@ -88,7 +99,7 @@ def _frame_end(data: mmap.mmap, position: int, size: int, expected_atoms: int | 
     magic, n_atoms = struct.unpack_from(">2i", data, position)
     if magic != _MAGIC or n_atoms < 1 or (expected_atoms is not None and n_atoms != expected_atoms):
         return None
-    if n_atoms <= _FEW_ATOMS:
+    if n_atoms <= FEW_ATOMS:
         return position + 56 + 12 * n_atoms
     if size - position < 92:
         return size + 1
