@@ -7,11 +7,12 @@ file may say is a frozen dataclass beside the code that uses it, and anything el
 import functools
 import re
 import zlib
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from mdgen.errors import MdgenError
 
@@ -22,6 +23,16 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""
+
+
+def _as_path(text: str) -> str:
+    if "\0" in text or not text or max(len(part.encode()) for part in text.split("/")) > 255 or len(text) > 4_000:
+        raise ValueError("expected the path of a file")
+    return text
+
+
+FilePath = Annotated[str, AfterValidator(_as_path)]
+"""The path of a file, relative or not."""
 
 _LARGEST = 2**28
 _LARGEST_YAML, _DEEPEST_YAML = 2**23, 64
@@ -42,7 +53,7 @@ def parse(kind: type[Document], content: bytes | str) -> Document:
     if len(content) > _LARGEST:
         raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
     try:
-        return _adapter(kind).validate_json(content, strict=True)
+        return cast(Document, _adapter(cast(Hashable, kind)).validate_json(content, strict=True))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(each) for each in first["loc"])[:80]
@@ -148,5 +159,5 @@ def _sum_around(content: bytes, place: tuple[int, int]) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

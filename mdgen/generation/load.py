@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mdgen.documents import read_json
+from mdgen.documents import FilePath, read_json
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Decoder, Encoder, Propagator
@@ -37,7 +37,7 @@ def load(run: Path | str) -> LatentSimulator:
 def _files(folder: Path) -> list[Path]:
     named = folder / "simulator.json"
     if named.is_file():
-        paths = read_json(named, dict[str, str], "generate again")
+        paths = read_json(named, dict[str, FilePath], "generate again")
         if not paths.keys() >= PARTS.keys():
             raise MdgenError(f"{named} does not name an encoder, a propagator and a decoder; write it again")
         files = [folder / paths[part] for part in PARTS]

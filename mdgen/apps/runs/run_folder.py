@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from omegaconf import OmegaConf
 from mdgen.apps.config.composition import leaves
 from mdgen.apps.config.stored import stored_config
 from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.screen import HarmlessFormatter
 from mdgen.apps.runs.verification import MARK, require_whole, write_mark
+from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.documents import read_json
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
@@ -86,16 +89,17 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
             run's, or if it cannot be written.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise MdgenError(f"output={path} is a file; expected a folder; choose another output")
-    _refuse_foreign(path)
-    fresh = not (path / "config.yaml").is_file()
     with writable(path):
+        if path.exists() and not path.is_dir():
+            raise MdgenError(f"output={path} is a file; expected a folder; choose another output")
+        _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run)
+    begun = False
     try:
         _lock(lock, path)
         longer = _compare(path, verb, config)
+        begun = True
         with writable(path):
             if longer:
                 (path / MARK).unlink(missing_ok=True)
@@ -106,20 +110,26 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
                 _add_provenance(path, provenance(int(config.get("seed", 0))))
             with _log_into(path / "run.log"):
                 yield RunFolder(path, verb, time.monotonic())
-    except MdgenError:
-        if fresh:
-            _remove_empty_run(path)
+    except Exception:
+        if begun and path.is_dir() and not _has_results(path):  # the corrected command may use its name
+            shutil.rmtree(path, ignore_errors=True)
         raise
     finally:
         lock.close()
 
 
-def _remove_empty_run(path: Path) -> None:
-    """Leave no folder behind that holds nothing but our own notes: the corrected command may use its name."""
-    if path.is_dir() and {each.name for each in path.iterdir()} <= OWN_NOTES:
-        for each in path.iterdir():
-            each.unlink()
-        path.rmdir()
+def _has_results(path: Path) -> bool:
+    """Whether a folder holds more than our own notes and stores without frames, so that it must not be overwritten."""
+    for each in path.iterdir():
+        if each.is_dir() and is_store(each):
+            try:
+                if TrajectoryStore.open(each).n_frames or set(each.glob("*.safetensors")):
+                    return True
+            except MdgenError:
+                return True
+        elif each.name not in OWN_NOTES:
+            return True
+    return False
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -186,8 +196,8 @@ def _add_provenance(path: Path, entry: dict[str, Any]) -> None:
 
 @contextmanager
 def _log_into(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(HarmlessFormatter("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)
     try:
         yield

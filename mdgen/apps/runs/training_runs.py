@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mdgen.apps.trajectories import STORE
-from mdgen.documents import read_json
+from mdgen.documents import FilePath, read_json
 from mdgen.errors import MdgenError
 from mdgen.evaluation.report.losses import LOG
 
@@ -38,7 +38,7 @@ def _behind(path: Path) -> list[tuple[str, Path]]:
     file = folder / "simulator.json"
     if not file.is_file():
         return []
-    parts = read_json(file, dict[str, str], "generate again, or name training_runs=[...]")
+    parts = read_json(file, dict[str, FilePath], "generate again, or name training_runs=[...]")
     runs = [(part, (folder / where).resolve().parent) for part, where in parts.items()]
     return [(part, run) for part, run in runs if (run / LOG).is_file()]
 

@@ -9,6 +9,8 @@ changes, then if so that number (5 bits), then these small atoms of `smallidx` b
 says whether `smallidx` is smaller by one, the same, or larger by one for what follows.
 """
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -34,6 +36,7 @@ def first_bad_frame(data: UInt8[np.ndarray, "byte"], starts: Int[np.ndarray, "fr
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _first_bad(data: np.ndarray, starts: np.ndarray, n_atoms: int) -> int:
     for frame in range(len(starts)):
         if not _is_sound(data, starts[frame], n_atoms):
@@ -42,6 +45,7 @@ def _first_bad(data: np.ndarray, starts: np.ndarray, n_atoms: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _word(data: np.ndarray, at: int) -> int:
     """A signed big-endian number of 32 bits."""
     value = 0
@@ -51,6 +55,7 @@ def _word(data: np.ndarray, at: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _bits(value: int) -> int:
     """Bits that a number takes."""
     n = 0
@@ -61,6 +66,7 @@ def _bits(value: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _atom_bits(data: np.ndarray, at: int) -> int:
     """Bits of an atom's position, from the bounds at `at`; 0 where they are no bounds."""
     sizes = np.zeros(3, np.int64)
@@ -77,6 +83,7 @@ def _atom_bits(data: np.ndarray, at: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _few_bits(data: np.ndarray, first: int, cursor: int, count: int) -> int:
     """The number in `count` bits, at the bit `cursor` from the byte `first`."""
     value = 0
@@ -86,6 +93,7 @@ def _few_bits(data: np.ndarray, first: int, cursor: int, count: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _is_sound(data: np.ndarray, start: int, n_atoms: int) -> bool:
     if _word(data, start + 52) != n_atoms:
         return False
