@@ -1,6 +1,7 @@
 """Files that are wrong in some way, made from whole ones: the inputs of the fuzz test."""
 
 import copy
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ Read = Callable[[Path], Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of input: how a whole one is made in a folder, which of its files are spoilt, and what reads it, if whole."""
+    """A kind of input: how a whole one is made in a folder, which of its files are spoilt, and what reads it."""
 
     name: str
     make: Callable[[Path], None]
@@ -141,13 +142,13 @@ def _open(folder: Path) -> None:
         raise MdgenError(damage[0])
 
 
-def _train_config(encoder_run: Path | None) -> dict[str, Any]:
-    option = ["encoder=srv"] if encoder_run is None else ["propagator=mdn", f"encoder_run={encoder_run}"]
-    return dict(plain(compose("train", option)))
+@functools.cache
+def _train_config(option: str) -> dict[str, Any]:
+    return dict(plain(compose("train", [option])))
 
 
 def _encoder_run(folder: Path) -> None:
-    config = _train_config(None)
+    config = copy.deepcopy(_train_config("encoder=srv"))
     config["data"]["trajectories"] = "nowhere"
     with open_run(folder / "run", "train", config):
         (folder / "run" / "encoder.safetensors").write_bytes(b"")
@@ -210,7 +211,7 @@ def _read_force_field(folder: Path) -> None:
 
 
 def _read_encoder_run(folder: Path) -> None:
-    with_data_of_encoder(_train_config(folder / "run"))
+    with_data_of_encoder({**_train_config("propagator=mdn"), "encoder_run": str(folder / "run")})
 
 
 _OF_STORE = ("manifest.json", "manifest.json", "molecule.json", "chunk-00000000.npy")
