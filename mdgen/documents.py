@@ -160,4 +160,4 @@ def _sum_around(content: bytes, place: tuple[int, int]) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return TypeAdapter(cast(Any, kind))

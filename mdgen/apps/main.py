@@ -47,6 +47,8 @@ def _sentence_of(error: Exception) -> str | None:
     )
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(each in reason for each in memory)):
         return f"this takes more memory than there is ({reason}); ask for less at once"
+    if "Overflow when unpacking" in reason:  # a whole number beyond 64 bits, such as a seed
+        return f"a number that was given is too large ({reason[:80]}); use one below 2^63"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename} cannot be used ({error.strerror}); check the path"
     if module == "wandb":

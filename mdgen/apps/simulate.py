@@ -13,6 +13,7 @@ from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
+from mdgen.data.manifest import MOST_TRAJECTORIES
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, System
@@ -35,8 +36,8 @@ def run(config: dict[str, Any]) -> None:
     """Build the system, draw starts if asked to, simulate, write the metrics."""
     threads = use_threads(config["threads"])
     _require_thermostat(config)
-    if int(config["n_replicas"]) < 1:
-        raise MdgenError(f"n_replicas={config['n_replicas']}: expected at least 1")
+    if not 1 <= int(config["n_replicas"]) <= MOST_TRAJECTORIES:
+        raise MdgenError(f"n_replicas={config['n_replicas']}: expected at least 1 and at most {MOST_TRAJECTORIES}")
     with open_run(config["output"], "simulate", config) as folder:
         if folder.done:
             logger.info("simulate      done already: %s", folder.path)
