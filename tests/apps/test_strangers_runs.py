@@ -11,13 +11,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from mdgen.apps.config.composition import compose, plain
-from mdgen.apps.main import main
+from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.molecule_pairs import configs_of_pairs
 from mdgen.apps.train import with_data_of_encoder
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule
+from mdgen.training.settings import settings_for
 
 
 class Payload:
@@ -112,17 +113,10 @@ NONSENSE = [
 ]
 
 
-def test_nonsense_is_refused_and_does_not_block_the_corrected_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    file, run = hostile(tmp_path / "a.h5", tmp_path / "made"), tmp_path / "run"
-    for word in NONSENSE:
-        assert (
-            main(
-                ["train", "encoder=srv", f"data.trajectories={file}", "encoder.model.lag_ps=0.5", word, f"output={run}"]
-            )
-            == 2
-        )
-        key = word.split("=")[0].removeprefix("encoder.training.")
-        assert f"{key}=" in capsys.readouterr().err, word
-        assert not run.exists(), word
+@pytest.mark.parametrize("word", NONSENSE)
+def test_a_training_that_is_none_is_refused(word: str) -> None:
+    training = plain(compose("train", ["encoder=srv", word]))["encoder"]["training"]
+    given = instantiate({**training, "_partial_": True}).keywords
+    key = word.split("=")[0].removeprefix("encoder.training.")
+    with pytest.raises(MdgenError, match=f"^{key}="):
+        settings_for(None, **given, seed=0)
