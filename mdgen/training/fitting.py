@@ -118,7 +118,8 @@ def _require_as_written(checkpoint: Path) -> None:
         damaged = " ".join(str(error).split())[:160]
     if damaged:
         raise MdgenError(
-            f"{checkpoint} is not a checkpoint of this training as it was written ({damaged}); delete it to train from the beginning"
+            f"{checkpoint} is not a checkpoint of this training as it was written ({damaged}); "
+            "delete it to train from the beginning"
         )
 
 
