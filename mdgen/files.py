@@ -49,6 +49,8 @@ def writable(folder: Path | str) -> Iterator[None]:
             errno.EACCES: "it may not be written; choose another folder",
             errno.EROFS: "it is on a read-only disk; choose another folder",
             errno.ENOTDIR: "part of that path is a file; choose another folder",
+            errno.ENAMETOOLONG: "a name of that path is too long; choose a shorter one",
+            errno.EINVAL: "that path is no name of a file; choose another",
         }
         if error.errno not in reasons:
             raise

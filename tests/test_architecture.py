@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "mdgen"
-FLOOR = {"units", "results", "files", "progress", "errors", "registry", "mdgen"}
+FLOOR = {"units", "results", "files", "documents", "tensor_files", "progress", "errors", "registry", "mdgen"}
 LAYERS = [
     {"apps", "__main__"},
     {"benchmarks"},
@@ -22,7 +22,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FRAMEWORKS = {
     "hydra": {"apps"},
     "omegaconf": {"apps"},
-    "pydantic": {"apps"},
+    "pydantic": {"apps", "documents"},
     "wandb": {"apps"},
     "lightning": {"training", "apps"},
     "jinja2": {"evaluation"},

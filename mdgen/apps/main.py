@@ -27,9 +27,33 @@ def main(arguments: list[str] | None = None) -> int:
     except MdgenError as error:
         logger.error("mdgen: %s", error)
         return USER_ERROR
+    except Exception as error:
+        sentence = _sentence_of(error)
+        if sentence is None:
+            raise
+        logger.error("mdgen: %s", sentence)
+        return USER_ERROR
     except KeyboardInterrupt:
         logger.error("mdgen: stopped; what was done is kept, and the same command continues from there")
         return INTERRUPTED
+
+
+def _sentence_of(error: Exception) -> str | None:
+    """What an error of a library says that a user can mend: no memory, no such file, no account; None for others."""
+    reason = " ".join(str(error).split())[:200]
+    module, memory = (
+        type(error).__module__.partition(".")[0],
+        ("allocate memory", "out of memory", "Invalid buffer size"),
+    )
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(each in reason for each in memory)):
+        return f"this takes more memory than there is ({reason}); ask for less at once"
+    if "Overflow when unpacking" in reason:  # a whole number beyond 64 bits, such as a seed
+        return f"a number that was given is too large ({reason[:80]}); use one below 2^63"
+    if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
+        return f"{error.filename} cannot be used ({error.strerror}); check the path"
+    if module == "wandb":
+        return f"wandb refuses ({reason}); log in with `wandb login`, or leave out logger=wandb"
+    return None
 
 
 def _dispatch(arguments: list[str]) -> int:

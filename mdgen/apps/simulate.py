@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -19,10 +17,10 @@ from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
 from mdgen.data.export import TOPOLOGY, export_trajectories
+from mdgen.data.manifest import MOST_TRAJECTORIES
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
 from mdgen.interfaces import Integrator, System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
@@ -31,6 +29,7 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine, passed_over
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.progress import duration, simulated
+from mdgen.tensor_files import load_tensors, save_tensors
 
 logger = logging.getLogger("mdgen")
 
@@ -42,8 +41,8 @@ def run(config: dict[str, Any]) -> None:
     """Build the system, draw starts if asked to, simulate, write the metrics."""
     threads = use_threads(config["threads"])
     _require_thermostat(config)
-    if int(config["n_replicas"]) < 1:
-        raise MdgenError(f"n_replicas={config['n_replicas']}: expected at least 1")
+    if not 1 <= int(config["n_replicas"]) <= MOST_TRAJECTORIES:
+        raise MdgenError(f"n_replicas={config['n_replicas']}: expected at least 1 and at most {MOST_TRAJECTORIES}")
     with open_run(config["output"], "simulate", config) as folder:
         if folder.done:
             logger.info("simulate      done already: %s", folder.path)
@@ -150,9 +149,9 @@ def _starts(
     if file.is_file():
         shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
         try:
-            kept = safetensors.torch.load_file(file)
+            kept = load_tensors(file.read_bytes())
             return kept["positions"], kept["swap_rates"].tolist()
-        except (safetensors.SafetensorError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise MdgenError(
                 f"{file} cannot be read ({type(error).__name__}); delete it to draw the starts again"
             ) from error
@@ -162,8 +161,7 @@ def _starts(
     known = {"molecule": system.molecule.fingerprint, "potential": system.potential.fingerprint}
     ensemble = parallel_tempering(engine, state, float(lowest), settings, generator, folder / _TEMPERING, known)
     starts = ensemble.starts(engine.n_replicas, generator)
-    content = {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}
-    write_aside(file, safetensors.torch.save(content))
+    save_tensors(file, {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}, {})
     shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
     return starts, list(ensemble.swap_rates)
 

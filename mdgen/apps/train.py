@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config.instantiation import instantiate
-from mdgen.apps.config.search_path import config_file
+from mdgen.apps.config.stored import data_defaults, require_data, stored_config
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data, open_windows
@@ -83,7 +80,7 @@ def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
         raise MdgenError("a propagator or a decoder lives in an encoder's latent space; name it: encoder_run=FOLDER")
     if config["data"]["trajectories"] is not None or "molecules" in config["data"]:
         return config
-    for key, default in _data_defaults().items():
+    for key, default in data_defaults().items():
         if config["data"].get(key) != default:
             raise MdgenError(
                 f"data.{key}={config['data'][key]} was given without data.trajectories, so the encoder run's own data "
@@ -92,27 +89,17 @@ def with_data_of_encoder(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": _stored_data(Path(config["encoder_run"]))}
 
 
-def _data_defaults() -> dict[str, Any]:
-    """The keys of a `data` config with their defaults."""
-    defaults: dict[str, Any] = yaml.safe_load(config_file("data/trajectories").read_text())
-    return defaults
-
-
 def _stored_data(run: Path) -> dict[str, Any]:
     file = (run.parent if run.is_file() else run) / "config.yaml"
     if not file.is_file():
         raise MdgenError(f"encoder_run={run} is no run folder (no config.yaml); train an encoder first")
-    try:
-        stored: Any = OmegaConf.to_container(OmegaConf.load(file))
-    except (yaml.YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
-        raise MdgenError(
-            f"{file} cannot be read ({type(error).__name__}); train the encoder again, or name data.trajectories"
-        ) from error
-    of_encoder = isinstance(stored, dict) and stored.get("verb") == "train" and stored.get("encoder") is not None
-    data: Any = stored.get("data") if of_encoder else None
-    if not isinstance(data, dict) or not _data_defaults().keys() <= data.keys():
+    advice = "train the encoder again, or name data.trajectories"
+    stored = stored_config(file, advice)
+    data: Any = stored.get("data")
+    if stored.get("verb") != "train" or stored.get("encoder") is None:
         raise MdgenError(f"encoder_run={run} is no run of `mdgen train encoder=...`; name such a run's folder")
-    return data
+    require_data(data, file, advice)
+    return dict(data)
 
 
 def part_file(run: str | Path, part: str) -> Path:
@@ -192,7 +179,9 @@ def _data(config: dict[str, Any], part: str) -> TrajectorySet | WindowLoaders:
     """Loaders of windows for a part that takes them and a config `data=molecules`; else one molecule's data."""
     if learns_from(config[part]) in ("trajectory_windows", "nothing") and "molecules" in config["data"]:
         return open_windows(config["data"], int(config["seed"]))
-    return open_data(config["data"])
+    opened = open_data(config["data"])
+    opened.verify()
+    return opened
 
 
 def _described(data: TrajectorySet | WindowLoaders, part: torch.nn.Module) -> dict[str, Any]:

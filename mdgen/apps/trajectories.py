@@ -63,7 +63,10 @@ def open_windows(config: dict[str, Any], seed: int) -> WindowLoaders:
     required({"data.frames": config["frames"]}, "data.frames")
     shares = float(config["validation_share"]), float(config["test_share"])
     generator = torch.Generator().manual_seed(seed)
-    split = split_collection(open_collection(config), *shares, generator, config["split_by"])
+    collection = open_collection(config)
+    for each in collection:
+        each.verify()
+    split = split_collection(collection, *shares, generator, config["split_by"])
 
     def loader(part: TrajectoryCollection, shuffle: bool) -> WindowLoader:
         windows = WindowDataset(part, int(config["frames"]), config["window_spacing_ps"], config["hop_ps"])

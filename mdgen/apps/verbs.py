@@ -85,6 +85,13 @@ VERBS = {
         "mdgen compare runs/report_a runs/report_b",
         positional=("first", "second"),
     ),
+    "verify": Verb(
+        "compare everything in a run folder with its checksums",
+        """Every chunk of frames, checkpoint and model carries a checksum, and a finished run lists those of all its
+        files. Names each file that is missing or not as it was written; the exit status is then 2.""",
+        "mdgen verify runs/ala_md",
+        positional=("run",),
+    ),
     "benchmark": Verb(
         "run an experiment with a known answer",
         "Runs a suite and writes one JSON file that ends in its acceptance.",

@@ -36,6 +36,13 @@ class Source(ABC):
         """Box vectors (rows, nm) of the same frames; None without a periodic box."""
         return None
 
+    def verify(self) -> None:  # noqa: B027  most have none
+        """Compare all that it is read from with its checksums, where it has any.
+
+        Raises:
+            MdgenError: if it is not as it was written.
+        """
+
     def close(self) -> None:
         """Close what is open until the next read."""
         self._opened = None
@@ -84,6 +91,10 @@ class StoreSource(Source):
         """See `Source`."""
         return self._store.cells(self._trajectory, start, stop, stride)
 
+    def verify(self) -> None:
+        """See `Source`; a store that several share is read once."""
+        self._store.verify()
+
 
 class SliceSource(Source):
     """Frames `start` to `stop` (not included) of another source."""
@@ -101,6 +112,10 @@ class SliceSource(Source):
     def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
         """Box vectors of the same frames."""
         return self._whole.cells(self._start + start, self._start + stop, stride)
+
+    def verify(self) -> None:
+        """Compare the whole other source with its checksums."""
+        self._whole.verify()
 
     def close(self) -> None:
         """Close what the other source has open."""

@@ -5,16 +5,22 @@ nm) and `manifest.json`, which lists the chunks. A chunk is written aside, flush
 manifest that names it replace the old one, in one rename. A chunk that the manifest does not name does not exist.
 
 In a periodic box, `cells-N.npy` beside each chunk holds the box vectors of its frames as rows (trajectory, frame, 3, 3;
-float32; nm); the chunk's entry in the manifest names it as `cells`.
+float32; nm).
+
+The manifest holds the CRC-32 of every other file and of itself. A chunk is compared with its own when a process first
+reads from it, so that no frame that is read is another than the one that was written.
 
 A trajectory may end before the others. The chunks that follow then hold the others only, and the manifest lists, as
 `trajectories`, which: so every length can be read off the chunks, and cutting the store cuts the lengths with it.
 """
 
-import functools
+import io
 import json
+import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,19 +29,25 @@ from jaxtyping import Float
 
 from mdgen.data.finite import require_finite
 from mdgen.data.lock import FolderLock
+from mdgen.data.manifest import (
+    FILE,
+    MOST_TRAJECTORIES,
+    PREFIXES,
+    Chunk,
+    Manifest,
+    crc32_of,
+    read_manifest,
+    write_manifest,
+)
+from mdgen.data.mapped_array import mapped_array
+from mdgen.documents import content_of, parsed_file
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
 from mdgen.molecule.topology import Molecule
 
-FORMAT = "mdgen trajectory store"
-VERSION = 2
-READABLE = (1, VERSION)
-"""Version 1 had trajectories of one length only."""
-
-UNITS = {"positions": "nm", "frame_spacing": "ps"}
 _OPEN_CHUNKS = 64
-_PREFIXES = {"file": "chunk", "cells": "cells"}
-"""How the files of a chunk begin, by the name of their entry in the manifest."""
+_MOLECULE = "molecule.json"
+_ADVICE = "write the trajectories again"
 
 
 class TrajectoryStore:
@@ -45,11 +57,12 @@ class TrajectoryStore:
     (or leaving a `with` block, or the end of the process) gives it back.
     """
 
-    def __init__(self, path: Path, molecule: Molecule, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, molecule: Molecule, manifest: Manifest) -> None:
         self.path = path
         self.molecule = molecule
         self._lock = FolderLock(path)
         self._maps: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._verified: set[str] = set()
         self._adopt(manifest)
 
     @classmethod
@@ -79,24 +92,19 @@ class TrajectoryStore:
             raise MdgenError(f"{path} already holds trajectories; name another folder, or open it to append to it")
         if not frame_spacing_ps > 0:
             raise MdgenError(f"a frame spacing of {frame_spacing_ps} ps makes no trajectory; it must be positive")
-        if n_trajectories < 1:
-            raise MdgenError(f"a store of {n_trajectories} trajectories is empty; it must hold at least one")
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "units": UNITS,
-            "frame_spacing_ps": float(frame_spacing_ps),
-            "n_trajectories": int(n_trajectories),
-            "n_atoms": molecule.n_atoms,
-            "metadata": dict(metadata or {}),
-            "next_chunk": 0,
-            "chunks": [],
-        }
+        if not 1 <= n_trajectories <= MOST_TRAJECTORIES:
+            raise MdgenError(
+                f"a store of {n_trajectories} trajectories cannot be made; it holds 1 to {MOST_TRAJECTORIES}"
+            )
+        topology = json.dumps(molecule.to_json()).encode()
+        manifest = Manifest(
+            float(frame_spacing_ps), int(n_trajectories), molecule.n_atoms, zlib.crc32(topology), dict(metadata or {})
+        )
         store = cls(path, molecule, manifest)
         with writable(path.parent):
             path.mkdir(parents=True, exist_ok=True)
         store._lock.acquire()
-        write_aside(path / "molecule.json", json.dumps(molecule.to_json()).encode())
+        write_aside(path / _MOLECULE, topology)
         store._replace_manifest(manifest)
         return store
 
@@ -110,19 +118,14 @@ class TrajectoryStore:
         path = Path(path)
         if not is_store(path):
             raise MdgenError(f"{path} holds no trajectory store (no manifest.json); name a folder that mdgen wrote")
-        try:
-            manifest = json.loads((path / "manifest.json").read_text())
-            molecule = Molecule.from_json(json.loads((path / "molecule.json").read_text()))
-            if manifest["format"] != FORMAT or manifest["version"] not in READABLE:
-                raise MdgenError(f"{path} was written in another format; it needs the mdgen version that wrote it")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, MdgenError):
-                raise
-            raise MdgenError(f"the trajectory store {path} is damaged ({error}); write it again") from error
-        for chunk in manifest["chunks"]:
-            for name in (chunk[kind] for kind in _PREFIXES if kind in chunk):
-                if not (path / name).is_file():
-                    raise MdgenError(f"the trajectory store {path} lacks its file {name}; write it again")
+        manifest = read_manifest(path)
+        file = path / _MOLECULE
+        topology = content_of(file, _ADVICE)
+        if zlib.crc32(topology) != manifest.molecule_crc32:
+            raise MdgenError(f"{file} is damaged: its checksum is wrong, so it is not as it was written; {_ADVICE}")
+        molecule = Molecule.from_json(parsed_file(file, dict, topology, _ADVICE))
+        if molecule.n_atoms != manifest.n_atoms:
+            raise MdgenError(f"{file} has {molecule.n_atoms} atoms and the frames {manifest.n_atoms}; {_ADVICE}")
         return cls(path, molecule, manifest)
 
     @property
@@ -133,37 +136,37 @@ class TrajectoryStore:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Frames of each trajectory."""
-        return tuple(self._lengths.tolist())
+        return self._lengths
 
     @property
     def n_trajectories(self) -> int:
         """Trajectories side by side."""
-        return int(self._manifest["n_trajectories"])
+        return self._manifest.n_trajectories
 
     @property
     def frame_spacing_ps(self) -> float:
         """Time between two frames in ps."""
-        return float(self._manifest["frame_spacing_ps"])
+        return self._manifest.frame_spacing_ps
 
     @property
     def periodic(self) -> bool:
         """Whether the frames have a periodic box (`cells`)."""
-        return any("cells" in chunk for chunk in self._manifest["chunks"])
+        return any(chunk.cells is not None for chunk in self._manifest.chunks)
 
-    @property
+    @cached_property
     def temperatures_K(self) -> tuple[float | None, ...]:
         """Temperature of each trajectory, from `temperature_K` of the metadata; None where it is not known.
 
         Raises:
-            MdgenError: if it is neither a number from 0 on nor a list of one a trajectory.
+            MdgenError: if it is neither a number from 0 to 1e9 nor a list of one a trajectory.
         """
-        given = self._manifest["metadata"].get("temperature_K")
+        given = self._manifest.metadata.get("temperature_K")
         each = given if isinstance(given, list) else [given]
         each = each * self.n_trajectories if len(each) == 1 else each
-        numbers = [value is None or (isinstance(value, (int, float)) and 0 <= value < np.inf) for value in each]
+        numbers = [value is None or (isinstance(value, (int, float)) and 0 <= value < 1e9) for value in each]
         if len(each) != self.n_trajectories or not all(numbers):
             raise MdgenError(
-                f"{self.path} says temperature_K is {given}; expected a number, or one for each of its "
+                f"{self.path} says temperature_K is {given!s:.200}; expected a number, or one for each of its "
                 f"{self.n_trajectories} trajectories"
             )
         return tuple(None if value is None else float(value) for value in each)
@@ -171,7 +174,7 @@ class TrajectoryStore:
     @property
     def metadata(self) -> dict[str, Any]:
         """Metadata given to `create`."""
-        return dict(self._manifest["metadata"])
+        return dict(self._manifest.metadata)
 
     def start_writing(self) -> None:
         """Take the folder's lock now, rather than at the first change, and read the manifest again.
@@ -210,18 +213,19 @@ class TrajectoryStore:
         self._check(positions, rows)
         if positions.shape[1] == 0:
             return
-        arrays = {"file": positions}
+        arrays = {"positions": positions}
         if cells is not None:
             arrays["cells"] = np.ascontiguousarray(cells, dtype=np.float32)
         self.start_writing()
         self._check_cells(arrays)
-        number = self._manifest["next_chunk"]
-        names = {kind: f"{_PREFIXES[kind]}-{number:08d}.npy" for kind in arrays}
-        for kind, array in arrays.items():
-            write_aside(self.path / names[kind], functools.partial(_save, array))
-        some = {} if len(rows) == self.n_trajectories else {"trajectories": rows}
-        chunks = [*self._manifest["chunks"], {**names, "frames": positions.shape[1], **some}]
-        self._replace_manifest({**self._manifest, "chunks": chunks, "next_chunk": number + 1})
+        number = self._manifest.next_chunk
+        names = {kind: f"{PREFIXES[kind]}-{number:08d}.npy" for kind in arrays}
+        crc32 = {kind: _write(self.path / names[kind], array) for kind, array in arrays.items()}
+        rows_kept = None if len(rows) == self.n_trajectories else rows
+        boxes = names.get("cells"), crc32.get("cells")
+        chunk = Chunk(names["positions"], positions.shape[1], crc32["positions"], rows_kept, *boxes)
+        chunks = [*self._manifest.chunks, chunk]
+        self._replace_manifest(replace(self._manifest, chunks=chunks, next_chunk=number + 1))
 
     def truncate(self, n_frames: int) -> None:
         """Keep at most the first `n_frames` of every trajectory, as when resuming from an earlier checkpoint."""
@@ -231,18 +235,18 @@ class TrajectoryStore:
             return
         self.start_writing()
         kept, left = [], n_frames
-        for chunk in self._manifest["chunks"]:
+        for chunk in self._manifest.chunks:
             if left > 0:
-                kept.append({**chunk, "frames": min(left, chunk["frames"])})
-            left -= chunk["frames"]
-        self._replace_manifest({**self._manifest, "chunks": kept})
+                kept.append(replace(chunk, frames=min(left, chunk.frames)))
+            left -= chunk.frames
+        self._replace_manifest(replace(self._manifest, chunks=kept))
         self._remove_strays()
 
     def positions(
         self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
     ) -> Float[np.ndarray, "frame atom 3"]:
         """Frames `start:stop:stride` of one trajectory in nm; a read-only view where they lie in one chunk."""
-        return self._read("file", (self.molecule.n_atoms, 3), trajectory, start, stop, stride)
+        return self._read("positions", (self.molecule.n_atoms, 3), trajectory, start, stop, stride)
 
     def cells(
         self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
@@ -259,20 +263,39 @@ class TrajectoryStore:
             raise MdgenError(f"{self.path} holds trajectories 0 to {self.n_trajectories - 1}; there is no {trajectory}")
         if stride < 1:
             raise MdgenError(f"a stride of {stride} frames cannot be read; it must be at least 1")
-        start, stop, _ = slice(start, stop).indices(int(self._lengths[trajectory]))
+        start, stop, _ = slice(start, stop).indices(self._lengths[trajectory])
         parts = []
         for number in range(int(np.searchsorted(self._ends, start, side="right")), len(self._ends)):
-            chunk, last = self._manifest["chunks"][number], int(self._ends[number])
-            first = last - chunk["frames"]
+            chunk, last = self._manifest.chunks[number], int(self._ends[number])
+            first = last - chunk.frames
             if first >= stop:
                 break
             begin = start + max(0, -(-(first - start) // stride)) * stride  # the first wanted frame at or after `first`
             if begin < min(stop, last):
-                row = chunk["trajectories"].index(trajectory) if "trajectories" in chunk else trajectory
+                row = trajectory if chunk.trajectories is None else chunk.trajectories.index(trajectory)
                 parts.append(self._map(chunk, kind, shape)[row, begin - first : min(stop, last) - first : stride])
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
+
+    def verify(self) -> None:
+        """Compare every chunk with its checksum, unless this object has done so already.
+
+        Raises:
+            MdgenError: naming the first chunk that is not as it was written.
+        """
+        for chunk in self._manifest.chunks:
+            for name, crc32 in chunk.files.values():
+                self._require_as_written(name, crc32)
+
+    def damage(self) -> Iterator[tuple[Path, str | None]]:
+        """Each chunk, and a sentence if it is not as it was written."""
+        for name, crc32 in (each for chunk in self._manifest.chunks for each in chunk.files.values()):
+            try:
+                self._require_as_written(name, crc32)
+                yield self.path / name, None
+            except MdgenError as error:
+                yield self.path / name, str(error)
 
     def refresh(self) -> None:
         """Read the manifest again, to see what another process has appended."""
@@ -317,8 +340,8 @@ class TrajectoryStore:
         )
 
     def _check_cells(self, arrays: dict[str, np.ndarray]) -> None:
-        frames, cells = arrays["file"], arrays.get("cells")
-        if self._manifest["chunks"] and self.periodic != (cells is not None):
+        frames, cells = arrays["positions"], arrays.get("cells")
+        if self._manifest.chunks and self.periodic != (cells is not None):
             here, there = ("a", "no") if self.periodic else ("no", "a")
             raise MdgenError(
                 f"the frames in {self.path} have {here} periodic box, and those to be added have {there} box; add "
@@ -332,38 +355,43 @@ class TrajectoryStore:
                 f"of shape {(*frames.shape[:2], 3, 3)}"
             )
 
-    def _replace_manifest(self, manifest: dict[str, Any]) -> None:
-        manifest = {**manifest, "version": VERSION}
-        write_aside(self.path / "manifest.json", json.dumps(manifest).encode())
+    def _replace_manifest(self, manifest: Manifest) -> None:
+        write_manifest(self.path, manifest)
         self._adopt(manifest)
 
-    def _adopt(self, manifest: dict[str, Any]) -> None:
-        self._manifest = manifest
-        self._ends = np.cumsum([chunk["frames"] for chunk in manifest["chunks"]], dtype=np.int64)
-        self._lengths = np.zeros(manifest["n_trajectories"], dtype=np.int64)
-        for chunk in manifest["chunks"]:
-            self._lengths[chunk.get("trajectories", slice(None))] += chunk["frames"]
+    def _adopt(self, manifest: Manifest) -> None:
+        self._manifest, self._ends, self._lengths = manifest, manifest.ends, manifest.lengths
 
     def _remove_strays(self) -> None:
         """Remove what a killed writer left, and the chunks cut off."""
-        named = {chunk[kind] for chunk in self._manifest["chunks"] for kind in _PREFIXES if kind in chunk}
-        arrays = [file for prefix in _PREFIXES.values() for file in self.path.glob(f"{prefix}-*.npy")]
+        named = {name for chunk in self._manifest.chunks for name, _ in chunk.files.values()}
+        arrays = [file for prefix in PREFIXES.values() for file in self.path.glob(f"{prefix}-*.npy")]
         for stray in [*arrays, *self.path.glob(".*.part")]:
             if stray.name not in named:
                 stray.unlink(missing_ok=True)
                 self._maps.pop(stray.name, None)
 
-    def _map(self, chunk: dict[str, Any], kind: str, shape: tuple[int, int]) -> np.ndarray:
-        name = chunk[kind]
+    def _require_as_written(self, name: str, crc32: int) -> None:
+        if name in self._verified:
+            return
+        path = self.path / name
+        if crc32_of(path) != crc32:
+            raise MdgenError(f"{path} is damaged: its checksum is wrong, so its frames are not as written; {_ADVICE}")
+        self._verified.add(name)
+
+    def _map(self, chunk: Chunk, kind: str, shape: tuple[int, int]) -> np.ndarray:
+        name, crc32 = chunk.files[kind]
         if name not in self._maps:
             path = self.path / name
-            try:
-                frames = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise MdgenError(f"{path} is damaged ({error}); write the trajectories of {self.path} again") from error
-            expected = (len(chunk.get("trajectories", self.lengths)), *shape)
-            if (frames.shape[0], *frames.shape[2:]) != expected or frames.shape[1] < chunk["frames"]:
-                raise MdgenError(f"{path} has another shape than the manifest says; write the trajectories again")
+            self._require_as_written(name, crc32)
+            frames = mapped_array(path, _ADVICE)
+            expected = (self._manifest.rows(chunk), *shape)
+            found = (*frames.shape[:1], *frames.shape[2:])
+            if frames.dtype != np.float32 or found != expected or frames.shape[1] < chunk.frames:
+                raise MdgenError(
+                    f"{path} holds an array of {frames.dtype} of shape {frames.shape}, which the manifest does not "
+                    f"say; {_ADVICE}"
+                )
             self._maps[name] = frames
             if len(self._maps) > _OPEN_CHUNKS:
                 self._maps.popitem(last=False)
@@ -373,10 +401,17 @@ class TrajectoryStore:
 
 def is_store(path: Path | str) -> bool:
     """Whether the folder holds a trajectory store."""
-    return (Path(path) / "manifest.json").is_file()
+    return (Path(path) / FILE).is_file()
 
 
-def _save(array: np.ndarray, file: BinaryIO) -> None:
-    """As np.save, which however reports a full disk without saying so."""
-    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-    file.write(array.data)
+def _write(path: Path, array: np.ndarray) -> int:
+    """Write an array as np.save does, which however reports a full disk without saying so; its CRC-32."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
+
+    def save(file: BinaryIO) -> None:
+        file.write(head.getvalue())
+        file.write(array.data)
+
+    write_aside(path, save)
+    return zlib.crc32(array.data, zlib.crc32(head.getvalue()))

@@ -177,6 +177,15 @@ class TrajectorySet:
         """Every trajectory in turn, as mdtraj; one is in memory at a time."""
         return (self.trajectory(index) for index in range(len(self)))
 
+    def verify(self) -> None:
+        """Compare every store with its checksums, once; files of other programs have none.
+
+        Raises:
+            MdgenError: naming the first file that is not as it was written.
+        """
+        for source in self._sources:
+            source.verify()
+
     def source(self, trajectory: int) -> Source:
         """The source of one trajectory."""
         if not -len(self) <= trajectory < len(self):

@@ -1,6 +1,6 @@
 """The result of an evaluation, and how it is written to disk and read back."""
 
-import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mdgen.documents import Count, read_json
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import is_informative
 from mdgen.evaluation.protocols.protocol import ProtocolResult
@@ -113,6 +114,32 @@ def save_metrics(result: Evaluation, path: Path) -> None:
 
 
 @dataclass(frozen=True)
+class _Number:
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def read(self) -> Estimate:
+        return Estimate(math.nan if self.value is None else self.value, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    frames: Count
+    metrics: dict[str, _Number]
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What `metrics.json` must hold for `read_metrics`."""
+
+    molecule: dict[str, Any]
+    settings: dict[str, Any]
+    rows: dict[str, _Row]
+
+
+@dataclass(frozen=True)
 class SavedMetrics:
     """Contents of `metrics.json`, with the name of its folder; metrics, labels and numbers of frames are by row."""
 
@@ -134,25 +161,14 @@ def read_metrics(path: Path | str) -> SavedMetrics:
     file = path / "metrics.json" if path.is_dir() else path
     if not file.is_file():
         raise MdgenError(f"there is no {file}; name a folder that `mdgen evaluate` wrote")
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        if document.get("schema") != SCHEMA:
-            raise MdgenError(
-                f"{file} has the schema {document.get('schema')!r} where {SCHEMA!r} was expected; name a result of "
-                "`mdgen evaluate`, or evaluate again with this version"
-            )
-        rows = {
-            key: {name: _estimate(value) for name, value in row["metrics"].items()}
-            for key, row in document["rows"].items()
-        }
-        labels = {key: str(row["label"]) for key, row in document["rows"].items()}
-        frames = {key: int(row["frames"]) for key, row in document["rows"].items()}
-        settings = dict(document["settings"])
-        return SavedMetrics(file.parent.name, dict(document["molecule"]), rows, labels, frames, settings)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise MdgenError(f"{file} is no result of an evaluation ({error!r}); evaluate again") from error
-
-
-def _estimate(value: dict[str, float | None]) -> Estimate:
-    number = value["value"]
-    return Estimate(float("nan") if number is None else float(number), value["low"], value["high"])
+    found = read_json(file, dict[str, Any], "name a result of `mdgen evaluate`").get("schema")
+    if found != SCHEMA:
+        raise MdgenError(
+            f"{file} has the schema {found!r:.60} where {SCHEMA!r} was expected; name a result of `mdgen evaluate`, or "
+            "evaluate again with this version"
+        )
+    document = read_json(file, _Document, "evaluate again")
+    rows = {key: {name: each.read() for name, each in row.metrics.items()} for key, row in document.rows.items()}
+    labels = {key: row.label for key, row in document.rows.items()}
+    frames = {key: row.frames for key, row in document.rows.items()}
+    return SavedMetrics(file.parent.name, document.molecule, rows, labels, frames, document.settings)

@@ -43,8 +43,8 @@ MOST_MIXING = 0.5
 ENDS = (0.025, 0.99)
 """Quantiles at the ends of the interval of an excess.
 
-Resampling adds noise to the square of a distance and skews it: at two to three errors the 97.5 % quantile misses the excess
-in 6 % of cases, this one in 3 %.
+Resampling adds noise to the square of a distance and skews it: at two to three errors the 97.5 % quantile misses the
+excess in 6 % of cases, this one in 3 %.
 """
 
 SHARES = "share_difference"

@@ -1,6 +1,5 @@
 """A trained simulator from the folder of a run, or by the name of a model that comes with the package."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import mdtraj
 
 import mdgen
 from mdgen.data.trajectories import open_trajectories
+from mdgen.documents import FilePath, read_json
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Decoder, Encoder, Propagator
@@ -80,11 +80,10 @@ def part_files(folder: Path) -> dict[str, Path]:
     """
     named = folder / "simulator.json"
     if named.is_file():
-        try:
-            paths = json.loads(named.read_text())
-            files = {part: folder / paths[part] for part in (*PARTS, *(["pdb"] if "pdb" in paths else []))}
-        except (ValueError, KeyError, TypeError) as error:
-            raise MdgenError(f"{named} does not name an encoder, a propagator and a decoder; write it again") from error
+        paths = read_json(named, dict[str, FilePath], "generate again")
+        if not paths.keys() >= PARTS.keys():
+            raise MdgenError(f"{named} does not name an encoder, a propagator and a decoder; write it again")
+        files = {part: folder / paths[part] for part in (*PARTS, *(["pdb"] if "pdb" in paths else []))}
     else:
         files = {part: folder / f"{part}.safetensors" for part in PARTS}
     missing = [str(file.name) for file in files.values() if not file.is_file()]

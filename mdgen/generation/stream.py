@@ -1,19 +1,17 @@
 """How many frames are generated at a time, and the record from which an interrupted generation resumes."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.documents import Count
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
 from mdgen.molecule.topology import Molecule
+from mdgen.tensor_files import load_tensors, read_header, save_tensors
 
 BLOCK_BYTES = 32_000_000
 """Size of the positions of a block in memory and on disk."""
@@ -31,6 +29,15 @@ class LatentStream:
 def frames_a_block(n_trajectories: int, n_atoms: int) -> int:
     """Frames in about `BLOCK_BYTES`; they depend on the size of a frame alone, never on how many follow."""
     return max(1, BLOCK_BYTES // (12 * n_atoms * n_trajectories))
+
+
+@dataclass(frozen=True)
+class _Note:
+    """The header of a record."""
+
+    identity: dict[str, Any]
+    n_frames: Count
+    n_blocks: Count
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,7 @@ class GenerationRecord:
     def save(self, stream: LatentStream) -> None:
         """Replace the record."""
         note = {"identity": self.identity, "n_frames": stream.n_frames, "n_blocks": stream.n_blocks}
-        content = save({"latent": stream.latent.cpu().contiguous()}, metadata={"generation": json.dumps(note)})
-        write_aside(self.file, content)
+        save_tensors(self.file, {"latent": stream.latent}, note)
 
     def resume(self, store: TrajectoryStore) -> LatentStream | None:
         """Where the generation in the store is, cut back to the last whole block; None if it has not begun.
@@ -86,13 +92,11 @@ class GenerationRecord:
         if not self.file.is_file():
             return None
         try:
-            with safe_open(self.file, "pt") as content:
-                note = json.loads(content.metadata()["generation"])
-                latent = content.get_tensor("latent")
-            before, n_frames, n_blocks = (note[key] for key in ("identity", "n_frames", "n_blocks"))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            content = self.file.read_bytes()
+            note, latent = read_header(content, _Note), load_tensors(content)["latent"]
+        except (OSError, KeyError, ValueError) as error:
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
-        now = self.identity
+        before, now, n_frames = note.identity, self.identity, note.n_frames
         for name in [*now, *(name for name in before if name not in now)]:
             if before.get(name) != now.get(name):
                 raise MdgenError(
@@ -105,4 +109,5 @@ class GenerationRecord:
                 "choose another folder"
             )
         store.truncate(n_frames)
-        return LatentStream(latent, n_frames, n_blocks)
+        store.verify()
+        return LatentStream(latent, n_frames, note.n_blocks)

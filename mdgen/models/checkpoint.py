@@ -1,30 +1,43 @@
 """Trained parts in files: safetensors, with everything needed to build the part again in the header as JSON.
 
 A file names classes by their dotted paths; what is not registered (`mdgen.registry`) is not built. Weights are plain
-arrays.
+arrays, and a checksum covers the whole file.
 """
 
 import inspect
-import json
-import struct
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import nn
 
 from mdgen import __version__
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
 from mdgen.interfaces import LatentSpace
+from mdgen.models.allocation import limited_allocation
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import name_of, registered, resolve
+from mdgen.tensor_files import load_tensors, read_header, save_tensors
 
-KEY = "mdgen"
 FORMAT = 1
-_BAD_RECIPE = (RuntimeError, SafetensorError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
+_BAD_RECIPE = (RuntimeError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, MemoryError)
 """What building a part from arguments of wrong types or sizes, or filling it with others' weights, may raise."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    format: int
+    mdgen: str = "unknown"
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The header of a model file: how to build the part, and what was noted of its training."""
+
+    format: int
+    mdgen: str
+    recipe: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | None = None) -> None:
@@ -43,20 +56,22 @@ def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | N
         "recipe": describe(module),
         "metadata": getattr(module, "metadata", None) or {} if metadata is None else metadata,
     }
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
-    write_aside(path, save(tensors, metadata={KEY: json.dumps(header)}))
+    save_tensors(Path(path), module.state_dict(), header)
 
 
 def load_model(path: Path | str) -> nn.Module:
     """The part that `save_model` wrote, on the CPU, in evaluation mode, its `metadata` an attribute.
 
     Raises:
-        MdgenError: if the file is missing, damaged or no such file (a pickle, say), or names an unregistered class.
+        MdgenError: if the file is missing, damaged or no such file (a pickle, say), or names an unregistered class or
+            a part larger than its weights.
     """
-    content, header = _open(path)
+    content, header = _open(Path(path))
     try:
-        module = build(header["recipe"])
-        module.load_state_dict(load(content))
+        weights = load_tensors(content)
+        with limited_allocation(weights.values()):
+            module = build(header.recipe)
+        module.load_state_dict(weights)
     except MdgenError:
         raise
     except _BAD_RECIPE as error:
@@ -64,31 +79,26 @@ def load_model(path: Path | str) -> nn.Module:
         raise MdgenError(
             f"{path} is damaged or of another version of mdgen ({reason}); train the part again"
         ) from error
-    module.metadata = header.get("metadata", {})  # type: ignore[assignment]
+    module.metadata = header.metadata  # type: ignore[assignment]
     return module.eval()
 
 
-def _open(path: Path | str) -> tuple[bytes, dict[str, Any]]:
-    path = Path(path)
+def _open(path: Path) -> tuple[bytes, _Header]:
     if not path.is_file():
         raise MdgenError(f"{path} does not exist; give a .safetensors file that `mdgen train` wrote")
-    content = path.read_bytes()
     try:
-        (length,) = struct.unpack_from("<Q", content)
-        header = json.loads(content[8 : 8 + length])["__metadata__"][KEY]
-        document = json.loads(header)
-        if not isinstance(document, dict) or not isinstance(document.get("metadata", {}), dict):
-            raise TypeError("the header is no table")
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        content = path.read_bytes()
+        version = read_header(content, _Version)
+        if version.format == FORMAT:
+            return content, read_header(content, _Header)
+    except (OSError, ValueError) as error:
         raise MdgenError(
-            f"{path} is not a checkpoint of mdgen; give a .safetensors file that `mdgen train` wrote"
+            f"{path} is not a checkpoint of mdgen ({error}); give a .safetensors file that `mdgen train` wrote"
         ) from error
-    if document.get("format") != FORMAT:
-        raise MdgenError(
-            f"{path} has format {document.get('format')}, this version of mdgen reads {FORMAT}; "
-            f"use the version that wrote it ({document.get('mdgen')})"
-        )
-    return content, document
+    raise MdgenError(
+        f"{path} has format {version.format}, this version of mdgen reads {FORMAT}; "
+        f"use the version that wrote it ({version.mdgen})"
+    )
 
 
 def describe(value: Any) -> Any:

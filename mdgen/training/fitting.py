@@ -5,6 +5,8 @@ import math
 import pickle
 import signal
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,7 @@ def fit(
     with quiet_lightning():
         trainer = _trainer(machine, module, max_epochs or module.settings.max_epochs, callbacks, run_logger)
         if resume is not None:
+            _require_as_written(resume)
             logger.info("%-12s resuming from %s", label, resume)
         _run(trainer, module, batches, validation, resume)
     try:
@@ -104,6 +107,20 @@ def _trainer(
         words = " ".join(f"{key}={value}" for key, value in asked.items())
         reason = " ".join(str(error).split())[:200]
         raise MdgenError(f"no training with {words} here: {reason}") from error
+
+
+def _require_as_written(checkpoint: Path) -> None:
+    """Compare a checkpoint of torch's with the CRC-32 that its archive holds of each part, which torch passes over."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+        damaged = " ".join(str(error).split())[:160]
+    if damaged:
+        raise MdgenError(
+            f"{checkpoint} is not a checkpoint of this training as it was written ({damaged}); "
+            "delete it to train from the beginning"
+        )
 
 
 def _require_finite(label: str, history: History, validated: bool) -> None:

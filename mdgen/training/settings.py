@@ -1,6 +1,7 @@
 """How a part is trained, and on what machine."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,9 @@ class TrainingSettings:
         average_decay: decay of the moving average of the weights, which is then what is kept; 0 for none.
         max_frames: frames, evenly spaced, that are held in memory with all their atoms at most.
         seed: seed of weights, split, order and noise.
+
+    Raises:
+        MdgenError: for a number that makes no training, such as no epoch or a learning rate of 0.
     """
 
     optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=1e-3))
@@ -48,6 +52,19 @@ class TrainingSettings:
     average_decay: float = 0.0
     max_frames: int = 200_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"max_epochs": 1, "patience": 1, "batch_size": 1, "n_steps": 0, "gradient_clip": 0, "max_frames": 1}
+        for key, lowest in least.items():
+            value = getattr(self, key)
+            if not lowest <= value < math.inf:
+                raise MdgenError(f"{key}={value}: expected at least {lowest}")
+        for key in ("validation_share", "average_decay"):
+            if not 0 <= getattr(self, key) < 1:
+                raise MdgenError(f"{key}={getattr(self, key)}: expected at least 0 and less than 1")
+        rate = getattr(self.optimizer, "keywords", {}).get("lr", 1.0)
+        if not 0 < rate < math.inf:
+            raise MdgenError(f"optimizer.lr={rate}: a training needs a learning rate above 0")
 
 
 def settings_for(part: Any, **given: Any) -> TrainingSettings:
@@ -69,7 +86,7 @@ class TrainerSettings:
         checkpoint_interval_s: least time between two checkpoints.
 
     Raises:
-        MdgenError: for another precision.
+        MdgenError: for another precision, or a negative time.
     """
 
     accelerator: str = "cpu"
@@ -82,6 +99,8 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise MdgenError(f"trainer.precision={self.precision}: expected one of {', '.join(PRECISIONS)}")
+        if not self.checkpoint_interval_s >= 0:
+            raise MdgenError(f"trainer.checkpoint_interval_s={self.checkpoint_interval_s}: expected at least 0")
 
 
 ONE_PROCESSOR = TrainerSettings()

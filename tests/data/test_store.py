@@ -3,18 +3,22 @@
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mdgen import files
+from mdgen.data.manifest import crc32_of
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories
+from mdgen.documents import seal, unsealed_field
 from mdgen.errors import MdgenError
 
 from .conftest import argon
@@ -85,18 +89,91 @@ def test_a_trajectory_that_never_began_is_left_out(tmp_path: Path, caplog: pytes
     assert "trajectories 1 ended before their first frame" in caplog.text
 
 
-def test_a_store_of_the_first_version_is_read_and_continued(store: TrajectoryStore) -> None:
-    whole = frames(6)
-    store.append(whole[:, :4])
-    manifest = store.path / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 1}))
-    store.close()
-    again = TrajectoryStore.open(store.path)
-    again.append(whole[:1, 4:], [0])
-    np.testing.assert_array_equal(TrajectoryStore.open(store.path).positions(0), whole[0])
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 3}))
-    with pytest.raises(MdgenError, match="another format"):
+def flipped(path: Path, bit: int) -> bytes:
+    """Flip one bit of a file; returns what it held before."""
+    before = path.read_bytes()
+    changed = bytearray(before)
+    changed[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(changed)
+    return before
+
+
+def test_every_flipped_bit_is_noticed(store: TrajectoryStore) -> None:
+    store.append(frames(3))
+    store.append(frames(2)[:1], [0])
+    TrajectoryStore.open(store.path).verify()
+    for name in ("manifest.json", "molecule.json", "chunk-00000000.npy", "chunk-00000001.npy"):
+        path = store.path / name
+        for bit in range(0, 8 * path.stat().st_size, 7):
+            before = flipped(path, bit)
+            with pytest.raises(MdgenError, match=r"damaged|another format"):
+                TrajectoryStore.open(store.path).positions(0)
+            path.write_bytes(before)
+    TrajectoryStore.open(store.path).verify()
+
+
+def test_a_chunk_is_summed_once_and_after_a_cut_as_well(
+    store: TrajectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(frames(6))
+    store.truncate(4)
+    again, summed = TrajectoryStore.open(store.path), []
+    monkeypatch.setattr("mdgen.data.store.crc32_of", lambda path: summed.append(path) or crc32_of(path))
+    for _ in range(3):
+        again.verify()
+        again.positions(0)
+    pickle.loads(pickle.dumps(again)).positions(0)
+    assert summed == [store.path / "chunk-00000000.npy"]
+
+
+def rewritten(store: TrajectoryStore, **changes: object) -> None:
+    """Replace fields of the manifest, with the right checksum: a stranger's store."""
+    document = json.loads((store.path / "manifest.json").read_text())
+    (store.path / "manifest.json").write_bytes(seal(json.dumps(document | unsealed_field() | changes).encode()))
+
+
+ABSURD = [
+    {"n_trajectories": 10**8},
+    {"n_trajectories": 10**30},
+    {"n_trajectories": "2"},
+    {"n_trajectories": 0},
+    {"n_atoms": 2**31},
+    {"n_atoms": 4},
+    {"frame_spacing_ps": 0},
+    {"frame_spacing_ps": float("nan")},
+    {"metadata": [1]},
+    {"chunks": {}},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 10**12, "crc32": 0}]},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 0, "crc32": 0}]},
+    {"chunks": [{"file": "../chunk-00000000.npy", "frames": 1, "crc32": 0}]},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 1}]},
+    {"chunks": 2 * [{"file": "chunk-00000000.npy", "frames": 1, "crc32": 0}]},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 1, "crc32": 0, "trajectories": [2]}]},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 1, "crc32": 0, "trajectories": [1, 0]}]},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 1, "crc32": 0, "trajectories": [10**30]}]},
+    {"chunks": [{"file": "chunk-00000000.npy", "frames": 1, "crc32": 0, "trajectories": []}]},
+    {"next_chunk": 0},
+]
+
+
+@pytest.mark.parametrize("changes", ABSURD, ids=lambda changes: json.dumps(changes)[:60])
+def test_an_absurd_manifest_is_refused_within_a_second(store: TrajectoryStore, changes: dict) -> None:
+    store.append(frames(3))
+    rewritten(store, **changes)
+    begin = time.monotonic()
+    with pytest.raises(MdgenError, match=r"damaged|lacks its file|atoms and the frames"):
         TrajectoryStore.open(store.path)
+    assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize("kind", ["<i2", "<c8", "<U3", "<f8", ">f4"])
+def test_chunks_of_other_types_are_refused(store: TrajectoryStore, kind: str) -> None:
+    store.append(frames(3))
+    path = store.path / "chunk-00000000.npy"
+    np.save(path, np.zeros((2, 12, 3, 3), kind))
+    rewritten(store, chunks=[{"file": path.name, "frames": 3, "crc32": crc32_of(path)}])
+    with pytest.raises(MdgenError, match=r"which the manifest does not say|checksum"):
+        TrajectoryStore.open(store.path).positions(0)
 
 
 def test_reads_are_views_of_the_file(store: TrajectoryStore) -> None:

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from mdgen.documents import seal, unsealed_field
 from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace
 from mdgen.models.checkpoint import describe, load_model, save_model
@@ -68,7 +69,7 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 def with_header(path, header):
     """A file of `safetensors` whose header of ours is `header`."""
-    path.write_bytes(save({"mean": torch.zeros(3)}, metadata={"mdgen": header}))
+    path.write_bytes(seal(save({"mean": torch.zeros(3)}, {"mdgen": header, **unsealed_field()})))
 
 
 @pytest.mark.parametrize("header", ["[1, 2]", "3", '"text"', "null", "[" * 100_000, '{"format": 1, "metadata": [3]}'])

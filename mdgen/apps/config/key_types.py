@@ -10,7 +10,7 @@ Path = Annotated[str, "path"]
 """Text that the messages call a path."""
 
 _OWN: dict[str, Any] = {
-    **dict.fromkeys(("output", "first", "second", "run"), Path),
+    **dict.fromkeys(("output", "run", "first", "second"), Path),
     **dict.fromkeys(("topology", "encoder_run", "start", "end", "pairs"), Path | None),
     **dict.fromkeys(("model", "pdb", "propagator_run", "decoder_run"), Path | None),
     **dict.fromkeys(("trajectories", "coarse", "known", "training_runs"), Path | list[Path] | None),

@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from yaml import YAMLError
 
 from mdgen.apps.config.composition import leaves
+from mdgen.apps.config.stored import stored_config
 from mdgen.apps.runs.provenance import provenance
+from mdgen.apps.runs.screen import HarmlessFormatter
+from mdgen.apps.runs.verification import MARK, require_whole, write_mark
+from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.documents import read_json
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
 from mdgen.results import Acceptance, acceptance_table, write_result
@@ -48,7 +53,7 @@ class RunFolder:
     @property
     def done(self) -> bool:
         """Whether the run has ended well."""
-        return (self.path / "DONE").is_file()
+        return (self.path / MARK).is_file()
 
     @property
     def seconds(self) -> float:
@@ -65,7 +70,7 @@ class RunFolder:
     def mark_done(self, acceptance: Iterable[Acceptance] = ()) -> None:
         """Print the acceptance table and mark the run as done; its `metrics.json` is written already."""
         rows = list(acceptance)
-        write_aside(self.path / "DONE", b"")
+        write_mark(self.path)
         if rows:
             logger.info("\n%s\n", acceptance_table(rows))
 
@@ -84,38 +89,47 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
             run's, or if it cannot be written.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise MdgenError(f"output={path} is a file; expected a folder; choose another output")
-    _refuse_foreign(path)
-    fresh = not (path / "config.yaml").is_file()
     with writable(path):
+        if path.exists() and not path.is_dir():
+            raise MdgenError(f"output={path} is a file; expected a folder; choose another output")
+        _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run)
+    begun = False
     try:
         _lock(lock, path)
         longer = _compare(path, verb, config)
+        begun = True
         with writable(path):
             if longer:
-                (path / "DONE").unlink(missing_ok=True)
-            if not (path / "DONE").is_file():
+                (path / MARK).unlink(missing_ok=True)
+            if (path / MARK).is_file():
+                require_whole(path)
+            else:
                 write_aside(path / "config.yaml", OmegaConf.to_yaml({"verb": verb, **config}).encode())
                 _add_provenance(path, provenance(int(config.get("seed", 0))))
             with _log_into(path / "run.log"):
                 yield RunFolder(path, verb, time.monotonic())
-    except MdgenError:
-        if fresh:
-            _remove_empty_run(path)
+    except Exception:
+        if begun and path.is_dir() and not _has_results(path):  # the corrected command may use its name
+            shutil.rmtree(path, ignore_errors=True)
         raise
     finally:
         lock.close()
 
 
-def _remove_empty_run(path: Path) -> None:
-    """Leave no folder behind that holds nothing but our own notes: the corrected command may use its name."""
-    if path.is_dir() and {each.name for each in path.iterdir()} <= OWN_NOTES:
-        for each in path.iterdir():
-            each.unlink()
-        path.rmdir()
+def _has_results(path: Path) -> bool:
+    """Whether a folder holds more than our own notes and stores without frames, so that it must not be overwritten."""
+    for each in path.iterdir():
+        if each.is_dir() and is_store(each):
+            try:
+                if TrajectoryStore.open(each).n_frames or set(each.glob("*.safetensors")):
+                    return True
+            except MdgenError:
+                return True
+        elif each.name not in OWN_NOTES:
+            return True
+    return False
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -147,14 +161,12 @@ def _compare(path: Path, verb: str, config: dict[str, Any]) -> bool:
     earlier = path / "config.yaml"
     if not earlier.is_file():
         return False
-    try:
-        stored: Any = OmegaConf.to_container(OmegaConf.load(earlier))
-    except (YAMLError, OSError) as error:
-        raise MdgenError(f"{earlier} cannot be read ({type(error).__name__}); choose another output") from error
-    if not isinstance(stored, dict) or stored.get("verb") != verb:
+    stored = stored_config(earlier, "choose another output")
+    if stored.get("verb") != verb:
         raise MdgenError(f"output={path} holds another kind of run than {verb!r}; choose another output")
     growing = GROWING_KEYS.get(verb, "")
-    longer = growing in stored and float(config[growing]) > float(stored[growing])
+    numbers = [isinstance(each.get(growing), (int, float)) for each in (stored, config)]
+    longer = all(numbers) and float(config[growing]) > float(stored[growing])
     given = {**config, growing: stored[growing]} if longer else config
     before, now = _essential(stored), _essential({"verb": verb, **given})
     for key in sorted({*before, *now}):
@@ -178,17 +190,14 @@ def _essential(config: dict[str, Any]) -> dict[str, Any]:
 def _add_provenance(path: Path, entry: dict[str, Any]) -> None:
     """One entry a start, so that a resumed run says so."""
     file = path / "provenance.json"
-    try:
-        entries = json.loads(file.read_text()) if file.is_file() else []
-    except json.JSONDecodeError:
-        entries = []
+    entries = read_json(file, list[dict[str, Any]], "delete it and go on") if file.is_file() else []
     write_aside(file, (json.dumps([*entries, entry], indent=2) + "\n").encode())
 
 
 @contextmanager
 def _log_into(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(HarmlessFormatter("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)
     try:
         yield

@@ -1,10 +1,10 @@
 """The training runs of the model that generated trajectories, so that a report can show their losses."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mdgen.apps.trajectories import STORE
+from mdgen.documents import FilePath, read_json
 from mdgen.errors import MdgenError
 from mdgen.evaluation.report.losses import LOG
 
@@ -38,11 +38,8 @@ def _behind(path: Path) -> list[tuple[str, Path]]:
     file = folder / "simulator.json"
     if not file.is_file():
         return []
-    try:
-        parts = json.loads(file.read_text(encoding="utf-8"))
-        runs = [(str(part), (folder / str(where)).resolve().parent) for part, where in parts.items()]
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise MdgenError(f"{file} cannot be read ({error}); generate again, or name training_runs=[...]") from error
+    parts = read_json(file, dict[str, FilePath], "generate again, or name training_runs=[...]")
+    runs = [(part, (folder / where).resolve().parent) for part, where in parts.items()]
     return [(part, run) for part, run in runs if (run / LOG).is_file()]
 
 

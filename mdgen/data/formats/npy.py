@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.data.manifest import MOST_TRAJECTORIES
+from mdgen.data.mapped_array import mapped_array
 from mdgen.data.sources import Source
 from mdgen.errors import MdgenError
 
@@ -26,7 +28,7 @@ class NpySource(Source):
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
         """See `Source`."""
         if self._opened is None:
-            array = _mapped(self._path)
+            array = mapped_array(self._path, "write it again")
             self._opened = array if self._trajectory is None else array[self._trajectory]
         return np.asarray(self._opened[start:stop:stride], dtype=np.float32)
 
@@ -37,7 +39,7 @@ def npy_sources(path: Path) -> list[NpySource]:
     Raises:
         MdgenError: if it is damaged, or holds no positions.
     """
-    array = _mapped(path)
+    array = mapped_array(path, "write it again")
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.dtype.kind != "f":
         raise MdgenError(
             f"{path} holds an array of {array.dtype} of shape {array.shape}; (frame, atom, 3) or (trajectory, frame, "
@@ -45,11 +47,6 @@ def npy_sources(path: Path) -> list[NpySource]:
         )
     if array.ndim == 3:
         return [NpySource(path, None, array)]
+    if len(array) > MOST_TRAJECTORIES:
+        raise MdgenError(f"{path} claims {len(array)} trajectories; at most {MOST_TRAJECTORIES} are read from one file")
     return [NpySource(path, number, trajectory) for number, trajectory in enumerate(array)]
-
-
-def _mapped(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MdgenError(f"{path} is truncated, or no npy file of numbers ({error}); write it again") from error

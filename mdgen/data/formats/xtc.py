@@ -1,7 +1,7 @@
 """XTC files: an index of all frames made by walking their headers, so that damage is found before anything is computed.
 
 Each frame says how long it is. The walk therefore knows whether the file ends inside a frame, where damage begins, and
-the time of every frame; mdtraj does the decompression.
+the time of every frame; mdtraj does the decompression, of frames that cannot lead it astray (`xtc_frames`).
 """
 
 import mmap
@@ -14,12 +14,12 @@ from jaxtyping import Float
 from mdtraj.formats import XTCTrajectoryFile
 
 from mdgen.data.formats.cells import boxes
+from mdgen.data.formats.xtc_frames import FEW_ATOMS, first_bad_frame
 from mdgen.data.sources import Source
 from mdgen.data.spacing import spacing_of
 from mdgen.errors import MdgenError
 
 _MAGIC = 1995
-_FEW_ATOMS = 9  # up to here GROMACS writes plain floats
 
 
 class XtcSource(Source):
@@ -31,9 +31,9 @@ class XtcSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
-        self.n_atoms, times, vectors = _walk(path)
+        self.n_atoms, times, vectors, self._starts = _walk(path)
         self._cells = boxes(vectors)
-        self.n_frames = len(times)
+        self.n_frames, self._size = len(times), path.stat().st_size
         self.frame_spacing_ps = spacing_of(times, path)
         self._opened_by = 0
 
@@ -45,6 +45,7 @@ class XtcSource(Source):
         if self._opened is None or self._opened_by != os.getpid():
             # a forked worker shares the file's position with its parent, so it opens the file again
             self._opened, self._opened_by = XTCTrajectoryFile(self.name), os.getpid()
+        self._require_sound(start, stop, stride)
         try:
             self._opened.seek(start)
             read = self._opened.read(n_frames=wanted, stride=stride if stride > 1 else None)[0]
@@ -59,13 +60,22 @@ class XtcSource(Source):
         """See `Source`."""
         return None if self._cells is None else self._cells[start:stop:stride]
 
+    def _require_sound(self, start: int, stop: int, stride: int) -> None:
+        data = np.memmap(self.path, np.uint8, "r")
+        if len(data) < self._size:
+            raise MdgenError(f"{self.path} is shorter than when it was opened; open it again")
+        bad = start + stride * first_bad_frame(data, self._starts[start:stop:stride], self.n_atoms)
+        if bad < stop:
+            raise MdgenError(f"{self.path} is damaged in frame {bad}; copy it again")
 
-def _walk(path: Path) -> tuple[int, Float[np.ndarray, "frame"], Float[np.ndarray, "frame 3 3"]]:
-    """Number of atoms, and of each frame the time in ps and the box vectors in nm."""
+
+def _walk(path: Path) -> tuple[int, np.ndarray, Float[np.ndarray, "frame 3 3"], np.ndarray]:
+    """Number of atoms, and of each frame the time in ps, the box vectors in nm and the first byte."""
     if path.stat().st_size == 0:
         raise MdgenError(f"{path} is empty; give a whole xtc file")
     times: list[float] = []
     vectors: list[tuple[float, ...]] = []
+    starts: list[int] = []
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position, size, n_atoms = 0, len(data), None
         while position < size:
@@ -84,9 +94,10 @@ def _walk(path: Path) -> tuple[int, Float[np.ndarray, "frame"], Float[np.ndarray
             n_atoms, _, time, *box = struct.unpack_from(">2if9f", data, position + 4)
             times.append(time)
             vectors.append(tuple(box))
+            starts.append(position)
             position = end
     assert n_atoms is not None
-    return n_atoms, np.array(times), np.array(vectors, dtype=np.float32).reshape(-1, 3, 3)
+    return n_atoms, np.array(times), np.array(vectors, dtype=np.float32).reshape(-1, 3, 3), np.array(starts)
 
 
 def _frame_end(data: mmap.mmap, position: int, size: int, expected_atoms: int | None) -> int | None:
@@ -96,7 +107,7 @@ def _frame_end(data: mmap.mmap, position: int, size: int, expected_atoms: int | 
     magic, n_atoms = struct.unpack_from(">2i", data, position)
     if magic != _MAGIC or n_atoms < 1 or (expected_atoms is not None and n_atoms != expected_atoms):
         return None
-    if n_atoms <= _FEW_ATOMS:
+    if n_atoms <= FEW_ATOMS:
         return position + 56 + 12 * n_atoms
     if size - position < 92:
         return size + 1

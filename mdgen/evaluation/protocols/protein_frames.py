@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from mdgen.data.formats.reading import file_sources
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation.statistics.intervals import unit_ids
@@ -87,7 +88,8 @@ def static_structure(path: str | None, reference: TrajectorySet, selection: Sele
             f"the heavy atoms of protocol.structure={path} are not those of the trajectories; name the structure that "
             "started the dynamics"
         )
-    return np.array(mdtraj.load(path, frame=0).xyz[0][other.heavy], dtype=np.float64)
+    (frame,) = file_sources(Path(path))[0].read(0, 1, 1)
+    return np.array(frame[other.heavy], dtype=np.float64)
 
 
 def read_ensemble(

@@ -1,21 +1,20 @@
-"""Checkpoints of a simulation: the engine's state and how far it is, in safetensors.
+"""Checkpoints of a simulation: the engine's state and how far it is, in safetensors, with a checksum.
 
 A checkpoint is written aside and renamed, and the one before it is kept: at any moment one of the two is complete.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
+from mdgen.documents import Count
 from mdgen.errors import MdgenError
-from mdgen.files import writable, write_aside
+from mdgen.files import writable
+from mdgen.tensor_files import load_tensors, read_header, save_tensors
 
 _CURRENT, _PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -59,29 +58,34 @@ class Checkpoint:
     stops: tuple[Stop, ...] = ()
 
 
+@dataclass(frozen=True)
+class _About:
+    """The header of a checkpoint: all of it but the engine's tensors."""
+
+    frames_done: Count
+    frames_stored: Count
+    identity: dict[str, Any]
+    stops: list[Stop]
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into `folder` and keep the previous one beside it."""
     about = {**vars(checkpoint), "stops": [asdict(stop) for stop in checkpoint.stops]}
     engine = about.pop("engine")
-    content = safetensors.torch.save(
-        {name: value.contiguous() for name, value in engine.items()}, {"mdgen": json.dumps(about)}
-    )
     if (folder / _CURRENT).is_file():
         with writable(folder):
             os.replace(folder / _CURRENT, folder / _PREVIOUS)
-    write_aside(folder / _CURRENT, content)
+    save_tensors(folder / _CURRENT, engine, about)
 
 
 def checkpoints(folder: Path) -> Iterator[Checkpoint]:
-    """The checkpoints in `folder` that can be read, newest first."""
+    """The checkpoints in `folder` that are as they were written, newest first."""
     for name in (_CURRENT, _PREVIOUS):
         try:
-            with safetensors.safe_open(folder / name, framework="pt") as file:
-                about = json.loads(file.metadata()["mdgen"])
-                engine = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
-            stops = tuple(Stop(**stop) for stop in about.pop("stops", []))
-            yield Checkpoint(engine, **about, stops=stops)
-        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+            content = (folder / name).read_bytes()
+            about = read_header(content, _About)
+            yield Checkpoint(load_tensors(content), **{**vars(about), "stops": tuple(about.stops)})
+        except (OSError, ValueError):
             continue
 
 

@@ -94,10 +94,12 @@ def simulate(
             engine.prepare(_first_state(system, engine, schedule, generator, start))
             checkpoint = Checkpoint(engine.state_dict(), 0, 0, identity)
         elif checkpoint.frames_done >= schedule.total_frames:
+            store.verify()
             return store
         else:
             _refuse_if_none_is_left(engine, checkpoint.stops)
             store.truncate(checkpoint.frames_stored)
+            store.verify()
             engine.load_state_dict(checkpoint.engine)
         journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s, save_atoms)
         _run(system, engine, schedule, journal, save_ps, _REPORT_S if report_s is None else report_s)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
+from mdgen.documents import read_yaml
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
@@ -90,10 +90,7 @@ class _File:
         self.path = path
         if not path.is_file():
             raise MdgenError(f"the force field {path} does not exist; check the path")
-        try:
-            content = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise MdgenError(f"cannot read {path} as YAML ({str(error).splitlines()[0]}); give a whole file") from error
+        content = read_yaml(path, "give a whole force field in TorchMD's format")
         if not isinstance(content, dict) or "masses" not in content:
             raise MdgenError(f"{path} is no force field: it has no section `masses`; give one in TorchMD's format")
         self.sections: dict[str, Any] = content
