@@ -6,8 +6,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _TASKS = ("Inpainting", "Interpolation", "Rollout", "Upsampling")
-_LAZY = {"load": "mdgen.generation.load", **dict.fromkeys(_TASKS, "mdgen.generation.tasks")}
-__all__ = ["Inpainting", "Interpolation", "Rollout", "Upsampling", "__version__", "load"]
+_LAZY = {
+    "load": "mdgen.generation.trained",
+    "open": "mdgen.data.opening",
+    "train": "mdgen.training.train",
+    **dict.fromkeys(_TASKS, "mdgen.generation.tasks"),
+}
+__all__ = ["Inpainting", "Interpolation", "Rollout", "Upsampling", "__version__", "load", "open", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,9 +19,10 @@ KEYS = {
     "molecule": "`residues`, `atoms`, `fingerprint`",
     "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `tolerances`",
     "verdict": "`fails` if a criterion does, else `flagged` if there are flags, `undecided`, or `holds` if all do",
-    "criteria": "lines of `metric`, `meaning`, `value`, `floor` (what dynamics scores against itself), `excess` over "
-    "it with its interval `low`, `high`, `tolerance`, the family-wise `p`, `verdict`, and `needs`: the multiple of the "
-    "data that would decide it",
+    "criteria": "lines of `metric`, `meaning`, `value`, `floor` (what dynamics scores against itself), `excess` = "
+    "sqrt(value^2 - floor^2) with its interval `low`, `high` for this row alone, `tolerance`, `p` adjusted over all "
+    "criteria and at least 1/(permutations + 1), `verdict`, and `needs`: the multiple of all frames, of the dynamics "
+    "and generated, that would decide it",
     "flags": "sentences that void the verdict: on copied frames, and on faults that no frame of the dynamics has",
     "notes": "further caveats, and what could not be measured and why; worst first",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",

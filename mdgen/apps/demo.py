@@ -117,6 +117,7 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         **config["evaluate"],
         "reference": part("reference"),
         "replicate": part("replicate"),
+        "training": part("training"),
         "generated": {**data, "trajectories": config["generate"]["output"], "topology": None, "frame_spacing_ps": None}
         | {"fraction": [0.0, 1.0]},
     }

@@ -45,6 +45,10 @@ def judged(config: dict[str, Any]) -> Evaluation:
     generated = open_data(config["generated"], "generated")
     named = config["replicate"]["trajectories"] is not None
     replicate = open_data(config["replicate"], "replicate") if named else None
+    training = open_data(config["training"], "training") if config["training"]["trajectories"] is not None else None
+    protocol: Protocol | None = instantiate(config["protocol"]) if config.get("protocol") else None
+    if protocol is not None:
+        protocol.require_applicable(reference)
     encoder = None if config["encoder_run"] is None else load_encoder(config["encoder_run"])
     if encoder is not None and encoder.latent.molecule not in ("", reference.molecule.fingerprint):
         raise MdgenError(
@@ -62,8 +66,8 @@ def judged(config: dict[str, Any]) -> Evaluation:
         settings,
         config["metrics"]["tolerances"],
         seeds=[open_data({**config["generated"], "trajectories": run}, "seeds") for run in config["seeds"] or []],
+        training=training,
     )
-    protocol: Protocol | None = instantiate(config["protocol"]) if config.get("protocol") else None
     judged_by = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
     numbers = None if protocol is None else protocol.judge(reference, judged_by)
     return replace(result, curves={**result.curves, **losses}, protocol=numbers)

@@ -16,7 +16,7 @@ from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.train import part_file
 from mdgen.apps.trajectories import STORE
-from mdgen.data.store import TrajectoryStore
+from mdgen.data.export import FORMATS, TOPOLOGY, export_trajectories
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
@@ -28,7 +28,6 @@ from mdgen.units import NANOSECOND
 
 logger = logging.getLogger("mdgen")
 
-EXPORTS = ("xtc", "dcd", "h5", "pdb")
 KEYS = {
     "rollout": ("start",),
     "interpolate": ("start", "end"),
@@ -62,8 +61,10 @@ def run(config: dict[str, Any]) -> None:
             temperature_K=_number(config["temperature_K"]),
             frame_spacing_ps=_number(config["frame_spacing_ps"]),
         )
+        generated = open_trajectories(store.path)
+        write_trajectory(folder.path / TOPOLOGY, generated.positions(0, 0, 1), store.molecule, store.frame_spacing_ps)
         if config["export"] is not None:
-            _export(store, folder.path, config["export"])
+            export_trajectories(generated, folder.path, config["export"])
         total_us = store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1e6
         speed = 1e3 * total_us / (time.monotonic() - begin)
         figures = {"n_trajectories": store.n_trajectories, "n_frames": store.n_frames, "total_us": total_us}
@@ -101,7 +102,7 @@ def _files(config: dict[str, Any]) -> dict[str, Path]:
 def _check(config: dict[str, Any]) -> None:
     """Refuse an unknown task or export, and keys that the task lacks or does not take."""
     task = config["task"]
-    for key, options in (("task", tuple(KEYS)), ("export", EXPORTS)):
+    for key, options in (("task", tuple(KEYS)), ("export", FORMATS)):
         if config[key] not in options and not (key == "export" and config[key] is None):
             raise MdgenError(f"{key}={config[key]}: expected one of {', '.join(options)}")
     if task != "rollout":
@@ -156,12 +157,3 @@ def _trajectories(
     """Trajectories of the simulator's molecule, with the times that their files or the config tell."""
     opened = open_trajectories(paths, simulator.molecule, frame_spacing_ps)
     return [opened.trajectory(index) for index in range(len(opened))]
-
-
-def _export(store: TrajectoryStore, folder: Path, suffix: str) -> None:
-    """One file a trajectory beside the store, with the topology as a pdb."""
-    spacing = store.frame_spacing_ps
-    write_trajectory(folder / "topology.pdb", store.positions(0, 0, 1), store.molecule, spacing)
-    for index in range(store.n_trajectories):
-        blocks = (store.positions(index, begin, begin + 10_000) for begin in range(0, store.n_frames, 10_000))
-        write_trajectory(folder / f"trajectory-{index:04d}.{suffix}", blocks, store.molecule, spacing)

@@ -11,7 +11,8 @@ from mdgen.evaluation import aggregate_table, evaluate_batch
 
 logger = logging.getLogger("mdgen")
 
-ROLES = ("reference", "generated", "replicate")
+ROLES = ("reference", "generated", "replicate", "training")
+OPTIONAL = ("replicate", "training")
 TOPOLOGIES = (".pdb", ".prmtop", ".psf", ".h5", ".gro")
 STRUCTURES = (".pdb", ".prmtop", ".psf", ".gro", ".top")
 """Formats of structures, which are not read as trajectories where there are others."""
@@ -20,9 +21,9 @@ STRUCTURES = (".pdb", ".prmtop", ".psf", ".gro", ".top")
 def configs_of_pairs(config: dict[str, Any]) -> list[dict[str, Any]]:
     """One evaluation config for each folder in `config["pairs"]`.
 
-    Such a folder holds `reference*` and `generated*` (stores or files), `replicate*` where there is one, and
-    `topology.*` where the files need one. A structure beside trajectories of that name, such as `reference.pdb` beside
-    `reference.dcd`, is not read as one of them.
+    Such a folder holds `reference*` and `generated*` (stores or files), `replicate*` and `training*` where there are
+    such, and `topology.*` where the files need one. A structure beside trajectories of that name, such as
+    `reference.pdb` beside `reference.dcd`, is not read as one of them.
 
     Raises:
         MdgenError: if there is no such folder, or one lacks a side.
@@ -40,7 +41,7 @@ def _config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     for role in ROLES:
         named = sorted(folder.glob(f"{role}*"))
         found = [str(path) for path in [path for path in named if path.suffix not in STRUCTURES] or named]
-        if not found and role != "replicate":
+        if not found and role not in OPTIONAL:
             raise MdgenError(f"{folder} holds no {role}*; expected trajectories of both sides, reference and generated")
         topology = str(topologies[0]) if topologies else config[role]["topology"]
         filled[role] = {**config[role], "trajectories": found or None, "topology": topology}

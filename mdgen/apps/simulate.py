@@ -7,16 +7,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
+from mdgen.data.export import TOPOLOGY, export_trajectories
 from mdgen.data.store import TrajectoryStore
+from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
 from mdgen.interfaces import Integrator, System
@@ -24,9 +28,9 @@ from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
 from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.dynamics.velocities import initial_state
-from mdgen.md.engines.engine import Engine, make_engine
+from mdgen.md.engines.engine import Engine, make_engine, passed_over
 from mdgen.md.force_field.forces import SumOfPotentials
-from mdgen.progress import duration
+from mdgen.progress import duration, simulated
 
 logger = logging.getLogger("mdgen")
 
@@ -51,6 +55,9 @@ def run(config: dict[str, Any]) -> None:
         start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
         generator = _generator(config, 0)
         engine = _engine(config, system, threads, generator)
+        logger.info("simulate      %s, %d threads", _described(config, system, engine), threads)
+        saved = None if config["save_atoms"] is None else system.molecule.select(config["save_atoms"])
+        _write_topology(folder.path, system, saved, float(config["save_ps"]))
         fresh, begin = not (folder.path / STORE).exists(), time.monotonic()
         store = simulate(
             system,
@@ -62,17 +69,38 @@ def run(config: dict[str, Any]) -> None:
             generator,
             config["anneal_temperature_K"],
             start,
+            save_atoms=saved,
         )
         made_ns = _total_ns(store) + store.n_trajectories * float(config["equilibration_ns"])
         speed = made_ns / (time.monotonic() - begin) if fresh else None  # of what an earlier call did nothing is known
+        if config["export"] is not None:
+            export_trajectories(open_trajectories(store.path), folder.path, config["export"])
         figures = {"ns_per_second": speed, "threads": threads, "tempering_swap_rates": swap_rates}
         folder.finish({**_metrics(store, engine), **figures})
         logger.info(
-            "simulate      %.4g ns in %s; trajectories in %s",
-            _total_ns(store),
+            "simulate      %s in %s; trajectories in %s",
+            simulated(_total_ns(store)),
             duration(folder.seconds),
             store.path,
         )
+
+
+def _described(config: dict[str, Any], system: System, engine: Engine) -> str:
+    """Which engine runs, and why `auto` took no faster one, in words."""
+    words = f"engine {engine.name}, {engine.precision} precision"
+    if config["engine"] != "auto":
+        return words
+    faster = passed_over(system, engine.integrator, config["device"], config["pressure_bar"])
+    because = "; ".join(f"{name} does not have {what}" for name, what in faster.items())
+    return f"{words}, chosen by engine=auto ({because or 'the fastest'})"
+
+
+def _write_topology(folder: Path, system: System, saved: Int[np.ndarray, "saved"] | None, save_ps: float) -> None:
+    """`topology.pdb`: the atoms that are stored, at the start of the simulation, with the box."""
+    positions = system.positions[None].float().numpy()
+    molecule = system.molecule if saved is None else system.molecule.subset(saved)
+    cells = None if system.cell is None else np.diag(system.cell.float().numpy())[None]
+    write_trajectory(folder / TOPOLOGY, positions if saved is None else positions[:, saved], molecule, save_ps, cells)
 
 
 def _system(config: dict[str, Any]) -> System:

@@ -233,10 +233,16 @@ def make_part(config: dict[str, Any], data: TrajectorySet | WindowLoaders, encod
         known["molecule"], spacings_ps = data.molecule, (data.frame_spacing_ps,)
     known["frame_spacing_ps"] = min(spacings_ps), max(spacings_ps)
     if config.get("features") is not None:
-        known["features"] = instantiate(config["features"], **known)
+        known["features"] = _made(config["features"], known)
     if encoder is not None:
         known["latent"] = encoder.latent
         known["lag_ps"] = getattr(encoder, "lag_ps", spacings_ps[0])
-    named = {key: value for key, value in config["model"].items() if value is not None or key not in known}
+    made: torch.nn.Module = _made(config["model"], known)
+    return made
+
+
+def _made(config: dict[str, Any], known: dict[str, Any]) -> Any:
+    """What a config names, with what is known where the constructor asks for it and the config leaves it open."""
+    named = {key: value for key, value in config.items() if value is not None or key not in known}
     taken = inspect.signature(resolve(named["_target_"])).parameters
     return instantiate(named, **{key: value for key, value in known.items() if key in taken and key not in named})

@@ -47,6 +47,15 @@ VERBS = {
         mdgen generate model=runs/model task=interpolate start=a.pdb end=b.pdb length_ns=1
         mdgen generate model=runs/model task=upsample coarse=runs/coarse factor=10""",
     ),
+    "export": Verb(
+        "write the trajectories of a run as files of other programs",
+        """Writes trajectory-NNNN.xtc (or dcd, h5, pdb) and topology.pdb, which mdtraj, MDAnalysis, VMD and PyMOL read,
+        with the periodic box where there is one. Atoms are chosen as in mdtraj. A run that goes on is written as far
+        as it went.""",
+        """mdgen export runs/ala_md
+        mdgen export runs/box to=dcd atoms="not water" stride=10 output=files""",
+        positional=("run",),
+    ),
     "evaluate": Verb(
         "judge trajectories against others and write a report",
         """Judges any trajectories against any others of the same molecule, whoever made them: metrics.json and a

@@ -32,6 +32,10 @@ class Source(ABC):
             MdgenError: if they are damaged.
         """
 
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """Box vectors (rows, nm) of the same frames; None without a periodic box."""
+        return None
+
     def close(self) -> None:
         """Close what is open until the next read."""
         self._opened = None
@@ -44,15 +48,23 @@ class ArraySource(Source):
     """A trajectory in memory."""
 
     def __init__(
-        self, name: str, positions: Float[np.ndarray, "frame atom 3"], temperature_K: float | None = None
+        self,
+        name: str,
+        positions: Float[np.ndarray, "frame atom 3"],
+        temperature_K: float | None = None,
+        cells: Float[np.ndarray, "frame 3 3"] | None = None,
     ) -> None:
         self.name, self.temperature_K = name, temperature_K
         self.n_frames, self.n_atoms = positions.shape[:2]
-        self._positions = positions
+        self._positions, self._cells = positions, cells
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
         """See `Source`."""
         return np.asarray(self._positions[start:stop:stride], dtype=np.float32)
+
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """See `Source`."""
+        return None if self._cells is None else self._cells[start:stop:stride]
 
 
 class StoreSource(Source):
@@ -68,6 +80,10 @@ class StoreSource(Source):
         """See `Source`."""
         return self._store.positions(self._trajectory, start, stop, stride)
 
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """See `Source`."""
+        return self._store.cells(self._trajectory, start, stop, stride)
+
 
 class SliceSource(Source):
     """Frames `start` to `stop` (not included) of another source."""
@@ -81,6 +97,10 @@ class SliceSource(Source):
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
         """Frames `start:stop:stride` of the slice."""
         return self._whole.read(self._start + start, self._start + stop, stride)
+
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """Box vectors of the same frames."""
+        return self._whole.cells(self._start + start, self._start + stop, stride)
 
     def close(self) -> None:
         """Close what the other source has open."""

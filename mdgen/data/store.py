@@ -4,10 +4,14 @@ The folder holds `molecule.json` (the topology), chunks of frames as `chunk-N.np
 nm) and `manifest.json`, which lists the chunks. A chunk is written aside, flushed and renamed; only then does the
 manifest that names it replace the old one, in one rename. A chunk that the manifest does not name does not exist.
 
+In a periodic box, `cells-N.npy` beside each chunk holds the box vectors of its frames as rows (trajectory, frame, 3, 3;
+float32; nm); the chunk's entry in the manifest names it as `cells`.
+
 A trajectory may end before the others. The chunks that follow then hold the others only, and the manifest lists, as
 `trajectories`, which: so every length can be read off the chunks, and cutting the store cuts the lengths with it.
 """
 
+import functools
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -30,6 +34,8 @@ READABLE = (1, VERSION)
 
 UNITS = {"positions": "nm", "frame_spacing": "ps"}
 _OPEN_CHUNKS = 64
+_PREFIXES = {"file": "chunk", "cells": "cells"}
+"""How the files of a chunk begin, by the name of their entry in the manifest."""
 
 
 class TrajectoryStore:
@@ -114,8 +120,9 @@ class TrajectoryStore:
                 raise
             raise MdgenError(f"the trajectory store {path} is damaged ({error}); write it again") from error
         for chunk in manifest["chunks"]:
-            if not (path / chunk["file"]).is_file():
-                raise MdgenError(f"the trajectory store {path} lacks its file {chunk['file']}; write it again")
+            for name in (chunk[kind] for kind in _PREFIXES if kind in chunk):
+                if not (path / name).is_file():
+                    raise MdgenError(f"the trajectory store {path} lacks its file {name}; write it again")
         return cls(path, molecule, manifest)
 
     @property
@@ -137,6 +144,11 @@ class TrajectoryStore:
     def frame_spacing_ps(self) -> float:
         """Time between two frames in ps."""
         return float(self._manifest["frame_spacing_ps"])
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the frames have a periodic box (`cells`)."""
+        return any("cells" in chunk for chunk in self._manifest["chunks"])
 
     @property
     def temperatures_K(self) -> tuple[float | None, ...]:
@@ -174,7 +186,10 @@ class TrajectoryStore:
         self._remove_strays()
 
     def append(
-        self, positions: Float[np.ndarray, "trajectory frame atom 3"], trajectories: Sequence[int] | None = None
+        self,
+        positions: Float[np.ndarray, "trajectory frame atom 3"],
+        trajectories: Sequence[int] | None = None,
+        cells: Float[np.ndarray, "_trajectory _frame 3 3"] | None = None,
     ) -> None:
         """Add frames, in nm, to the end of every trajectory; they are on the disk when this returns.
 
@@ -183,28 +198,29 @@ class TrajectoryStore:
         Args:
             positions: frames to add, one row a trajectory.
             trajectories: numbers of the rows' trajectories, rising; None for all. One that is left out has ended.
+            cells: box vectors of every frame in nm, as rows; None without a periodic box.
 
         Raises:
-            MdgenError: if the shape does not fit, a trajectory has ended before, a coordinate is not finite, another
-                process writes here, or the disk is full; the store is then as it was.
+            MdgenError: if a shape does not fit, a trajectory has ended before, a coordinate is not finite, only some
+                frames of the store have cells, another process writes here, or the disk is full; the store is then as
+                it was.
         """
         positions = np.ascontiguousarray(positions, dtype=np.float32)
         rows = list(range(self.n_trajectories)) if trajectories is None else [int(each) for each in trajectories]
         self._check(positions, rows)
         if positions.shape[1] == 0:
             return
+        arrays = {"file": positions}
+        if cells is not None:
+            arrays["cells"] = np.ascontiguousarray(cells, dtype=np.float32)
         self.start_writing()
+        self._check_cells(arrays)
         number = self._manifest["next_chunk"]
-        name = f"chunk-{number:08d}.npy"
-
-        def save(file: BinaryIO) -> None:
-            # as np.save, which however reports a full disk without saying so
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(positions))
-            file.write(positions.data)
-
-        write_aside(self.path / name, save)
+        names = {kind: f"{_PREFIXES[kind]}-{number:08d}.npy" for kind in arrays}
+        for kind, array in arrays.items():
+            write_aside(self.path / names[kind], functools.partial(_save, array))
         some = {} if len(rows) == self.n_trajectories else {"trajectories": rows}
-        chunks = [*self._manifest["chunks"], {"file": name, "frames": positions.shape[1], **some}]
+        chunks = [*self._manifest["chunks"], {**names, "frames": positions.shape[1], **some}]
         self._replace_manifest({**self._manifest, "chunks": chunks, "next_chunk": number + 1})
 
     def truncate(self, n_frames: int) -> None:
@@ -226,6 +242,19 @@ class TrajectoryStore:
         self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
     ) -> Float[np.ndarray, "frame atom 3"]:
         """Frames `start:stop:stride` of one trajectory in nm; a read-only view where they lie in one chunk."""
+        return self._read("file", (self.molecule.n_atoms, 3), trajectory, start, stop, stride)
+
+    def cells(
+        self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
+    ) -> Float[np.ndarray, "frame 3 3"] | None:
+        """Box vectors (rows, nm) of frames `start:stop:stride` of one trajectory; None without a periodic box."""
+        if not self.periodic:
+            return None
+        return self._read("cells", (3, 3), trajectory, start, stop, stride)
+
+    def _read(
+        self, kind: str, shape: tuple[int, int], trajectory: int, start: int, stop: int | None, stride: int
+    ) -> Float[np.ndarray, "frame _ 3"]:
         if not 0 <= trajectory < self.n_trajectories:
             raise MdgenError(f"{self.path} holds trajectories 0 to {self.n_trajectories - 1}; there is no {trajectory}")
         if stride < 1:
@@ -240,10 +269,10 @@ class TrajectoryStore:
             begin = start + max(0, -(-(first - start) // stride)) * stride  # the first wanted frame at or after `first`
             if begin < min(stop, last):
                 row = chunk["trajectories"].index(trajectory) if "trajectories" in chunk else trajectory
-                parts.append(self._map(chunk)[row, begin - first : min(stop, last) - first : stride])
+                parts.append(self._map(chunk, kind, shape)[row, begin - first : min(stop, last) - first : stride])
         if len(parts) == 1:
             return parts[0]
-        return np.concatenate(parts) if parts else np.empty((0, self.molecule.n_atoms, 3), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
 
     def refresh(self) -> None:
         """Read the manifest again, to see what another process has appended."""
@@ -287,6 +316,22 @@ class TrajectoryStore:
             f"nothing was written to {self.path}: use a shorter time step or mend the source",
         )
 
+    def _check_cells(self, arrays: dict[str, np.ndarray]) -> None:
+        frames, cells = arrays["file"], arrays.get("cells")
+        if self._manifest["chunks"] and self.periodic != (cells is not None):
+            here, there = ("a", "no") if self.periodic else ("no", "a")
+            raise MdgenError(
+                f"the frames in {self.path} have {here} periodic box, and those to be added have {there} box; add "
+                "frames of the same kind"
+            )
+        if cells is None:
+            return
+        if cells.shape != (*frames.shape[:2], 3, 3) or not (np.abs(np.linalg.det(cells)) > 0).all():
+            raise MdgenError(
+                f"cells of shape {cells.shape} do not fit {self.path}, or some enclose nothing; give box vectors in nm "
+                f"of shape {(*frames.shape[:2], 3, 3)}"
+            )
+
     def _replace_manifest(self, manifest: dict[str, Any]) -> None:
         manifest = {**manifest, "version": VERSION}
         write_aside(self.path / "manifest.json", json.dumps(manifest).encode())
@@ -301,21 +346,22 @@ class TrajectoryStore:
 
     def _remove_strays(self) -> None:
         """Remove what a killed writer left, and the chunks cut off."""
-        named = {chunk["file"] for chunk in self._manifest["chunks"]}
-        for stray in [*self.path.glob("chunk-*.npy"), *self.path.glob(".*.part")]:
+        named = {chunk[kind] for chunk in self._manifest["chunks"] for kind in _PREFIXES if kind in chunk}
+        arrays = [file for prefix in _PREFIXES.values() for file in self.path.glob(f"{prefix}-*.npy")]
+        for stray in [*arrays, *self.path.glob(".*.part")]:
             if stray.name not in named:
                 stray.unlink(missing_ok=True)
                 self._maps.pop(stray.name, None)
 
-    def _map(self, chunk: dict[str, Any]) -> np.ndarray:
-        name = chunk["file"]
+    def _map(self, chunk: dict[str, Any], kind: str, shape: tuple[int, int]) -> np.ndarray:
+        name = chunk[kind]
         if name not in self._maps:
             path = self.path / name
             try:
                 frames = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise MdgenError(f"{path} is damaged ({error}); write the trajectories of {self.path} again") from error
-            expected = (len(chunk.get("trajectories", self.lengths)), self.molecule.n_atoms, 3)
+            expected = (len(chunk.get("trajectories", self.lengths)), *shape)
             if (frames.shape[0], *frames.shape[2:]) != expected or frames.shape[1] < chunk["frames"]:
                 raise MdgenError(f"{path} has another shape than the manifest says; write the trajectories again")
             self._maps[name] = frames
@@ -328,3 +374,9 @@ class TrajectoryStore:
 def is_store(path: Path | str) -> bool:
     """Whether the folder holds a trajectory store."""
     return (Path(path) / "manifest.json").is_file()
+
+
+def _save(array: np.ndarray, file: BinaryIO) -> None:
+    """As np.save, which however reports a full disk without saying so."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)

@@ -133,6 +133,14 @@ class TrajectorySet:
         )
         return read
 
+    def cells(
+        self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1
+    ) -> Float[np.ndarray, "frame 3 3"] | None:
+        """Box vectors (rows, nm) of frames `start:stop:stride` of one trajectory; None without a periodic box."""
+        source = self.source(trajectory)
+        start, stop, _ = slice(start, stop).indices(source.n_frames)
+        return source.cells(start, max(start, stop), stride)
+
     def blocks(self, trajectory: int, frames: int) -> Iterator[Float[np.ndarray, "frame atom 3"]]:
         """One trajectory in consecutive blocks of at most `frames` frames."""
         for start in range(0, self.lengths[trajectory], frames):
@@ -147,7 +155,27 @@ class TrajectorySet:
         positions = np.array(self.positions(index, start, stop, stride))
         first, _, _ = slice(start, stop).indices(self.lengths[index])
         time = (first + stride * np.arange(len(positions))) * self.frame_spacing_ps
-        return mdtraj.Trajectory(positions, self.molecule.topology, time=time)
+        made = mdtraj.Trajectory(positions, self.molecule.topology, time=time)
+        cells = self.cells(index, start, stop, stride)
+        if cells is not None:
+            made.unitcell_vectors = cells
+        return made
+
+    def __getitem__(self, key: int | slice | tuple[int, int | slice]) -> "mdtraj.Trajectory | TrajectorySet":
+        """One trajectory by its number, `set[3]`; frames of one, `set[3, 100:200]`; a set of some, `set[:5]`."""
+        if isinstance(key, slice):
+            return self.select(range(len(self))[key])
+        index, frames = key if isinstance(key, tuple) else (key, slice(None))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are trajectories 0 to {len(self) - 1}; there is no {index}")
+        chosen = range(self.lengths[index])[frames]
+        if isinstance(chosen, int):
+            return self.trajectory(index, chosen, chosen + 1)
+        return self.trajectory(index, chosen.start, max(chosen.start, chosen.stop), chosen.step)
+
+    def __iter__(self) -> Iterator[mdtraj.Trajectory]:
+        """Every trajectory in turn, as mdtraj; one is in memory at a time."""
+        return (self.trajectory(index) for index in range(len(self)))
 
     def source(self, trajectory: int) -> Source:
         """The source of one trajectory."""

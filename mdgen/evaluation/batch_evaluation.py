@@ -78,7 +78,7 @@ def save_aggregate(gathered: Aggregate, folder: Path | str, protocol: ProtocolRe
         row: {name: {"median": estimate, "molecules": gathered.counts[row][name]} for name, estimate in metrics.items()}
         for row, metrics in gathered.rows.items()
     }
-    document = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
+    document: dict[str, object] = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
     if protocol is not None:
         document["protocol"] = protocol
     write_result(Path(folder) / "aggregate.json", document, ())

@@ -22,6 +22,8 @@ from mdgen.evaluation.metrics.target import MetricFamily, Target
 from mdgen.evaluation.preparation import Preparation, prepare
 from mdgen.evaluation.report.animation import animations
 from mdgen.evaluation.report.caveats import (
+    NEVER,
+    RARELY,
     copies,
     disagreeing_timescales,
     few_frames,
@@ -30,6 +32,7 @@ from mdgen.evaluation.report.caveats import (
     rounded_lags,
     short_blocks,
     too_good,
+    unresolved,
     unseen_faults,
 )
 from mdgen.evaluation.report.curves import DRAWN, curves
@@ -38,7 +41,7 @@ from mdgen.evaluation.seeds import few_seeds, with_seeds
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import assign_blocks
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates
+from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates, torsion_features
 from mdgen.evaluation.upsampling import add_upsampling
 from mdgen.evaluation.verdict import Judgements, judge
 from mdgen.interfaces import Potential
@@ -55,6 +58,7 @@ def evaluate(
     settings: Settings | None = None,
     tolerances: Mapping[str, float] | None = None,
     seeds: Sequence[TrajectorySet] = (),
+    training: TrajectorySet | None = None,
 ) -> Evaluation:
     """Measure all metrics of all rows; draws and writes nothing.
 
@@ -70,6 +74,7 @@ def evaluate(
         tolerances: tolerances of criteria by metric, where others than those of `criteria.CRITERIA` are wanted.
         seeds: generated trajectories of the same model from further training seeds; the row `seeds` is then the mean
             over them and `generated`, with the interval over seeds.
+        training: trajectories that the model was trained on; it is flagged if generated frames are copies of them.
 
     Raises:
         MdgenError: if a tolerance is of no criterion, or the two cannot be compared: other molecules or temperatures,
@@ -80,7 +85,7 @@ def evaluate(
     others = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
     others |= {f"generated (seed {number})": each for number, each in enumerate(seeds, start=2)}
     with one_thread():
-        return _evaluated(reference, others, projection, potential, settings, criteria)
+        return _evaluated(reference, others, training, projection, potential, settings, criteria)
 
 
 @contextmanager
@@ -100,6 +105,7 @@ def one_thread() -> Iterator[None]:
 def _evaluated(
     reference: TrajectorySet,
     others: dict[str, TrajectorySet],
+    training: TrajectorySet | None,
     projection: Projection | None,
     potential: Potential | None,
     settings: Settings,
@@ -115,7 +121,8 @@ def _evaluated(
     first = observed.pop("reference")
     target, oracle = (first, observed.pop("replicate")) if "replicate" in observed else split(first)
     asked, settings = settings, _resolved(settings, target, preparation.frame_spacing_ps)
-    flags = copies({"the reference": target, "the replicate": oracle}, observed["generated"])
+    learned = _observed_training(training, reference, preparation)
+    flags = copies(target, oracle, observed["generated"], "replicate" in others, learned)
     caveats = [*few_frames(target, oracle, observed["generated"]), *rounded_lags(asked, settings)]
     # Methyl rotors are slow in places, but of no interest as slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
@@ -141,9 +148,19 @@ def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Criterion, ...]:
             raise MdgenError(
                 f"tolerances: there is no criterion {metric!r}; expected one of {', '.join(sorted(known))}"
             )
-        if not tolerance >= 0:
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
             raise MdgenError(f"tolerances: {metric}={tolerance} cannot be; give a number of at least zero")
     return tuple(each._replace(tolerance=float(tolerances.get(each.metric, each.tolerance))) for each in CRITERIA)
+
+
+def _observed_training(
+    training: TrajectorySet | None, reference: TrajectorySet, preparation: Preparation
+) -> Observables | None:
+    """All frames of the training data, whatever their spacing."""
+    if training is None:
+        return None
+    reference.molecule.require_same(training.molecule, "the training set")
+    return preparation.lean_observer.observe(training, 1, "read training")
 
 
 def _all_frames(sets: dict[str, TrajectorySet], preparation: Preparation) -> tuple[Observables, ...]:
@@ -154,7 +171,7 @@ def _all_frames(sets: dict[str, TrajectorySet], preparation: Preparation) -> tup
     strides = dict(zip(sets, preparation.strides, strict=True))
     if strides["reference"] == 1:
         return ()
-    observer = replace(preparation.observer, potential=None, energy_terms=(), structure_work=1.0)
+    observer = preparation.lean_observer
     reference = observer.observe(sets["reference"], 1, "read reference, all frames")
     replicate = sets.get("replicate")
     if replicate is None:
@@ -203,48 +220,45 @@ def _judged(
     under = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results |= under
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
-    judgements, blocks_ps = _verdict(slow, target, metrics, results, criteria, rng)
+    judgements, slowest_ps, blocks_ps = _verdict(slow, target, metrics, criteria)
+    tolerances = {criterion.metric: criterion.tolerance for criterion in criteria}
     caveats = [
         *too_good(judgements.too_good),
-        *short_blocks(results, blocks_ps),
+        *unseen_faults(results, tolerances, RARELY),
+        *short_blocks(slowest_ps, blocks_ps),
         *disagreeing_timescales(results, settings.n_timescales),
         *few_transitions(results, lag_frames),
         *few_seeds(n_seeds),
+        *unresolved(judgements.unresolved),
         *left_out(judgements.left_out),
     ]
-    tolerances = {criterion.metric: criterion.tolerance for criterion in criteria}
     residues = "-".join(residue.name for residue in molecule.topology.residues)
     return Evaluation(
         molecule={"residues": residues, "atoms": molecule.n_atoms, "fingerprint": molecule.fingerprint},
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "tolerances": tolerances},
         rows=results,
         criteria=judgements.rows,
-        flags=tuple(unseen_faults(results, tolerances)),
+        flags=tuple(unseen_faults(results, tolerances, NEVER)),
         notes=tuple(caveats),
         curves=curves(drawn, target, metrics),
     )
 
 
 def _verdict(
-    slow: SlowCoordinates,
-    target: Target,
-    metrics: Mapping[type, MetricFamily],
-    rows: Mapping[str, RowResult],
-    criteria: Sequence[Criterion],
-    rng: np.random.Generator,
-) -> tuple[Judgements, float | None]:
-    """The judgements, from all dynamics and as many generated frames, and the length of the blocks in ps."""
-    dynamics, generated = slow.data[0].joined(slow.data[1]), slow.data[2]
+    slow: SlowCoordinates, target: Target, metrics: Mapping[type, MetricFamily], criteria: Sequence[Criterion]
+) -> tuple[Judgements, float | None, float | None]:
+    """The judgements, from all dynamics and as many generated frames, the slowest timescale and the blocks in ps."""
+    dynamics, generated, settings = slow.data[0].joined(slow.data[1]), slow.data[2], target.settings
     frames = min(dynamics.n_frames, generated.n_frames)
     generated = equal_frames(generated, frames, max(dynamics.lengths))
-    slowest = rows["reference"].metrics.get("timescale_ps/1")
+    kinetics: Any = metrics.get(KineticMetrics)
+    slowest_ps = None if kinetics is None else kinetics.slowest_ps(dynamics)
+    features = None
+    if target.torsions:
+        features = torsion_features(dynamics.joined(generated)["torsions"][:, target.moving])
+    rng = np.random.default_rng([settings.seed, 1])  # of its own: rows of the tables change no verdict
     assignment = assign_blocks(
-        dynamics,
-        generated,
-        None if slowest is None else slowest.value,
-        target.settings.permutations,
-        target.settings.resamples,
-        rng,
+        dynamics, generated, slowest_ps, settings.permutations, settings.resamples, rng, features
     )
     judgements = judge(criteria, metrics, assignment, possible(target))
-    return judgements, None if assignment is None else assignment.blocks.block_ps
+    return judgements, slowest_ps, None if assignment is None else assignment.blocks.block_ps

@@ -1,7 +1,7 @@
 """Preparation of an evaluation: same molecule, common frame spacing, ideal values, and what can be measured."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mdgen.data.trajectories import TrajectorySet
@@ -39,6 +39,11 @@ class Preparation:
     strides: tuple[int, ...]
     frame_spacing_ps: float
     notes: tuple[str, ...]
+
+    @property
+    def lean_observer(self) -> Observer:
+        """Measurements without energies and, but for a few frames, without structure checks."""
+        return replace(self.observer, potential=None, energy_terms=(), structure_work=1.0)
 
 
 def prepare(

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mdgen.errors import MdgenError
+from mdgen.evaluation.metrics.catalogue import is_informative
 from mdgen.evaluation.protocols.protocol import ProtocolResult
 from mdgen.evaluation.verdict import Judgement
 from mdgen.results import Acceptance, Estimate, write_result
@@ -102,8 +103,13 @@ KEYS = ("molecule", "settings", "verdict", "criteria", "flags", "notes", "rows",
 
 
 def save_metrics(result: Evaluation, path: Path) -> None:
-    """Write `metrics.json`."""
-    write_result(path, {"schema": SCHEMA, **{key: getattr(result, key) for key in KEYS}}, result.acceptance)
+    """Write `metrics.json`; distances of the reference from itself are left out, as in the tables."""
+    rows = {
+        name: replace(row, metrics={key: each for key, each in row.metrics.items() if is_informative(name, key)})
+        for name, row in result.rows.items()
+    }
+    document = {"schema": SCHEMA, **{key: getattr(result, key) for key in KEYS}, "rows": rows}
+    write_result(path, document, result.acceptance)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from mdgen.generation.tasks import (
     in_turn,
 )
 from mdgen.generation.windows import Windows, part_of, sample_windows
-from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator
+from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator, SpectralEncoder
+from mdgen.models.checkpoint import save_model
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
@@ -112,6 +113,42 @@ class LatentSimulator:
         least, largest = self._trained_K or (None, None)
         return least if least == largest else None
 
+    @property
+    def timescales_ps(self) -> Float[np.ndarray, "channel"]:
+        """Implied timescales of the slow modes, slowest first.
+
+        Raises:
+            MdgenError: if the encoder knows none, as with tokens.
+        """
+        if not isinstance(self.encoder, SpectralEncoder):
+            raise MdgenError(f"a {type(self.encoder).__name__} knows no timescales; encoders such as SRV and TICA do")
+        return self.encoder.timescales_ps.cpu().numpy()
+
+    @torch.no_grad()
+    def latent(self, trajectory: Frames) -> Float[np.ndarray, "frame token channel"]:
+        """The latent of every frame; slow modes are one token, so that `latent(t)[:, 0]` holds one column a mode.
+
+        Args:
+            trajectory: an mdtraj trajectory, or positions in nm (frame, atom, 3), of this molecule.
+
+        Raises:
+            MdgenError: if it is of another molecule.
+        """
+        positions = Rollout(trajectory).structures(self.molecule)[0].transpose(0, 1)
+        context = context_of(self.molecule, 1, self.temperature_K, self.frame_spacing_ps, positions[:, :1])
+        context = context.to(self.device)
+        blocks = [self.encoder.encode(each.to(self.device), context)[0] for each in positions.split(ENCODED_FRAMES, 1)]
+        return torch.cat(blocks).cpu().numpy()
+
+    def save(self, folder: Path | str) -> None:
+        """Write the three parts into a folder that `mdgen.load` reads.
+
+        Raises:
+            MdgenError: if a part is not registered, or the folder cannot be written.
+        """
+        for name, part in self._parts().items():
+            save_model(Path(folder) / f"{name}.safetensors", part)
+
     def to(self, device: torch.device | str) -> "LatentSimulator":
         """Move the parts to a device, on which everything is drawn and computed from then on.
 
@@ -138,12 +175,20 @@ class LatentSimulator:
         makes = "one frame" if window == 1 else f"at most {window} frames"
         spacing = " to ".join(f"{each:g}" for each in sorted(set(self.propagator.frame_spacing_ps)))
         kelvin = " to ".join(f"{each:g}" for each in sorted(set(self._trained_K or ())))
+        lag = getattr(self.encoder, "lag_ps", None)
+        spectral = isinstance(self.encoder, SpectralEncoder)
+        known = [] if not spectral else [f"{each:.3g}" for each in self.timescales_ps if np.isfinite(each)]
+        lines = [
+            "" if lag is None else f"\n  lag          {lag:g} ps",
+            "" if not known else f"\n  timescales   {', '.join(known)} ps",
+            "" if not (trained := _training_data(self.encoder)) else f"\n  trained on   {trained}",
+        ]
         return (
             f"LatentSimulator of {self.molecule!r}\n"
             f"  encoder      {type(self.encoder).__name__} to {latent.kind}, {size}\n"
             f"  propagator   {type(self.propagator).__name__}, {makes} at once, {spacing} ps apart\n"
             f"  decoder      {type(self.decoder).__name__}\n"
-            f"  temperature  {kelvin + ' K' if kelvin else 'not known'}"
+            f"  temperature  {kelvin + ' K' if kelvin else 'not known'}" + "".join(lines)
         )
 
     @torch.no_grad()
@@ -348,6 +393,17 @@ class LatentSimulator:
         context = self._context(len(positions), temperature_K, frame_spacing_ps, keys)
         blocks = positions.split(max(1, ENCODED_FRAMES // len(positions)), dim=1)
         return torch.cat([self.encoder.encode(block.to(self.device), context) for block in blocks], dim=1)
+
+
+def _training_data(part: Any) -> str:
+    """What the file of a part says of its training data: where they lie, or how many frames they are."""
+    metadata = getattr(part, "metadata", None) or {}
+    data = metadata.get("data")
+    data = data if isinstance(data, dict) else {}
+    named = data.get("trajectories") or data.get("molecules") or ""
+    where = ", ".join(map(str, named)) if isinstance(named, list) else str(named)
+    spacing = metadata.get("frame_spacing_ps")
+    return where + (f", frames {spacing:g} ps apart" if where and isinstance(spacing, (int, float)) else "")
 
 
 def block_generator(seed: int, block: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -30,12 +30,19 @@ _BAD_RECIPE = (RuntimeError, SafetensorError, LookupError, TypeError, AttributeE
 def save_model(path: Path | str, module: nn.Module, metadata: dict[str, Any] | None = None) -> None:
     """Write a trained part: its weights, how to build it, and `metadata` (plain JSON: training data, settings, seeds).
 
+    Without `metadata`, that of the part itself is kept, as training set it.
+
     The file is written aside and renamed.
 
     Raises:
         MdgenError: if the part is not registered, or the file cannot be written.
     """
-    header = {"format": FORMAT, "mdgen": __version__, "recipe": describe(module), "metadata": metadata or {}}
+    header = {
+        "format": FORMAT,
+        "mdgen": __version__,
+        "recipe": describe(module),
+        "metadata": getattr(module, "metadata", None) or {} if metadata is None else metadata,
+    }
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     write_aside(path, save(tensors, metadata={KEY: json.dumps(header)}))
 

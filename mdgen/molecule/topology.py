@@ -147,6 +147,26 @@ class Molecule:
         atom = self.topology.atom(index)
         return f"{atom.residue}-{atom.name} (atom {index})"
 
+    def select(self, selection: str) -> Int[np.ndarray, "atom"]:
+        """Ascending indices of the atoms that an mdtraj selection names, such as `protein`, `not water`, `name CA`.
+
+        Raises:
+            MdgenError: if it is no such selection, or names no atom.
+        """
+        try:
+            found = self.topology.select(selection)
+        except Exception as error:  # the parser raises whatever the text happens to cause
+            raise MdgenError(
+                f"{selection!r} is no selection of atoms; write it as in mdtraj: 'protein', 'not water', 'name CA'"
+            ) from error
+        if not len(found):
+            raise MdgenError(f"{selection!r} names no atom of {self!r}; choose another selection")
+        return np.asarray(found, dtype=np.int64)
+
+    def subset(self, atoms: Int[np.ndarray, "_kept"]) -> "Molecule":
+        """Some of the atoms, given as ascending indices, with the bonds among them."""
+        return Molecule(self.topology.subset(atoms))
+
     def require_same(self, other: "Molecule", what: str) -> None:
         """Raise unless `other`, called `what` in the message, is this molecule.
 

@@ -20,7 +20,7 @@ from mdgen.interfaces import (
 )
 from mdgen.models.batches import TrainingData
 from mdgen.training.fitting import fit
-from mdgen.training.gathering import gather
+from mdgen.training.gathering import gather, temperature_range_K
 from mdgen.training.minibatches import Passes, RandomDraws, Whole
 from mdgen.training.modules import AdversarialTraining, GradientTraining, PartTraining
 from mdgen.training.settings import ONE_PROCESSOR, TrainerSettings, TrainingSettings, settings_for
@@ -43,7 +43,7 @@ def train(
     run_logger: Logger | None = None,
     label: str = "part",
 ) -> dict[str, Any]:
-    """Train a part in place on trajectories of one molecule, or on windows of many.
+    """Train a part in place on trajectories of one molecule, or on windows of many; sets its `metadata`.
 
     Args:
         part: encoder, propagator or decoder that is `Trainable`.
@@ -77,6 +77,7 @@ def train(
         metrics["history"] = descend(module, data, label, machine=machine, folder=folder, run_logger=run_logger)
     part.eval()
     part.finish(data, generator)
+    part.metadata = _learnt_from(trajectories)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
     if data.every is None:
@@ -87,6 +88,18 @@ def train(
     else:
         metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
     return {**metrics, "seconds": time.monotonic() - begin}
+
+
+def _learnt_from(trajectories: TrajectorySet | WindowLoaders) -> dict[str, Any]:
+    """What generation checks of the data: the molecule (None for several), the frame spacing and the temperature."""
+    several = isinstance(trajectories, WindowLoaders)
+    sets: list[TrajectorySet] = list(trajectories.training.dataset.collection) if several else [trajectories]  # type: ignore
+    molecules = {each.molecule.fingerprint for each in sets}
+    return {
+        "molecule": molecules.pop() if len(molecules) == 1 else None,
+        "frame_spacing_ps": sets[0].frame_spacing_ps,
+        "temperature_K": temperature_range_K(sets),
+    }
 
 
 def descend(module: PartTraining, data: TrainingData, label: str = "part", **machine: Any) -> list[dict[str, float]]:

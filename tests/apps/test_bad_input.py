@@ -65,6 +65,7 @@ MISTAKES = [
     ("simulate length_ns=null", "length_ns=null: expected a number such as 2.0"),
     ("simulate length_ns=nan", "length_ns=nan: expected a number such as 2.0"),
     ("simulate 'length_ns={a: 1}'", "length_ns was given a table"),
+    ("evaluate metrics.tolerances.clashes=1", "metrics.tolerances takes a table"),
     ("simulate threads=two", "threads=two: expected a whole number, or null"),
     ("simulate threads=1.5", "threads=1.5: expected a whole number, or null"),
     ("simulate threads=0", "threads=0: expected at least 1"),

@@ -185,7 +185,7 @@ def test_a_structure_beside_trajectories_of_its_name_is_not_read_as_one(tmp_path
     pair.mkdir(parents=True)
     for name in ("topology.pdb", "reference.pdb", "reference.npy", "generated.npy"):
         (pair / name).touch()
-    sides = {side: {"topology": None} for side in ("reference", "generated", "replicate")}
+    sides = {side: {"topology": None} for side in ("reference", "generated", "replicate", "training")}
     (found,) = configs_of_pairs({"pairs": str(pair.parent), "output": "out", **sides})
     assert found["reference"] == {"topology": str(pair / "topology.pdb"), "trajectories": [str(pair / "reference.npy")]}
     assert found["replicate"]["trajectories"] is None

@@ -107,22 +107,25 @@ def test_files_are_split_at_random(tmp_path: Path) -> None:
 def test_shares_are_what_was_counted() -> None:
     def outcome(kind: str, name: str, failing: list[str], flagged: bool = False) -> dict:
         run = {"kind": kind, "name": name, "n_trajectories": 2, "n_frames": 9, "failing": failing, "flagged": flagged}
-        intervals = {"closest_nm": [0.3, 0.29, 0.31]}, {"torsion_jsd/all": [0.1, 0.02, 0.2]}
+        intervals = {"closest_nm": [0.3, 0.29, 0.31]}, {"timescale_log_error/1": [0.5, 0.1, 0.6]}
         return {**run, "overall": "fails" if failing else "holds", "intervals": intervals[0], "excesses": intervals[1]}
 
     runs = [outcome("chain", "a", []), outcome("chain", "a", ["clash"]), outcome("fault", "shuffled", ["steps"])]
     runs.append(outcome("fault", "shuffled", [], flagged=True))
+    runs += [outcome("fault", "twice_as_fast", ["speed"]), outcome("fault", "slower_by_half", ["speed"])]
     found = figures(runs, {"closest_nm": 0.305, "timescale_ps/1": 200.0})
     assert found["honest"]["2 x 9"]["any_row_fails"].value == 0.5
     assert found["honest"]["all"]["rows"]["clash"].value == 0.5
     assert found["coverage"]["2 x 9"]["groups"]["means"].value == 1
-    assert found["coverage"]["2 x 9"]["groups"]["distances"].value == 0
+    assert found["distances"]["twice_as_fast: timescale_log_error/1"].value == 0  # ln 2 = 0.69
+    assert found["distances"]["slower_by_half: timescale_log_error/1"].value == 1  # ln 1.5 = 0.41
+    assert found["distances"]["all"].value == 0.5
     assert found["faults"]["shuffled"]["caught"].value == 1
     assert found["faults"]["shuffled"]["rows"] == {"steps": 1}
     holds = {row.name: row.holds for row in acceptance(found)}
     assert holds["fault/shuffled"]
     assert not holds["false_alarms_on_the_chain"]
-    assert not holds["coverage/distances/2 x 9"]
+    assert not holds["coverage/distances"]
 
 
 def test_wilson_is_that_of_scipy() -> None:

@@ -31,7 +31,7 @@ def test_a_share_of_the_peak_is_that_of_the_bursts_beside_each_repeat() -> None:
     assert row["share_of_peak"] == 0.5
     assert (row["seconds_low"], row["seconds"], row["seconds_high"]) == (1.0, 2.0, 4.0)
     peak = MatrixPeak(torch.device("cpu"))
-    assert peak.time(lambda: peak.burst(), 1e-9).peaks[0] <= peak.best
+    assert max(peak.time(lambda: peak.burst(), 1e-9).peaks) <= peak.best
 
 
 @pytest.fixture

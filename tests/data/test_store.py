@@ -260,3 +260,24 @@ def test_damage_is_said_in_one_sentence(store: TrajectoryStore, tmp_path: Path) 
     (store.path / "manifest.json").write_text("{")
     with pytest.raises(MdgenError, match="is damaged"):
         TrajectoryStore.open(store.path)
+
+
+def test_periodic_boxes_are_kept_frame_by_frame(tmp_path: Path) -> None:
+    store = TrajectoryStore.create(tmp_path / "store", argon(), 0.5, 2)
+    whole = frames(9)
+    cells = np.linspace(2, 3, 18).reshape(2, 9)[..., None, None] * np.array([[1, 0, 0], [0, 2, 0], [0.5, 0, 3]])
+    cells = cells.astype(np.float32)
+    store.append(whole[:, :4], cells=cells[:, :4])
+    store.append(whole[:1, 4:], [0], cells[:1, 4:])
+    again = TrajectoryStore.open(store.path)
+    np.testing.assert_array_equal(again.cells(0, 1, 8, 3), cells[0, 1:8:3])
+    np.testing.assert_array_equal(again.cells(1), cells[1, :4])
+    np.testing.assert_allclose(open_trajectories(store.path)[0].unitcell_vectors, cells[0], atol=2e-6)
+    for wrong in (None, cells[:1, :2], 0 * cells[:1, :1]):
+        with pytest.raises(MdgenError, match=r"box|cells of shape"):
+            store.append(whole[:1, :1], [0], wrong)
+    store.truncate(4)
+    assert sorted(each.name for each in store.path.glob("*.npy")) == ["cells-00000000.npy", "chunk-00000000.npy"]
+    (store.path / "cells-00000000.npy").unlink()
+    with pytest.raises(MdgenError, match="lacks its file cells-00000000"):
+        TrajectoryStore.open(store.path)

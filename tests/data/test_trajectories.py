@@ -49,6 +49,38 @@ def test_round_trip_and_slices(tmp_path: Path, suffix: str, n_atoms: int) -> Non
 
 
 @pytest.mark.parametrize("suffix", ROUNDING)
+def test_the_box_goes_along(tmp_path: Path, molecule: Molecule, suffix: str) -> None:
+    path, whole = tmp_path / f"walk.{suffix}", walk(9)
+    atol = 5e-4 if suffix == "pdb" else 2e-6  # CRYST1 has angles to 0.01 degrees
+    edges = np.linspace(2.0, 2.2, 9)[:, None] * np.array([1.0, 1.5, 2.0])
+    if suffix == "pdb":
+        edges[:] = edges[0]  # the format has one box for all frames
+    cells = (edges[..., None] * np.array([[1, 0, 0], [0.3, 1, 0], [0, 0.2, 1]])).astype(np.float32)
+    write_trajectory(path, (whole[i : i + 4] for i in range(0, 9, 4)), molecule, 0.2, cells)
+    found = opened(path, molecule)
+    np.testing.assert_allclose(found.cells(0, 1, 8, 2), cells[1:8:2], atol=atol)
+    read = mdtraj.load(str(path), **({} if suffix in ("h5", "pdb") else {"top": molecule.topology}))
+    np.testing.assert_allclose(read.unitcell_vectors, cells, atol=atol)
+    np.testing.assert_allclose(found[0, ::3].unitcell_vectors, cells[::3], atol=atol)
+    write_trajectory(path, whole, molecule, 0.2)
+    assert opened(path, molecule).cells(0) is None
+
+
+def test_a_set_is_indexed_and_iterated_as_mdtraj(molecule: Molecule) -> None:
+    arrays = [walk(5 + index, index) for index in range(3)]
+    opened_set = TrajectorySet.from_arrays(molecule, 0.5, arrays)
+    assert [each.n_frames for each in opened_set] == [5, 6, 7]
+    np.testing.assert_array_equal(opened_set[-1].xyz, arrays[2])
+    np.testing.assert_allclose(opened_set[1, 1::2].time, [0.5, 1.5, 2.5])
+    np.testing.assert_array_equal(opened_set[1, -1].xyz, arrays[1][-1:])
+    assert opened_set[1:].lengths == (6, 7)
+    with pytest.raises(IndexError):
+        opened_set[3]
+    with pytest.raises(IndexError):
+        opened_set[0, 5]
+
+
+@pytest.mark.parametrize("suffix", ROUNDING)
 def test_mdtraj_reads_what_is_written(tmp_path: Path, molecule: Molecule, suffix: str) -> None:
     path = tmp_path / f"walk.{suffix}"
     write_trajectory(path, walk(5), molecule, 0.2)
@@ -342,7 +374,7 @@ def test_frames_lost_in_silence_are_missed(
     @contextmanager
     def lossy(path: Path, molecule: Molecule) -> Iterator[Callable]:
         with whole(path, molecule) as write:
-            yield lambda block, time, first: None if first >= 4 else write(block, time, first)
+            yield lambda block, time, first, cells: None if first >= 4 else write(block, time, first, cells)
 
     monkeypatch.setitem(writing._FORMATS, f".{suffix}", lossy)
     with pytest.raises(MdgenError, match=r"only 4 of 8 frames reached .*; is the disk full\?"):

@@ -5,7 +5,7 @@ import numpy as np
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.molecule.topology import Molecule
-from notebooks.faults import turned
+from tests.evaluation.faults import turned
 
 ATOMS = """ACE CH3 0.014 0.339 0.1474
 ACE H1 0.0852 0.3707 0.0713

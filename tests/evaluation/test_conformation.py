@@ -30,8 +30,8 @@ from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import permute_blocks
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
-from notebooks.faults import in_random_order, mirrored, with_fault
 from tests.evaluation.alanine import PSI, molecule, positions, rotated, toy_set
+from tests.evaluation.faults import in_random_order, mirrored, with_fault
 
 FAMILIES = (BondMetrics, AngleMetrics, PlanarityMetrics, SizeMetrics, PairDistanceMetrics, ContactMetrics,
             ComponentMetrics, StepMetrics, PairStepMetrics, StructureMetrics)  # fmt: skip
@@ -227,11 +227,12 @@ def test_copies_are_seen_whatever_was_done_to_them_and_honest_dynamics_is_not(
     bench: Bench, change: Callable[[Frames], Frames]
 ) -> None:
     copied = bench.observer.observe(with_fault(toy_set(6, 400, seed=1), change), 1, "read")
-    dynamics = {"the reference": bench.reference, "the replicate": bench.replicate}
-    shares = {each.source: each.share for each in memorisation(dynamics, copied)}
+    sources = {"the reference": bench.reference, "the replicate": bench.replicate}
+    dynamics = bench.reference, bench.replicate
+    shares = {each.source: each.share for each in memorisation(*dynamics, copied, sources)}
     assert shares["the reference"] > 0.8  # rounding moves a few beyond the half: the toy's own noise is only 0.001 nm
     assert shares["the replicate"] == 0
-    honest = memorisation(dynamics, bench.observed(change))
+    honest = memorisation(*dynamics, bench.observed(change), sources)
     assert all(each.share == 0 for each in honest)
     assert honest[0].nearest_nm == pytest.approx(honest[0].replicate_nm, rel=0.2)
 
@@ -243,15 +244,9 @@ def test_training_data_are_searched_too_and_a_few_copies_found(bench: Bench) -> 
         frames[:40] = turned_about(training.positions(3, 100, 140))
         return frames
 
-    found = memorisation(
-        {
-            "the reference": bench.reference,
-            "the replicate": bench.replicate,
-            "the training data": bench.observer.observe(training, 1, "read"),
-        },
-        bench.observed(partly_copied),
-    )
-    assert [round(each.share, 2) for each in found] == [0.0, 0.0, 0.1]
+    sources = {"the reference": bench.reference, "the training data": bench.observer.observe(training, 1, "read")}
+    found = memorisation(bench.reference, bench.replicate, bench.observed(partly_copied), sources)
+    assert [round(each.share, 2) for each in found] == [0.0, 0.1]
 
 
 def test_the_nearest_frame_of_a_replicate_is_further_than_that_of_a_copy(bench: Bench) -> None:

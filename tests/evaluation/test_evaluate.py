@@ -11,8 +11,8 @@ from mdgen.evaluation import Evaluation, Settings, evaluate
 from mdgen.evaluation.preparation import prepare
 from mdgen.interfaces import Context
 from mdgen.molecule.topology import Molecule
-from notebooks.faults import in_random_order, mirrored, stretched, with_fault
 from tests.evaluation.alanine import PHI, PSI, TRANSITIONS, molecule, positions, rotated, toy_set
+from tests.evaluation.faults import in_random_order, mirrored, stretched, with_fault
 
 SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=30, resamples=50)
 QUICK = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10, permutations=199)
@@ -322,7 +322,13 @@ def test_frames_copied_from_the_reference_are_told(small: TrajectorySet, small_o
     copied = evaluate(small, small, replicate=small_other, settings=settings)
     assert any("100% of its frames are frames of the reference" in flag for flag in copied.flags)
     assert copied.verdict in ("flagged", "fails")
-    assert evaluate(small, small_other, settings=settings).flags == ()
+    halves = evaluate(small, small, settings=settings)
+    assert any("100% of its frames are frames of the dynamics" in flag for flag in halves.flags)
+    learned = evaluate(small, small_other, settings=settings, training=small_other)
+    assert [flag.partition(",")[0] for flag in learned.flags] == [
+        "generated: 100% of its frames are frames of the training data"
+    ]
+    assert evaluate(small, small_other, settings=settings, training=small).flags == ()
 
 
 def test_frames_of_beads_without_torsions_bonds_or_mass_are_no_copies() -> None:

@@ -8,7 +8,6 @@ from mdgen.evaluation.statistics.intervals import (
     estimates,
     frame_mean,
     percentile_interval,
-    ratio_interval,
     unit_ids,
 )
 
@@ -73,7 +72,8 @@ def test_means_and_times_of_few_trajectories_are_held(trajectories: int) -> None
         )
         times = -1 / np.log(np.clip(weights @ sums / (weights @ norm), 1e-3, 0.9999))
         exact = -1 / np.log(decay)
-        held["time"] += estimates({"t": times}, ratio_interval, number)["t"].contains(exact)
+        logarithms = estimates({"t": np.log(times)}, percentile_interval, number)["t"]
+        held["time"] += logarithms.contains(np.log(exact))
     assert all(0.9 < count / 300 < 0.99 for count in held.values()), held
 
 
@@ -82,8 +82,11 @@ def test_a_distance_lies_in_its_interval_and_none_passes_zero() -> None:
     estimate = centred_interval(0.1, samples)
     assert estimate.low == 0
     assert estimate.high == pytest.approx(0.1 + 1.96 * 0.1, abs=0.02)
-    ratio = ratio_interval(10.0, np.exp(samples))
-    assert ratio.low < 10 < ratio.high
+
+
+def test_what_is_never_seen_may_have_a_share_of_three_frames() -> None:
+    never = frame_mean(np.zeros(50, dtype=bool), unit_ids([25, 25]))
+    assert (never.value, never.low, never.high) == (0.0, 0.0, 3 / 50)
 
 
 def test_without_resamples_there_is_no_interval() -> None:

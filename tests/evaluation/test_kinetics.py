@@ -170,7 +170,7 @@ def test_intervals_of_timescales_cover(kinetics: KineticMetrics, number: int, st
     """Of 200 rows 95 % hold the exact time; three standard errors of that share are 0.046."""
     exact, runs = -1 / np.log(np.sort(np.linalg.eigvals(CHAIN).real)[-2]), 200
     paths = walk(CHAIN, PI, number * runs, steps, np.random.default_rng(8)).reshape(runs, -1).astype(np.int32)
-    found = [kinetics._timescales(Observables((steps,) * number, 1.0, {"states": each})) for each in paths]
+    found = [kinetics.timescales(Observables((steps,) * number, 1.0, {"states": each})) for each in paths]
     assert np.mean([each["timescale_ps/1"].contains(exact) for each in found]) == pytest.approx(0.95, abs=0.046)
 
 

@@ -9,8 +9,8 @@ from mdgen.evaluation.metrics.target import Target
 from mdgen.evaluation.statistics.autocorrelation import dynamical_content
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.molecule.torsions import Torsion
-from notebooks.faults import with_fault
 from tests.evaluation.alanine import toy_set
+from tests.evaluation.faults import with_fault
 
 TORSION = (Torsion("phi ALA2", 1, (0, 1, 2, 3), "backbone"),)
 TIME, KEY, KEY_PS = 8.0, 20, 20.0

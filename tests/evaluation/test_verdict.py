@@ -11,7 +11,7 @@ from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation, assign_blocks, slow_spread
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.evaluation.verdict import Judgements, excess_over, floor_of, judge, standardised, step_down
+from mdgen.evaluation.verdict import Judgements, excess_over, floor_of, judge, standardised, step_down, tail_first
 
 WELLS = 4
 SLOWEST = 20.0
@@ -57,11 +57,12 @@ def verdicts(found: Judgements) -> dict[str, str]:
     return {line.metric: line.verdict for line in found.rows}
 
 
-def test_dynamics_fails_any_criterion_no_more_often_than_it_says() -> None:
+@pytest.mark.parametrize("lengths", [(300,) * 4, (100,) * 2])
+def test_dynamics_fails_any_criterion_no_more_often_than_it_says(lengths: tuple[int, ...]) -> None:
     """Tolerances are below what chance alone makes here, so that the p alone keeps false alarms away."""
     rng, alarms, good = np.random.default_rng(0), 0, 0
     for _ in range(120):
-        dynamics, generated = (chain((300,) * 4, rng) for _ in range(2))
+        dynamics, generated = (chain(lengths, rng) for _ in range(2))
         found = judged(dynamics, generated, rng)
         alarms += any(line.p is not None and line.p <= 0.05 for line in found.rows)
         good += bool(found.too_good)
@@ -119,11 +120,36 @@ def test_step_down_is_single_step_for_the_largest_and_never_below_plain_p() -> N
     assert alone[0] == plain[2] <= p[2]
 
 
+def test_rare_events_in_other_rows_do_not_hide_a_fault() -> None:
+    """Each of six rows has one rare frame, in one block of 164, of which four are generated."""
+    rng, draws = np.random.default_rng(0), np.zeros((7, 500))
+    draws[0] = np.r_[12.0, np.abs(rng.normal(size=499))]
+    draws[1:] = np.where(rng.random((6, 500)) < 4 / 164, 1 / 500, 1 / 20_000)
+    draws[1:, 0] = 1 / 20_000
+    scores = standardised(draws, floor_of(draws, 1 / 163))
+    assert step_down(tail_first(scores))[0] <= 0.02
+
+
+def test_unequal_and_unknown_slow_trajectories_widen() -> None:
+    rng = np.random.default_rng(10)
+    mixed = assign_blocks(chain((4000,), rng), chain((100,) * 40, rng), 400.0, 9, 9, rng)
+    unknown = assign_blocks(chain((400,) * 2, rng), chain((400,) * 2, rng), None, 9, 9, rng)
+    assert mixed is not None
+    assert unknown is not None
+    assert mixed.slow_spread > 1.2
+    assert unknown.slow_spread == slow_spread(100.0, 400.0, 400.0)
+    stuck = np.repeat([0.0, 1.0, 0.0, 1.0], 400)[:, None] + 0.1 * rng.normal(size=(1600, 1))
+    data = chain((400,) * 2, rng)
+    seen = assign_blocks(data, data, 1.0, 9, 9, rng, stuck)
+    assert seen is not None
+    assert seen.slow_spread == pytest.approx(np.sqrt(400 / np.bincount(seen.blocks.pool.units).mean()))
+
+
 def test_scores_do_not_depend_on_units_and_constants_score_nothing() -> None:
     draws = np.random.default_rng(5).exponential(size=(1, 100))
 
     def scores(values: np.ndarray) -> np.ndarray:
-        return standardised(values, floor_of(values, 1 / 15), 1.0)
+        return standardised(values, floor_of(values, 1 / 15))
 
     np.testing.assert_allclose(scores(1e-6 * draws), scores(draws))
     np.testing.assert_array_equal(scores(np.zeros((1, 100))), 0)

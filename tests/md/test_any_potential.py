@@ -155,7 +155,7 @@ def test_the_histogram_of_the_double_well_is_boltzmanns(integrator: Integrator) 
     engine = engine_of(system, integrator, 512)
     engine.prepare(initial_state(system, 512, engine.temperature_K, torch.Generator().manual_seed(2)))
     engine.advance(1500)
-    frames = engine.record(40, 50)[:, :, 0]
+    frames = engine.record(40, 50).frames[:, :, 0]
     bins = np.linspace(-0.36, 0.36, 13)
     counts = np.stack([np.histogram(each[:, 0], bins)[0] for each in frames]) / frames.shape[1]
     expected = boltzmann_on_the_right(well, bins)

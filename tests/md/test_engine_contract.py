@@ -90,7 +90,7 @@ def test_a_restart_and_how_steps_are_divided_change_no_bit(case: str) -> None:
     end = whole.advance(30)
     parts.advance(11)
     other.load_state_dict(parts.state_dict())
-    frames = parts.record(2, 7)
+    frames = parts.record(2, 7).frames
     assert frames.shape == (3, 2, *end.positions.shape[1:])
     for resumed in (parts.advance(5), other.advance(19)):
         assert resumed.step == end.step == 30
@@ -106,7 +106,7 @@ def test_replicas_are_independent(case: str, push: float) -> None:
     state = start_of(case)
     state.positions[1, 0] += push
     other.prepare(state)
-    expected, found = (engine.record(2, 10) for engine in (plain, other))
+    expected, found = (engine.record(2, 10).frames for engine in (plain, other))
     assert np.array_equal(expected[[0, 2]], found[[0, 2]])
     assert not np.array_equal(expected[1], found[1])
     assert np.isnan(other.potential_energy()).tolist() == [False, bool(np.isnan(push)), False]

@@ -22,6 +22,7 @@ from mdgen.md.dynamics import simulation
 from mdgen.md.dynamics.checkpoint import checkpoints, stops_of
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.simulation import simulate
+from mdgen.md.engines.base_engine import Recording
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.torch_engine import TorchEngine
 from tests.md.reference import alanine_dipeptide
@@ -251,14 +252,14 @@ def late_blow_up(path: Path, calls: int | None = None) -> TrajectoryStore:
     engine, made = engine_of(alanine_dipeptide(), 2.0, 3), 0
     record, load = engine.record, engine.load_state_dict
 
-    def recorded(n_frames: int, steps_per_frame: int) -> np.ndarray:
+    def recorded(n_frames: int, steps_per_frame: int) -> Recording:
         nonlocal made
-        frames = record(n_frames, steps_per_frame)
+        recording = record(n_frames, steps_per_frame)
         for frame in range(n_frames):
             made += 1
             if made > 7:
-                frames[2, frame, 4] = np.nan
-        return frames
+                recording.frames[2, frame, 4] = np.nan
+        return recording
 
     def loaded(state: dict) -> None:
         nonlocal made
@@ -317,7 +318,7 @@ def test_annealing_warms_the_equilibration_only(tmp_path: Path) -> None:
 def test_progress_says_speed_and_time_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="mdgen"):
         run(tmp_path / "store")
-    assert "ns per day" in caplog.text
+    assert "/day" in caplog.text
     assert "left" in caplog.text
 
 

@@ -163,6 +163,22 @@ def test_bonds_between_residues_close():
     assert deviations(made[CLOSED], made[OPEN]).mean() < 0.02
 
 
+@pytest.mark.parametrize(("turn", "shift", "bound"), [(0.04, 0.02, 5e-3), (0.1, 0.05, 0.02)])
+def test_no_noise_makes_the_closing_of_bonds_diverge(turn, shift, bound):
+    molecule, key = built("AAPAA")
+    frames = turned(molecule, key, 1000, angle_noise=0.04, bond_noise=0.002).float()
+    ctx = context(molecule, key.float())
+    latent = ENCODER.encode(frames[None], ctx)
+    noise = torch.randn(latent[..., 1:RIGID].shape, generator=seeded(1))
+    latent[..., 1:RIGID] += noise * torch.tensor([turn] * 3 + [shift] * 3)  # half the angle, and nm
+    links = torch.tensor(token_layout(molecule).links)
+    wanted = bond_lengths(key[None].float(), links[:, 1:3])
+    off = {d: (bond_lengths(d.decode(latent, ctx, seeded())[0], links[:, 1:3]) - wanted).abs() for d in (OPEN, CLOSED)}
+    assert off[OPEN].max() > 0.1
+    assert off[CLOSED].max() < bound
+    assert off[CLOSED].quantile(0.99) < 2e-3
+
+
 def test_gradients_are_finite_from_positions_to_positions():
     molecule, key = built("APG")
     ctx = context(molecule, key)

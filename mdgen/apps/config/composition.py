@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config.help import included
-from mdgen.apps.config.key_types import key_types
+from mdgen.apps.config.key_types import TABLES, key_types
 from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
@@ -179,10 +179,12 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
     listed = any(each == key or each.startswith(f"{key}.") for each in known)
     # What is yet to be named, as _target_, may take any key.
     if not listed and target != MISSING and (target is None or name not in (annotations_of(resolve(target)) or {})):
+        if parent.rpartition(".")[2] in TABLES:
+            raise MdgenError(f"{parent} takes a table; write '{parent}={{NAME: VALUE}}', in quotes for the shell")
         raise MdgenError(_no_key(verb, key, list(known)))
     if text.startswith(("+", "~")):
         raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
-    if isinstance(override.value(), dict):
+    if isinstance(override.value(), dict) and name not in TABLES:
         raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
     return text if listed else f"++{text}"
 

@@ -10,7 +10,7 @@ Path = Annotated[str, "path"]
 """Text that the messages call a path."""
 
 _OWN: dict[str, Any] = {
-    **dict.fromkeys(("output", "first", "second"), Path),
+    **dict.fromkeys(("output", "first", "second", "run"), Path),
     **dict.fromkeys(("topology", "encoder_run", "start", "end", "pairs"), Path | None),
     **dict.fromkeys(("model", "pdb", "propagator_run", "decoder_run"), Path | None),
     **dict.fromkeys(("trajectories", "coarse", "known", "training_runs"), Path | list[Path] | None),
@@ -26,11 +26,16 @@ _OWN: dict[str, Any] = {
     "task": Literal["rollout", "interpolate", "upsample", "inpaint"],
     "tokens": list[int] | None,
     "export": Literal["xtc", "dcd", "h5", "pdb"] | None,
+    "to": Literal["xtc", "dcd", "h5", "pdb"],
+    **dict.fromkeys(("atoms", "save_atoms"), str | None),
     "seeds": list[Path] | None,
     "row": str | None,
     "four_wells": dict[str, Any] | None,
 }
 """Types of those keys of verbs that are not just of the type of their default."""
+
+TABLES = ("tolerances",)
+"""Keys of verbs that take a table, of names that no config lists."""
 
 
 def key_types(

@@ -22,7 +22,7 @@ from mdgen.results import Acceptance, acceptance_table, write_result
 
 logger = logging.getLogger("mdgen")
 
-OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json"}
+OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json", "topology.pdb"}
 """Files that say what a run is, but are none of its results."""
 
 INCIDENTAL_KEYS = ("output", "threads", "logger", "plugins")

@@ -104,7 +104,11 @@ class Run:
         verdict = verdict_of(result)
         outcome |= {"overall": verdict.overall, "failing": list(verdict.failing), "flagged": verdict.flagged}
         if self.kind == "chain":
-            outcome |= _intervals(result)
+            outcome["intervals"] = _intervals(result)
+        if self.kind == "fault":
+            outcome["excesses"] = {
+                name: [each.value, each.low, each.high] for name, each in excesses_of(result).items()
+            }
         return outcome | {"seconds": time.monotonic() - begin}
 
     def _sides(self) -> tuple[TrajectorySet, TrajectorySet]:
@@ -122,18 +126,14 @@ class Run:
         return chain.trajectories(reference), chain.trajectories(generated)
 
 
-def _intervals(result: Evaluation) -> Outcome:
-    """Intervals of what has a true value, on all the generated frames, and of the excesses, whose true value is 0."""
+def _intervals(result: Evaluation) -> dict[str, list[float | None]]:
+    """Intervals of what has a true value, on all the generated frames."""
     kinds = ("timescale_ps", "decorrelation_ps", "step_rms_deg", *STRUCTURE)
     row = result.rows.get("generated_all", result.rows["generated"])
-    known = {
+    return {
         name: [estimate.value, estimate.low, estimate.high]
         for name, estimate in row.metrics.items()
         if name.partition("/")[0] in kinds and estimate.low is not None
-    }
-    return {
-        "intervals": known,
-        "excesses": {name: [each.value, each.low, each.high] for name, each in excesses_of(result).items()},
     }
 
 

@@ -24,7 +24,15 @@ GROUPS = {
     "closest_nm": "means",
     "clash_share": "shares",
 }
-"""Group in which the coverage of a metric is pooled; distances are a group of their own."""
+"""Group in which the coverage of a metric is pooled."""
+
+KNOWN_DISTANCES = {
+    name: {f"timescale_log_error/{mode}": float(np.log(factor)) for mode in (1, 2)}
+    for name, factor in (("twice_as_fast", 2.0), ("half_as_fast", 2.0), ("slower_by_half", 1.5))
+}
+"""Distances, by fault, that follow from the chain's law: a factor of every rate is one of every timescale.
+
+At a distance of 0 the interval of an excess, which begins at 0, could not miss; so honest runs do not count."""
 
 
 def wilson(successes: int, trials: int) -> Estimate:
@@ -53,6 +61,7 @@ def figures(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str
         "honest": {"all": _alarms(honest)} | {labels[s]: _alarms(e) for s, e in of_size.items()} if honest else {},
         "files": _alarms(splits) if splits else {},
         "coverage": {labels[size]: _coverage(each, truth) for size, each in of_size.items()},
+        "distances": _distances([each for each in outcomes if each["name"] in KNOWN_DISTANCES]),
         "timescale_1": {labels[size]: _timescale(each, truth) for size, each in of_size.items()},
         "faults": {name: _power(name, [e for e in outcomes if e["name"] == name]) for name in names},
         "seconds_a_run": float(np.mean([each.get("seconds", 0.0) for each in outcomes])),
@@ -75,6 +84,10 @@ def acceptance(found: Mapping[str, Any]) -> list[Acceptance]:
         for group, each in groups["groups"].items():
             inside = low <= each.value <= high
             rows.append(Acceptance.judged(f"coverage/{group}/{size}", each, f"{low:g} .. {high:g}", inside))
+    if "all" in found["distances"]:
+        covered = found["distances"]["all"]
+        inside = low <= covered.value <= high
+        rows.append(Acceptance.judged("coverage/distances", covered, f"{low:g} .. {high:g}", inside))
     visible = {name: each for name, each in found["faults"].items() if each["visible"]}
     if visible:
         caught = sum(each["caught"].value >= POWER for each in visible.values())
@@ -111,16 +124,25 @@ def _coverage(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[s
         for name, (_, low, high) in each["intervals"].items():
             if name in truth:
                 held.setdefault(name, []).append(low <= truth[name] <= high)
-        for name, (_, low, high) in each["excesses"].items():
-            held.setdefault(f"excess {name}", []).append(low <= 0 <= high)
     groups: dict[str, list[bool]] = {}
     for name, values in held.items():
-        group = "distances" if name.startswith("excess ") else GROUPS[name.partition("/")[0]]
-        groups.setdefault(group, []).extend(values)
+        groups.setdefault(GROUPS[name.partition("/")[0]], []).extend(values)
     return {
         "groups": {group: wilson(sum(values), len(values)) for group, values in groups.items()},
         "metrics": {name: wilson(sum(values), len(values)) for name, values in held.items()},
     }
+
+
+def _distances(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
+    """Share of the intervals of excesses that hold a known distance above 0, by fault and metric, and of `all`."""
+    held: dict[str, list[bool]] = {}
+    for each in outcomes:
+        for metric, truth in KNOWN_DISTANCES[each["name"]].items():
+            if metric in each.get("excesses", {}):
+                _, low, high = each["excesses"][metric]
+                for key in ("all", f"{each['name']}: {metric}"):
+                    held.setdefault(key, []).append(low <= truth <= high)
+    return {key: wilson(sum(values), len(values)) for key, values in held.items()}
 
 
 def _timescale(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:

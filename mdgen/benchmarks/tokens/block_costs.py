@@ -30,7 +30,7 @@ _NOISE = 0.02
 
 
 def engine_row(name: str, replicas: int, threads: int, repeats: int, turn_s: float, seed: int) -> dict[str, Any]:
-    """Seconds in which the engine simulates 10 ns of one of many replicas.
+    """Seconds in which the engine simulates 10 ns of one of many replicas; of processor time for one thread.
 
     Raises:
         MdgenError: if the engine cannot run the system.
@@ -42,7 +42,7 @@ def engine_row(name: str, replicas: int, threads: int, repeats: int, turn_s: flo
         timings = time_engines(folder, [setup], repeats, turn_s, turn_s, seed)
     if setup in timings.skipped:
         raise MdgenError(f"the engine could not be timed on {name}: {timings.skipped[setup]}")
-    times = [1e-6 * turn.us for turn in timings.turns[setup]]
+    times = [1e-6 * (turn.cpu_us if threads == 1 else turn.us) for turn in timings.turns[setup]]
     steps = BLOCK_NS * 1e6 / ENGINE_FS
     return {
         "kind": "engine",

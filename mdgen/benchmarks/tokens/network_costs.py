@@ -27,7 +27,7 @@ SIZES: Mapping[str, dict[str, Any]] = {
 Shape = tuple[int, int, int]
 """Trajectories, frames, tokens."""
 
-_MIXER_WIDTH, _MIXER_HEADS = 96, 4
+_MIXER_WIDTH, _MIXER_HEADS = 64, 4
 
 
 def evaluation_row(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.data.formats.cells import vectors_of
 from mdgen.data.sources import Source
 from mdgen.errors import MdgenError
 from mdgen.units import ANGSTROM
@@ -45,9 +46,7 @@ class DcdSource(Source):
         """See `Source`; a frame is damaged if its records do not have the length that the header says."""
         if not self.n_frames:
             return np.empty((0, self.n_atoms, 3), np.float32)
-        if self._opened is None:
-            self._opened = np.memmap(self.path, self._dtype, "r", self._first, (self.n_frames,))
-        chosen = self._opened[start:stop:stride]
+        chosen = self._mapped()[start:stop:stride]
         read = np.empty((len(chosen), self.n_atoms, 3), np.float32)
         for number, axis in enumerate("xyz"):
             wrong = (chosen[f"{axis}_begin"] != 4 * self.n_atoms) | (chosen[f"{axis}_end"] != 4 * self.n_atoms)
@@ -56,6 +55,21 @@ class DcdSource(Source):
                 raise MdgenError(f"{self.path} is damaged in frame {frame}; copy it again")
             np.multiply(chosen[axis], np.float32(ANGSTROM), out=read[:, :, number], casting="same_kind")
         return read
+
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """See `Source`; the cell is six numbers: a, gamma, b, beta, alpha, c, the angles in degrees or as cosines."""
+        if not self.n_frames or "cell" not in (self._dtype.names or ()):
+            return None
+        a, gamma, b, beta, alpha, c = self._mapped()[start:stop:stride]["cell"].astype(float).T
+        angles = np.stack([alpha, beta, gamma], 1)
+        cosines = np.abs(angles) <= 1
+        angles = np.where(cosines, np.degrees(np.arccos(np.where(cosines, angles, 0.0))), angles)
+        return vectors_of(np.stack([a, b, c], 1) * ANGSTROM, angles)
+
+    def _mapped(self) -> np.ndarray:
+        if self._opened is None:
+            self._opened = np.memmap(self.path, self._dtype, "r", self._first, (self.n_frames,))
+        return self._opened
 
 
 def _layout(path: Path) -> tuple[int, np.dtype, int, float | None]:
@@ -76,7 +90,9 @@ def _layout(path: Path) -> tuple[int, np.dtype, int, float | None]:
         raise MdgenError(f"{path} holds {control[8]} fixed atoms only once; rewrite it with all atoms in every frame")
     charmm = control[19] != 0
     record = 8 + 4 * n_atoms
-    fields: list[tuple] = [("cell", f"V{56 if charmm and control[10] else 0}")]
+    fields: list[tuple] = []
+    if charmm and control[10]:
+        fields += [("cell_begin", order + "i4"), ("cell", order + "f8", (6,)), ("cell_end", order + "i4")]
     for axis in "xyz":
         fields += [(f"{axis}_begin", order + "i4"), (axis, order + "f4", (n_atoms,)), (f"{axis}_end", order + "i4")]
     fields.append(("fourth", f"V{record if charmm and control[11] else 0}"))

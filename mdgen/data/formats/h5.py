@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from mdtraj.formats import HDF5TrajectoryFile
 
+from mdgen.data.formats.cells import lengths_and_angles, vectors_of
 from mdgen.data.sources import Source
 from mdgen.data.spacing import spacing_of
 from mdgen.errors import MdgenError
@@ -47,6 +48,15 @@ class H5Source(Source):
             read = np.asarray(self._coordinates(file)[start:stop:stride], dtype=np.float32)
         return read if self._scale == 1.0 else read * np.float32(self._scale)
 
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """See `Source`."""
+        with open_hdf5(self.path) as file:
+            lengths, angles = (plain_dataset(file, name, "f") for name in ("cell_lengths", "cell_angles"))
+            if lengths is None or angles is None or not lengths.shape == angles.shape == (self.n_frames, 3):
+                return None
+            edges = np.asarray(lengths[start:stop:stride]) * self._factor(lengths, "nanometers", _LENGTHS)
+            return vectors_of(edges, np.asarray(angles[start:stop:stride]))
+
     def _coordinates(self, file: h5py.File) -> h5py.Dataset:
         dataset = plain_dataset(file, "coordinates", "f")
         if dataset is None or dataset.ndim != 3 or dataset.shape[2] != 3:
@@ -72,7 +82,9 @@ class H5Source(Source):
 
 
 @contextmanager
-def write_h5(path: Path, molecule: Molecule) -> Iterator[Callable[[np.ndarray, np.ndarray, int], None]]:
+def write_h5(
+    path: Path, molecule: Molecule
+) -> Iterator[Callable[[np.ndarray, np.ndarray, int, np.ndarray | None], None]]:
     """Write an mdtraj HDF5 file block by block, in mdtraj's convention (Pande 1.1).
 
     Args:
@@ -92,10 +104,21 @@ def write_h5(path: Path, molecule: Molecule) -> Iterator[Callable[[np.ndarray, n
             "coordinates", (0, atoms, 3), maxshape=(None, atoms, 3), chunks=(chunk, atoms, 3), **kept
         )
         times = file.create_dataset("time", (0,), maxshape=(None,), chunks=(16384,), **kept)
+
+        def table(name: str, unit: bytes) -> h5py.Dataset:
+            if name not in file:
+                made = file.create_dataset(name, (0, 3), maxshape=(None, 3), chunks=(16384, 3), **kept)
+                made.attrs["units"] = np.bytes_(unit)
+            return file[name]
+
         coordinates.attrs["units"], times.attrs["units"] = np.bytes_(b"nanometers"), np.bytes_(b"picoseconds")
 
-        def write(block: np.ndarray, time: np.ndarray, first: int) -> None:
-            for dataset, values in ((coordinates, block), (times, time)):
+        def write(block: np.ndarray, time: np.ndarray, first: int, cells: np.ndarray | None) -> None:
+            tables = [(coordinates, block), (times, time)]
+            if cells is not None:
+                of_cells = [table(*each) for each in (("cell_lengths", b"nanometers"), ("cell_angles", b"degrees"))]
+                tables += zip(of_cells, lengths_and_angles(cells), strict=True)
+            for dataset, values in tables:
                 dataset.resize(first + len(block), axis=0)
                 dataset[first:] = values
 

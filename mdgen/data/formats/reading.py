@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
-import numpy as np
-from jaxtyping import Float
 
+from mdgen.data.formats.cells import boxes
 from mdgen.data.formats.dcd import DcdSource
 from mdgen.data.formats.h5 import H5Source
 from mdgen.data.formats.npy import npy_sources
@@ -32,7 +31,8 @@ def file_sources(path: Path) -> list[Source]:
     if kind in _FORMATS:
         return [_FORMATS[kind](path)]
     if kind == ".pdb":
-        return [ArraySource(str(path), _pdb_positions(path))]
+        read = _pdb(path)
+        return [ArraySource(str(path), read.xyz, cells=boxes(read.unitcell_vectors))]
     if kind == ".npy":
         return list(npy_sources(path))
     raise MdgenError(
@@ -40,9 +40,9 @@ def file_sources(path: Path) -> list[Source]:
     )
 
 
-def _pdb_positions(path: Path) -> Float[np.ndarray, "frame atom 3"]:
+def _pdb(path: Path) -> mdtraj.Trajectory:
     try:
-        return mdtraj.load_pdb(str(path)).xyz
+        return mdtraj.load_pdb(str(path))
     except Exception as error:  # mdtraj's parser raises whatever the broken line happens to cause
         reason = " ".join(str(error).split())[:200]
         raise MdgenError(f"cannot read frames from {path} ({reason}); give a whole pdb file") from error

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from mdtraj.formats import DCDTrajectoryFile, PDBTrajectoryFile, XTCTrajectoryFile
 
 from mdgen.data.finite import require_finite
+from mdgen.data.formats.cells import lengths_and_angles
 from mdgen.data.formats.h5 import write_h5
 from mdgen.data.formats.reading import file_sources
 from mdgen.errors import MdgenError
@@ -18,7 +19,8 @@ from mdgen.files import writable
 from mdgen.molecule.topology import Molecule
 from mdgen.units import ANGSTROM
 
-_Write = Callable[[np.ndarray, np.ndarray, int], None]
+_Write = Callable[[np.ndarray, np.ndarray, int, np.ndarray | None], None]
+"""Writer of a block: positions, times, number of the first frame, box vectors or None."""
 
 
 def write_trajectory(
@@ -26,16 +28,19 @@ def write_trajectory(
     positions: Float[np.ndarray, "frame atom 3"] | Iterable[Float[np.ndarray, "_frame atom 3"]],
     molecule: Molecule,
     frame_spacing_ps: float,
+    cells: Float[np.ndarray, "_all 3 3"] | None = None,
 ) -> int:
     """Write a trajectory as xtc, dcd, h5 or pdb, by the extension; returns the number of frames.
 
-    It is written aside and renamed when whole. xtc rounds to 0.001 nm; dcd and pdb hold no usable times.
+    It is written aside and renamed when whole. xtc rounds to 0.001 nm; dcd and pdb hold no usable times; pdb holds one
+    box, that of the first frame.
 
     Args:
         path: file to write, replaced if it exists.
         positions: all frames in nm, or blocks of them one after the other.
         molecule: molecule of every frame.
         frame_spacing_ps: time between two frames.
+        cells: box vectors of all frames in nm, as rows; None without a periodic box.
 
     Raises:
         MdgenError: if the extension is unknown, a coordinate is not finite, or the disk is full; nothing is left then.
@@ -48,7 +53,7 @@ def write_trajectory(
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            n_frames = _write_blocks(aside, path, positions, molecule, frame_spacing_ps)
+            n_frames = _write_blocks(aside, path, positions, molecule, frame_spacing_ps, cells)
             with open(aside, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(aside, path)
@@ -58,7 +63,12 @@ def write_trajectory(
 
 
 def _write_blocks(
-    aside: Path, path: Path, positions: np.ndarray | Iterable[np.ndarray], molecule: Molecule, spacing: float
+    aside: Path,
+    path: Path,
+    positions: np.ndarray | Iterable[np.ndarray],
+    molecule: Molecule,
+    spacing: float,
+    cells: np.ndarray | None,
 ) -> int:
     first = 0
     with _FORMATS[path.suffix.lower()](aside, molecule) as write:
@@ -67,8 +77,11 @@ def _write_blocks(
                 raise MdgenError(f"frames of shape {block.shape} do not fit a molecule of {molecule.n_atoms} atoms")
             start = first
             require_finite(block, lambda index, start=start: f"frame {start + index[0]}", f"{path} was not written")  # type: ignore[misc]
+            times, own = spacing * (first + np.arange(len(block))), slice(first, first + len(block))
             try:
-                write(np.ascontiguousarray(block, dtype=np.float32), spacing * (first + np.arange(len(block))), first)
+                write(
+                    np.ascontiguousarray(block, dtype=np.float32), times, first, None if cells is None else cells[own]
+                )
             except (RuntimeError, TypeError) as error:  # what the C writers make of an error of the disk
                 raise MdgenError(f"cannot write {path} ({error}); is the disk full?") from error
             first += len(block)
@@ -96,24 +109,31 @@ def _require_arrived(aside: Path, path: Path, n_frames: int) -> None:
 @contextmanager
 def _xtc(path: Path, molecule: Molecule) -> Iterator[_Write]:
     with XTCTrajectoryFile(str(path), "w") as file:
-        yield lambda block, time, first: file.write(
-            block, time=time.astype(np.float32), step=np.arange(first, first + len(block), dtype=np.int32)
+        yield lambda block, time, first, cells: file.write(
+            block, time=time.astype(np.float32), step=np.arange(first, first + len(block), dtype=np.int32), box=cells
         )
 
 
 @contextmanager
 def _dcd(path: Path, molecule: Molecule) -> Iterator[_Write]:
     with DCDTrajectoryFile(str(path), "w") as file:
-        yield lambda block, time, first: file.write(block / np.float32(ANGSTROM))
+
+        def write(block: np.ndarray, time: np.ndarray, first: int, cells: np.ndarray | None) -> None:
+            lengths, angles = (None, None) if cells is None else lengths_and_angles(cells)
+            file.write(block / np.float32(ANGSTROM), None if lengths is None else lengths / ANGSTROM, angles)
+
+        yield write
 
 
 @contextmanager
 def _pdb(path: Path, molecule: Molecule) -> Iterator[_Write]:
     with PDBTrajectoryFile(str(path), "w") as file:
 
-        def write(block: np.ndarray, time: np.ndarray, first: int) -> None:
+        def write(block: np.ndarray, time: np.ndarray, first: int, cells: np.ndarray | None) -> None:
+            lengths, angles = (None, None) if cells is None else (each[0] for each in lengths_and_angles(cells[:1]))
+            box = {} if lengths is None else {"unitcell_lengths": lengths / ANGSTROM, "unitcell_angles": angles}
             for number, frame in enumerate(block, start=first):
-                file.write(frame / ANGSTROM, molecule.topology, modelIndex=number)
+                file.write(frame / ANGSTROM, molecule.topology, modelIndex=number, **box)
 
         yield write
 

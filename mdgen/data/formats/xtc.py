@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from mdtraj.formats import XTCTrajectoryFile
 
+from mdgen.data.formats.cells import boxes
 from mdgen.data.sources import Source
 from mdgen.data.spacing import spacing_of
 from mdgen.errors import MdgenError
@@ -30,7 +31,8 @@ class XtcSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
-        self.n_atoms, times = _walk(path)
+        self.n_atoms, times, vectors = _walk(path)
+        self._cells = boxes(vectors)
         self.n_frames = len(times)
         self.frame_spacing_ps = spacing_of(times, path)
         self._opened_by = 0
@@ -53,12 +55,17 @@ class XtcSource(Source):
             raise MdgenError(f"{self.path} is damaged between frames {start} and {stop}; copy it again")
         return read
 
+    def cells(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame 3 3"] | None:
+        """See `Source`."""
+        return None if self._cells is None else self._cells[start:stop:stride]
 
-def _walk(path: Path) -> tuple[int, np.ndarray]:
-    """Number of atoms, and the time of each frame in ps."""
+
+def _walk(path: Path) -> tuple[int, Float[np.ndarray, "frame"], Float[np.ndarray, "frame 3 3"]]:
+    """Number of atoms, and of each frame the time in ps and the box vectors in nm."""
     if path.stat().st_size == 0:
         raise MdgenError(f"{path} is empty; give a whole xtc file")
     times: list[float] = []
+    vectors: list[tuple[float, ...]] = []
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position, size, n_atoms = 0, len(data), None
         while position < size:
@@ -74,11 +81,12 @@ def _walk(path: Path) -> tuple[int, np.ndarray]:
                     f"{path} is truncated: it ends inside a frame, after {len(times)} whole frames; copy it again, or "
                     "cut it to whole frames"
                 )
-            n_atoms, _, time = struct.unpack_from(">2if", data, position + 4)
+            n_atoms, _, time, *box = struct.unpack_from(">2if9f", data, position + 4)
             times.append(time)
+            vectors.append(tuple(box))
             position = end
     assert n_atoms is not None
-    return n_atoms, np.array(times)
+    return n_atoms, np.array(times), np.array(vectors, dtype=np.float32).reshape(-1, 3, 3)
 
 
 def _frame_end(data: mmap.mmap, position: int, size: int, expected_atoms: int | None) -> int | None:

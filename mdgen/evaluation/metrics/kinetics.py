@@ -10,7 +10,7 @@ from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, d
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import centred_interval, estimates, percentile_interval, resampled
-from mdgen.evaluation.statistics.jackknife import log_interval, time_blocks, without_each
+from mdgen.evaluation.statistics.jackknife import correlated_spread, log_interval, time_blocks, without_each
 from mdgen.evaluation.statistics.markov import (
     bounded_timescales,
     chapman_kolmogorov,
@@ -87,7 +87,7 @@ class KineticMetrics(MetricFamily):
         if counts is None or counts.sum() == 0:
             return {}
         weights = self.target.weights(len(counts))
-        result = self._timescales(self._all_frames(row)) | self._timescale_errors(row, counts, weights)
+        result = self.timescales(self._all_frames(row)) | self._timescale_errors(row, counts, weights)
         result["connected_share"] = percentile_interval(
             _share(counts.sum(0)), np.array([_share(drawn) for drawn in np.tensordot(weights, counts, axes=1)])
         )
@@ -162,19 +162,21 @@ class KineticMetrics(MetricFamily):
         """Frames in each lumped state by bootstrap unit."""
         return row.histogram(self.states.macrostate[row["states"]], self.states.n_macrostates)
 
-    def _timescales(self, row: Observables) -> dict[str, Estimate]:
+    def timescales(self, row: Observables) -> dict[str, Estimate]:
         """Timescales by the Markov model and by the autocorrelation of the slow coordinates, with their intervals."""
         counts, number = self.counts(row), self.settings.n_timescales
         assert counts is not None
         total = counts.sum(0)
         values = slowest_timescales(total, self.lag_ps, number)
-        units, lag, active = time_blocks(row, np.nan_to_num(values[0])), self._lag_frames(row), connected_set(total)
+        slowest, lag, active = np.nan_to_num(values[0]), self._lag_frames(row), connected_set(total)
+        units = time_blocks(row, slowest)
+        correlated = correlated_spread(row, units, slowest)
         counts = count_matrices(row["states"], row.trajectory, units, lag, self.states.number)
         found = leading_eigenvalues(without_each(counts)[:, active][:, :, active], number)
         left_out = bounded_timescales(found, self.lag_ps, row.length_ns * 1000)
         spread = np.resize(np.append(self.states.timescale_spread, np.zeros(number)), number)
         result = {
-            f"timescale_ps/{mode + 1}": log_interval(values[mode], left_out[:, mode], spread[mode])
+            f"timescale_ps/{mode + 1}": log_interval(values[mode], left_out[:, mode], spread[mode], correlated)
             for mode in range(number)
             if np.isfinite(values[mode])
         }
@@ -183,8 +185,15 @@ class KineticMetrics(MetricFamily):
             values = correlation_of_moments(np.concatenate([sums.sum(0)[None], without_each(sums)]))
             times = bounded_timescales(values, self.lag_ps, row.length_ns * 1000)
             if np.isfinite(values[0]):
-                result[f"mode_timescale_ps/{mode + 1}"] = log_interval(times[0], times[1:])
+                result[f"mode_timescale_ps/{mode + 1}"] = log_interval(times[0], times[1:], correlated=correlated)
         return result
+
+    def slowest_ps(self, row: Observables) -> float | None:
+        """Upper end of the slowest timescale's interval; None where it is not known, or no process is slow."""
+        if max(row.lengths) <= self._lag_frames(row):
+            return None
+        found = self.timescales(row).get("timescale_ps/1")
+        return None if found is None or not found.value > 0 else found.high
 
     def _lag_frames(self, row: Observables) -> int:
         return max(1, round(self.lag_ps / row.frame_spacing_ps))
@@ -207,6 +216,8 @@ class KineticMetrics(MetricFamily):
         return np.stack([first, *(np.zeros_like(first) if c is None else c for c in later)], axis=1)
 
     def _markov_test(self, row: Observables, counts: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
+        if self.states.n_macrostates < 2:  # one state is where the frames stay whatever they do
+            return {}
         weights, errors = np.concatenate([np.ones((1, len(counts))), weights[: max(2, len(weights) // 4)]]), []
         samples = (np.tensordot(weights, each, axes=1) for each in (counts, self.markov_test_counts(row)))
         for drawn, lumped in zip(*samples, strict=True):

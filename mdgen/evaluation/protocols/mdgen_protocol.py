@@ -94,6 +94,10 @@ class MdgenProtocol:
             if not getattr(self, name) > 0:
                 raise MdgenError(f"protocol.{name}={getattr(self, name)} cannot be; give a time above zero")
 
+    def require_applicable(self, reference: TrajectorySet) -> None:
+        """Raise unless the molecule has torsions to judge."""
+        peptide_torsions(reference.molecule)
+
     def judge(self, reference: TrajectorySet, others: Mapping[str, TrajectorySet]) -> ProtocolResult:
         """Measure each of the others against the reference."""
         chosen = peptide_torsions(reference.molecule)

@@ -89,6 +89,10 @@ class ProteinProtocol:
         if not self.temperature_K > 0:
             raise MdgenError(f"protocol.temperature_K={self.temperature_K} cannot be; give a temperature above zero")
 
+    def require_applicable(self, reference: TrajectorySet) -> None:
+        """Raise unless the molecule has enough C-alpha atoms and the static structure is one of it."""
+        static_structure(self.structure, reference, Selection.of(reference.molecule))
+
     def judge(self, reference: TrajectorySet, others: Mapping[str, TrajectorySet]) -> ProtocolResult:
         """Measure each of the others against the reference."""
         selection = Selection.of(reference.molecule)

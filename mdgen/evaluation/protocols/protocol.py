@@ -45,6 +45,14 @@ class ProtocolResult:
 class Protocol(Interface):
     """A published evaluation protocol."""
 
+    def require_applicable(self, reference: TrajectorySet) -> None:
+        """Refuse early what the protocol cannot judge; reads one frame at most.
+
+        Raises:
+            MdgenError: if the protocol does not apply to this molecule.
+        """
+        ...
+
     def judge(self, reference: TrajectorySet, others: Mapping[str, TrajectorySet]) -> ProtocolResult:
         """Measure each of the others against the reference.
 

@@ -44,7 +44,7 @@ def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[s
         if model is None or mode_alone is None or None in (model.low, model.high, mode_alone.low, mode_alone.high):
             continue
         apart = max(model.value, mode_alone.value) > DISAGREEMENT * min(model.value, mode_alone.value)
-        if apart and (model.low > mode_alone.high or mode_alone.low > model.high):
+        if apart and (model.low > mode_alone.high or mode_alone.low > model.high):  # type: ignore[operator]
             caveats.append(
                 f"MD: timescale {mode} is {model.value:.4g} ps ({model.low:.4g} to {model.high:.4g}) by the Markov "
                 f"model and {mode_alone.value:.4g} ps ({mode_alone.low:.4g} to {mode_alone.high:.4g}) by the "
@@ -53,16 +53,26 @@ def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[s
     return caveats
 
 
-def short_blocks(rows: Mapping[str, RowResult], blocks_ps: float | None) -> list[str]:
-    """A sentence where there are no blocks for a verdict, or they are short beside the slowest process."""
+def short_blocks(slowest_ps: float | None, blocks_ps: float | None) -> list[str]:
+    """A sentence where there are no blocks for a verdict, or they are short beside the slowest process.
+
+    Args:
+        slowest_ps: upper end of the slowest timescale's interval; None where it is not known.
+        blocks_ps: length of the blocks; None where there are none.
+    """
     if blocks_ps is None:
         return ["No criterion is judged: there are too few frames to cut into blocks; give longer trajectories."]
-    slowest = rows["reference"].metrics.get("timescale_ps/1")
-    if slowest is None or blocks_ps >= INDEPENDENT * slowest.value:
+    if slowest_ps is None:
+        return [
+            "The slowest timescale is not known from these data; the verdict takes it to be as long as a "
+            "trajectory: intervals and p are widened for it, and longer trajectories would decide more."
+        ]
+    if blocks_ps >= INDEPENDENT * slowest_ps:
         return []
     return [
-        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT:g} times the slowest timescale, "
-        f"{slowest.value:.3g} ps; intervals and p are widened for it, and longer trajectories would decide more."
+        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * slowest_ps:.3g} ps, "
+        f"{INDEPENDENT:g} times the slowest timescale, which may be {slowest_ps:.3g} ps; intervals and p are widened "
+        "for it, and longer trajectories would decide more."
     ]
 
 
@@ -72,40 +82,59 @@ def too_good(metrics: Sequence[str]) -> list[str]:
         return []
     return [
         f"Too good to be true: the generated frames are closer to the dynamics than as many frames of dynamics are, in "
-        f"{', '.join(map(label, metrics))}; they may be copies of it, or drawn more evenly than dynamics can be."
+        f"{'; '.join(map(label, metrics))}. They may be copies of it, or drawn more evenly than dynamics can be."
     ]
 
 
-FAULTS = {
-    "broken_bond_share": ("broken_bonds", "a broken bond"),
-    "broken_angle_share": ("broken_angles", "a broken angle"),
+NEVER = {
     "chirality_error_share": ("chirality", "a mirrored stereocentre"),
     "prochirality_error_share": ("prochirality", "exchanged neighbours of an atom"),
+}
+RARELY = {
+    "broken_bond_share": ("broken_bonds", "a broken bond"),
+    "broken_angle_share": ("broken_angles", "a broken angle"),
     "cis_share": ("cis", "a peptide bond in cis"),
 }
-"""Shares of frames with what dynamics may never show: name of the criterion, and words."""
+"""Shares of frames with what dynamics shows never, and what it shows rarely: name of the criterion, and words."""
 
 
-def unseen_faults(rows: Mapping[str, RowResult], tolerances: Mapping[str, float]) -> list[str]:
-    """A sentence on each fault of the generated frames that no frame of the dynamics has.
+def unseen_faults(
+    rows: Mapping[str, RowResult], tolerances: Mapping[str, float], faults: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    """A sentence on each of some faults of the generated frames, all of them, that no frame of the dynamics has.
 
-    In one stretch of frames it is a single event, which no permutation of blocks can tell from a rare one of dynamics.
+    In one stretch of frames it is a single event, which no permutation of blocks can tell from a rare one of dynamics:
+    it voids a result only where dynamics never has it (`NEVER`), and else may be chance (`RARELY`).
     """
     caveats = []
-    for name, (criterion, words) in FAULTS.items():
-        found = [rows[row].metrics.get(name) for row in ("reference", "replicate", "generated")]
+    generated = rows.get("generated_all", rows["generated"])
+    for name, (criterion, words) in faults.items():
+        found = [row.metrics.get(name) for row in (rows["reference"], rows["replicate"], generated)]
         known = [estimate.value for estimate in found if estimate is not None]
         if len(known) < 3 or max(known[:2]) > 0 or known[2] <= tolerances.get(f"share_difference/{criterion}", 0.0):
             continue
-        caveats.append(f"generated: {known[2]:.2%} of its frames have {words}, which no frame of the dynamics has.")
+        chance = "" if name in NEVER else "; one stretch of frames can be chance, so look at them"
+        caveats.append(
+            f"generated: {known[2]:.2%} of its frames have {words}, which no frame of the dynamics has{chance}."
+        )
     return caveats
+
+
+def unresolved(metrics: Sequence[str]) -> list[str]:
+    """A sentence on criteria of processes that the dynamics does not show."""
+    if not metrics:
+        return []
+    return [
+        "Not judged, since the dynamics shows no such process beyond the lag and beyond noise: "
+        f"{'; '.join(map(label, metrics))}."
+    ]
 
 
 def left_out(metrics: Sequence[str]) -> list[str]:
     """A sentence on criteria that do not exist for the molecule or were not asked for."""
     if not metrics:
         return []
-    return [f"Not judged, since this molecule or this evaluation has no such thing: {', '.join(map(label, metrics))}."]
+    return [f"Not judged, since this molecule or this evaluation has no such thing: {'; '.join(map(label, metrics))}."]
 
 
 LEAST_FRACTION = 0.1
@@ -133,15 +162,31 @@ COPIED = 0.01
 COPY_SAMPLE = 20_000
 
 
-def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[str]:
-    """A sentence for each of some dynamics, given by their names in it, of which generated frames are copies.
+def copies(
+    reference: Observables,
+    replicate: Observables,
+    generated: Observables,
+    replicate_was_given: bool,
+    training: Observables | None = None,
+) -> list[str]:
+    """A sentence for each source of which generated frames are copies: the dynamics, or the training data.
 
-    The first two are the reference and its replicate, which set the scale; the training data may follow.
+    Reference and replicate are two sources only where the replicate was given; else they are halves of one.
     """
+    sources = {"the dynamics": reference.joined(replicate)}
+    if replicate_was_given:
+        sources = {"the reference": reference, "the replicate": replicate}
+    remedies = dict.fromkeys(
+        sources,
+        "a comparison with the data that it was copied from is void, so give dynamics that the model has not seen",
+    )
+    if training is not None:
+        sources["the training data"] = training
+        remedies["the training data"] = "the model has learned them by heart, so its other frames are fewer than judged"
     marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
-    near = {each.source: each for each in memorisation(dynamics, generated)}
+    near = {each.source: each for each in memorisation(reference, replicate, generated, sources)}
     caveats = []
-    for name, data in dynamics.items():
+    for name, data in sources.items():
         share, how = float(np.isin(marks, data["mark"]).mean()), ", bit for bit"
         if name in near and near[name].share > share:
             share, found = near[name].share, near[name]
@@ -150,10 +195,7 @@ def copies(dynamics: Mapping[str, Observables], generated: Observables) -> list[
                 f"dynamics is at {found.replicate_nm:.2g} nm"
             )
         if share >= COPIED:
-            caveats.append(
-                f"generated: {share:.0%} of its frames are frames of {name}{how}; a comparison with the data that it "
-                "was copied from is void, so give dynamics that the model has not seen."
-            )
+            caveats.append(f"generated: {share:.0%} of its frames are frames of {name}{how}; {remedies[name]}.")
     return caveats
 
 

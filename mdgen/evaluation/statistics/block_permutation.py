@@ -87,8 +87,8 @@ class Assignment:
         blocks: blocks and weights.
         permutations: number of random assignments.
         sides: number of blocks of the dynamics and of the generated trajectories.
-        slow_spread: factor by which chance spreads the samples' difference more than permutations do, for the slowest
-            process: blocks shorter than it are not independent, and permutations part neighbours.
+        slow_spread: factor by which chance spreads the samples' difference more than permutations do: blocks shorter
+            than the slowest process are not independent, and permutations part neighbours.
     """
 
     blocks: BlockPermutation
@@ -100,7 +100,9 @@ class Assignment:
     def mixing(self) -> float:
         """Mean square of the share of a difference between the two that is left once blocks are permuted.
 
-        About one over the number of blocks less one.
+        With a share `f` of generated frames in the row and `g` in the target it is the mean of `(f - g)^2`:
+        `1 / (blocks - 1)` for blocks of one size, the variance of a mean drawn without replacement (Cochran, Sampling
+        Techniques, 1977, theorem 2.2).
         """
         weights = self.blocks.row[: 1 + self.permutations], self.blocks.target[: 1 + self.permutations]
         sizes = np.bincount(self.blocks.pool.units, minlength=weights[0].shape[1])
@@ -116,19 +118,22 @@ def assign_blocks(
     permutations: int,
     resamples: int,
     rng: np.random.Generator,
+    features: Float[np.ndarray, "frame feature"] | None = None,
 ) -> Assignment | None:
     """Pool of blocks of both, none of which crosses from one to the other; None where there are too few blocks.
 
     Args:
         dynamics: trajectories of dynamics, the target.
         generated: generated trajectories, the row; best as many frames.
-        slowest_ps: slowest timescale of the dynamics, or None where it is not known.
+        slowest_ps: slowest timescale of the dynamics; None where it is not known, then taken to be as long as a
+            trajectory.
         permutations: number of random assignments.
         resamples: number of bootstrap resamples.
         rng: generator of both.
+        features: coordinates of the frames of both whose means tell how alike trajectories are; None for none.
     """
     pool, fewer = dynamics.joined(generated), min(dynamics.n_frames, generated.n_frames)
-    slowest = 0.0 if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
+    slowest = float(max(dynamics.lengths)) if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
     length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * slowest, pool.n_frames / FEWEST_BLOCKS))
     longest = max(pool.lengths)
     if longest <= length:  # whole trajectories are independent: no need of longer blocks
@@ -153,15 +158,57 @@ def assign_blocks(
         np.concatenate([~mine[None], rows, np.pad(drawn[1], ((0, 0), (n_here, 0)))]).astype(np.float64),
         float(sizes.mean() * pool.frame_spacing_ps),
     )
-    whole = pool.n_frames / len(pool.lengths)
-    return Assignment(blocks, permutations, (n_here, n_there), slow_spread(sizes.mean(), whole, slowest))
+    sides = ((dynamics, float(sizes[:n_here].mean())), (generated, float(sizes[n_here:].mean())))
+    slow = max(slow_spread(size, _typical_length(data), slowest) for data, size in sides)
+    if features is not None:  # never more than of trajectories that hold one independent frame each
+        most = max(1.0, *(_typical_length(data) / size for data, size in sides))
+        slow = max(slow, min(trajectory_spread(features, blocks.pool, n_here), np.sqrt(most)))
+    return Assignment(blocks, permutations, (n_here, n_there), float(slow))
+
+
+def _typical_length(data: Observables) -> float:
+    """Mean length of the trajectory of a frame."""
+    return float(np.square(data.lengths, dtype=np.float64).sum() / data.n_frames)
+
+
+def trajectory_spread(features: Float[np.ndarray, "frame feature"], pool: Observables, n_here: int) -> float:
+    """Observed ratio of standard deviations: of the means of trajectories over that of independent blocks.
+
+    The root of F of a one-way analysis of variance, trajectories the groups and means of blocks the observations, sums
+    of squares taken over all features (Anderson, Austral Ecology 26, 32, 2001), and between trajectories of one side
+    alone. It is that of R-hat (Gelman and Rubin, Statist. Sci. 7, 457, 1992), and about 1 for independent blocks; 1
+    where trajectories are single blocks.
+
+    Args:
+        features: coordinates of each frame.
+        pool: frames, their block as the bootstrap unit.
+        n_here: number of blocks of the first side.
+    """
+    sizes, first = np.bincount(pool.units).astype(np.float64), np.unique(pool.units, return_index=True)[1]
+    trajectory = np.unique(pool.trajectory[first], return_inverse=True)[1]
+    side, groups = np.arange(len(sizes)) >= n_here, int(trajectory.max()) + 1
+    if groups <= 2 or len(sizes) <= groups:
+        return 1.0
+    between = within = 0.0
+    for column in features.T:
+        means = np.bincount(pool.units, weights=column) / sizes
+        mine, ours = (
+            (np.bincount(each, weights=sizes * means) / np.bincount(each, weights=sizes))[each]
+            for each in (trajectory, side.astype(np.int64))
+        )
+        between += float(sizes @ (mine - ours) ** 2)
+        within += float(sizes @ (means - mine) ** 2)
+    ratio = between / (groups - 2) * (len(sizes) - groups)
+    return float(np.sqrt(ratio / within)) if within > 0 else 1.0
 
 
 def slow_spread(block: float, trajectory: float, slowest: float) -> float:
     """Ratio of standard deviations of a slow process's mean: of whole trajectories over that of independent blocks.
 
     The mean over a time t of a process that decays as `exp(-t / slowest)` has a variance proportional to
-    `g(t) / t`, `g(t) = 1 - (1 - exp(-x)) / x`, `x = t / slowest`: shared by t / b blocks it would be `g(b) / t`.
+    `g(t) / t`, `g(t) = 1 - (1 - exp(-x)) / x`, `x = t / slowest` (Frenkel and Smit, Understanding Molecular
+    Simulation, 2002, appendix D); were its t / b blocks independent it would be `g(b) / t`. The ratio is the root of
+    `g(t) / g(b)`.
 
     >>> slow_spread(10.0, 100.0, 0.01) < 1.001, round(slow_spread(2.0, 7.0, 1.0), 2), slow_spread(5.0, 5.0, 1.0)
     (True, 1.23, 1.0)

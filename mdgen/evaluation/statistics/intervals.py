@@ -21,6 +21,9 @@ LEVEL = 0.95
 MINIMUM_UNITS = 5
 """With fewer trajectories than this each is cut into equal blocks, five for one long run and two for others."""
 
+RULE_OF_THREE = 3.0
+"""Upper end of the expected number of what was never seen (Hanley and Lippman-Hand, JAMA 249, 1743, 1983)."""
+
 LARGEST_LOG = 20.0
 """Bound of the logarithm of an interval's end over its value."""
 
@@ -98,7 +101,8 @@ def frame_mean(
     """The mean over frames, such as the share for which something holds, or the root of it, with Student's interval.
 
     Its error is that of a ratio of sums over units. What is never negative has an interval on a log scale, since its
-    error grows with it: `value exp(+-t s / value)`; a share's ends at 1.
+    error grows with it: `value exp(+-t s / value)`. A share's ends at 1, and what n frames never show may have a share
+    of up to 3 / n, more where they are correlated.
     """
     sums, counts = np.bincount(units, weights=values), np.bincount(units)
     value, number = sums.sum() / counts.sum(), len(sums)
@@ -111,7 +115,7 @@ def frame_mean(
             factor = np.exp(min(reach / value, LARGEST_LOG)) if value > 0 else 1.0
             low, high = value / factor, value * factor
         if values.dtype == bool:
-            high = min(high, 1.0)
+            high = min(max(high, RULE_OF_THREE / len(values)), 1.0)
     if root:
         value, low, high = (None if end is None else float(np.sqrt(end)) for end in (value, low, high))
     return Estimate(float(value), None if low is None else float(low), None if high is None else float(high))
@@ -121,15 +125,6 @@ def spread(samples: Float[np.ndarray, "draw"]) -> Estimate:
     """The mean of independent draws with the interval that holds them; draws that are not finite are left out."""
     finite = samples[np.isfinite(samples)]
     return percentile_interval(finite.mean() if len(finite) else float("nan"), finite)
-
-
-def ratio_interval(value: float, samples: Float[np.ndarray, "resample"], units: int | None = None) -> Estimate:
-    """`value` with the relative spread of its resamples around it, for times, whose errors are factors."""
-    low, high, middle = _percentiles(samples)
-    if low is None or high is None or middle <= 0:
-        return Estimate(float(value))
-    wide = student_widening(units)
-    return Estimate(float(value), value * max(low / middle, 0.0) ** wide, value * (high / middle) ** wide)
 
 
 def estimates(

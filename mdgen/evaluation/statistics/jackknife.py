@@ -9,20 +9,22 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import t as student
 
+from mdgen.evaluation.statistics.block_permutation import slow_spread
 from mdgen.evaluation.statistics.intervals import LEVEL
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
-LEAST_BLOCKS, MOST_BLOCKS = 8, 32
-"""Blocks of a jackknife; as many as are still `INDEPENDENT` timescales long."""
+FEWEST_LEFT_OUT, MOST_LEFT_OUT = 8, 32
+"""Blocks of a jackknife; as many as are still `TIMESCALES_A_BLOCK` long."""
 
-INDEPENDENT = 10.0
+TIMESCALES_A_BLOCK = 10.0
 """Length of a block in its slowest timescales, so that blocks are nearly independent."""
 
 
 def time_blocks(row: Observables, timescale_ps: float) -> Int[np.ndarray, "frame"]:
     """The block of each frame: blocks of equal length within trajectories, of many timescales where there is enough."""
-    wanted = np.clip(row.length_ns * 1000 / (INDEPENDENT * max(timescale_ps, 1e-9)), LEAST_BLOCKS, MOST_BLOCKS)
+    wanted = row.length_ns * 1000 / (TIMESCALES_A_BLOCK * max(timescale_ps, 1e-9))
+    wanted = np.clip(wanted, FEWEST_LEFT_OUT, MOST_LEFT_OUT)
     if len(row.lengths) >= wanted:
         groups = np.arange(len(row.lengths)) * round(wanted) // len(row.lengths)
         return groups[row.trajectory]
@@ -32,18 +34,27 @@ def time_blocks(row: Observables, timescale_ps: float) -> Int[np.ndarray, "frame
     return np.concatenate(within) + np.repeat(np.cumsum(pieces) - pieces, row.lengths)
 
 
+def correlated_spread(row: Observables, units: Int[np.ndarray, "frame"], timescale_ps: float) -> float:
+    """Factor by which the error exceeds that of independent blocks; 1 where blocks are long or whole trajectories."""
+    block, trajectory = (row.length_ns * 1000 / number for number in (units.max() + 1, len(row.lengths)))
+    return slow_spread(block, trajectory, timescale_ps)
+
+
 def without_each(sums: Float[np.ndarray, "block *shape"]) -> Float[np.ndarray, "block *shape"]:
     """The total of all blocks but one, for each."""
     return sums.sum(0) - sums
 
 
-def log_interval(value: float, left_out: Float[np.ndarray, "block"], further_spread: float = 0.0) -> Estimate:
+def log_interval(
+    value: float, left_out: Float[np.ndarray, "block"], further_spread: float = 0.0, correlated: float = 1.0
+) -> Estimate:
     """A time with its interval.
 
     Args:
         value: the time from all blocks.
         left_out: the times with each block left out.
         further_spread: standard deviation of the logarithm by other causes, such as the seed of k-means.
+        correlated: factor by which blocks that are not independent spread less than they should.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.log(left_out)
@@ -51,6 +62,6 @@ def log_interval(value: float, left_out: Float[np.ndarray, "block"], further_spr
     number = len(logarithms)
     if number < 2 or not value > 0:
         return Estimate(float(value))
-    variance = (number - 1) * logarithms.var() + further_spread**2
+    variance = (number - 1) * logarithms.var() * correlated**2 + further_spread**2
     half = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt(variance)
     return Estimate(float(value), float(value * np.exp(-half)), float(value * np.exp(half)))

@@ -111,23 +111,13 @@ def bounded_timescales(
     return np.clip(timescales(values, lag_ps), shortest, np.maximum(longest_ps, shortest))
 
 
-def mean_first_passage(
-    matrix: Float[np.ndarray, "state state"], stationary: Float[np.ndarray, "state"], lag_ps: float
-) -> Float[np.ndarray, "state state"]:
-    """Mean time in ps from each state to first reach each other one; zero on the diagonal.
-
-    `m_ij = lag (Z_jj - Z_ij) / pi_j` with the fundamental matrix `Z = (1 - T + 1 pi)^-1` (Kemeny and Snell, 1976).
-    """
-    fundamental = np.linalg.inv(np.eye(len(matrix)) - matrix + stationary[None, :])
-    return lag_ps * (np.diag(fundamental)[None, :] - fundamental) / stationary[None, :]
-
-
 def log10_passage_times(
     counts: Float[np.ndarray, "draw state state"], lag_ps: float
 ) -> Float[np.ndarray, "draw state state"]:
     """log10 of mean first-passage times in ps of symmetrised chains, draw by draw; zero on the diagonal.
 
-    Half a transition is added between each pair of states, so that a passage never seen is long and not infinite.
+    `m_ij = lag (Z_jj - Z_ij) / pi_j` with the fundamental matrix `Z = (1 - T + 1 pi)^-1` (Kemeny and Snell, 1976). Half
+    a transition is added between each pair of states, so that a passage never seen is long and not infinite.
     """
     number = counts.shape[-1]
     both = counts + counts.swapaxes(-1, -2) + 0.5 * (1 - np.eye(number))

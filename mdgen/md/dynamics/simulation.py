@@ -1,5 +1,6 @@
 """The simulation loop: equilibrate, simulate, store; resumable at any moment with the same result bit for bit."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.data.store import TrajectoryStore, is_store
@@ -22,7 +23,7 @@ from mdgen.md.dynamics.schedule import Schedule, plan
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine
 from mdgen.md.force_field.forces import is_translation_invariant
-from mdgen.progress import Progress
+from mdgen.progress import Progress, duration, simulated
 
 _REPORT_S = 1.0
 _FLUSH_S = 20.0
@@ -43,6 +44,7 @@ def simulate(
     start: Float[Tensor, "replica atom 3"] | None = None,
     report_s: float | None = None,
     flush_s: float | None = None,
+    save_atoms: Int[np.ndarray, "saved"] | None = None,
 ) -> TrajectoryStore:
     """Simulate every replica of `engine` and store its frames, or continue where a former call stopped.
 
@@ -68,6 +70,7 @@ def simulate(
         start: start of each replica in nm; None for the system's.
         report_s: seconds between two checks of what the engine did; None for one.
         flush_s: seconds of work that a kill may cost; None for twenty.
+        save_atoms: indices of the atoms to store, ascending; None for all.
 
     Raises:
         MdgenError: if every replica has become unstable, the folder holds another run, or the disk is full; what was
@@ -75,13 +78,14 @@ def simulate(
     """
     timestep_ps, temperature_K = engine.timestep_ps, engine.temperature_K
     schedule = plan(length_ns, equilibration_ns, save_ps, timestep_ps, temperature_K, anneal_temperature_K)
-    identity = _identity(system, engine, schedule, save_ps)
+    identity = _identity(system, engine, schedule, save_ps, save_atoms)
     path = Path(store_path)
     if is_store(path):
         store = TrajectoryStore.open(path)
     else:
         details = {"equilibration_ns": equilibration_ns, **identity}
-        store = TrajectoryStore.create(path, system.molecule, save_ps, engine.n_replicas, details)
+        molecule = system.molecule if save_atoms is None else system.molecule.subset(save_atoms)
+        store = TrajectoryStore.create(path, molecule, save_ps, engine.n_replicas, details)
     with store:
         store.start_writing()
         checkpoint = _found(store, identity)
@@ -95,7 +99,7 @@ def simulate(
             _refuse_if_none_is_left(engine, checkpoint.stops)
             store.truncate(checkpoint.frames_stored)
             engine.load_state_dict(checkpoint.engine)
-        journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s)
+        journal = _Journal(store, checkpoint, _FLUSH_S if flush_s is None else flush_s, save_atoms)
         _run(system, engine, schedule, journal, save_ps, _REPORT_S if report_s is None else report_s)
     if journal.checkpoint.stops:
         said = "; ".join(map(str, journal.checkpoint.stops))
@@ -112,7 +116,9 @@ def _run(
     frame = journal.checkpoint.frames_done
     replicas_ns = engine.n_replicas * save_ps / 1000
     progress = Progress("simulate", schedule.total_frames * replicas_ns, frame * replicas_ns)
-    begin, first, at_once = time.monotonic(), frame, 1
+    at_once, first_block = 1, True
+    if engine.compiles:
+        logger.info("simulate      compiling; about a minute where this kernel was not compiled before")
     try:
         while frame < schedule.total_frames:
             if schedule.anneal_temperature_K is not None:
@@ -131,12 +137,26 @@ def _run(
                 logger.warning("%s; the others go on", stop)
             elapsed = time.monotonic() - asked
             at_once = max(1, min(2 * at_once, round(n * report_s / max(elapsed, 1e-6))))
-            per_day = (frame - first) * replicas_ns / (time.monotonic() - begin) * 86400
-            part = "production" if frame >= schedule.equilibration_frames else "equilibration"
-            progress.update(frame * replicas_ns, part=part, ns_per_day=per_day)
+            if first_block and frame < schedule.total_frames:
+                progress.restart(frame * replicas_ns)
+                _say_compiled(engine, elapsed)
+            else:
+                _report(progress, frame * replicas_ns, schedule, frame)
+            first_block = False
     finally:
         # After an interrupt or an instability as well: whatever is complete is kept.
         journal.flush()
+
+
+def _say_compiled(engine: Engine, seconds: float) -> None:
+    if engine.compiles:
+        logger.info("simulate      compiled in %s, which speed and time left do not include", duration(seconds))
+
+
+def _report(progress: Progress, done_ns: float, schedule: Schedule, frame: int) -> None:
+    part = "production" if frame >= schedule.equilibration_frames else "equilibration"
+    speed = simulated(progress.rate(done_ns) * 86400)
+    progress.update(done_ns, part=part, speed=f"{speed}/day")
 
 
 def _advanced(
@@ -145,15 +165,16 @@ def _advanced(
     """Advance by `n` frames; returns those to store, and the replicas that became unstable."""
     storing = frame >= schedule.equilibration_frames
     if storing:
-        moved = engine.record(n, schedule.steps_per_frame)
+        moved, cells = engine.record(n, schedule.steps_per_frame)
         between = schedule.steps_per_frame
     else:
+        cells = None
         moved = engine.advance(n * schedule.steps_per_frame).positions[:, None].cpu().numpy()
         between = n * schedule.steps_per_frame
     first_step, label = frame * schedule.steps_per_frame, system.molecule.atom_label
     energy, molecules = engine.potential_energy(), system.molecule.molecule_of_atom
     centred = is_translation_invariant(system.potential)
-    segments, stops = stable_segments(moved, energy, alive, first_step, between, label, molecules, centred)
+    segments, stops = stable_segments(moved, energy, alive, first_step, between, label, molecules, centred, cells)
     return (segments if storing else []), stops
 
 
@@ -177,8 +198,10 @@ class _Journal:
     What is pending is replaced in one assignment, and a flush that was interrupted can be repeated.
     """
 
-    def __init__(self, store: TrajectoryStore, checkpoint: Checkpoint, flush_s: float) -> None:
-        self._store, self._flush_s = store, flush_s
+    def __init__(
+        self, store: TrajectoryStore, checkpoint: Checkpoint, flush_s: float, atoms: Int[np.ndarray, "saved"] | None
+    ) -> None:
+        self._store, self._flush_s, self._atoms = store, flush_s, atoms
         self._pending: tuple[tuple[Segment, ...], Checkpoint] = ((), checkpoint)
         self._flushed = time.monotonic()
 
@@ -197,6 +220,8 @@ class _Journal:
         self, segments: Sequence[Segment], frames_done: int, engine: dict[str, Tensor], stops: Sequence[Stop]
     ) -> None:
         """Add what was done; flush at intervals."""
+        if self._atoms is not None:
+            segments = [replace(part, frames=part.frames[:, :, self._atoms]) for part in segments]
         kept, last = (*self._pending[0], *segments), self.checkpoint
         stored = last.frames_stored + sum(part.frames.shape[1] for part in segments)
         lost = (*last.stops, *stops)
@@ -212,8 +237,11 @@ class _Journal:
         stored = checkpoint.frames_stored - sum(part.frames.shape[1] for part in segments)
         if self._store.n_frames > stored:
             self._store.truncate(stored)
-        for replicas, parts in groupby(segments, key=lambda part: part.replicas):
-            self._store.append(np.concatenate([part.frames for part in parts], 1), replicas)
+        for replicas, group in groupby(segments, key=lambda part: part.replicas):
+            parts = list(group)
+            edges = [part.cells for part in parts if part.cells is not None]
+            cells = np.concatenate(edges, 1)[..., None] * np.eye(3, dtype=np.float32) if edges else None
+            self._store.append(np.concatenate([part.frames for part in parts], 1), replicas, cells)
         save_checkpoint(self._store.path, checkpoint)
         self._pending = ((), checkpoint)
         self._flushed = time.monotonic()
@@ -233,7 +261,9 @@ def _found(store: TrajectoryStore, identity: dict[str, Any]) -> Checkpoint | Non
     return None
 
 
-def _identity(system: System, engine: Engine, schedule: Schedule, save_ps: float) -> dict[str, Any]:
+def _identity(
+    system: System, engine: Engine, schedule: Schedule, save_ps: float, save_atoms: Int[np.ndarray, "saved"] | None
+) -> dict[str, Any]:
     """What a continuation must share with the run that it continues; its length is free."""
     steps = {key: value for key, value in vars(schedule).items() if key not in ("production_frames", "temperature_K")}
     held = {} if "initial_temperature_K" in engine.settings else {"temperature_K": engine.temperature_K.tolist()}
@@ -242,6 +272,7 @@ def _identity(system: System, engine: Engine, schedule: Schedule, save_ps: float
         "potential": system.potential.fingerprint,
         "n_replicas": engine.n_replicas,
         "save_ps": save_ps,
+        "save_atoms": None if save_atoms is None else hashlib.sha256(repr(save_atoms.tolist()).encode()).hexdigest(),
         **held,
         **engine.settings,
         **steps,

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,18 @@ from mdgen.md.dynamics.velocities import require_one_each
 from mdgen.md.force_field.force_field import ForceField
 
 Precision = Literal["single", "double"]
+
+
+class Recording(NamedTuple):
+    """Frames of every replica, float32.
+
+    Args:
+        frames: positions in nm.
+        cells: edges of the periodic box in nm; None without one.
+    """
+
+    frames: Float[np.ndarray, "replica frame atom 3"]
+    cells: Float[np.ndarray, "replica frame 3"] | None = None
 
 
 class Engine(ABC):
@@ -39,6 +51,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    compiles: ClassVar[bool] = False
+    """Whether its first steps wait for a compiler."""
 
     def __init__(
         self,
@@ -115,10 +129,12 @@ class Engine(ABC):
     def advance(self, n_steps: int) -> State:
         """Advance by `n_steps` and return the state there."""
 
-    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
-        """Advance by `n_frames * steps_per_frame` steps; float32 positions in nm after each `steps_per_frame`."""
-        frames = [self.advance(steps_per_frame).positions.float().cpu() for _ in range(n_frames)]
-        return torch.stack(frames, 1).numpy()
+    def record(self, n_frames: int, steps_per_frame: int) -> Recording:
+        """Advance by `n_frames * steps_per_frame` steps; the frames after each `steps_per_frame`."""
+        states = [self.advance(steps_per_frame) for _ in range(n_frames)]
+        frames = torch.stack([state.positions.float().cpu() for state in states], 1).numpy()
+        cells = [state.cell.float().cpu() for state in states if state.cell is not None]
+        return Recording(frames, torch.stack(cells, 1).numpy() if cells else None)
 
     @abstractmethod
     def potential_energy(self) -> Float[np.ndarray, "replica"]:

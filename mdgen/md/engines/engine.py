@@ -1,5 +1,6 @@
 """Engines by name, and which of them runs a system."""
 
+from itertools import takewhile
 from typing import Literal
 
 import torch
@@ -13,6 +14,14 @@ from mdgen.md.engines.torch_engine import TorchEngine
 
 ENGINES: dict[str, type[Engine]] = {each.name: each for each in (KernelEngine, TorchEngine, OpenMMEngine)}
 """Engines by name, the fastest first."""
+
+
+def passed_over(
+    system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
+) -> dict[str, str]:
+    """The engines that come before the one that `auto` takes, each with what it does not have, in words."""
+    missing = {name: each.lacks(system, integrator, device, pressure_bar) for name, each in ENGINES.items()}
+    return {name: what for name, what in takewhile(lambda item: item[1] is not None, missing.items()) if what}
 
 
 def make_engine(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.interfaces import Integrator, State, System
-from mdgen.md.engines.base_engine import Engine, beyond_force_field, constant_volume
+from mdgen.md.engines.base_engine import Engine, Recording, beyond_force_field, constant_volume
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import MOST_ATOMS, ReplicaKernel
 from mdgen.md.force_field.force_field import force_field_of
@@ -26,6 +26,7 @@ class KernelEngine(Engine):
     """
 
     name = "kernel"
+    compiles = True
 
     def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
         parameters = force_field_of(system.potential).parameters
@@ -76,12 +77,18 @@ class KernelEngine(Engine):
         kernel.advance(n_steps)
         positions, velocities = torch.from_numpy(kernel.positions()), torch.from_numpy(kernel.velocities())
         state = State(positions, velocities, kernel.steps_done)
-        cells = kernel.cells if isinstance(kernel, BoxKernel) else None
+        cells = self._cells
         return state if cells is None else replace(state, cell=torch.from_numpy(cells.copy()))
 
-    def record(self, n_frames: int, steps_per_frame: int) -> Float[np.ndarray, "replica frame atom 3"]:
+    @property
+    def _cells(self) -> Float[np.ndarray, "replica 3"] | None:
+        return self._kernel.cells if isinstance(self._kernel, BoxKernel) else None
+
+    def record(self, n_frames: int, steps_per_frame: int) -> Recording:
         """Advance by `n_frames * steps_per_frame` steps and return the frames."""
-        return self._kernel.record(n_frames, steps_per_frame)
+        frames, cells = self._kernel.record(n_frames, steps_per_frame), self._cells
+        each = None if cells is None else np.repeat(cells[:, None].astype(np.float32), n_frames, axis=1)
+        return Recording(frames, each)
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""

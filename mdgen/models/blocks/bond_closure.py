@@ -72,7 +72,7 @@ class Joints:
 
 @dataclass(frozen=True)
 class _Colour:
-    """Joints that share no residue; `column` is 1 where it is the same for all.
+    """Joints that share no residue; `_column` is 1 where it is the same for all.
 
     Args:
         tokens: the first residues of all joints, then the second ones.
@@ -81,10 +81,10 @@ class _Colour:
         real: 1, and 0 where a joint is padding.
     """
 
-    tokens: Int[Tensor, "both_sides column"]
-    arms: Float[Tensor, "2 3 both_sides column"]
-    lengths: Float[Tensor, "3 joint column"]
-    real: Float[Tensor, "joint column"]
+    tokens: Int[Tensor, "both_sides _column"]
+    arms: Float[Tensor, "2 3 both_sides _column"]
+    lengths: Float[Tensor, "3 joint _column"]
+    real: Float[Tensor, "joint _column"]
 
     def columns(self, chosen: Int[Tensor, "chosen"]) -> "_Colour":
         """The joints of some columns."""
@@ -242,13 +242,13 @@ def _cross(first: Tensor, second: Tensor) -> Tensor:
     return torch.stack([b * z - c * y, c * x - a * z, a * y - b * x], -3)
 
 
-def _picked(bodies: Tensor, tokens: Int[Tensor, "chosen column"]) -> Tensor:
+def _picked(bodies: Tensor, tokens: Int[Tensor, "chosen _column"]) -> Tensor:
     if tokens.shape[-1] == 1:
         return bodies.index_select(1, tokens[:, 0])
     return bodies.gather(1, tokens.expand(len(bodies), -1, -1))
 
 
-def _added(bodies: Tensor, change: Tensor, tokens: Int[Tensor, "chosen column"]) -> Tensor:
+def _added(bodies: Tensor, change: Tensor, tokens: Int[Tensor, "chosen _column"]) -> Tensor:
     """Bodies after a change of some; one that is named twice is padding the second time, whose change is zero."""
     if tokens.shape[-1] == 1:
         return bodies.index_add(1, tokens[:, 0], change)

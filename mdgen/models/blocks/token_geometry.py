@@ -25,6 +25,9 @@ from mdgen.molecule.topology import Molecule
 _LONGEST_LINK = 0.3
 """Length in nm above which two bonded atoms of different residues in a key frame are not bonded at all."""
 
+_LEAST_NORM = 1e-12
+"""Least squared norm of a sine and a cosine that is divided by."""
+
 _LEAST_SQUARE = 1e-6
 """Least squared distance in nm^2 of a ring's CG from the axis CB-CD."""
 
@@ -303,40 +306,59 @@ def placed_atoms(
 
     Sines and cosines need not be normalised.
     """
-    turn = normalize(torch.stack([sine, cosine], -1).flatten(2, 3), dim=-1)
-    sines, cosines = pick(turn, tables.group_torsion).unbind(-1)
-    bodies, begin = [frames], 0
+    # components lead and frames of the trajectories come last, so that every operation runs along memory
+    turn = torch.stack([sine, cosine], 1).flatten(3).mT.contiguous()
+    sines, cosines = _unit(_picked(turn, tables.group_torsion)).split(1, 1)
+    axes, origins = frames.rotations.permute(0, 3, 4, 2, 1).contiguous(), frames.origins.permute(0, 3, 2, 1)
+    begin = 0
     for size in tables.levels:
         level = slice(begin, begin + size)
-        parents = pick_frames(joined(bodies), tables.group_parent[:, level])
-        base = parents.compose(geometry.group_base[:, :, level])
-        bodies.append(turned_about_z(base, sines[:, :, level], cosines[:, :, level]))
+        base, parents = geometry.group_base[:, 0, level], tables.group_parent[:, level]
+        vectors = torch.cat([base.rotations.movedim(-1, 1), base.origins[:, None]], 1).flatten(1, 2)
+        x, y, z, offset = _turned(axes, vectors, parents.repeat(1, 4)).unflatten(2, (4, size)).unbind(2)
+        s, c = sines[:, :, level], cosines[:, :, level]
+        axes = torch.cat([axes, torch.stack([c * x + s * y, c * y - s * x, z], 2)], 3)
+        origins = torch.cat([origins, offset + _picked(origins, parents)], 2)
         begin += size
-    atoms = _rigid_atoms(joined(bodies), geometry.tree_points, tables.tree_body)
+    placed = _turned(axes, geometry.tree_points[:, 0], tables.tree_body) + _picked(origins, tables.tree_body)
     if tables.ring_atoms.shape[1]:
-        atoms = torch.cat([atoms, _ring_carbons(atoms, turn, geometry, tables)], 2)
+        atoms = placed.permute(0, 3, 2, 1)
+        ring_turn = _unit(_picked(turn, tables.ring_torsion)).permute(0, 3, 2, 1)
+        atoms = torch.cat([atoms, _ring_carbons(atoms, ring_turn, geometry, tables)], 2)
         outer = tables.follower_atoms[..., :3].unbind(-1)
         left, middle, right = (_placed_before(atoms, column, tables) for column in outer)
         followers = frames_from_atoms(left, middle, right).apply(geometry.follower_points)
-        atoms = torch.cat([atoms, followers], 2)
-    atoms = pick(atoms, tables.place)
+        placed = torch.cat([atoms, followers], 2).permute(0, 3, 2, 1)
+    atoms = _picked(placed, tables.place).permute(0, 3, 2, 1).contiguous()
     return atoms if bool(tables.atom_mask.all()) else atoms * tables.atom_mask[:, None, :, None]
 
 
-def _rigid_atoms(
-    bodies: Frames, points: Float[Tensor, "batch 1 atom 3"], owners: Int[Tensor, "row atom"]
-) -> Float[Tensor, "batch frame atom 3"]:
-    """Atoms that are rigid with bodies (batch, frame, body).
+def _turned(
+    axes: Float[Tensor, "batch 3 3 body frame"],
+    points: Float[Tensor, "batch point 3"],
+    owners: Int[Tensor, "row point"],
+) -> Float[Tensor, "batch 3 point frame"]:
+    """Points in the coordinates of bodies, turned as those are.
 
-    Positions are linear in the bodies' rotations and origins: one product with a table of mostly zeros is several times
-    as fast as products of single 3 x 3 matrices, up to about a thousand atoms.
+    They are linear in the bodies' rotations: one product with a table of mostly zeros is several times as fast as
+    products of single 3 x 3 matrices, up to about a thousand points.
     """
-    n_bodies, batch = bodies.shape[-1], len(points)
-    table = points.new_zeros(batch, n_bodies, 4, points.shape[2])
-    where = owners.expand(batch, -1)[:, None, None].expand(-1, 1, 4, -1)
-    table = table.scatter(1, where, torch.cat([points[:, 0].mT, torch.ones_like(points[:, 0, :, :1]).mT], 1)[:, None])
-    motions = torch.cat([bodies.rotations, bodies.origins[..., None]], -1).transpose(2, 3)
-    return (motions.flatten(3).flatten(1, 2) @ table.flatten(1, 2)).unflatten(1, (-1, 3)).mT
+    batch, n_bodies = len(points), axes.shape[3]
+    where = owners.expand(batch, -1)[:, None, None].expand(-1, 3, 1, -1)
+    table = points.new_zeros(batch, 3, n_bodies, points.shape[1]).scatter(2, where, points.mT[:, :, None])
+    return table.flatten(1, 2).mT[:, None] @ axes.flatten(2, 3)
+
+
+def _unit(turn: Float[Tensor, "batch 2 torsion frame"]) -> Float[Tensor, "batch 2 torsion frame"]:
+    """Sines and cosines of unit norm."""
+    return turn * turn.square().sum(1, keepdim=True).clamp(min=_LEAST_NORM).rsqrt()
+
+
+def _picked(values: Float[Tensor, "batch component item frame"], index: Int[Tensor, "row chosen"]) -> Tensor:
+    """As `pick`, with the frames last."""
+    if len(index) == 1:
+        return values.index_select(2, index[0])
+    return values.gather(2, index[:, None, :, None].expand(-1, values.shape[1], -1, values.shape[3]))
 
 
 def joined(frames: Sequence[Frames]) -> Frames:
@@ -349,7 +371,7 @@ def joined(frames: Sequence[Frames]) -> Frames:
 def _ring_carbons(atoms: Tensor, turn: Tensor, geometry: LocalGeometry, tables: TokenTables) -> Tensor:
     """CG of each ring: on the circle about CB-CD at its bond lengths to both, at the ring's torsion."""
     ca, cb, cd = (_placed_before(atoms, column, tables) for column in tables.ring_atoms[..., :3].unbind(-1))
-    axes = turned_about_z(frames_about_bonds(ca, cb, cd), *pick(turn, tables.ring_torsion).unbind(-1))
+    axes = turned_about_z(frames_about_bonds(ca, cb, cd), *turn.unbind(-1))
     first, second = geometry.ring_bonds.unbind(-1)
     span = torch.linalg.vector_norm(cd - cb, dim=-1)
     along = (span.square() + first.square() - second.square()) / (2 * span)

@@ -1,16 +1,20 @@
 """The encoder of SE(3) tokens: one rigid frame and its torsions a residue, for any peptide or protein."""
 
+import mdtraj
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mdgen.data.collation import context_of
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.se3_tokens import CHANNELS, latent_of
 from mdgen.models.blocks.token_geometry import structures_of, tables_of, token_frames, torsions_of
 from mdgen.models.part import Part
+from mdgen.models.structures import Structures, positions_of
 from mdgen.molecule.tokens import token_layout
+from mdgen.molecule.topology import Molecule
 from mdgen.registry import register
 
 
@@ -36,14 +40,24 @@ class SE3TokenEncoder(Part):
         if data.molecule is not None:
             token_layout(data.molecule)
 
-    def encode(
-        self, positions: Float[Tensor, "*batch atom 3"], context: Context
-    ) -> Float[Tensor, "*batch token channel"]:
+    def encode(self, positions: Structures, context: Context | None = None) -> Float[Tensor, "*batch token channel"]:
         """The tokens of each frame, against the first key frame of the context.
+
+        Args:
+            positions: tensor or numpy array in nm, (batch, frame, atom, 3) or (batch, atom, 3), or an mdtraj
+                trajectory: then one row a frame.
+            context: molecules and key frames; may be left out for an mdtraj trajectory, whose first frame is then the
+                key frame.
 
         Raises:
             MdgenError: if the context names no molecules or key frames, or the positions do not fit them.
         """
+        if isinstance(positions, mdtraj.Trajectory) and context is None:
+            whole = positions_of(positions)[None]
+            return self.encode(whole, context_of(Molecule.from_mdtraj(positions.topology), 1, key_frames=whole[:, :1]))[
+                0
+            ]
+        positions, context = positions_of(positions), context or Context()
         tables = tables_of(context)
         keys = structures_of(context)[:, :1].to(positions)
         if positions.shape[0] != len(keys) or positions.shape[-2] != keys.shape[-2]:

@@ -9,6 +9,9 @@ from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.blocks.spectrum import implied_timescales
 from mdgen.models.fingerprint import fingerprint
 from mdgen.models.part import Part
+from mdgen.models.structures import Structures, positions_of
+
+EMPTY = Context()
 
 
 class SlowModes(Part):
@@ -51,6 +54,15 @@ class SlowModes(Part):
         """The slow modes of features that were computed before."""
         raise NotImplementedError
 
-    def encode(self, positions: Float[Tensor, "*batch atom 3"], context: Context) -> Float[Tensor, "*batch 1 channel"]:
-        """The slow modes of each frame, as one token; differentiable."""
-        return self.encode_features(self.features(positions)).unsqueeze(-2)
+    def encode(self, positions: Structures, context: Context = EMPTY) -> Float[Tensor, "*batch 1 channel"]:
+        """The slow modes of each frame, as one token; differentiable.
+
+        Args:
+            positions: tensor or numpy array (..., atom, 3) in nm, or an mdtraj trajectory: then one row a frame.
+            context: not read.
+
+        Raises:
+            MdgenError: if a trajectory is of another molecule.
+        """
+        structures = positions_of(positions, getattr(self.features, "molecule", None))
+        return self.encode_features(self.features(structures)).unsqueeze(-2)

@@ -84,18 +84,19 @@ class Memorisation:
     copy_nm: float
 
 
-def memorisation(dynamics: Mapping[str, Observables], generated: Observables) -> list[Memorisation]:
-    """How much of the generated frames was copied from each of some dynamics, given by their names.
+def memorisation(
+    reference: Observables, replicate: Observables, generated: Observables, sources: Mapping[str, Observables]
+) -> list[Memorisation]:
+    """How much of the generated frames was copied from each of some sources, given by their names.
 
-    The first two, the reference and its replicate, set the scale by their distances to each other: a copy is nearer
-    than half of what one in a thousand frames of the replicate reaches. Empty where the molecule is too small for
-    frames to be told apart.
+    The reference and its replicate set the scale by their distances to each other: a copy is nearer than half of what
+    one in a thousand frames of the replicate reaches. Empty where the molecule is too small for frames to be told
+    apart.
     """
-    reference, replicate = list(dynamics.values())[:2]
     if reference["fingerprint"].shape[1] < LEAST_DISTANCES:
         return []
-    trees = {name: KDTree(data["fingerprint"]) for name, data in dynamics.items()}
-    honest = _nearest(next(iter(trees.values())), replicate["fingerprint"][_spread(replicate, QUERIES)])
+    trees = {name: KDTree(data["fingerprint"]) for name, data in sources.items()}
+    honest = _nearest(KDTree(reference["fingerprint"]), replicate["fingerprint"][_spread(replicate, QUERIES)])
     honest = honest[honest > SAME_NM]  # a replicate that holds frames of the reference sets no scale
     copy_nm = max(SAME_NM, FACTOR * float(np.quantile(honest, QUANTILE))) if len(honest) else SAME_NM
     middle = float(np.median(honest)) if len(honest) else float("nan")

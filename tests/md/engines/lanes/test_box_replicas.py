@@ -110,4 +110,7 @@ def test_the_engine_for_a_box_is_this_one() -> None:
     other.load_state_dict(engine.state_dict())
     assert torch.equal(other.advance(7).positions, engine.advance(7).positions)
     engine.set_temperature(torch.tensor([250.0, 350.0]))
-    assert engine.record(2, 3).shape == (2, 2, x.shape[1], 3)
+    frames, cells = engine.record(2, 3)
+    assert frames.shape == (2, 2, x.shape[1], 3)
+    assert cells is not None
+    assert np.array_equal(cells[:, 1], start.cell.float().numpy())
