@@ -33,7 +33,8 @@ HARMONICS = 64
 
 CACHED_TOKENS = 1536
 """Tokens that a processor evaluates at once where no gradient is asked for: so many stay in its cache from layer to
-layer, and their memory is used again instead of being mapped anew, which makes large batches 1.3 times as fast."""
+layer, and their memory is used again instead of being mapped anew. It makes large batches a fifth faster at a width of
+96, and changes nothing at 64."""
 
 
 @dataclass(frozen=True)
