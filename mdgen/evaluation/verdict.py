@@ -41,7 +41,8 @@ MOST_MIXING = 0.5
 """Largest mixing that is taken off a floor."""
 
 ENDS = (0.025, 0.99)
-"""Quantiles at the ends of the interval of an excess. Resampling adds noise to the square of a distance and skews it: at two to three errors the 97.5 % quantile misses the excess in 6 % of cases, this one in 3 %."""
+"""Quantiles at the ends of the interval of an excess. Resampling adds noise to the square of a distance and skews it:
+at two to three errors the 97.5 % quantile misses the excess in 6 % of cases."""
 
 SHARES = "share_difference"
 """Kind of the criteria that are differences of shares of frames."""
