@@ -173,9 +173,10 @@ def copies(
 
     Reference and replicate are two sources only where the replicate was given; else they are halves of one.
     """
-    sources = {"the dynamics": reference.joined(replicate)}
     if replicate_was_given:
         sources = {"the reference": reference, "the replicate": replicate}
+    else:
+        sources = {"the dynamics": reference.joined(replicate)}
     remedies = dict.fromkeys(
         sources,
         "a comparison with the data that it was copied from is void, so give dynamics that the model has not seen",
