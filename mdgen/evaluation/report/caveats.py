@@ -89,11 +89,11 @@ def too_good(metrics: Sequence[str]) -> list[str]:
 NEVER = {
     "chirality_error_share": ("chirality", "a mirrored stereocentre"),
     "prochirality_error_share": ("prochirality", "exchanged neighbours of an atom"),
+    "cis_share": ("cis", "a peptide bond in cis"),
 }
 RARELY = {
     "broken_bond_share": ("broken_bonds", "a broken bond"),
     "broken_angle_share": ("broken_angles", "a broken angle"),
-    "cis_share": ("cis", "a peptide bond in cis"),
 }
 """Shares of frames with what dynamics shows never, and what it shows rarely: name of the criterion, and words."""
 
