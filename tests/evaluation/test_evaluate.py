@@ -105,7 +105,7 @@ def test_each_fault_is_caught_by_the_metric_that_should() -> None:
     assert noisy["broken_bond_share"].value > 0.9
     assert noisy["bond_rms_nm"].low > 2 * clean["bond_rms_nm"].high
     assert verdicts(wrong)["share_difference/broken_bonds"] == "fails"
-    assert verdicts(wrong)["share_difference/chirality"] == "undecided"  # none in 1,600 frames is none in 1,000
+    assert verdicts(wrong)["share_difference/chirality"] == "undecided"  # too few frames to see one in a thousand
     assert wrong.verdict == "fails"
     mirror = faulty(lambda frames: mirrored(frames, 100))
     assert value(mirror, "generated", "chirality_error_share") == pytest.approx(0.01, abs=0.002)
