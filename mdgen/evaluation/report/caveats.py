@@ -183,7 +183,7 @@ def copies(
     )
     if training is not None:
         sources["the training data"] = training
-        remedies["the training data"] = "the model has learned them by heart, so its other frames are fewer than judged"
+        remedies["the training data"] = "the model repeats what it has seen, and only its other frames are new"
     marks = generated["mark"][:: max(1, generated.n_frames // COPY_SAMPLE)]
     near = {each.source: each for each in memorisation(reference, replicate, generated, sources)}
     caveats = []

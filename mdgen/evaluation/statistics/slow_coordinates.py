@@ -157,10 +157,10 @@ def _on_torsions(
     for what, fit in fits.items():
         real = 0 if fit is None else int((fit.eigenvalues > noise).sum())
         if fit is not None and real < len(fit.eigenvalues):
-            kept = f"the first {real} of {len(fit.eigenvalues)} modes count" if real else f"there are no {what}"
+            kept = f"only the first {real} of {len(fit.eigenvalues)} modes are" if real else f"no mode is, so no {what}"
             notes += (
-                f"TICA at a lag of {lags[what]:g} ps: eigenvalues up to {noise:.2g} are what frames at random "
-                f"distances in time give, so {kept}.",
+                f"TICA at a lag of {lags[what]:g} ps: modes are taken as slow above an eigenvalue of {noise:.2g}, which "
+                f"chance alone gives; {kept}. Longer trajectories would show more.",
             )
             fits[what] = replace(fit, components=fit.components[:, :real], eigenvalues=fit.eigenvalues[:real])
     slow, short = (fit if fit is not None and len(fit.eigenvalues) else None for fit in fits.values())
