@@ -99,4 +99,4 @@ def test_modes_of_noise_are_left_out_and_named() -> None:
     assert found.states is None
     assert "tica" not in found.data[0]
     assert len(found.notes) == 2
-    assert "there are no kinetics" in found.notes[1]
+    assert "no mode is, so no kinetics" in found.notes[1]
