@@ -31,6 +31,7 @@ _OWN: dict[str, Any] = {
     "seeds": list[Path] | None,
     "row": str | None,
     "four_wells": dict[str, Any] | None,
+    "tolerances": dict[str, float] | None,
 }
 """Types of those keys of verbs that are not just of the type of their default."""
 

@@ -76,7 +76,7 @@ def peptide_torsions(molecule: Molecule) -> tuple[Torsion, ...]:
     """
     found = torsions(molecule, ("backbone", "side_chain"))
     if not found:
-        raise MdgenError("protocol=mdgen judges phi, psi and chi, and this molecule has none; use protocol=standard")
+        raise MdgenError("protocol=mdgen judges phi, psi and chi, and this molecule has none; leave protocol out")
     return found
 
 

@@ -45,7 +45,7 @@ class Selection:
         if len(alpha) < LEAST_RESIDUES:
             raise MdgenError(
                 f"protocol=proteins needs at least {LEAST_RESIDUES} C-alpha atoms, and this molecule has {len(alpha)}; "
-                "use protocol=mdgen for peptides or protocol=standard"
+                "use protocol=mdgen for peptides or leave protocol out"
             )
         return cls(heavy, alpha, topology)
 
