@@ -159,8 +159,8 @@ def _on_torsions(
         if fit is not None and real < len(fit.eigenvalues):
             kept = f"only the first {real} of {len(fit.eigenvalues)} modes are" if real else f"no mode is, so no {what}"
             notes += (
-                f"TICA at a lag of {lags[what]:g} ps: modes are taken as slow above an eigenvalue of {noise:.2g}, which "
-                f"chance alone gives; {kept}. Longer trajectories would show more.",
+                f"TICA at a lag of {lags[what]:g} ps: modes are taken as slow above an eigenvalue of {noise:.2g}, as "
+                f"chance alone gives it; {kept}. Longer trajectories would show more.",
             )
             fits[what] = replace(fit, components=fit.components[:, :real], eigenvalues=fit.eigenvalues[:real])
     slow, short = (fit if fit is not None and len(fit.eigenvalues) else None for fit in fits.values())
