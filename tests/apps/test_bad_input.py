@@ -94,7 +94,7 @@ MISTAKES = [
     ("train data.fraction=null", "data.fraction=null: expected a list of two numbers"),
     ("evaluate metrics.settings.lag_ps=long", "metrics.settings.lag_ps=long: expected a number, or null"),
     ("evaluate seeds=3", "seeds=3: expected a list of paths, or null"),
-    ("demo lag_ps=null", "lag_ps=null: expected a number such as 5.0"),
+    ("demo lag_ps=null", "lag_ps=null: expected a number such as 2.0"),
     ("demo training_fraction=[0.5]", "training_fraction=[0.5]: expected a list of two numbers"),
     ("generate encoder_run=3", "encoder_run=3: expected a path"),
     ("generate export=gif", "export=gif: expected one of xtc, dcd, h5, pdb, null"),
