@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdgen.data.finite import require_finite
+from mdgen.data.formats.mapped_array import mapped_array
 from mdgen.data.lock import FolderLock
 from mdgen.data.manifest import (
     FILE,
@@ -39,7 +40,6 @@ from mdgen.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from mdgen.data.mapped_array import mapped_array
 from mdgen.documents import content_of, parsed_file
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside

@@ -1,7 +1,6 @@
 """A user's journey on the command line, on a tiny system, from force field to report; and how it goes wrong."""
 
 import json
-import shutil
 from pathlib import Path
 
 import mdtraj
@@ -72,19 +71,13 @@ def test_run_again_it_does_nothing_again(demo: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in demo.rglob("*.npy")}
 
 
-def test_one_step_lost_is_one_step_done_again(demo: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "demo"
-    shutil.copytree(demo, copy)
+def test_one_step_lost_is_one_step_done_again(demo: Path) -> None:
     metrics = json.loads((demo / "metrics.json").read_text())
     # What was cut off half-way: no mark and no report.
-    (copy / "DONE").unlink()
-    (copy / "report.html").unlink()
-    config = (copy / "config.yaml").read_text().replace(str(demo), str(copy))
-    (copy / "config.yaml").write_text(config)
-    for step in copy.glob("*/config.yaml"):
-        step.write_text(step.read_text().replace(str(demo), str(copy)))
-    assert main(["demo", f"output={copy}", *SMALL]) == 0
-    again = json.loads((copy / "metrics.json").read_text())
+    (demo / "DONE").unlink()
+    (demo / "report.html").unlink()
+    assert main(["demo", f"output={demo}", *SMALL]) == 0
+    again = json.loads((demo / "metrics.json").read_text())
     assert again["acceptance"] == metrics["acceptance"]
     assert again["criteria"] == metrics["criteria"]
 

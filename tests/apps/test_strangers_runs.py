@@ -70,7 +70,9 @@ def test_an_h5_topology_that_a_folder_of_pairs_brings_runs_nothing(tmp_path: Pat
     folder.mkdir(parents=True)
     for name in ("topology", "reference", "generated"):
         hostile(folder / f"{name}.h5", made)
-    config = {role: {"topology": None, "fraction": [0.0, 1.0]} for role in ("reference", "generated", "replicate")}
+    config = {
+        role: {"topology": None, "fraction": [0.0, 1.0]} for role in ("reference", "generated", "replicate", "training")
+    }
     (found,) = configs_of_pairs({**config, "pairs": str(tmp_path / "pairs"), "output": str(tmp_path / "out")})
     for role in ("reference", "generated"):
         assert found[role]["topology"] == str(folder / "topology.h5")

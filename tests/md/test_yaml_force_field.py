@@ -171,7 +171,7 @@ def test_any_module_is_a_potential(file: Path, molecule: Molecule, positions: to
         ("masses: {A: 12.0, B: 1.0}", "masses: {A: 12.0}", "no mass for type B of atom 0"),
         ("masses: {A: 12.0, B: 1.0}", "masses: {A: 12.0, B: 0.0}", "mass 0.0 amu"),
         ("masses: {A: 12.0, B: 1.0}", "", "no section `masses`"),
-        ("atomtypes: [A, B]", "atomtypes: [A, B", "cannot read"),
+        ("atomtypes: [A, B]", "atomtypes: [A, B", "is no plain YAML"),
     ],
 )
 def test_mistakes_are_named(file: Path, molecule: Molecule, old: str, new: str, complaint: str) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from mdgen.data.formats.mapped_array import mapped_array
 from mdgen.data.manifest import MOST_TRAJECTORIES
-from mdgen.data.mapped_array import mapped_array
 from mdgen.data.sources import Source
 from mdgen.errors import MdgenError
 
