@@ -49,7 +49,7 @@ def inputs(batch=2, frames=5, tokens=3):
 def velocity(network, values, noisy, known, told):
     n = len(values)
     conditioning = network.condition(values, known, torch.linspace(0, 1, n), torch.linspace(1, 0, n), told)
-    return network(torch.where(known, 0.0, noisy), torch.linspace(0.2, 0.6, n), torch.zeros(n), conditioning)
+    return network(torch.where(known, 0.0, noisy), torch.linspace(0.2, 0.6, n), conditioning)
 
 
 def test_the_largest_size_has_the_paper_s_number_of_parameters():

@@ -36,12 +36,12 @@ def evaluation_row(
     """One evaluation of the velocity; what does not change along the flow is computed before."""
     network, told, values, known = _example(size, shape, peak.device, seed)
     times = torch.full((shape[0],), 0.5, device=peak.device)
-    steps = torch.zeros_like(times)
+    zeros = torch.zeros_like(times)
     with torch.inference_mode(), in_format(peak.device, number_format):
-        conditioning = network.condition(values, known, steps, steps, told)
-        work = functools.partial(network, values, times, steps, conditioning)
+        conditioning = network.condition(values, known, zeros, zeros, told)
+        work = functools.partial(network, values, times, conditioning)
         timing = peak.time(work, seconds)
-    row = timing.row(operations_of(lambda: network(values, times, steps, conditioning)))
+    row = timing.row(operations_of(lambda: network(values, times, conditioning)))
     return _facts("evaluation", size, network, shape, number_format) | row | _token_rate(shape, row)
 
 

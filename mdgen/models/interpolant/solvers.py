@@ -16,8 +16,8 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 
 Value = Float[Tensor, "*shape"]
-Velocity = Callable[[Value, float, float], Value]
-"""The velocity at a value and a flow time; the third argument is the length of the step that it is asked for."""
+Velocity = Callable[[Value, float], Value]
+"""The velocity at a value and a flow time."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def euler(velocity: Velocity, start: Value, times: list[float]) -> Value:
     """Straight steps; order 1."""
     value = start
     for now, later in pairwise(times):
-        value = torch.add(value, velocity(value, now, later - now), alpha=later - now)
+        value = torch.add(value, velocity(value, now), alpha=later - now)
     return value
 
 
@@ -86,8 +86,8 @@ def heun(velocity: Velocity, start: Value, times: list[float]) -> Value:
     value = start
     for now, later in pairwise(times):
         step = later - now
-        first = velocity(value, now, step)
-        second = velocity(torch.add(value, first, alpha=step), later, step)
+        first = velocity(value, now)
+        second = velocity(torch.add(value, first, alpha=step), later)
         value = torch.add(value, first + second, alpha=0.5 * step)
     return value
 
@@ -97,8 +97,8 @@ def midpoint(velocity: Velocity, start: Value, times: list[float]) -> Value:
     value = start
     for now, later in pairwise(times):
         step = later - now
-        halfway = torch.add(value, velocity(value, now, 0.5 * step), alpha=0.5 * step)
-        value = torch.add(value, velocity(halfway, now + 0.5 * step, step), alpha=step)
+        halfway = torch.add(value, velocity(value, now), alpha=0.5 * step)
+        value = torch.add(value, velocity(halfway, now + 0.5 * step), alpha=step)
     return value
 
 
@@ -107,7 +107,7 @@ def adams_bashforth(velocity: Velocity, start: Value, times: list[float]) -> Val
     value, before, step_before = start, None, 1.0
     for now, later in pairwise(times):
         step = later - now
-        here = velocity(value, now, step)
+        here = velocity(value, now)
         mean = here if before is None else torch.lerp(before, here, 1 + 0.5 * step / step_before)
         value = torch.add(value, mean, alpha=step)
         before, step_before = here, step
@@ -145,13 +145,13 @@ def dormand_prince(
 ) -> Value:
     """Steps as long as the tolerance allows, by the root mean square of the error of one step; order 5."""
     value, now, step = start, 0.0, first_step
-    first = velocity(value, now, step)
+    first = velocity(value, now)
     while now < 1.0:
         step = min(step, 1.0 - now)
         slopes = [first]
         for node, weights in zip(_NODES[1:], _STAGES[1:], strict=True):
             point = value + step * _weighted(slopes, weights)
-            slopes.append(velocity(point, now + node * step, step))
+            slopes.append(velocity(point, now + node * step))
         scale = absolute_tolerance + relative_tolerance * torch.maximum(value.abs(), point.abs())
         error = float((step * _weighted(slopes, _ERROR) / scale).square().mean().sqrt())
         if error <= 1.0:
@@ -176,6 +176,6 @@ class _Counted:
     def __init__(self, velocity: Velocity) -> None:
         self.velocity, self.n = velocity, 0
 
-    def __call__(self, value: Value, time: float, step: float) -> Value:
+    def __call__(self, value: Value, time: float) -> Value:
         self.n += 1
-        return self.velocity(value, time, step)
+        return self.velocity(value, time)

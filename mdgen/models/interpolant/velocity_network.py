@@ -89,7 +89,6 @@ class VelocityNetwork(nn.Module):
         key_frame_blocks: blocks over the key frame; used where there is one token a residue.
         expansion: width of feed-forward layers over that of the network.
         time_mixer: one of `TIME_MIXERS`.
-        takes_steps: whether the mean velocity over a step may be asked for.
         checkpoint_blocks: whether blocks are computed again for gradients: less memory, a third more time.
 
     Raises:
@@ -106,7 +105,6 @@ class VelocityNetwork(nn.Module):
         key_frame_blocks: int,
         expansion: int = 4,
         time_mixer: str = "attention",
-        takes_steps: bool = False,
         checkpoint_blocks: bool = False,
     ) -> None:
         super().__init__()
@@ -127,7 +125,6 @@ class VelocityNetwork(nn.Module):
                 KeyFrameBlock(width, heads, expansion) for _ in range(key_frame_blocks)
             )
         self.flow_time, self.spacing, self.temperature = (_ScalarEmbedding(width) for _ in range(3))
-        self.step = _ScalarEmbedding(width) if takes_steps else None
         self.blocks = nn.ModuleList(
             TrajectoryBlock(width, heads, expansion, tokens != 1, time_mixer) for _ in range(blocks)
         )
@@ -191,7 +188,6 @@ class VelocityNetwork(nn.Module):
         self,
         noisy: Float[Tensor, "batch frame token channel"],
         time: Float[Tensor, "batch"],
-        step: Float[Tensor, "batch"],
         conditioning: Conditioning,
     ) -> Float[Tensor, "batch frame token channel"]:
         """The velocity at a flow time.
@@ -199,19 +195,16 @@ class VelocityNetwork(nn.Module):
         Args:
             noisy: latents along the path, zero where they are known or do not exist.
             time: flow time from 0 (noise) to 1 (data).
-            step: length of the step over which the mean velocity is asked for; 0 for the velocity itself.
             conditioning: what `condition` returned.
         """
         n_rows, size = len(noisy), max(1, CACHED_TOKENS // max(1, noisy[0, ..., 0].numel()))
         if n_rows <= size or noisy.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._velocity(noisy, time, step, conditioning)
+            return self._velocity(noisy, time, conditioning)
         parts = [slice(begin, begin + size) for begin in range(0, n_rows, size)]
-        return torch.cat([self._velocity(noisy[i], time[i], step[i], conditioning.rows(i)) for i in parts])
+        return torch.cat([self._velocity(noisy[i], time[i], conditioning.rows(i)) for i in parts])
 
-    def _velocity(self, noisy: Tensor, time: Tensor, step: Tensor, conditioning: Conditioning) -> Tensor:
+    def _velocity(self, noisy: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
         embedding = conditioning.embedding + self.flow_time(time)
-        if self.step is not None:
-            embedding = embedding + self.step(step)
         active = nn.functional.silu(embedding)
         x = self.noisy(rearrange(noisy, "b t l c -> b l t c")) + conditioning.tokens
         for block in self.blocks:

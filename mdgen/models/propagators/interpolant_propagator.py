@@ -20,7 +20,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.number_format import chosen_format
-from mdgen.models.interpolant.flow_matching import shortcut_loss, velocity_loss
+from mdgen.models.interpolant.flow_matching import velocity_loss
 from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
 from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
 from mdgen.models.interpolant.paths import PATHS
@@ -65,8 +65,6 @@ class InterpolantPropagator(Part):
             named twice is drawn twice as often.
         shorter_share: share of batches that are cut to a random number of frames, so that fewer frames than the window
             may be asked for.
-        shortcut_share: share of a batch on which long steps are learnt from short ones; 0 for none. With it the solver
-            `euler` takes few steps.
         solver: euler, heun, midpoint, adams_bashforth or dormand_prince.
         n_evaluations: evaluations of the network for a window; `dormand_prince` counts its own.
         time_warp: how much shorter steps get towards the data (`interpolant.solvers.integrate`).
@@ -104,7 +102,6 @@ class InterpolantPropagator(Part):
         path: str = "linear",
         tasks: Sequence[str] = tuple(TASKS),
         shorter_share: float = 0.25,
-        shortcut_share: float = 0.0,
         solver: str = "midpoint",
         n_evaluations: int = 10,
         time_warp: float = 2.0,
@@ -124,7 +121,7 @@ class InterpolantPropagator(Part):
         self.latent, self.window, self.frame_spacing_ps = latent, window, (float(least), float(largest))
         # One token that is known in all frames leaves nothing to generate.
         self.tasks = tuple(task for task in tasks if task != "inpaint" or latent.tokens != 1)
-        self.shorter_share, self.shortcut_share = shorter_share, shortcut_share
+        self.shorter_share = shorter_share
         self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
         self.number_format = number_format
         self.path, self.geometry = PATHS[path], geometry_of(latent)
@@ -136,7 +133,6 @@ class InterpolantPropagator(Part):
             blocks,
             key_frame_blocks,
             time_mixer=time_mixer,
-            takes_steps=shortcut_share > 0,
             checkpoint_blocks=checkpoint_blocks,
         )
         if compile_network:
@@ -188,16 +184,8 @@ class InterpolantPropagator(Part):
         standard = self._standard(data) * exists
         with self._fast(device):
             conditioning = self._conditioning(standard, known, context, told)
-            network = functools.partial(self._run, conditioning=conditioning)
-            loss = velocity_loss(network, self.path, standard, exists & ~known, noise, time)
-            n = round(self.shortcut_share * batch_size)
-            if n == 0:
-                return Loss(loss)
-            draws = torch.rand(2, n, generator=generator, device=device)
-            network = functools.partial(self._run, conditioning=conditioning.rows(slice(n)))
-            free = (exists & ~known)[:n]
-            shortcut = shortcut_loss(network, self.path, standard[:n], free, noise[:n], draws)
-        return Loss(loss + self.shortcut_share * shortcut, {"velocity": loss.detach(), "shortcut": shortcut.detach()})
+            network = functools.partial(self.network, conditioning=conditioning)
+            return Loss(velocity_loss(network, self.path, standard, exists & ~known, noise, time))
 
     @torch.no_grad()
     def sample(self, condition: Condition, context: Context, generator: torch.Generator) -> Latent:
@@ -241,23 +229,16 @@ class InterpolantPropagator(Part):
         exists = self._exists(condition.values, told)
         known = condition.known & exists
         standard = torch.where(known, self._standard(condition.values), 0.0)
-        free, shortcuts = exists & ~known, self.shortcut_share > 0 and self.solver == "euler"
+        free = exists & ~known
         with self._fast(standard.device):
             conditioning = self._conditioning(standard, known, context, told)
 
-            def velocity(value: Latent, time: float, step: float) -> Latent:
-                times = torch.full((len(value),), time, device=value.device)
-                steps = torch.full_like(times, step if shortcuts else 0.0)
-                return self._run(value, times, steps, conditioning=conditioning) * free
+            def velocity(value: Latent, time: float) -> Latent:
+                return self.network(value, torch.full((len(value),), time, device=value.device), conditioning) * free
 
-            # Shortcuts are learnt for equal steps.
-            warp = 1.0 if shortcuts else self.time_warp
-            solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, warp)
+            solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
         self.evaluations = solution.n_evaluations
         return self._unstandard(torch.where(known, standard, solution.value)) * exists
-
-    def _run(self, noisy: Latent, time: Tensor, step: Tensor, conditioning: Conditioning) -> Latent:
-        return self.network(noisy, time, step, conditioning)
 
     def _fast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The number format in which matrices are multiplied; single precision leaves that of the caller."""
