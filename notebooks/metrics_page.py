@@ -20,7 +20,8 @@ KEYS = {
     "settings": "as they were resolved: lags, states, bins, `frame_spacing_ps`, seed, `tolerances`",
     "verdict": "`fails` if a criterion does, else `flagged` if there are flags, `undecided`, or `holds` if all do",
     "criteria": "lines of `metric`, `meaning`, `value`, `floor` (what dynamics scores against itself), `excess` = "
-    "sqrt(value^2 - floor^2) with its interval `low`, `high` for this row alone, `tolerance`, `p` adjusted over all "
+    "sqrt(value^2 - floor^2) with its interval `low`, `high` (2.5 and 99 %) for this row alone, "
+    "`tolerance`, `p` adjusted over all "
     "criteria and at least 1/(permutations + 1), `verdict`, and `needs`: the multiple of all frames, of the dynamics "
     "and generated, that would decide it",
     "flags": "sentences that void the verdict: on copied frames, and on faults that no frame of the dynamics has",

@@ -16,12 +16,9 @@ from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import write_trajectory
 from mdgen.evaluation import verdict_table, write_report
 from mdgen.progress import duration
-from mdgen.results import Acceptance, Estimate
+from mdgen.results import Acceptance
 
 logger = logging.getLogger("mdgen")
-
-COST_BOUND = 0.1
-"""Largest cost of a generated nanosecond over that of a simulated one that is worth a generator."""
 
 
 def run(config: dict[str, Any]) -> None:
@@ -41,7 +38,8 @@ def run(config: dict[str, Any]) -> None:
             _write_starts(config)
         generate.run(config["generate"])
         result = evaluate.judged(config["evaluate"])
-        result = replace(result, acceptance=(*result.acceptance, *_four_wells(config), *_cost(config)))
+        acceptance = (*result.acceptance, *_four_wells(config))
+        result = replace(result, acceptance=acceptance, notes=(*result.notes, *_cost(config)))
         write_report(result, folder.path)
         folder.mark_done()
         logger.info("\n%s\n", verdict_table(result))
@@ -86,8 +84,12 @@ def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
     return [Acceptance(**row) for row in document["acceptance"]]
 
 
-def _cost(config: dict[str, Any]) -> list[Acceptance]:
-    """What a generated nanosecond costs of a simulated one, where the speeds of both runs are known."""
+def _cost(config: dict[str, Any]) -> list[str]:
+    """A sentence on what a generated nanosecond costs of a simulated one, where the speeds of both runs are known.
+
+    It is no bound: the two are timed one after the other, on a machine that may be shared. `suite=tokens` times both
+    side by side.
+    """
     speeds = []
     for run in (config["generate"]["output"], config["data"]["trajectories"]):
         file = Path(run) / "metrics.json" if isinstance(run, str) else Path()
@@ -95,7 +97,7 @@ def _cost(config: dict[str, Any]) -> list[Acceptance]:
     generated, simulated = speeds
     if generated is None or simulated is None:
         return []
-    return [Acceptance.below("cost_over_simulation", Estimate(simulated / generated), COST_BOUND)]
+    return [f"A generated nanosecond took {simulated / generated:.2g} of the time of a simulated one, by the clock."]
 
 
 def with_data(config: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,6 @@ MOST_TRAJECTORIES = 1_000_000
 _ADVICE = "write the trajectories again"
 _BLOCK = 2**22
 
-
 PREFIXES = {"positions": "chunk", "cells": "cells"}
 """How the files of a chunk begin, by what they hold."""
 
@@ -141,7 +140,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _require_consistent(path: Path, manifest: Manifest) -> None:
-    """Raise unless the chunks have names of ours, and no trajectory goes on after its end."""
+    """Raise unless the chunks have names of ours, all or none have boxes, and no trajectory goes on after its end."""
     last, growing = -1, None
     for chunk in manifest.chunks:
         digits = chunk.file.removeprefix("chunk-").removesuffix(".npy")
@@ -158,6 +157,8 @@ def _require_consistent(path: Path, manifest: Manifest) -> None:
         if not rising or (growing is not None and not growing.issuperset(rows)):
             raise MdgenError(f"{path} is damaged: {chunk.file} holds no trajectories that can go on; {_ADVICE}")
         growing = set(rows)
+    if len({chunk.cells is None for chunk in manifest.chunks}) > 1:
+        raise MdgenError(f"{path} is damaged: it names box vectors of some chunks only; {_ADVICE}")
 
 
 def crc32_of(path: Path) -> int:

@@ -35,7 +35,9 @@ def test_the_command_measures_judges_and_draws(tmp_path: Path) -> None:
     assert accepted["value"] == ratio == result["ratio_details"]["alanine_dipeptide_obc2"]["speed"]["value"]
     assert accepted["bound"] == ">= 8"
     assert result["systems"]["alanine_dipeptide_obc2"]["energy_against_openmm_kcal_per_mol"] < 1e-3
-    assert 0 < result["floor"]["alanine_dipeptide_obc2"]["share_of_peak"] < 1
+    floor = result["floor"]["alanine_dipeptide_obc2"]
+    assert floor["pairs"] == 22 * 21 // 2
+    assert floor["share_of_peak"] == pytest.approx(floor["floor_us"] / floor["reached_us"])
     assert result["processor"]
     assert result["skipped"] == []
     drawn = sorted(path.name for path in tmp_path.iterdir())

@@ -358,3 +358,13 @@ def test_periodic_boxes_are_kept_frame_by_frame(tmp_path: Path) -> None:
     (store.path / "cells-00000000.npy").unlink()
     with pytest.raises(MdgenError, match="lacks its file cells-00000000"):
         TrajectoryStore.open(store.path)
+
+
+def test_boxes_of_some_chunks_only_are_damage(tmp_path: Path) -> None:
+    store = TrajectoryStore.create(tmp_path / "store", argon(), 0.5, 2)
+    for block in (frames(3), frames(2)):
+        store.append(block, cells=np.broadcast_to(np.eye(3, dtype=np.float32), (*block.shape[:2], 3, 3)))
+    chunks = json.loads((store.path / "manifest.json").read_text())["chunks"]
+    rewritten(store, chunks=[{k: v for k, v in chunks[0].items() if "cells" not in k}, chunks[1]])
+    with pytest.raises(MdgenError, match="box vectors of some chunks only"):
+        TrajectoryStore.open(store.path)

@@ -251,7 +251,7 @@ class KnownChain:
 
     @property
     def _warmth(self) -> float:
-        """Factor of every spread: of a harmonic well it is the root of the temperature."""
+        """Factor of every spread; in a harmonic well, the root of the temperature."""
         return self.temperature**0.5
 
     @cached_property

@@ -70,15 +70,18 @@ def _burst(numbers, steps):  # type: ignore[no-untyped-def]
     store(numbers, (0,), a + b + c + d + e + f + g + h + i + j + k + m)
 
 
-def measured_peak(bursts: int = 20) -> float:
-    """Peak operations per second of one thread in single precision: the best of some bursts of multiply-adds."""
+def measured_peak(bursts: int = 100) -> float:
+    """Peak operations per second of one thread in single precision: the best of some bursts of multiply-adds.
+
+    Processor time counts, as it does for the engines: a burst that waits for its core is no slower.
+    """
     numbers = np.full((_CHAINS + 2, LANES), 0.5, np.float32)
     _burst(numbers, 1)
     best = 0.0
     for _ in range(bursts):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         _burst(numbers, _BURST)
-        best = max(best, 2 * _CHAINS * LANES * _BURST / (time.perf_counter() - begin))
+        best = max(best, 2 * _CHAINS * LANES * _BURST / (time.thread_time() - begin))
     return best
 
 

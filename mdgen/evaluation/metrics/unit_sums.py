@@ -1,5 +1,7 @@
 """Distances that are functions of sums over bootstrap units: one code for the value, its interval and its null."""
 
+from abc import abstractmethod
+
 import numpy as np
 from jaxtyping import Float
 
@@ -27,13 +29,13 @@ class UnitSumMetrics(MetricFamily):
     def prepare(self) -> None:
         """Choose what depends on the target alone, such as the ranges of histograms."""
 
+    @abstractmethod
     def sums(self, data: Observables) -> Sums:
         """Sums over each bootstrap unit of the data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
         """Distances of weighted sums, draws on the first axis."""
-        raise NotImplementedError
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """Distances of the row from the target."""

@@ -67,9 +67,7 @@ def shown(row: str, found: Mapping[str, Estimate], metrics: Sequence[str]) -> li
 
 def verdict_table(result: Evaluation) -> str:
     """The verdict, every criterion in one aligned table, what would decide the undecided, and all caveats, as text."""
-    cells: list[tuple[str, ...]] = [
-        ("", "criterion", "value", "MD itself", "excess (95 %)", "tolerance", "p", "to decide")
-    ]
+    cells: list[tuple[str, ...]] = [("", "criterion", "value", "MD itself", "excess", "tolerance", "p", "to decide")]
     for line in ordered(result.criteria):
         verdict = line.verdict.upper() if line.verdict == "fails" else line.verdict
         cells.append((verdict, label(line.metric), *criterion_cells(line)))

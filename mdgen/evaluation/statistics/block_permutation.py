@@ -172,7 +172,7 @@ def _typical_length(data: Observables) -> float:
 
 
 def trajectory_spread(features: Float[np.ndarray, "frame feature"], pool: Observables, n_here: int) -> float:
-    """Observed ratio of standard deviations: of the means of trajectories over that of independent blocks.
+    """Standard deviation of the means of trajectories over that of independent blocks, as observed.
 
     The root of F of a one-way analysis of variance, trajectories the groups and means of blocks the observations, sums
     of squares taken over all features (Anderson, Austral Ecology 26, 32, 2001), and between trajectories of one side
@@ -203,7 +203,7 @@ def trajectory_spread(features: Float[np.ndarray, "frame feature"], pool: Observ
 
 
 def slow_spread(block: float, trajectory: float, slowest: float) -> float:
-    """Ratio of standard deviations of a slow process's mean: of whole trajectories over that of independent blocks.
+    """Standard deviation of a slow process's mean over whole trajectories, over that of independent blocks.
 
     The mean over a time t of a process that decays as `exp(-t / slowest)` has a variance proportional to
     `g(t) / t`, `g(t) = 1 - (1 - exp(-x)) / x`, `x = t / slowest` (Frenkel and Smit, Understanding Molecular

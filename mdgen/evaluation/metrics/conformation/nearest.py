@@ -40,8 +40,8 @@ class NearestMetrics(MetricFamily):
     descriptions: ClassVar = {
         "nearest_frame_nm": distance(
             "Nearest frame (nm)",
-            "mean over frames of the distance to the nearest frame of the reference: root-mean-square difference of 16 "
-            "distances between atoms. A model that is nearer than the replicate has learned frames by heart.",
+            "mean over frames of the distance to the nearest frame of the reference: root-mean-square difference of up "
+            "to 24 distances between atoms. A model that is nearer than the replicate has learned frames by heart.",
         )
     }
 
