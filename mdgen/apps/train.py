@@ -20,7 +20,6 @@ from mdgen.interfaces import Encoder
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.progress import duration
 from mdgen.registry import resolve
-from mdgen.training.gathering import temperature_range_K
 from mdgen.training.settings import settings_for
 from mdgen.training.train import train
 
@@ -144,8 +143,9 @@ def _train(
         if name != part:
             train(made[name], data, None, encoder)  # has its molecule looked at before hours are spent
         encoder = made[name] if name == "encoder" else encoder
-    metrics = _trained(part, made[part], config, data, None if part == "encoder" else encoder, folder)
-    learnt_from = {"data": config["data"], "seed": config["seed"], **_described(data, made[part])}
+    trained: Any = made[part]
+    metrics = _trained(part, trained, config, data, None if part == "encoder" else encoder, folder)
+    learnt_from = {"data": config["data"], "seed": config["seed"], **trained.metadata}
     return made, metrics, learnt_from
 
 
@@ -182,28 +182,6 @@ def _data(config: dict[str, Any], part: str) -> TrajectorySet | WindowLoaders:
     opened = open_data(config["data"])
     opened.verify()
     return opened
-
-
-def _described(data: TrajectorySet | WindowLoaders, part: torch.nn.Module) -> dict[str, Any]:
-    """What a file says of the data that a part was trained on; `molecule` is None where there were several.
-
-    A part for any molecule that has seen one only says which in `topology`, so that it is not used for another.
-    """
-    windows = data.training.dataset if isinstance(data, WindowLoaders) else None
-    sets = [data] if isinstance(data, TrajectorySet) else list(data.training.dataset.collection)
-    molecules = {each.molecule.fingerprint: each.molecule for each in sets}
-    one = next(iter(molecules.values())) if len(molecules) == 1 else None
-    anyones = one is not None and not part.latent.molecule  # type: ignore[union-attr]
-    return {
-        "molecule": one.fingerprint if one is not None else None,
-        **({"topology": one.to_json()} if one is not None and anyones else {}),
-        "frame_spacing_ps": sets[0].frame_spacing_ps if windows is None else _one_or_list(windows.spacings_ps),
-        "temperature_K": temperature_range_K(sets),
-    }
-
-
-def _one_or_list(values: tuple[float, ...]) -> float | list[float]:
-    return values[0] if len(values) == 1 else list(values)
 
 
 def make_part(config: dict[str, Any], data: TrajectorySet | WindowLoaders, encoder: Encoder | None) -> torch.nn.Module:

@@ -77,7 +77,7 @@ def train(
         metrics["history"] = descend(module, data, label, machine=machine, folder=folder, run_logger=run_logger)
     part.eval()
     part.finish(data, generator)
-    part.metadata = _learnt_from(trajectories)
+    part.metadata = _learnt_from(trajectories, part)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
     if data.every is None:
@@ -90,14 +90,23 @@ def train(
     return {**metrics, "seconds": time.monotonic() - begin}
 
 
-def _learnt_from(trajectories: TrajectorySet | WindowLoaders) -> dict[str, Any]:
-    """What generation checks of the data: the molecule (None for several), the frame spacing and the temperature."""
-    several = isinstance(trajectories, WindowLoaders)
-    sets: list[TrajectorySet] = list(trajectories.training.dataset.collection) if several else [trajectories]  # type: ignore
-    molecules = {each.molecule.fingerprint for each in sets}
+def _learnt_from(trajectories: TrajectorySet | WindowLoaders, part: Any) -> dict[str, Any]:
+    """What a model file says of the data that a part has learnt from; `molecule` is None where there were several.
+
+    A part for any molecule that has seen one only says which in `topology`, so that it is not used for another.
+    """
+    spacings_ps: tuple[float, ...] = ()
+    if isinstance(trajectories, WindowLoaders):
+        windows = trajectories.training.dataset
+        sets, spacings_ps = list(windows.collection), windows.spacings_ps
+    else:
+        sets, spacings_ps = [trajectories], (trajectories.frame_spacing_ps,)
+    molecules = {each.molecule.fingerprint: each.molecule for each in sets}
+    (one,) = molecules.values() if len(molecules) == 1 else (None,)
     return {
-        "molecule": molecules.pop() if len(molecules) == 1 else None,
-        "frame_spacing_ps": sets[0].frame_spacing_ps,
+        "molecule": one.fingerprint if one is not None else None,
+        **({"topology": one.to_json()} if one is not None and not part.latent.molecule else {}),
+        "frame_spacing_ps": spacings_ps[0] if len(spacings_ps) == 1 else list(spacings_ps),
         "temperature_K": temperature_range_K(sets),
     }
 

@@ -79,7 +79,7 @@ def test_another_kind_of_run_is_no_encoder_run(tmp_path: Path, content: Any, sai
     [
         ("a: [1, 2", "config.yaml is no plain YAML"),
         ("\tx: 1", "config.yaml is no plain YAML"),
-        ("just text", "config.yaml is no config of a run"),
+        ("just text", "is no run of `mdgen train encoder"),
         ("a: ${b", "config.yaml cannot be read"),
     ],
 )
