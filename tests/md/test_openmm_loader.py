@@ -60,9 +60,36 @@ def with_no_number(system: openmm.System) -> None:
     system.getForce(0).setParticleParameters(1, float("nan"), 0.3, 0.5)
 
 
+def with_exceptions_in_the_nearest_image(system: openmm.System) -> None:
+    force = system.getForce(0)
+    force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    force.setExceptionsUsePeriodicBoundaryConditions(True)
+
+
+def without_direct_space(system: openmm.System) -> None:
+    system.getForce(0).setIncludeDirectSpace(False)
+
+
+def with_periodic_scaled_pairs(system: openmm.System) -> None:
+    force = openmm.CustomBondForce("0.5*epsilon*((sigma/r)^12-(sigma/r)^6)")
+    force.setUsesPeriodicBoundaryConditions(True)
+    system.addForce(force)
+
+
+def with_a_born_radius_of_the_offset(system: openmm.System) -> None:
+    force = openmm.GBSAOBCForce()
+    for charge in (1.0, -1.0):
+        force.addParticle(charge, 0.009, 0.8)
+    system.addForce(force)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
+        (with_exceptions_in_the_nearest_image, "takes nearest images of exceptions"),
+        (without_direct_space, "leaves out its direct space"),
+        (with_periodic_scaled_pairs, "CustomBondForce takes nearest images"),
+        (with_a_born_radius_of_the_offset, "radius of atom 0 in generalised Born is 0.009 nm"),
         (with_force(openmm.RBTorsionForce()), "RBTorsionForce"),
         (with_force(openmm.CustomExternalForce("x")), "CustomExternalForce"),
         (with_force(openmm.MonteCarloBarostat(1.0, 300.0)), "MonteCarloBarostat.*constant volume"),
@@ -107,3 +134,59 @@ def test_dielectrics_and_surface_are_read() -> None:
     born = load_openmm_system(custom_born("obc1", soluteDielectric=2.0, solventDielectric=40.0, sasaMethod=None)).born
     assert born is not None
     assert (born.kind, born.solute_dielectric, born.solvent_dielectric, born.surface_energy) == ("OBC1", 2.0, 40.0, 0.0)
+
+
+_OF_OPENMM_ALONE = {"setForceGroup", "setReciprocalSpaceForceGroup", "setName"}
+"""How OpenMM's integrators and printouts see a force; no energy depends on it."""
+
+_OF_EWALD_SUMS = {"setEwaldErrorTolerance", "setPMEParameters", "setLJPMEParameters"}
+"""Ewald sums are computed by OpenMM, from the user's own force."""
+
+_READ = {
+    "NonbondedForce": {
+        "setCutoffDistance",
+        "setExceptionParameters",
+        "setExceptionsUsePeriodicBoundaryConditions",
+        "setIncludeDirectSpace",
+        "setNonbondedMethod",
+        "setParticleParameters",
+        "setReactionFieldDielectric",
+        "setSwitchingDistance",
+        "setUseDispersionCorrection",
+        "setUseSwitchingFunction",
+        # offsets are refused, and without them global parameters scale nothing
+        "setExceptionParameterOffset",
+        "setGlobalParameterDefaultValue",
+        "setGlobalParameterName",
+        "setParticleParameterOffset",
+    },
+    "HarmonicBondForce": {"setBondParameters", "setUsesPeriodicBoundaryConditions"},
+    "HarmonicAngleForce": {"setAngleParameters", "setUsesPeriodicBoundaryConditions"},
+    "PeriodicTorsionForce": {"setTorsionParameters", "setUsesPeriodicBoundaryConditions"},
+    "CMAPTorsionForce": {"setMapParameters", "setTorsionParameters", "setUsesPeriodicBoundaryConditions"},
+    "GBSAOBCForce": {
+        "setCutoffDistance",
+        "setNonbondedMethod",
+        "setParticleParameters",
+        "setSoluteDielectric",
+        "setSolventDielectric",
+        "setSurfaceAreaEnergy",
+    },
+}
+
+
+@pytest.mark.parametrize("force", _READ)
+def test_every_setting_of_a_force_is_read_or_refused(force: str) -> None:
+    """A setter that a later OpenMM adds must be looked at before its systems are loaded."""
+    setters = {name for name in dir(getattr(openmm, force)) if name.startswith("set")}
+    assert setters <= _READ[force] | _OF_OPENMM_ALONE | _OF_EWALD_SUMS
+
+
+def test_pairs_excluded_from_generalised_born_are_refused() -> None:
+    system = custom_born("obc2")
+    force = next(force for force in system.getForces() if isinstance(force, openmm.CustomGBForce))
+    name, written, _ = force.getComputedValueParameters(0)
+    force.setComputedValueParameters(0, name, written, openmm.CustomGBForce.ParticlePair)
+    force.addExclusion(0, 1)
+    with pytest.raises(MdgenError, match="CustomGBForce excludes pairs"):
+        load_openmm_system(system)

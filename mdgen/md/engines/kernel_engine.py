@@ -10,7 +10,9 @@ from torch import Tensor
 
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.engines.base_engine import Engine, Recording, beyond_force_field, constant_volume
+from mdgen.md.engines.lanes.bonded_terms import HIGHEST_PERIODICITY
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
+from mdgen.md.engines.lanes.replicas.constraint_tables import MOST_SWEEPS, sweeps_needed
 from mdgen.md.engines.lanes.replicas.replica_kernel import MOST_ATOMS, ReplicaKernel
 from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
@@ -105,6 +107,7 @@ class KernelEngine(Engine):
 
 def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
     born, boxed, n_atoms = parameters.born, parameters.cutoff is not None, parameters.n_atoms
+    periodicity = parameters.torsion_periodicity[parameters.torsion_k != 0]
     unknown = {
         "generalised Born with a cutoff": boxed and born is not None,
         "correction maps in a box": boxed and parameters.cmap is not None,
@@ -114,5 +117,11 @@ def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
         "NBFIX": not boxed and parameters.pair_table is not None,
         "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
         "generalised Born after HCT": born is not None and born.kind == "HCT",
+        f"torsions of a periodicity outside 1 to {HIGHEST_PERIODICITY}": bool(
+            ((periodicity < 1) | (periodicity > HIGHEST_PERIODICITY)).any()
+        ),
     }
-    return next((words for words, there in unknown.items() if there), None)
+    found = next((words for words, there in unknown.items() if there), None)
+    if found is None and not boxed and sweeps_needed(parameters) > MOST_SWEEPS:
+        return f"constraints as strongly coupled as these without a cutoff (more than {MOST_SWEEPS} sweeps a step)"
+    return found

@@ -91,6 +91,10 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     found = [[term for term in terms if form.match(term)] for form in (_POLAR_SELF, _POLAR_PAIR, _SURFACE)]
     if [len(matching) for matching in found] not in ([1, 1, 0], [1, 1, 1]) or len(terms) != sum(map(len, found)):
         raise unknown
+    values_of = force.getComputedValueParameters(0)[2]
+    pair_terms = [force.getEnergyTermParameters(i)[1] for i, term in enumerate(terms) if _POLAR_PAIR.match(term)]
+    if force.getNumExclusions() and {values_of, *pair_terms} != {openmm.CustomGBForce.ParticlePairNoExclusions}:
+        raise MdgenError("the system's CustomGBForce excludes pairs, but this engine takes all; drop its exclusions")
     settings = dict(re.findall(r"(\w+)=([-+.\deE]+)(?:;|$)", found[1][0]))
     table = np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())], dtype=np.float64)
     _require_same_charges(table[:, 0], charges)

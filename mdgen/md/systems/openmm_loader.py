@@ -139,7 +139,7 @@ def _known_forces(system: openmm.System) -> list[openmm.Force]:
         kind = "generalised Born force" if name in ("GBSAOBCForce", "CustomGBForce") else name
         if kind in seen and (name in _ONCE or name == "NonbondedForce"):
             raise MdgenError(f"the system has more than one {kind}; this engine expects one at most")
-        if force.usesPeriodicBoundaryConditions() and (name in _PARTS or name in _BONDED):
+        if name not in _PAIRWISE and force.usesPeriodicBoundaryConditions():
             raise MdgenError(
                 f"the system's {name} takes nearest images, but this engine keeps molecules whole; "
                 "switch that off (setUsesPeriodicBoundaryConditions(False))"
@@ -209,4 +209,7 @@ _PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "CMAPTorsionForce": ("cmap", correction_maps_from),
     "CustomTorsionForce": ("impropers", impropers_from),
 }
+_PAIRWISE = {"NonbondedForce", "CustomNonbondedForce", "GBSAOBCForce", "CustomGBForce"}
+"""Forces whose own readers look at what is periodic."""
+
 _ONCE = {"GBSAOBCForce", "CustomGBForce", "CustomNonbondedForce", "CustomBondForce", *_PARTS}

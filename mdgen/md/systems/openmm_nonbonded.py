@@ -21,11 +21,21 @@ def nonbonded_tables(force: openmm.NonbondedForce) -> dict[str, list]:
     """Charges, sigmas, epsilons and exceptions, by the names of `ForceFieldParameters`.
 
     Raises:
-        MdgenError: for parameter offsets.
+        MdgenError: for parameter offsets, exceptions in the nearest image, or pairs that are left out as a whole.
     """
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
         raise MdgenError(
             "the system's NonbondedForce has parameter offsets, which this engine does not have; drop them"
+        )
+    if force.usesPeriodicBoundaryConditions() and force.getExceptionsUsePeriodicBoundaryConditions():
+        raise MdgenError(
+            "the system's NonbondedForce takes nearest images of exceptions, but this engine keeps molecules whole; "
+            "switch that off (setExceptionsUsePeriodicBoundaryConditions(False))"
+        )
+    if not force.getIncludeDirectSpace():
+        raise MdgenError(
+            "the system's NonbondedForce leaves out its direct space, which this engine does not; "
+            "switch it on (setIncludeDirectSpace(True))"
         )
     atoms = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
     exceptions = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]

@@ -46,6 +46,14 @@ def require_valid(parameters: ForceFieldParameters, names: list[str] | None = No
     if parameters.n_atoms == 0:
         raise MdgenError("the system has no atoms; give a molecule")
     _require_tables(parameters, parameters.n_atoms, names)
+    born = parameters.born
+    if born is not None and not bool((born.radius > born.offset_nm).all()):
+        atom = int((born.radius <= born.offset_nm).nonzero()[0])
+        label = f" ({names[atom]})" if names else ""
+        raise MdgenError(
+            f"the radius of atom {atom}{label} in generalised Born is {float(born.radius[atom]):g} nm, but must be "
+            f"above the model's offset of {born.offset_nm:g} nm; mend the force field"
+        )
 
 
 def _require_tables(part: Any, n_atoms: int, names: list[str] | None) -> None:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
-_HIGHEST_PERIODICITY = 6
+HIGHEST_PERIODICITY = 6
+"""Highest periodicity of a torsion in the tables; the least is 1."""
 
 
 class Terms(NamedTuple):
@@ -50,9 +50,6 @@ def bonded_terms(parameters: ForceFieldParameters, dtype: type, grouped: bool) -
         parameters: the force field.
         dtype: type of the numbers.
         grouped: whether sixteen terms lie in one group; the last is filled up with terms of strength 0.
-
-    Raises:
-        MdgenError: for a torsion of a periodicity that force fields do not use.
     """
     p = parameters
     impropers = np.zeros((0, 4)), np.zeros((0, 3))
@@ -99,18 +96,13 @@ def _torsions(p: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
     for atoms, periodicity, phase, k in zip(*(as_numpy(column) for column in columns), strict=True):
         if k == 0.0:
             continue
-        if not 1 <= periodicity <= _HIGHEST_PERIODICITY:
-            raise MdgenError(
-                f"a torsion has periodicity {periodicity}; the many-replica kernel takes 1 to {_HIGHEST_PERIODICITY}: "
-                "use the torch engine"
-            )
         quad = tuple(int(atom) for atom in (atoms if atoms[0] < atoms[-1] else atoms[::-1]))
-        row = merged.setdefault(quad, np.zeros(1 + 2 * _HIGHEST_PERIODICITY))
+        row = merged.setdefault(quad, np.zeros(1 + 2 * HIGHEST_PERIODICITY))
         row[0] += k
         row[2 * periodicity - 1] += k * np.cos(phase)
         row[2 * periodicity] += k * np.sin(phase)
     quads = np.array(list(merged), dtype=np.int64).reshape(-1, 4)
-    rows = np.array(list(merged.values())).reshape(-1, 1 + 2 * _HIGHEST_PERIODICITY)
+    rows = np.array(list(merged.values())).reshape(-1, 1 + 2 * HIGHEST_PERIODICITY)
     used = np.flatnonzero(np.abs(rows).sum(0) > 0)
     periods = (used[-1] + 1) // 2 if len(used) else 0
     return quads, rows[:, : 1 + 2 * periods]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.errors import MdgenError
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.engines.engine import passed_over
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
 from mdgen.md.engines.lanes.rigid_bonds import constrain_velocities
+from mdgen.md.force_field.force_field import ForceField
 from tests.md.engines.lanes.systems import bond_errors, kernel_at, peptide
 
 
@@ -45,12 +47,23 @@ def test_velocities_along_rigid_bonds_vanish(dtype, tolerance) -> None:
     np.testing.assert_allclose(np.einsum("a,axl->xl", parameters.masses.numpy(), v), momentum, atol=1e2 * tolerance)
 
 
-def test_constraints_that_sweeps_cannot_meet_are_refused() -> None:
-    parameters = peptide("A", "obc2").potential.parameters
+def test_an_engine_that_has_them_takes_constraints_that_sweeps_cannot_meet() -> None:
+    system = peptide("A", "obc2")
+    parameters = system.potential.parameters
     everything_rigid = replace(
         parameters,
         constraint_atoms=torch.cat([parameters.constraint_atoms, parameters.bond_atoms]),
         constraint_length=torch.cat([parameters.constraint_length, parameters.bond_length]),
     )
-    with pytest.raises(MdgenError, match="constrain bonds to hydrogen only"):
-        constraint_tables(everything_rigid, np.float32)
+    rigid = replace(system, potential=ForceField(everything_rigid))
+    said = passed_over(rigid, Langevin(1.0, 300.0))
+    assert said == {"kernel": "constraints as strongly coupled as these without a cutoff (more than 60 sweeps a step)"}
+
+
+def test_an_engine_that_has_them_takes_torsions_of_a_high_periodicity() -> None:
+    system = peptide("A", "obc2")
+    parameters = system.potential.parameters
+    periodicity = parameters.torsion_periodicity.clone()
+    periodicity[parameters.torsion_k.abs().argmax()] = 7
+    steep = replace(system, potential=ForceField(replace(parameters, torsion_periodicity=periodicity)))
+    assert passed_over(steep, Langevin(1.0, 300.0)) == {"kernel": "torsions of a periodicity outside 1 to 6"}

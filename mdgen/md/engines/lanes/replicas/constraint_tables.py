@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 _TARGET = 1e-8
-_MOST_SWEEPS = 60
+MOST_SWEEPS = 60
+"""Sweeps a step above which an engine that solves for all constraints at once is faster."""
 
 
 class ConstraintTables(NamedTuple):
@@ -27,38 +27,29 @@ class ConstraintTables(NamedTuple):
 
 
 def constraint_tables(parameters: ForceFieldParameters, dtype: type) -> ConstraintTables:
-    """Lay out the constraints of a molecule and choose the number of sweeps.
-
-    Raises:
-        MdgenError: where the constraints depend on one another so strongly that sweeps would not meet them.
-    """
+    """Lay out the constraints of a molecule and choose the number of sweeps."""
     atoms, length = as_numpy(parameters.constraint_atoms).reshape(-1, 2), as_numpy(parameters.constraint_length)
     inverse = (1 / as_numpy(parameters.masses))[atoms]
     atoms = np.ascontiguousarray(atoms)
     numbers = np.stack([length**2, inverse[:, 0], inverse[:, 1], 1 / inverse.sum(-1)], -1)
-    return ConstraintTables(atoms, np.ascontiguousarray(numbers, dtype=dtype), _sweeps(atoms, inverse))
+    return ConstraintTables(atoms, np.ascontiguousarray(numbers, dtype=dtype), sweeps_needed(parameters))
 
 
-def _sweeps(atoms: np.ndarray, inverse_masses: np.ndarray) -> int:
+def sweeps_needed(parameters: ForceFieldParameters) -> int:
     """Sweeps after which the error is below `_TARGET`, from the Gauss-Seidel matrix of the coupled constraints.
 
     Two constraints at one atom couple through its mass times the cosine between them. Where every constraint ends in an
     atom of its own, as bonds to hydrogen do, that is a bond angle and at most 1/2; otherwise nothing is known of it.
     Two more sweeps are for the Newton step's own convergence.
     """
-    n = len(atoms)
-    if n == 0:
+    atoms = as_numpy(parameters.constraint_atoms).reshape(-1, 2)
+    if len(atoms) == 0:
         return 0
+    inverse_masses = (1 / as_numpy(parameters.masses))[atoms]
     uses = np.bincount(atoms.ravel())
     cosine = 0.5 if (uses[atoms].min(1) == 1).all() else 1.0
     same = atoms[:, None, :, None] == atoms[None, :, None, :]
     coupling = cosine * np.einsum("abpq,ap->ab", same, inverse_masses)
     np.fill_diagonal(coupling, inverse_masses.sum(-1))
     rate = np.abs(np.linalg.eigvals(np.linalg.solve(np.tril(coupling), np.triu(coupling, 1)))).max()
-    sweeps = 2 + np.ceil(np.log(_TARGET) / np.log(np.clip(rate, _TARGET, 1 - 1e-9)))
-    if sweeps > _MOST_SWEEPS:
-        raise MdgenError(
-            f"the {n} constraints depend on one another so strongly that they need more than {_MOST_SWEEPS} sweeps a "
-            "step of the many-replica kernel: constrain bonds to hydrogen only, or use the torch engine"
-        )
-    return int(sweeps)
+    return int(2 + np.ceil(np.log(_TARGET) / np.log(np.clip(rate, _TARGET, 1 - 1e-9))))
