@@ -99,5 +99,5 @@ def test_intervals_of_decorrelation_times_cover(number: int, frames: int) -> Non
     angles = 0.1 * lfilter([1.0], [1.0, -decay], noise).astype(np.float32)
     rows = [Observables((frames,) * number, 1.0, {"torsions": each.reshape(-1, 1)}) for each in angles]
     metrics = DecorrelationMetrics(Target(rows[0], Settings(resamples=2), TORSIONS))
-    held = [metrics._own_times(row)["decorrelation_ps/phi ALA2"].contains(10.0) for row in rows]
+    held = [metrics.own_times(row)["decorrelation_ps/phi ALA2"].contains(10.0) for row in rows]
     assert np.mean(held) == pytest.approx(0.95, abs=0.053)

@@ -311,12 +311,12 @@ def test_side_chains_of_another_trajectory_lose_their_coupling() -> None:
     assert torsion_pairs(CHAIN) == [(0, 2), (1, 2)]
     blocks = permute_blocks(rotamers(0), rotamers(1), 6000, np.random.default_rng(0))
     assert blocks is not None
-    null = metrics.permuted(blocks)["mutual_information_error/all"]
-    same, swapped = (metrics(rotamers(2, swap))["mutual_information_error/all"].value for swap in (False, True))
+    null = metrics.permuted(blocks)["coupling_error/all"]
+    same, swapped = (metrics(rotamers(2, swap))["coupling_error/all"].value for swap in (False, True))
     assert same < null.max() + 0.01
     p = np.array([0.7 + 0.1, 0.1, 0.1])
-    exact = np.log(3) + (p * np.log(p)).sum()  # of psi and chi1; the other pair has none
-    assert swapped == pytest.approx(exact / np.sqrt(2), rel=0.05)
+    information = np.log(3) + (p * np.log(p)).sum()  # of psi and chi1; the other pair has none
+    assert swapped == pytest.approx(np.sqrt((1 - np.exp(-2 * information)) / 2), rel=0.05)
     assert swapped > 10 * null.max()
 
 

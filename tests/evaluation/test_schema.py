@@ -92,7 +92,7 @@ def test_every_metric_of_the_list_is_there_and_none_beside(result: Evaluation) -
     found = {generic(metric).replace(" ", "_") for row in result.rows.values() for metric in row.metrics}
     assert found == golden
     # alanine dipeptide has a single residue whose torsions could be coupled to others
-    assert {metric.partition("/")[0] for metric in golden} | {"mutual_information_error"} == set(METRICS)
+    assert {metric.partition("/")[0] for metric in golden} | {"coupling_error"} == set(METRICS)
 
 
 def test_the_page_is_in_step_with_the_code(result: Evaluation) -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ class EvaluationSettings(Suite):
         common["n_trajectories"], common["n_frames"] = self.fault_trajectories, self.fault_frames
         found += [
             Run("fault", name, number, **common)
+            for number in range(self.fault_runs)  # all faults once, then again: what is cut short says most so
             for name in (FAULTS if self.faults is None else self.faults)
-            for number in range(self.fault_runs)
         ]
         if self.files is not None:
             common |= {"n_trajectories": 0, "n_frames": 0, "files": self.files}
@@ -180,6 +181,7 @@ def _read(path: Path) -> Outcome | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
+@cache
 def _code() -> bytes:
     """Digest of the code that the outcomes depend on."""
     package = Path(mdgen.__file__).parent

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from mdgen.benchmarks.evaluation.fault import Dynamics
 from mdgen.benchmarks.evaluation.faults import FAULTS, PEPTIDE
 from mdgen.benchmarks.evaluation.known_chain import KnownChain
+from mdgen.benchmarks.evaluation.resolved_timescales import timescales_in_states
 from mdgen.benchmarks.evaluation.verdict_reading import excesses_of, verdict_of
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.errors import MdgenError
@@ -105,6 +106,9 @@ class Run:
         outcome |= {"overall": verdict.overall, "failing": list(verdict.failing), "flagged": verdict.flagged}
         if self.kind == "chain":
             outcome["intervals"] = _intervals(result)
+            chain = KnownChain(self.name, self.frame_spacing_ps)
+            resolved = Settings(**{each.name: result.settings[each.name] for each in fields(Settings)})
+            outcome["true_values"] = timescales_in_states(chain, reference, resolved)
         if self.kind == "fault":
             outcome["excesses"] = {
                 name: [each.value, each.low, each.high] for name, each in excesses_of(result).items()

@@ -283,7 +283,7 @@ class KnownChain:
 
     def _positions(self, path: Int[np.ndarray, "frame"], rng: np.random.Generator) -> Float[np.ndarray, "frame atom 3"]:
         n = len(path)
-        absolute = self._torsions(path, rng)
+        absolute = self.torsions_along(path, rng)
         bonds, angles, dihedrals = (
             (ideal + spread * rng.standard_normal((n, len(ideal)), dtype=np.float32)).astype(np.float32)
             for ideal, spread in zip(self._ideal, self._noise, strict=True)
@@ -296,7 +296,7 @@ class KnownChain:
         ]
         return torch.cat(parts).numpy()
 
-    def _torsions(self, path: Int[np.ndarray, "frame"], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def torsions_along(self, path: Int[np.ndarray, "frame"], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Angles in radians of every named torsion along a path of states."""
         named = [name for wells in self.wells for name in wells.torsions]
         fluctuations = self._ornstein_uhlenbeck(len(path), len(named), TORSION_MEMORY_PS, rng) @ self._root.T

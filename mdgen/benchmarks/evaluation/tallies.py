@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdgen.benchmarks.evaluation.faults import FAULTS
-from mdgen.benchmarks.evaluation.judged_runs import Outcome
+from mdgen.benchmarks.evaluation.judged_runs import TIMESCALES, Outcome
 from mdgen.results import Acceptance, Estimate
 
 FALSE_ALARMS, FALSE_ALARMS_ON_FILES, POWER = 0.05, 0.10, 0.90
@@ -62,7 +62,10 @@ def figures(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str
         "files": _alarms(splits) if splits else {},
         "coverage": {labels[size]: _coverage(each, truth) for size, each in of_size.items()},
         "distances": _distances([each for each in outcomes if each["name"] in KNOWN_DISTANCES]),
-        "timescale_1": {labels[size]: _timescale(each, truth) for size, each in of_size.items()},
+        **{
+            f"timescale_{mode}": {labels[size]: _timescale(mode, each, truth) for size, each in of_size.items()}
+            for mode in range(1, TIMESCALES + 1)
+        },
         "faults": {name: _power(name, [e for e in outcomes if e["name"] == name]) for name in names},
         "seconds_a_run": float(np.mean([each.get("seconds", 0.0) for each in outcomes])),
     }
@@ -118,12 +121,16 @@ def _alarms(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _coverage(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:
-    """Share of intervals that hold the true value, by metric and pooled by group."""
+    """Share of intervals that hold the true value, by metric and pooled by group.
+
+    A run's own true values come first: those of timescales are of the chain in the states of that run.
+    """
     held: dict[str, list[bool]] = {}
     for each in outcomes:
         for name, (_, low, high) in each["intervals"].items():
-            if name in truth:
-                held.setdefault(name, []).append(low <= truth[name] <= high)
+            true_value = each.get("true_values", {}).get(name, truth.get(name))
+            if true_value is not None:
+                held.setdefault(name, []).append(low <= true_value <= high)
     groups: dict[str, list[bool]] = {}
     for name, values in held.items():
         groups.setdefault(GROUPS[name.partition("/")[0]], []).extend(values)
@@ -145,22 +152,30 @@ def _distances(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
     return {key: wilson(sum(values), len(values)) for key, values in held.items()}
 
 
-def _timescale(outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:
-    """The slowest timescale against the exact one: bias and spread of its logarithm, coverage and width."""
-    name = "timescale_ps/1"
+def _timescale(mode: int, outcomes: Sequence[Outcome], truth: Mapping[str, float]) -> dict[str, Any]:
+    """A timescale against the chain's exact one: bias and spread of its logarithm, width, and coverage.
+
+    `coverage` counts intervals that hold the timescale of the chain in the states of the run, which is what they are
+    of, `coverage_of_the_chain` those that hold the chain's own, though its process may have no state.
+    """
+    name = f"timescale_ps/{mode}"
     found = [each["intervals"][name] for each in outcomes if name in each["intervals"]]
+    exact = truth.get(name, float("nan"))
     if not found:
-        return {"exact_ps": truth[name], "runs": 0}
+        return {"exact_ps": exact, "runs": 0}
     value, low, high = np.array(found).T
-    errors = np.log(value / truth[name])
+    in_states = np.array([e.get("true_values", {}).get(name, exact) for e in outcomes if name in e["intervals"]])
+    errors = np.log(value / exact)
     return {
-        "exact_ps": truth[name],
+        "exact_ps": exact,
         "runs": len(found),
         "median_ps": float(np.median(value)),
+        "median_in_states_ps": float(np.median(in_states)),
         "bias_factor": float(np.exp(errors.mean())),
         "spread_factor": float(np.exp(errors.std())),
         "median_interval_ps": [float(np.median(low)), float(np.median(high))],
-        "coverage": wilson(int(((low <= truth[name]) & (truth[name] <= high)).sum()), len(found)),
+        "coverage": wilson(int(((low <= in_states) & (in_states <= high)).sum()), len(found)),
+        "coverage_of_the_chain": wilson(int(((low <= exact) & (exact <= high)).sum()), len(found)),
     }
 
 

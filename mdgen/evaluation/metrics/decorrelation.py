@@ -1,6 +1,5 @@
 """Autocorrelations of the torsions and the times in which they decay, compared with the target's."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -8,15 +7,16 @@ from jaxtyping import Float, Int
 
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.autocorrelation import (
-    autocorrelation,
+    LaggedSums,
     decorrelation_time,
     dynamical_content,
-    lagged_products,
+    lagged_sums,
     logarithmic_lags,
+    weighted_autocorrelation,
 )
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.intervals import estimates
-from mdgen.evaluation.statistics.jackknife import log_interval
+from mdgen.evaluation.statistics.jackknife import log_band
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
@@ -65,62 +65,78 @@ class DecorrelationMetrics(MetricFamily):
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        self.lags_ps, self.correlation = self._resampled(target.data)
+        lags, weights = self._lags(target.data), target.data_and_resamples(target.data.n_units)
+        self.lags_ps, sums = lags * target.data.frame_spacing_ps, self._sums(target.data, lags)
+        self.correlation = weighted_autocorrelation(sums.at(lags), weights)
         self.times = _times(self.lags_ps, self.correlation)
-        self.short_ps = SHORT_LAGS * target.data.frame_spacing_ps
-        self.relaxation = self._relaxation(target.data, target.data_and_resamples(target.data.n_units))
+        self.relaxation = self._relaxation(sums, weights)
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`decorrelation_ps/NAME`, `decorrelation_log10_error/all`, `relaxation_log10_error/NAME` and so on."""
         if not self.target.moving or max(row.lengths) < SHORTEST:
             return {}
-        lags_ps, correlation = self._resampled(row)
+        lags, weights = self._lags(row), self.target.data_and_resamples(row.n_units)
+        lags_ps, sums = lags * row.frame_spacing_ps, self._sums(row, lags)
+        correlation = weighted_autocorrelation(sums.at(lags), weights)
         times = _times(lags_ps, correlation)
         error = time_error(times, longest(correlation, lags_ps), self.times, longest(self.correlation, self.lags_ps))
         distances = self._distances(self._at_target_lags(lags_ps, correlation), self.correlation, error)
         if row.frame_spacing_ps == self.target.data.frame_spacing_ps:
-            relaxation = self._relaxation(row, self.target.data_and_resamples(row.n_units))
-            distances |= self._relaxation_errors(relaxation, self.relaxation)
-        return self._own_times(row) | estimates(distances, units=row.n_units)
+            distances |= self._relaxation_errors(self._relaxation(sums, weights), self.relaxation)
+        return self.own_times(row, sums.at(lags)) | estimates(distances, units=row.n_units)
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""
         if not self.target.moving or max(blocks.pool.lengths) < SHORTEST:
             return {}
         lags = np.round(self.lags_ps / blocks.pool.frame_spacing_ps).astype(np.int64)
-        columns = range(len(self.torsions))
-        here, there = (weighted_autocorrelation(blocks.pool, columns, lags, w) for w in (blocks.row, blocks.target))
+        sums, samples = self._sums(blocks.pool, lags), (blocks.row, blocks.target)
+        here, there = (weighted_autocorrelation(sums.at(lags), weights) for weights in samples)
         (mine, end), (others, other_end) = (
             (_times(self.lags_ps, sample), longest(sample, self.lags_ps)) for sample in (here, there)
         )
-        relaxations = (self._relaxation(blocks.pool, weights) for weights in (blocks.row, blocks.target))
+        relaxations = (self._relaxation(sums, weights) for weights in samples)
         return self._distances(here, there, time_error(mine, end, others, other_end)) | self._relaxation_errors(
             *relaxations
         )
 
     def curve(self, row: Observables) -> np.ndarray:
         """Autocorrelation `(torsion, lag)` of a row at the lags `lags_ps`."""
-        return self._at_target_lags(*self._resampled(row, resamples=0))[0]
+        lags = self._lags(row)
+        correlation = weighted_autocorrelation(self._sums(row, lags).at(lags), np.ones((1, row.n_units)))
+        return self._at_target_lags(lags * row.frame_spacing_ps, correlation)[0]
 
-    def _own_times(self, row: Observables) -> dict[str, Estimate]:
-        """`decorrelation_ps/NAME` with intervals by leaving each unit out; of all frames for the reference itself."""
+    def own_times(self, row: Observables, sums: LaggedSums | None = None) -> dict[str, Estimate]:
+        """`decorrelation_ps/NAME`, of all frames for the reference itself.
+
+        The time is a steep function of a correlation that is nearly level at 1/e, as where a fast motion ends and a
+        slow one stays: so its interval ends where those of the correlation fall to 1/e, or at the length of the row.
+        """
         if row is self.target.data and self.target.unthinned is not None:
-            row = self.target.unthinned
-        lags, every = self._lags(row), range(len(self.torsions))
+            row, sums = self.target.unthinned, None
+        if sums is None:
+            sums = lagged_sums(row, range(len(self.torsions)), self._lags(row))
+        lags_ps = sums.lags * row.frame_spacing_ps
         weights = np.concatenate([np.ones((1, row.n_units)), 1 - np.eye(row.n_units)])
-        times = _times(lags * row.frame_spacing_ps, weighted_autocorrelation(row, every, lags, weights))
+        correlation = weighted_autocorrelation(sums, weights)
+        value, low, high = (_times(lags_ps, each) for each in (correlation[0], *log_band(correlation)))
+        high = np.where(np.isfinite(high), high, row.length_ns * 1000)
         return {
-            f"decorrelation_ps/{torsion.name}": log_interval(times[0, i], times[1:, i])
+            f"decorrelation_ps/{torsion.name}": Estimate(float(value[i]), float(low[i]), float(high[i]))
             for i, torsion in enumerate(self.torsions)
-            if np.isfinite(times[0, i])
+            if np.isfinite(value[i])
         }
 
-    def _relaxation(self, row: Observables, weights: np.ndarray) -> Float[np.ndarray, "resample torsion lag"]:
+    def _sums(self, row: Observables, lags: Int[np.ndarray, "lag"]) -> LaggedSums:
+        """Sums of all torsions at these lags and at the short ones that the row reaches."""
+        short = SHORT_LAGS[: np.searchsorted(SHORT_LAGS, max(row.lengths))]
+        return lagged_sums(row, range(len(self.torsions)), np.union1d(lags, short))
+
+    def _relaxation(self, sums: LaggedSums, weights: np.ndarray) -> Float[np.ndarray, "resample torsion lag"]:
         """log10 of 1 less the autocorrelation at short lags; NaN for torsions that do not move."""
-        columns = self.target.moving
         with np.errstate(divide="ignore", invalid="ignore"):
-            lags = SHORT_LAGS[: np.searchsorted(SHORT_LAGS, max(row.lengths))]
-            relaxed = 1 - weighted_autocorrelation(row, columns, lags, weights)
+            short = sums.at(np.intersect1d(SHORT_LAGS, sums.lags))
+            relaxed = 1 - weighted_autocorrelation(short, weights)[:, self.target.moving]
             return np.log10(np.maximum(relaxed, LEAST_RELAXATION))
 
     def _relaxation_errors(self, here: np.ndarray, there: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
@@ -150,12 +166,6 @@ class DecorrelationMetrics(MetricFamily):
         x, at = np.log(lags_ps), np.log(self.lags_ps)
         values = [np.interp(at, x, line, left=np.nan, right=np.nan) for line in flat]
         return np.array(values).reshape(*correlation.shape[:-1], len(at))
-
-    def _resampled(self, row: Observables, resamples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Lags in ps, and the autocorrelation `(resample, torsion, lag)` of the row, first, and of its resamples."""
-        lags = self._lags(row)
-        weights = self.target.data_and_resamples(row.n_units, resamples)
-        return lags * row.frame_spacing_ps, weighted_autocorrelation(row, range(len(self.torsions)), lags, weights)
 
     def _lags(self, row: Observables) -> Int[np.ndarray, "lag"]:
         return logarithmic_lags(max(1, min(max(row.lengths) // 2, row.n_frames // 30)))
@@ -204,22 +214,6 @@ def longest(
     """The longest lag at which each correlation is known; the longest of all for a torsion that never moves."""
     known = np.isfinite(correlation)
     return lags_ps[len(lags_ps) - 1 - known[..., ::-1].argmax(-1)]
-
-
-def weighted_autocorrelation(
-    row: Observables, torsions: Sequence[int], lags: Int[np.ndarray, "lag"], weights: Float[np.ndarray, "resample unit"]
-) -> Float[np.ndarray, "resample torsion lag"]:
-    """The autocorrelation of some torsions, by column, with the units of the row weighted."""
-    units, trajectory, n_units = row.units, row.trajectory, weights.shape[1]
-    frames = np.bincount(units, minlength=n_units)
-    result = np.full((len(weights), len(torsions), len(lags)), np.nan)
-    for i, column in enumerate(torsions):
-        signal = np.exp(1j * row["torsions"][:, column].astype(np.float64))
-        sums, counts = lagged_products(signal, trajectory, units, lags)
-        parts = [np.bincount(units, weights=part, minlength=n_units) for part in (signal.real, signal.imag)]
-        mean = (weights @ (parts[0] + 1j * parts[1])) / (weights @ frames)
-        result[:, i] = autocorrelation(weights @ sums, weights @ counts, mean)
-    return result
 
 
 def _times(lags_ps: np.ndarray, correlation: np.ndarray) -> np.ndarray:

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
-from mdgen.evaluation.statistics.intervals import centred_interval, estimates, percentile_interval, resampled
+from mdgen.evaluation.statistics.intervals import LEVEL, centred_interval, estimates, percentile_interval, resampled
 from mdgen.evaluation.statistics.jackknife import correlated_spread, log_interval, time_blocks, without_each
 from mdgen.evaluation.statistics.markov import (
     bounded_timescales,
@@ -23,10 +23,14 @@ from mdgen.evaluation.statistics.markov import (
 )
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.slow_coordinates import noise_of_states
+from mdgen.evaluation.statistics.timescale_intervals import log_reach, ordered_intervals
 from mdgen.results import Estimate
 
 MARKOV_TEST_LAGS = 5
 """Multiples of the lag over which the Chapman-Kolmogorov test runs."""
+
+NEIGHBOURS = 2
+"""Timescales beyond those reported that their intervals take into account: the order of close ones is chance."""
 
 
 class KineticMetrics(MetricFamily):
@@ -148,9 +152,8 @@ class KineticMetrics(MetricFamily):
 
     def _compared(self, rows: np.ndarray, targets: np.ndarray) -> dict[str, Float[np.ndarray, "resample"]]:
         """Flux correlations and passage errors of pairs of count matrices."""
-        correlations = [flux_correlation(a, b) for a, b in zip(rows, targets, strict=True)]
         return {
-            "flux_spearman": np.array(correlations),
+            "flux_spearman": flux_correlation(rows, targets),
             "first_passage_log10_error": passage_error(rows, targets, self.lag_ps),
         }
 
@@ -167,19 +170,16 @@ class KineticMetrics(MetricFamily):
         counts, number = self.counts(row), self.settings.n_timescales
         assert counts is not None
         total = counts.sum(0)
-        values = slowest_timescales(total, self.lag_ps, number)
-        slowest, lag, active = np.nan_to_num(values[0]), self._lag_frames(row), connected_set(total)
+        values = slowest_timescales(total, self.lag_ps, number + NEIGHBOURS)
+        values = values[np.isfinite(values)]
+        slowest, lag, active = values.max(initial=0.0), self._lag_frames(row), connected_set(total)
         units = time_blocks(row, slowest)
         correlated = correlated_spread(row, units, slowest)
-        counts = count_matrices(row["states"], row.trajectory, units, lag, self.states.number)
-        found = leading_eigenvalues(without_each(counts)[:, active][:, :, active], number)
-        left_out = bounded_timescales(found, self.lag_ps, row.length_ns * 1000)
-        spread = np.resize(np.append(self.states.timescale_spread, np.zeros(number)), number)
-        result = {
-            f"timescale_ps/{mode + 1}": log_interval(values[mode], left_out[:, mode], spread[mode], correlated)
-            for mode in range(number)
-            if np.isfinite(values[mode])
-        }
+        blocks = count_matrices(row["states"], row.trajectory, units, lag, self.states.number)[:, active][:, :, active]
+        reaches = log_reach(blocks, lag, len(values), correlated)
+        spread = np.resize(np.append(self.states.timescale_spread, np.zeros(len(values))), len(values))
+        found = ordered_intervals(values, np.hypot(reaches, norm.ppf((1 + LEVEL) / 2) * spread))
+        result = {f"timescale_ps/{mode}": estimate for mode, estimate in enumerate(found[:number], start=1)}
         for mode in range(min(number, row["psi"].shape[1]) if "psi" in row else 0):
             sums = lagged_moments(row["psi"][:, mode].astype(np.float64), row.trajectory, units, lag)
             values = correlation_of_moments(np.concatenate([sums.sum(0)[None], without_each(sums)]))
@@ -266,16 +266,20 @@ def _counts(
     return count_matrices(states, row.trajectory, row.units, lag, number)
 
 
-def flux_correlation(counts: Float[np.ndarray, "set set"], reference: Float[np.ndarray, "set set"]) -> float:
+def flux_correlation(
+    counts: Float[np.ndarray, "*draw set set"], reference: Float[np.ndarray, "*draw set set"]
+) -> Float[np.ndarray, "*draw"]:
     """Spearman's rank correlation of the stationary fluxes `pi_i T_ij` over all pairs of different states.
 
     Counts that are made symmetric are those fluxes, up to their sum; with two states there is but one flux, and NaN.
     """
-    pairs = np.triu_indices(len(counts), 1)
-    ranks = [rankdata((matrix + matrix.T)[pairs]) for matrix in (counts, reference)]
-    if len(ranks[0]) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
-        return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    rows, columns = np.triu_indices(counts.shape[-1], 1)
+    if len(rows) < 2:
+        return np.full(counts.shape[:-2], np.nan)
+    ranks = (rankdata((each + each.swapaxes(-1, -2))[..., rows, columns], axis=-1) for each in (counts, reference))
+    here, there = (each - (len(rows) + 1) / 2 for each in ranks)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((here * there).sum(-1) / np.sqrt((here**2).sum(-1) * (there**2).sum(-1)))
 
 
 def passage_error(

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation.metrics.decorrelation import autocorrelation_distances, weighted_autocorrelation
+from mdgen.evaluation.metrics.decorrelation import autocorrelation_distances
 from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
-from mdgen.evaluation.statistics.autocorrelation import logarithmic_lags
+from mdgen.evaluation.statistics.autocorrelation import lagged_sums, logarithmic_lags, weighted_autocorrelation
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.intervals import estimates
 from mdgen.evaluation.statistics.observables import Observables
@@ -65,8 +65,8 @@ class SubframeMetrics(MetricFamily):
 
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""
-        samples = (self._weighted(blocks.pool, weights) for weights in (blocks.row, blocks.target))
-        return self._distances(*samples)
+        sums = lagged_sums(blocks.pool, self.target.moving, self.lags)
+        return self._distances(*(weighted_autocorrelation(sums, each) for each in (blocks.row, blocks.target)))
 
     def curve(self, row: Observables) -> Float[np.ndarray, "lag"]:
         """The mean autocorrelation at `lags_ps` over the torsions that move at all."""
@@ -80,7 +80,5 @@ class SubframeMetrics(MetricFamily):
         return {f"subframe_{name}": values for name, values in found.items()}
 
     def _resampled(self, row: Observables, resamples: int | None = None) -> Float[np.ndarray, "resample torsion lag"]:
-        return self._weighted(row, self.target.data_and_resamples(row.n_units, resamples))
-
-    def _weighted(self, row: Observables, weights: np.ndarray) -> np.ndarray:
-        return weighted_autocorrelation(row, self.target.moving, self.lags, weights)
+        weights = self.target.data_and_resamples(row.n_units, resamples)
+        return weighted_autocorrelation(lagged_sums(row, self.target.moving, self.lags), weights)

@@ -35,7 +35,7 @@ SECTIONS = {
                   "angle_rms_deg", "angle_w2_deg/all", "angle_w2_deg/worst", "planarity_w2_deg/worst",
                   "chirality_error_share", "prochirality_error_share", "clash_share", "closest_nm", "cis_share"),
     "Shape": ("radius_of_gyration_nm", "radius_of_gyration_sd_nm", "radius_of_gyration_w1", "pair_distance_w1_nm/all",
-              "contact_error/all", "pca_w2_nm", "mutual_information_error/all", "pair_step_log10_error",
+              "contact_error/all", "pca_w2_nm", "coupling_error/all", "pair_step_log10_error",
               "nearest_frame_nm"),
     "Energies": ("energy_kJ_mol/", "energy_jsd/"),
     "Training": (),

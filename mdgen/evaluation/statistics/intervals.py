@@ -7,6 +7,7 @@ their number is given, intervals are as much wider as Student's are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -56,6 +57,7 @@ def bootstrap_weights(units: int, resamples: int, rng: np.random.Generator) -> F
     return rng.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
 
 
+@cache
 def student_widening(units: int | None) -> float:
     """Factor by which the spread of resamples of so many units is widened; 1 where the number is not known.
 

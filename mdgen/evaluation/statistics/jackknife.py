@@ -10,12 +10,15 @@ from jaxtyping import Float, Int
 from scipy.stats import t as student
 
 from mdgen.evaluation.statistics.block_permutation import slow_spread
-from mdgen.evaluation.statistics.intervals import LEVEL
+from mdgen.evaluation.statistics.intervals import LARGEST_LOG, LEVEL
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.results import Estimate
 
 FEWEST_LEFT_OUT, MOST_LEFT_OUT = 8, 32
 """Blocks of a jackknife; as many as are still `TIMESCALES_A_BLOCK` long."""
+
+LEAST_CORRELATION = 1e-3
+"""Correlation that one of less counts as."""
 
 TIMESCALES_A_BLOCK = 10.0
 """Length of a block in its slowest timescales, so that blocks are nearly independent."""
@@ -65,3 +68,17 @@ def log_interval(
     variance = (number - 1) * logarithms.var() * correlated**2 + further_spread**2
     half = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt(variance)
     return Estimate(float(value), float(value * np.exp(-half)), float(value * np.exp(half)))
+
+
+def log_band(
+    values: Float[np.ndarray, "line *shape"],
+) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
+    """Ends of the 95 % intervals of correlations on a log scale, which keeps them above 0; none reaches above 1.
+
+    Args:
+        values: correlations of all blocks, then with each block left out.
+    """
+    number, middle = len(values) - 1, np.maximum(values[0], LEAST_CORRELATION)
+    reach = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt((number - 1) * values[1:].var(0)) / middle
+    factor = np.exp(np.minimum(reach, LARGEST_LOG))
+    return middle / factor, np.minimum(middle * factor, 1.0)

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from mdgen.evaluation.statistics.distributions import histograms
 from mdgen.evaluation.statistics.intervals import unit_ids
 
-CHUNK = 50_000
+CHUNK = 5_000
 """Lines of a table that are summed at a time."""
 
 

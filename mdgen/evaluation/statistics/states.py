@@ -19,8 +19,9 @@ from mdgen.evaluation.statistics.markov import leading_eigenvalues, symmetrised,
 KMEANS_FRAMES = 10_000
 """Frames, spread evenly, on which the centres are placed."""
 
-CROSSINGS = 10
-"""Least number of independent crossings, one a lag, by which a rare group of states is joined to the rest."""
+CROSSINGS = 4
+"""Least number of independent crossings, one a lag, by which a rare group of states is joined to the rest: two visits,
+the fewest from which a time has an error."""
 
 RARE = 0.05
 """Population below which a group of states with fewer crossings is merged; a larger one is real, if badly sampled."""

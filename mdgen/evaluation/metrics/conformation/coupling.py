@@ -24,14 +24,19 @@ NEAR = 4
 
 
 class CouplingMetrics(UnitSumMetrics):
-    """Mutual information of pairs of torsions, from joint histograms over blocks."""
+    """Coupling of pairs of torsions, from joint histograms over blocks.
+
+    The error of a mutual information grows with it, so that the one strong pair hides the loss of all weak ones; that
+    of the coefficient of correlation, which goes as its root, hardly does.
+    """
 
     needs: ClassVar = ("torsions",)
     descriptions: ClassVar = {
-        "mutual_information_error": distance(
+        "coupling_error": distance(
             "Coupling error",
-            "root-mean-square difference of the mutual information, in nats over 10 x 10 bins, of pairs of torsions: "
-            "those of different residues, and of backbone and side chain of one residue; at most 150 pairs.",
+            "root-mean-square difference of the informational coefficient of correlation, sqrt(1 - exp(-2 I)) of the "
+            "mutual information I over 10 x 10 bins, of pairs of torsions: those of different residues, and of "
+            "backbone and side chain of one residue; at most 150 pairs.",
         )
     }
 
@@ -51,9 +56,9 @@ class CouplingMetrics(UnitSumMetrics):
         return {"pairs": np.stack(tables, axis=1)}
 
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
-        """`mutual_information_error/all`."""
-        difference = mutual_information(row["pairs"]) - mutual_information(target["pairs"])
-        return {"mutual_information_error/all": np.sqrt((difference**2).mean(1))}
+        """`coupling_error/all`."""
+        difference = informational_correlation(row["pairs"]) - informational_correlation(target["pairs"])
+        return {"coupling_error/all": np.sqrt((difference**2).mean(1))}
 
 
 def torsion_pairs(torsions: Sequence[Torsion]) -> list[tuple[int, int]]:
@@ -78,3 +83,11 @@ def mutual_information(counts: Float[np.ndarray, "*batch cell"]) -> Float[np.nda
     table = joint.reshape(*joint.shape[:-1], BINS, BINS)
     marginals = sum(xlogy(p, p).sum(-1) for p in (table.sum(-1), table.sum(-2)))
     return np.asarray(xlogy(joint, joint).sum(-1) - marginals)
+
+
+def informational_correlation(counts: Float[np.ndarray, "*batch cell"]) -> Float[np.ndarray, "*batch"]:
+    """`sqrt(1 - exp(-2 I))` of the mutual information I: the correlation of two Gaussian variables that share as much.
+
+    Linfoot, Information and Control 1, 85 (1957).
+    """
+    return np.asarray(np.sqrt(-np.expm1(-2 * np.maximum(mutual_information(counts), 0.0))))
