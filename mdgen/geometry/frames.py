@@ -64,7 +64,7 @@ def frames_from_atoms(
 
 
 def leaned_towards(frames: Frames, fourth: Float[Tensor, "*batch 3"]) -> Frames:
-    """Frames of `frames_from_atoms`, turned so that a fourth atom, bonded to the middle one, counts as the outer two."""
+    """Frames of `frames_from_atoms`, turned so that a fourth atom, bonded to the middle one, counts as those two do."""
     direction = normalize((frames.rotations.mT @ (fourth - frames.origins)[..., None]).squeeze(-1), dim=-1)
     return Frames(frames.rotations @ lean_of(direction), frames.origins)
 

@@ -83,6 +83,13 @@ def test_known_tokens_are_kept_in_every_frame():
     assert torch.equal(learnt().sample(everything, context, seeded()), latent[:, :WINDOW])
 
 
+def test_what_is_not_known_is_not_told():
+    _, context, latent = a_trajectory()
+    condition = tokens(latent[:, :WINDOW], [0, 2])
+    other = Condition(torch.where(condition.known, condition.values, 5.0), condition.known)
+    assert torch.equal(*(learnt().sample(each, context, seeded()) for each in (condition, other)))
+
+
 def test_tokens_of_residues_need_a_key_frame():
     _, _, latent = a_trajectory()
     with pytest.raises(MdgenError, match="key_frames"):
