@@ -64,18 +64,22 @@ def frames_from_atoms(
 
 
 def leaned_towards(frames: Frames, fourth: Float[Tensor, "*batch 3"]) -> Frames:
-    """Frames of `frames_from_atoms`, turned so that a fourth atom bonded to the middle one counts as the outer two do.
-
-    The turn is the first step of a least-squares fit of the tetrahedral directions of the three atoms and of the
-    missing one. Both signs of chirality are treated alike.
-    """
+    """Frames of `frames_from_atoms`, turned so that a fourth atom, bonded to the middle one, counts as those two do."""
     direction = normalize((frames.rotations.mT @ (fourth - frames.origins)[..., None]).squeeze(-1), dim=-1)
+    return Frames(frames.rotations @ lean_of(direction), frames.origins)
+
+
+def lean_of(direction: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The turn of a frame whose fourth atom lies in a direction from its centre, given in the frame.
+
+    It is the first step of a least-squares fit of the tetrahedral directions of the three atoms and of the missing one.
+    Both signs of chirality are treated alike.
+    """
     x, y, z = direction.unbind(-1)
     # an ideal direction is (-1, 0, +-sqrt(2)) / sqrt(3); that of the missing atom follows from the sum of the others
     ideal_x, ideal_z = -((1 / 3) ** 0.5), (2 / 3) ** 0.5 * torch.where(z < 0, -1.0, 1.0)
     turn = torch.stack([-y * ideal_z, x * ideal_z - z * ideal_x, y * ideal_x], -1)
-    lean = rotation_from_quaternion(torch.cat([torch.full_like(turn[..., :1], 2 / _LEAN), turn], -1))
-    return Frames(frames.rotations @ lean, frames.origins)
+    return rotation_from_quaternion(torch.cat([torch.full_like(turn[..., :1], 2 / _LEAN), turn], -1))
 
 
 def frames_about_bonds(

@@ -5,6 +5,10 @@ no table of their own. A residue's tree grows from the middle atom of its frame;
 and beyond which there is something to turn, is a torsion. Proline's ring holds the frame itself: its CD is placed from
 N, as the amide hydrogen of other residues, and CG by its turn about the axis CB-CD, at its bond lengths to both, so
 that the ring closes whatever the torsions are.
+
+Bond angles are no part of the rigid geometry where they carry heavy atoms: the frame's own (N-CA-C, and the direction
+of CB), that at the far end of each torsion's bond (CA-CB-CG), and the turn of a group about its first bond (CG2 of
+valine about CB-CG1). All are counted from the ideal angle of their middle atom, so they mean the same in every frame.
 """
 
 from collections.abc import Sequence
@@ -22,6 +26,9 @@ from mdgen.molecule.topology import Molecule
 
 TORSION_SLOTS = 7
 """Torsions a token: the carbonyl about CA-C, the amide or amine about CA-N, and at most five of the side chain."""
+
+FRAME_BENDS = 3
+"""Bond angles of a frame: that of its three atoms, and two of the atom it leans towards."""
 
 _CARBONYL, _AMIDE, _SIDE_CHAIN = 0, 1, 2
 _CAPS = {"ACE": ("CH3", "C", "O"), "NME": ("C", "N", "H")}
@@ -46,10 +53,14 @@ class TokenLayout:
         frame_atoms: outer, middle and outer atom of each token's frame (N, CA, C).
         fourth_atoms: atom that the frame leans towards (CB); -1 where there is none.
         torsion_atoms: atoms (reference, start, end, turned) of each torsion; -1 where there is none.
+        beside_atoms: another heavy atom of the group that a torsion turns, in a ring that of its far side; -1 where
+            there is none.
+        bends: whether the angle start-end-turned of a torsion is a channel: where it moves heavy atoms.
+        planar: whether `end` of each torsion has three bonds, so that ideal angles are 120 degrees.
+        planar_frame: whether the middle atom of each token's frame has.
         group_level: number of bonds that turn between each group and its frame, from 1, ascending.
         group_token: token of each group.
         group_slot: torsion slot of each group.
-        group_parent: body that each group hangs on.
         atom_body: body that each atom is rigid with; -1 for atoms that close a ring.
         ring_atoms: atoms (CA, CB, CD, CG) of each ring that holds a frame; CG is placed from the other three.
         ring_token: token of each ring; its torsion has slot `ring_slot`.
@@ -64,10 +75,13 @@ class TokenLayout:
     frame_atoms: Int[np.ndarray, "token 3"]
     fourth_atoms: Int[np.ndarray, "token"]
     torsion_atoms: Int[np.ndarray, "token slot 4"]
+    beside_atoms: Int[np.ndarray, "token slot"]
+    bends: Bool[np.ndarray, "token slot"]
+    planar: Bool[np.ndarray, "token slot"]
+    planar_frame: Bool[np.ndarray, "token"]
     group_level: Int[np.ndarray, "group"]
     group_token: Int[np.ndarray, "group"]
     group_slot: Int[np.ndarray, "group"]
-    group_parent: Int[np.ndarray, "group"]
     atom_body: Int[np.ndarray, "atom"]
     ring_atoms: Int[np.ndarray, "ring 4"]
     ring_token: Int[np.ndarray, "ring"]
@@ -113,11 +127,19 @@ def token_layout(molecule: Molecule) -> TokenLayout:
     body_of |= {(token, -1): token for token in range(len(trees))}
     atom_body = np.full(molecule.n_atoms, -1)
     torsion_atoms = np.full((len(trees), TORSION_SLOTS, 4), -1)
+    beside_atoms = np.full((len(trees), TORSION_SLOTS), -1)
+    bends = np.zeros((len(trees), TORSION_SLOTS), dtype=bool)
+    planar = np.zeros((len(trees), TORSION_SLOTS), dtype=bool)
     for token, tree in enumerate(trees):
         for place, members in tree.members.items():
             atom_body[members] = body_of[token, place]
         for slot, atoms in tree.torsions.items():
             torsion_atoms[token, slot] = atoms
+        for place, group in enumerate(tree.groups):
+            _, _, end, turned = tree.torsions[group.slot]
+            beside_atoms[token, group.slot] = tree.beside(place, end, turned)
+            bends[token, group.slot] = molecule.elements[turned] != "H"
+            planar[token, group.slot] = len(molecule.neighbours[end]) == 3
     rings = [(token, tree.ring) for token, tree in enumerate(trees) if tree.ring]
     links, link_tokens = _links(molecule, trees)
     return TokenLayout(
@@ -125,10 +147,13 @@ def token_layout(molecule: Molecule) -> TokenLayout:
         frame_atoms=np.array([tree.frame for tree in trees]),
         fourth_atoms=np.array([tree.own.get("CB", -1) for tree in trees]),
         torsion_atoms=torsion_atoms,
+        beside_atoms=beside_atoms,
+        bends=bends,
+        planar=planar,
+        planar_frame=np.array([len(molecule.neighbours[tree.frame[1]]) == 3 for tree in trees]),
         group_level=np.array([level for level, *_ in groups], dtype=np.int64),
         group_token=np.array([token for _, token, *_ in groups], dtype=np.int64),
         group_slot=np.array([group.slot for *_, group in groups], dtype=np.int64),
-        group_parent=np.array([body_of[token, group.parent] for _, token, _, group in groups], dtype=np.int64),
         atom_body=atom_body,
         ring_atoms=_table([ring for _, ring in rings]),
         ring_token=np.array([token for token, _ in rings], dtype=np.int64),
@@ -145,11 +170,10 @@ def _table(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row 4"]:
 
 @dataclass(frozen=True, order=True)
 class _Group:
-    """A rigid group: its bonds from the frame, its torsion slot, and the group it hangs on, -1 for the frame."""
+    """A rigid group: its bonds from the frame, and its torsion slot."""
 
     level: int
     slot: int
-    parent: int
 
 
 class _ResidueTree:
@@ -242,9 +266,21 @@ class _ResidueTree:
             else:
                 place_of[place] = len(self.groups)
                 level = 1 if parent < 0 else self.groups[parent].level + 1
-                self.groups.append(_Group(level, slots[place], parent))
+                self.groups.append(_Group(level, slots[place]))
                 self.torsions[slots[place]] = torsion
             self.members.setdefault(place_of[place], []).extend(members[place])
+
+    def beside(self, place: int, end: int, turned: int) -> int:
+        """Of a group's heavy atoms but `turned` the one farthest from it, and from `end`; -1 where there is none.
+
+        In a ring that is the far side, so that the ring as a whole is turned right and not its first bonds alone; what
+        hangs on a ring, and may lie straight ahead, does not count.
+        """
+        elements = self.molecule.elements
+        heavy = [i for i in self.members[place] if elements[i] != "H" and i != turned]
+        in_ring = [i for i in heavy if sum(elements[j] != "H" for j in self.near[i]) > 1]
+        from_turned, from_end = _distances(self.near, turned), _distances(self.near, end)
+        return max(in_ring or heavy, key=lambda i: (from_turned[i], from_end[i]), default=-1)
 
     def _ordered(self, atom: int) -> list[int]:
         names = {index: name for name, index in self.own.items()}
@@ -337,14 +373,20 @@ def _colours(
     return np.array(colours, dtype=np.int64)
 
 
+def _distances(near: dict[int, list[int]], atom: int) -> dict[int, int]:
+    """Number of bonds from an atom to each of its residue."""
+    distance, edge = {atom: 0}, [atom]
+    for here in edge:
+        for there in near[here]:
+            if there not in distance:
+                distance[there] = distance[here] + 1
+                edge.append(there)
+    return distance
+
+
 def _inner(tree: _ResidueTree, atom: int) -> int:
     """The neighbour of an atom nearest to the middle of its residue's frame."""
-    distance, edge = {tree.frame[1]: 0}, [tree.frame[1]]
-    for here in edge:
-        for near in tree.near[here]:
-            if near not in distance:
-                distance[near] = distance[here] + 1
-                edge.append(near)
+    distance = _distances(tree.near, tree.frame[1])
     if atom == tree.frame[1]:  # the middle atom of a cap
         return next(i for i in tree.frame if i != atom)
     return min(tree.near[atom], key=lambda i: distance[i])

@@ -52,7 +52,7 @@ def learnt():
     part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2, shorter_share=0.0)
     adam = functools.partial(torch.optim.AdamW, lr=2e-3)
     settings = settings_for(
-        part, optimizer=adam, batch_size=256, max_epochs=14, validation_share=0.0, average_decay=0.98
+        part, optimizer=adam, batch_size=256, max_epochs=7, validation_share=0.0, average_decay=0.98
     )
     train(part, processes(), settings, FirstAtom())
     return part

@@ -9,7 +9,7 @@ from mdgen.data.collation import context_of
 from mdgen.data.conditions import first_frame, tokens
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context
-from mdgen.models.blocks.se3_tokens import RIGID
+from mdgen.models.blocks.se3_tokens import COSINES, RIGID, SINES
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.models.propagators.interpolant_propagator import InterpolantPropagator
 from mdgen.training.settings import settings_for
@@ -46,9 +46,9 @@ def test_samples_are_structures_that_agree_with_what_is_known():
     assert torch.equal(made[:, 0], latent[:, 0])
     torch.testing.assert_close(made[..., :4].norm(dim=-1), torch.ones_like(made[..., 0]))
     assert (made[..., 0] >= 0).all()
-    sine, cosine = made[..., RIGID:].chunk(2, -1)
-    length = torch.hypot(sine, cosine)
-    torch.testing.assert_close(length, torch.hypot(*latent[:, :1, :, RIGID:].chunk(2, -1)).expand_as(length))
+    length = torch.hypot(made[..., SINES], made[..., COSINES])
+    expected = torch.hypot(latent[:, :1, :, SINES], latent[:, :1, :, COSINES])
+    torch.testing.assert_close(length, expected.expand_as(length))
 
 
 def test_samples_do_not_depend_on_where_the_molecule_is():
@@ -81,6 +81,13 @@ def test_known_tokens_are_kept_in_every_frame():
     assert not torch.allclose(made[:, :, 1], latent[:, :WINDOW, 1])
     everything = Condition(latent[:, :WINDOW], torch.ones_like(latent[:, :WINDOW], dtype=torch.bool))
     assert torch.equal(learnt().sample(everything, context, seeded()), latent[:, :WINDOW])
+
+
+def test_what_is_not_known_is_not_told():
+    _, context, latent = a_trajectory()
+    condition = tokens(latent[:, :WINDOW], [0, 2])
+    other = Condition(torch.where(condition.known, condition.values, 5.0), condition.known)
+    assert torch.equal(*(learnt().sample(each, context, seeded()) for each in (condition, other)))
 
 
 def test_tokens_of_residues_need_a_key_frame():

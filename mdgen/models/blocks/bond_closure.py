@@ -2,9 +2,10 @@
 
 Frames that were sampled, or rebuilt with other bond angles than their own, do not quite meet: the peptide bond between
 them is too long or too short. Each bond has three distances of the key frame: the bond itself and those that stand for
-the angles at both of its atoms. Newton steps of least motion |t|^2 + (r w)^2 of the two residues (translation t, turn w
-about the middle atom) meet all three at once, bond after bond; bonds that share no residue move together. The torsion
-about the bond is free, but for those far from planar, which are brought to the edge of what peptides show.
+the angles at both of its atoms. What deviates from them by no more than thermal motion does is left alone. Newton steps
+of least motion |t|^2 + (r w)^2 of the two residues (translation t, turn w about the middle atom) meet all three at
+once, bond after bond; bonds that share no residue move together. The torsion about the bond is free, but for those far
+from planar, which are brought to the edge of what peptides show.
 
 Components lead and frames of the trajectories come last, `(component, body, column)`, so that every operation runs
 along memory; frames whose bonds are closed take no part in further sweeps.
@@ -18,13 +19,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.geometry.frames import Frames
-from mdgen.models.blocks.token_geometry import TokenTables, pick, pick_frames, token_frames
+from mdgen.models.blocks.token_geometry import pick
+from mdgen.models.blocks.token_tables import TokenTables
 
 MOST_SWEEPS = 12
 """Times that every bond of a frame is closed at most; each closing moves the bonds beside it a little."""
 
 CLOSED = 1e-3
-"""Deviation in nm of a distance, before the last sweep over it, up to which a bond counts as closed after it."""
+"""Deviation in nm beyond `SLACK`, before the last sweep over a bond, up to which it counts as closed after it."""
+
+SLACK = (0.005, 0.01, 0.01)
+"""Deviations in nm that are left alone, of a bond and of the distances across its angles: twice the thermal spread of
+peptides at 300 K, since the key frame is as far from the mean as any other."""
 
 _COLUMNS = 8192
 """Frames that are closed together: so many stay in a processor's cache."""
@@ -66,8 +72,8 @@ class Joints:
         lengths: the bond and the distances across its two angles, nm.
     """
 
-    arms: Float[Tensor, "batch 1 joint 4 3"]
-    lengths: Float[Tensor, "batch 1 joint 3"]
+    arms: Float[Tensor, "batch 3 4 joint frame"]
+    lengths: Float[Tensor, "batch joint 3"]
 
 
 @dataclass(frozen=True)
@@ -91,14 +97,24 @@ class _Colour:
         return _Colour(*(x if x.shape[-1] == 1 else x.index_select(-1, chosen) for x in vars(self).values()))
 
 
-def measured_joints(structures: Float[Tensor, "batch key atom 3"], tables: TokenTables) -> Joints:
-    """The joints of structures, their mean where there are several."""
-    tokens = token_frames(structures, tables)
+def joints_of(
+    points: Float[Tensor, "batch 3 frame_atom frame"],
+    structures: Float[Tensor, "batch key atom 3"],
+    tables: TokenTables,
+) -> Joints:
+    """The joints of atoms in their residues' frames, and their lengths in structures: the mean where there are several.
+
+    Args:
+        points: what `token_geometry.points_of_frames` returned.
+        structures: key frames.
+        tables: tables of the molecules.
+    """
+    places = tables.place.expand(len(tables.joints), -1).gather(1, tables.joints.flatten(1))
+    arms = pick(points.transpose(1, 2)[:, None], places)[:, 0]  # (batch, joint and atom, 3, frame)
+    arms = arms.unflatten(1, (-1, 4)).permute(0, 3, 2, 1, 4)
     atoms = [pick(structures, column) for column in tables.joints.unbind(-1)]
-    owners = [pick_frames(tokens, tables.joint_tokens[..., column]).inverse() for column in (0, 0, 1, 1)]
-    arms = torch.stack([owner.apply(each) for owner, each in zip(owners, atoms, strict=True)], -2)
     lengths = torch.stack([torch.linalg.vector_norm(atoms[i] - atoms[j], dim=-1) for i, j in _PAIRS], -1)
-    return Joints(*(each.mean(1, True) for each in (arms, lengths)))
+    return Joints(arms, lengths.mean(1))
 
 
 def closed(frames: Frames, joints: Joints, tables: TokenTables) -> Frames:
@@ -128,10 +144,9 @@ def _colours(joints: Joints, tables: TokenTables, batch: int, n_frames: int) -> 
     for size in tables.colours:
         chosen = slice(begin, begin + size)
         tokens = columns(tables.joint_tokens[:, chosen])
-        arms = columns(joints.arms[:, 0, chosen])
-        near_first, first, second, near_second = arms.unbind(1)
-        arms = torch.stack([torch.cat([first, second]), torch.cat([near_first, near_second])]).transpose(1, 2)
-        lengths = columns(joints.lengths[:, 0, chosen]).transpose(0, 1)
+        near_first, first, second, near_second = joints.arms[..., chosen, :].permute(2, 1, 3, 0, 4).flatten(3)
+        arms = torch.stack([torch.cat([first, second], 1), torch.cat([near_first, near_second], 1)])
+        lengths = columns(joints.lengths[:, chosen]).transpose(0, 1)
         real = columns(tables.joint_mask[:, chosen]).to(arms)
         found.append(_Colour(tokens.transpose(0, 1).flatten(0, 1), arms.contiguous(), lengths.contiguous(), real))
         begin += size
@@ -167,7 +182,9 @@ def _step(bodies: Tensor, colour: _Colour, untwist: bool) -> tuple[Tensor, Tenso
     distances = between.square().sum(1).sqrt().clamp(min=_SHORTEST)
     unit = between / distances[:, None]
     torques = _cross(points / _RADIUS, torch.cat([unit, unit])).chunk(2)
-    excess = (distances - colour.lengths) * colour.real
+    excess = distances - colour.lengths
+    slack = excess.new_tensor(SLACK)[:, None, None]
+    excess = (excess - torch.minimum(torch.maximum(excess, -slack), slack)) * colour.real
     worst = excess.detach().abs().amax((0, 1))
     largest = _LARGEST_STEP * distances
     factors = _least_motion(unit, torques, torch.maximum(torch.minimum(excess, largest), -largest))[:, None]

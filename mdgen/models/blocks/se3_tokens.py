@@ -1,11 +1,12 @@
-"""Channels of SE(3) tokens: a rigid motion against a key frame and the torsions, and how to change the key frame.
+"""Channels of SE(3) tokens: a rigid motion against a key frame, torsions and bond angles; how to change the key frame.
 
 Channels, in order: the motion as a unit quaternion (w, x, y, z) of non-negative real part and a translation in nm, in
-the coordinates of the token's frame in the key frame; then the sines and then the cosines of its torsions, zero where
-there is none. Every frame is superposed on the key frame first, so tumbling and diffusion are no part of the latent.
+the coordinates of the token's frame in the key frame; then what `blocks.token_geometry` measures within a token: sines
+and cosines of torsions, and bond angles that carry heavy atoms; zero where there is none. Every frame is superposed on
+the key frame first, so tumbling and diffusion are no part of the latent.
 
 Source: Jing, Stark, Jaakkola and Berger, Generative Modeling of Molecular Dynamics Trajectories (MDGen), 2024; the
-superposition and the torsions of every rigid group are this package's.
+superposition, the torsions of every rigid group and the bond angles are this package's.
 """
 
 import torch
@@ -15,14 +16,19 @@ from torch import Tensor
 from mdgen.geometry.frames import Frames
 from mdgen.geometry.rotations import nearest_rotation, quaternion_from_rotation, rotation_from_quaternion
 from mdgen.interfaces import Context
-from mdgen.models.blocks.token_geometry import structures_of, tables_of, token_frames
+from mdgen.models.blocks.token_geometry import INTERNAL, internal_mask, token_frames
+from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.molecule.tokens import TORSION_SLOTS
 
 RIGID = 7
 """Channels of the rigid motion: four of the quaternion, three of the translation."""
 
-CHANNELS = RIGID + 2 * TORSION_SLOTS
+CHANNELS = RIGID + INTERNAL
 """Channels of a token."""
+
+SINES = slice(RIGID, RIGID + TORSION_SLOTS)
+COSINES = slice(SINES.stop, SINES.stop + TORSION_SLOTS)
+"""Channels of the torsions."""
 
 _TRIANGLE = ((0.0826, -0.1201, 0.0), (0.0, 0.0, 0.0), (0.0864, 0.1257, 0.0))
 """N, CA and C in a residue's frame in nm: the points of every frame that are superposed."""
@@ -39,14 +45,14 @@ def key_frames_of(context: Context) -> Frames:
 
 
 def channel_mask(context: Context) -> Bool[Tensor, "batch token channel"]:
-    """The channels that mean something: not those of padding, nor of torsions that a residue does not have.
+    """The channels that mean something: not those of padding, nor of angles that a residue does not have.
 
     Raises:
         MdgenError: as `key_frames_of`.
     """
     tables = tables_of(context)
     rigid = tables.token_mask[..., None].expand(-1, -1, RIGID)
-    mask = torch.cat([rigid, tables.torsion_mask, tables.torsion_mask], -1)
+    mask = torch.cat([rigid, internal_mask(tables)], -1)
     return mask.expand(len(structures_of(context)), -1, -1)
 
 
@@ -63,13 +69,13 @@ def frames_of(latent: Float[Tensor, "batch frame token channel"], key: Frames) -
 
 def latent_of(
     frames: Frames,
-    torsions: Float[Tensor, "batch frame token torsion_channel"],
+    internal: Float[Tensor, "batch frame token internal"],
     key: Frames,
     token_mask: Bool[Tensor, "row token"] | None = None,
 ) -> Float[Tensor, "batch frame token channel"]:
-    """The latent of frames (batch, frame, token), superposed on the key frame, with their torsions' channels."""
+    """The latent of frames (batch, frame, token), superposed on the key frame, with their internal channels."""
     relative = key[:, None].inverse().compose(superposed(frames, key, token_mask))
-    latent = torch.cat([quaternion_from_rotation(relative.rotations), relative.origins, torsions], -1)
+    latent = torch.cat([quaternion_from_rotation(relative.rotations), relative.origins, internal], -1)
     return latent if token_mask is None else torch.where(token_mask[:, None, :, None], latent, 0)
 
 

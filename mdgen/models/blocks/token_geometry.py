@@ -1,219 +1,54 @@
-"""Atoms from tokens: rigid groups of the key frame's own geometry, placed level by level of each residue's tree.
+"""Atoms from tokens and back: rigid groups of the key frame's geometry, placed level by level of each residue's tree.
 
-Tables of different molecules in one batch are padded, so that every step is one tensor operation for all of them. A
-table has one row for the whole batch where all molecules are one.
+What is measured of positions, in the order of a token's channels after its rigid motion: sines and cosines of torsions,
+bond angles beyond them, turns about the first bond beyond them, and the bond angles of the frame. Angles are told as
+deviations from ideal ones in rad; of planar groups with two heavy atoms that of the line midway between these, so that
+a ring is not turned by its first bond alone. Bond lengths, and angles without a channel, are those of the key frame.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+import math
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from mdgen.errors import MdgenError
-from mdgen.geometry.frames import Frames, frames_about_bonds, frames_from_atoms, leaned_towards, turned_about_z
-from mdgen.geometry.rotations import nearest_rotation
-from mdgen.interfaces import Context
-from mdgen.molecule.tokens import TokenLayout, token_layout
-from mdgen.molecule.topology import Molecule
+from mdgen.geometry.frames import (
+    Frames,
+    frames_about_bonds,
+    frames_from_atoms,
+    lean_of,
+    leaned_towards,
+    turned_about_z,
+)
+from mdgen.models.blocks.token_tables import TokenTables
+from mdgen.molecule.tokens import FRAME_BENDS, TORSION_SLOTS
+
+INTERNAL = 4 * TORSION_SLOTS + FRAME_BENDS
+"""Channels of a token that are not its rigid motion."""
+
+_PLANAR, _TETRAHEDRAL = math.radians(120.0), math.acos(-1 / 3)
+_PLANAR_TURN, _TETRAHEDRAL_TURN = math.pi, math.radians(120.0)
+"""Ideal angles between the bonds of an atom, and between two of them as seen along a third."""
+
+_FOURTH = -(0.5**0.5)
+"""Ideal x/|z| of the fourth atom of a frame."""
 
 _LONGEST_LINK = 0.3
 """Length in nm above which two bonded atoms of different residues in a key frame are not bonded at all."""
 
 _LEAST_NORM = 1e-12
-"""Least squared norm of a sine and a cosine that is divided by."""
+"""Least squared norm of a sine and a cosine, or of a vector in nm, that is divided by."""
+
+_LEAST_HEIGHT = 0.1
+"""Least |z| of the direction of a frame's fourth atom that is divided by."""
 
 _LEAST_SQUARE = 1e-6
 """Least squared distance in nm^2 of a ring's CG from the axis CB-CD."""
 
-
-@dataclass(frozen=True)
-class TokenTables:
-    """The tables of `TokenLayout`, padded and stacked; `row` is 1 where all of a batch is one molecule.
-
-    Args:
-        frame_atoms: atoms of each token's frame.
-        fourth_atoms: atom that each token's frame leans towards (CB).
-        has_fourth: which tokens have one.
-        token_mask: which tokens are real.
-        torsion_atoms: atoms of each torsion.
-        torsion_mask: which torsions there are.
-        levels: number of groups in each level of the trees.
-        group_parent: body that each group hangs on; bodies are tokens, then groups level by level.
-        group_torsion: torsion of each group, an index into tokens times slots.
-        group_atoms: atoms (reference, start, end, turned) of each group's torsion.
-        tree_atoms: atoms that are rigid with a body.
-        tree_body: body of each of them.
-        ring_atoms: atoms (CA, CB, CD, CG) of the rings that hold a frame.
-        ring_torsion: torsion of each ring.
-        follower_atoms: atoms (left, middle, right, placed).
-        place: place of each atom among the tree's atoms, rings and followers, in this order.
-        atom_mask: which atoms are real.
-        links: atoms of the bonds between tokens.
-        link_mask: which of them are real.
-        colours: number of joints of each colour.
-        joints: atoms (near first, first, second, near second) of links between frames, colour by colour.
-        joint_tokens: the two tokens of each.
-        joint_mask: which joints are real.
-    """
-
-    frame_atoms: Int[Tensor, "row token 3"]
-    fourth_atoms: Int[Tensor, "row token"]
-    has_fourth: Bool[Tensor, "row token"]
-    token_mask: Bool[Tensor, "row token"]
-    torsion_atoms: Int[Tensor, "row token slot 4"]
-    torsion_mask: Bool[Tensor, "row token slot"]
-    levels: tuple[int, ...]
-    group_parent: Int[Tensor, "row group"]
-    group_torsion: Int[Tensor, "row group"]
-    group_atoms: Int[Tensor, "row group 4"]
-    tree_atoms: Int[Tensor, "row tree_atom"]
-    tree_body: Int[Tensor, "row tree_atom"]
-    ring_atoms: Int[Tensor, "row ring 4"]
-    ring_torsion: Int[Tensor, "row ring"]
-    follower_atoms: Int[Tensor, "row follower 4"]
-    place: Int[Tensor, "row atom"]
-    atom_mask: Bool[Tensor, "row atom"]
-    links: Int[Tensor, "row link 2"]
-    link_mask: Bool[Tensor, "row link"]
-    colours: tuple[int, ...]
-    joints: Int[Tensor, "row joint 4"]
-    joint_tokens: Int[Tensor, "row joint 2"]
-    joint_mask: Bool[Tensor, "row joint"]
-
-    def to(self, device: torch.device | str) -> "TokenTables":
-        """The same tables on a device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)  # type: ignore[arg-type]
-
-
-def tables_of(context: Context) -> TokenTables:
-    """The tables of a batch.
-
-    Raises:
-        MdgenError: if the context names no molecules or key frames, they do not fit each other, or a molecule has no
-            tokens.
-    """
-    if not context.molecules:
-        raise MdgenError("tokens need the molecule of each trajectory; give a context with molecules")
-    n_rows, _, n_atoms, _ = structures_of(context).shape
-    if len(context.molecules) not in (1, n_rows):
-        raise MdgenError(
-            f"{len(context.molecules)} molecules are named for a batch of {n_rows}; name one for the whole batch or "
-            "one for each row"
-        )
-    sizes = [molecule.n_atoms for molecule in context.molecules]
-    if max(sizes) > n_atoms or (context.atom_mask is None and min(sizes) < n_atoms):
-        wrong = context.molecules[int(np.argmax([abs(size - n_atoms) for size in sizes]))]
-        raise MdgenError(
-            f"the key frames have {n_atoms} atoms, but {wrong!r} has {wrong.n_atoms}; give structures of the molecule"
-        )
-    masks = [mask for mask in (context.token_mask, context.residue_types) if mask is not None]
-    n_tokens = masks[0].shape[1] if masks else 0
-    return _tables(context.molecules, n_tokens, n_atoms, structures_of(context).device)
-
-
-def structures_of(context: Context) -> Float[Tensor, "batch key atom 3"]:
-    """The key frames of a context, which must have some."""
-    if context.key_frames is None:
-        raise MdgenError("tokens are measured against a key frame; give a context with key_frames")
-    return context.key_frames
-
-
-@lru_cache(maxsize=64)
-def _tables(molecules: tuple[Molecule, ...], n_tokens: int, n_atoms: int, device: torch.device) -> TokenTables:
-    layouts = [token_layout(molecule) for molecule in molecules]
-    sizes = {
-        "token": max(n_tokens, max(each.n_tokens for each in layouts)),
-        "atom": n_atoms,
-        "tree": max(int((each.atom_body >= 0).sum()) for each in layouts),
-        "ring": max(len(each.ring_atoms) for each in layouts),
-        "follower": max(len(each.follower_atoms) for each in layouts),
-        "link": max(len(each.links) for each in layouts),
-    }
-    levels = _most([each.group_level - 1 for each in layouts])
-    colours = _most([each.link_colour for each in layouts])
-    rows = [_group_rows(each, sizes, levels) | _link_rows(each, sizes, colours) for each in layouts]
-    stacked = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
-    return TokenTables(levels=levels, colours=colours, **stacked).to(device)
-
-
-def _most(numbers: Sequence[np.ndarray]) -> tuple[int, ...]:
-    """How many entries of each value from 0 there are, in the row with the most of it."""
-    last = max(int(each.max(initial=-1)) for each in numbers)
-    return tuple(max(int((each == value).sum()) for each in numbers) for value in range(last + 1))
-
-
-def _columns(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """The place of each entry in a table that has `sizes` places for each value from 0."""
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    within = np.array([int((values[:number] == value).sum()) for number, value in enumerate(values)], dtype=np.int64)
-    return starts[values] + within
-
-
-def _group_rows(layout: TokenLayout, sizes: dict[str, int], levels: Sequence[int]) -> dict[str, np.ndarray]:
-    """The padded tables of frames, torsions and atoms of one molecule.
-
-    Padding repeats atoms of a real torsion, so that all geometry is finite.
-    """
-    n_tokens, slots = sizes["token"], layout.torsion_atoms.shape[1]
-    filler = layout.torsion_atoms[layout.torsion_mask][0]
-    column = _columns(layout.group_level - 1, levels)
-    body = np.concatenate([np.arange(layout.n_tokens), n_tokens + column])
-    torsion, n_groups = layout.group_token * slots + layout.group_slot, int(sum(levels))
-    torsion_atoms = layout.torsion_atoms.reshape(-1, 4)
-    real = np.flatnonzero(layout.torsion_mask)
-    fourth = layout.fourth_atoms >= 0
-    tree_atoms = np.flatnonzero(layout.atom_body >= 0)
-    place = np.zeros(sizes["atom"], dtype=np.int64)
-    place[tree_atoms] = np.arange(len(tree_atoms))
-    place[layout.ring_atoms[:, 3]] = sizes["tree"] + np.arange(len(layout.ring_atoms))
-    place[layout.follower_atoms[:, 3]] = sizes["tree"] + sizes["ring"] + np.arange(len(layout.follower_atoms))
-    return {
-        "frame_atoms": _filled(layout.frame_atoms, None, n_tokens, filler[:3]),
-        "fourth_atoms": _filled(np.where(fourth, layout.fourth_atoms, filler[3]), None, n_tokens, filler[3]),
-        "has_fourth": _filled(fourth, None, n_tokens, False),
-        "token_mask": np.arange(n_tokens) < layout.n_tokens,
-        "torsion_atoms": _filled(torsion_atoms[real], real, n_tokens * slots, filler).reshape(n_tokens, slots, 4),
-        "torsion_mask": _filled(layout.torsion_mask, None, n_tokens, False),
-        "group_parent": _filled(body[layout.group_parent], column, n_groups),
-        "group_torsion": _filled(torsion, column, n_groups),
-        "group_atoms": _filled(torsion_atoms[torsion], column, n_groups, filler),
-        "tree_atoms": _filled(tree_atoms, None, sizes["tree"]),
-        "tree_body": _filled(body[layout.atom_body[tree_atoms]], None, sizes["tree"]),
-        "ring_atoms": _filled(layout.ring_atoms, None, sizes["ring"], filler),
-        "ring_torsion": _filled(layout.ring_token * slots + layout.ring_slot, None, sizes["ring"]),
-        "follower_atoms": _filled(layout.follower_atoms, None, sizes["follower"], filler),
-        "place": place,
-        "atom_mask": np.arange(sizes["atom"]) < layout.molecule.n_atoms,
-    }
-
-
-def _link_rows(layout: TokenLayout, sizes: dict[str, int], colours: Sequence[int]) -> dict[str, np.ndarray]:
-    """The padded tables of the bonds between tokens of one molecule."""
-    filler = layout.torsion_atoms[layout.torsion_mask][0]
-    joints = layout.link_colour >= 0
-    column, n_joints = _columns(layout.link_colour[joints], colours), int(sum(colours))
-    return {
-        "links": _filled(layout.links[:, 1:3], None, sizes["link"], filler[1:3]),
-        "link_mask": np.arange(sizes["link"]) < len(layout.links),
-        "joints": _filled(layout.links[joints], column, n_joints, filler),
-        "joint_tokens": _filled(layout.link_tokens[joints], column, n_joints),
-        "joint_mask": _filled(np.ones(len(column), dtype=bool), column, n_joints, False),
-    }
-
-
-def _filled(values: np.ndarray, where: np.ndarray | None, size: int, filler: Any = 0) -> np.ndarray:
-    """A table of `size` rows that holds `values` at some of them, at the first where None, and `filler` elsewhere."""
-    table = np.empty((size, *values.shape[1:]), dtype=values.dtype)
-    table[:] = filler
-    table[slice(len(values)) if where is None else where] = values
-    return table
+Internal = Float[Tensor, "batch frame token internal"]
 
 
 def pick(
@@ -234,103 +69,255 @@ def pick_frames(frames: Frames, index: Int[Tensor, "row chosen"]) -> Frames:
 
 def token_frames(positions: Float[Tensor, "batch frame atom 3"], tables: TokenTables) -> Frames:
     """The frame of every token in every frame of a trajectory."""
-    first, middle, last = (pick(positions, column) for column in tables.frame_atoms.unbind(-1))
-    frames = frames_from_atoms(first, middle, last)
+    frames = _unleaned_frames(positions, tables)
     leaned = leaned_towards(frames, pick(positions, tables.fourth_atoms))
     leans = tables.has_fourth[:, None, :, None, None]
     return Frames(torch.where(leans, leaned.rotations, frames.rotations), frames.origins)
 
 
-def torsions_of(
-    positions: Float[Tensor, "batch frame atom 3"], tables: TokenTables
-) -> tuple[Float[Tensor, "batch frame token slot"], Float[Tensor, "batch frame token slot"]]:
-    """Sine and cosine of every torsion, IUPAC sign; zero where there is none."""
+def _unleaned_frames(positions: Tensor, tables: TokenTables) -> Frames:
+    return frames_from_atoms(*(pick(positions, column) for column in tables.frame_atoms.unbind(-1)))
+
+
+def internal_mask(tables: TokenTables) -> Bool[Tensor, "row token internal"]:
+    """Which internal channels there are."""
+    of_frame = torch.stack([tables.token_mask, tables.has_fourth, tables.has_fourth], -1)
+    return torch.cat([tables.torsion_mask, tables.torsion_mask, tables.bends, tables.has_beside, of_frame], -1)
+
+
+def internal_of(
+    positions: Float[Tensor, "batch frame atom 3"], keys: Float[Tensor, "batch 1 atom 3"], tables: TokenTables
+) -> Internal:
+    """The internal channels of positions; zero where there is none.
+
+    Args:
+        positions: positions in nm.
+        keys: key frame, whose prochiral groups have the same sides.
+        tables: tables of the molecules.
+    """
     quads = tables.torsion_atoms.flatten(1, 2)
     a, b, c, d = (pick(positions, column) for column in quads.unbind(-1))
     axis = c - b
     before, after = torch.linalg.cross(b - a, axis), torch.linalg.cross(axis, d - c)
     sine = torch.linalg.vector_norm(axis, dim=-1) * ((b - a) * after).sum(-1)
-    turn = normalize(torch.stack([sine, (before * after).sum(-1)], -1), dim=-1)
-    turn = torch.where(tables.torsion_mask.flatten(1)[:, None, :, None], turn, 0)
-    sine, cosine = turn.unflatten(2, tables.torsion_mask.shape[1:]).unbind(-1)
-    return sine, cosine
+    sine, cosine = normalize(torch.stack([sine, (before * after).sum(-1)], -1), dim=-1).unbind(-1)
+    angle, spread, turn = _hinges(positions, quads, tables.beside_atoms.flatten(1, 2))
+    side = _hinges(keys, quads, tables.beside_atoms.flatten(1, 2))[2].sign()
+    planar, beside = (mask.flatten(1)[:, None] for mask in (tables.planar, tables.has_beside))
+    bend = torch.where(planar & beside, spread / 2 - math.pi, -torch.where(planar, _PLANAR, _TETRAHEDRAL)) + angle
+    turn = turn - side * torch.where(planar, _PLANAR_TURN, _TETRAHEDRAL_TURN)
+    turn = turn - 2 * math.pi * (turn / (2 * math.pi)).round()
+    of_torsions = torch.stack([sine, cosine, bend, turn], -2)
+    of_torsions = of_torsions.unflatten(-1, tables.torsion_mask.shape[1:]).transpose(-2, -3).flatten(-2)
+    internal = torch.cat([of_torsions, _frame_bends(positions, tables)], -1)
+    return torch.where(internal_mask(tables)[:, None], internal, 0)
+
+
+def _hinges(
+    positions: Tensor, torsions: Int[Tensor, "row torsion 4"], beside: Int[Tensor, "row torsion"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Angles start-end-turned and turned-end-beside, and that from `start` to `beside` about the axis end-turned."""
+    start, end, turned = (pick(positions, column) for column in torsions[..., 1:].unbind(-1))
+    back, ahead, other = start - end, turned - end, pick(positions, beside) - end
+    axis = normalize(ahead, dim=-1)
+    sine = (axis * torch.linalg.cross(back, other)).sum(-1)
+    cosine = (back * other).sum(-1) - (back * axis).sum(-1) * (other * axis).sum(-1)
+    return _angle(back, ahead), _angle(ahead, other), torch.atan2(sine, cosine)
+
+
+def _angle(first: Tensor, second: Tensor) -> Tensor:
+    across = torch.linalg.vector_norm(torch.linalg.cross(first, second), dim=-1)
+    return torch.atan2(across, (first * second).sum(-1))
+
+
+def _frame_bends(positions: Tensor, tables: TokenTables) -> Float[Tensor, "batch frame token 3"]:
+    frames = _unleaned_frames(positions, tables)
+    first, _, last = (pick(positions, column) - frames.origins for column in tables.frame_atoms.unbind(-1))
+    ideal = torch.where(tables.planar_frame, _PLANAR, _TETRAHEDRAL)[:, None]
+    fourth = normalize(frames.inverse().apply(pick(positions, tables.fourth_atoms)), dim=-1)
+    height = fourth[..., 2].abs().clamp_min(_LEAST_HEIGHT)
+    return torch.stack([_angle(first, last) - ideal, fourth[..., 0] / height - _FOURTH, fourth[..., 1] / height], -1)
 
 
 @dataclass(frozen=True)
 class LocalGeometry:
-    """Geometry of the rigid groups, which torsions and frames do not change.
+    """Geometry that no channel changes.
 
     Args:
-        group_base: each group's frame at torsion zero, in the body that it hangs on.
-        tree_points: each atom in the body that it is rigid with, nm.
+        frame_lengths: distances of the first, last and fourth atom of each frame from its middle, nm.
+        fourth_side: 1 or -1, the side of each frame on which its fourth atom is.
+        frame_points: the other atoms that are rigid with a frame, in it, nm.
+        group_angles: angle start-end-turned of each group, rad; where it has a channel, at its zero.
+        group_sides: 1 or -1, the side to which the atom `beside` of each group is turned.
+        group_points: each atom of a group in its frame, nm; z points from `end` to `turned`, x to the side of
+            the atom `beside` it, or of `start` where there is none.
         ring_bonds: bond lengths CB-CG and CG-CD in nm.
         follower_points: each follower in the frame of its three atoms, nm.
     """
 
-    group_base: Frames
-    tree_points: Float[Tensor, "batch 1 tree_atom 3"]
+    frame_lengths: Float[Tensor, "batch 3 token"]
+    fourth_side: Float[Tensor, "batch token"]
+    frame_points: Float[Tensor, "batch frame_atom 3"]
+    group_angles: Float[Tensor, "batch group"]
+    group_sides: Float[Tensor, "batch group"]
+    group_points: Float[Tensor, "batch group_atom 3"]
     ring_bonds: Float[Tensor, "batch 1 ring 2"]
     follower_points: Float[Tensor, "batch 1 follower 3"]
 
 
 def measured(structures: Float[Tensor, "batch key atom 3"], tables: TokenTables) -> LocalGeometry:
-    """The geometry of structures, its mean where there are several.
+    """The geometry of structures, its mean where there are several; sides are those of the first.
 
     Raises:
         MdgenError: if atoms that are bonded across two residues are far apart, as beside a gap in the chain.
     """
     _require_linked(structures, tables)
-    reference, start, end, turned = (pick(structures, column) for column in tables.group_atoms.unbind(-1))
-    tokens, groups = token_frames(structures, tables), frames_about_bonds(turned, start, end)
-    bodies = joined([tokens, groups])
-    base = pick_frames(bodies, tables.group_parent).inverse().compose(frames_about_bonds(reference, start, end))
-    tree = pick_frames(bodies, tables.tree_body).inverse().apply(pick(structures, tables.tree_atoms))
+    tokens, unleaned = token_frames(structures, tables), _unleaned_frames(structures, tables)
+    outer = [pick(structures, atoms) for atoms in (*tables.frame_atoms[..., ::2].unbind(-1), tables.fourth_atoms)]
+    lengths = torch.stack([torch.linalg.vector_norm(each - tokens.origins, dim=-1) for each in outer], 2)
+    heights = unleaned.inverse().apply(outer[2])[:, 0, :, 2]
+    begin = tables.tree_levels[0]
+    atoms, bodies = tables.tree_atoms, tables.tree_body
+    frame_points = pick_frames(tokens, bodies[:, :begin]).inverse().apply(pick(structures, atoms[:, :begin]))
+    angles, spreads, turns = _hinges(structures, tables.group_atoms[..., :4], tables.group_atoms[..., 4])
+    bends, has_beside, planar = (
+        mask.flatten(1).gather(1, tables.group_torsion)[:, None]
+        for mask in (tables.bends, tables.has_beside, tables.planar)
+    )
+    ideal = torch.where(planar, _PLANAR, _TETRAHEDRAL)
+    angles = torch.where(planar & has_beside, math.pi - spreads / 2, torch.where(bends, ideal, angles))
+    _, _, end, turned, beside = (pick(structures, column) for column in tables.group_atoms.unbind(-1))
+    groups = Frames(frames_about_bonds(beside, end, turned).rotations, end)
+    owners = torch.cat(
+        [
+            bodies[:, slice(*atoms_of)] + first
+            for first, atoms_of in zip(_starts(tables.levels), _ranges(tables.tree_levels)[1:], strict=False)
+        ],
+        1,
+    )
+    group_points = pick_frames(groups, owners).inverse().apply(pick(structures, atoms[:, begin:]))
     _, cb, cd, cg = (pick(structures, column) for column in tables.ring_atoms.unbind(-1))
     bonds = torch.stack([torch.linalg.vector_norm(cg - each, dim=-1) for each in (cb, cd)], -1)
     left, middle, right, placed = (pick(structures, column) for column in tables.follower_atoms.unbind(-1))
     followers = frames_from_atoms(left, middle, right).inverse().apply(placed)
-    if structures.shape[1] > 1:
-        base = Frames(nearest_rotation(base.rotations.mean(1, True)), base.origins.mean(1, True))
-        tree, bonds, followers = (each.mean(1, True) for each in (tree, bonds, followers))
-    return LocalGeometry(base, tree, bonds, followers)
+    return LocalGeometry(
+        lengths.mean(1),
+        torch.where(heights < 0, -1.0, 1.0).to(heights),
+        frame_points.mean(1),
+        angles.mean(1),
+        turns[:, 0].sign(),
+        group_points.mean(1),
+        bonds.mean(1, True),
+        followers.mean(1, True),
+    )
+
+
+def _starts(sizes: tuple[int, ...]) -> list[int]:
+    return [sum(sizes[:level]) for level in range(len(sizes))]
+
+
+def _ranges(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(begin, begin + size) for begin, size in zip(_starts(sizes), sizes, strict=True)]
+
+
+def points_of_frames(
+    internal: Internal, geometry: LocalGeometry, tables: TokenTables
+) -> Float[Tensor, "batch 3 frame_atom frame"]:
+    """The atoms of each frame in it, nm: the first of all frames, the last, the fourth, and those that are rigid."""
+    of_frame = internal[..., -FRAME_BENDS:].permute(0, 3, 2, 1)
+    ideal = torch.where(tables.planar_frame, _PLANAR, _TETRAHEDRAL)[..., None]
+    half = (of_frame[:, 0] + ideal) / 2
+    x, y, zero = half.cos(), half.sin(), torch.zeros_like(half)
+    side = geometry.fourth_side[..., None].expand_as(half)
+    fourth = normalize(torch.stack([of_frame[:, 1] + _FOURTH, of_frame[:, 2], side], 1), dim=1)
+    outer = torch.stack([torch.stack([x, -y, zero], 1), torch.stack([x, y, zero], 1), fourth], 2)
+    leaned = torch.einsum("blfij,bikclf->bjkclf", lean_of(fourth.permute(0, 2, 3, 1)), outer[:, :, :, None])[:, :, :, 0]
+    outer = torch.where(tables.has_fourth[:, None, None, :, None], leaned, outer)
+    outer = (outer * geometry.frame_lengths[:, None, ..., None]).flatten(2, 3)
+    rigid = geometry.frame_points.mT[..., None].expand(len(outer), -1, -1, outer.shape[-1])
+    return torch.cat([outer, rigid], 2)
 
 
 def placed_atoms(
     frames: Frames,
-    sine: Float[Tensor, "batch frame token slot"],
-    cosine: Float[Tensor, "batch frame token slot"],
+    points: Float[Tensor, "batch 3 frame_atom frame"],
+    internal: Internal,
     geometry: LocalGeometry,
     tables: TokenTables,
 ) -> Float[Tensor, "batch frame atom 3"]:
-    """Positions of all atoms from the tokens' frames and torsions, in nm; zero where an atom is padding.
+    """Positions of all atoms from the tokens' frames and internal channels, in nm; zero where an atom is padding.
 
     Sines and cosines need not be normalised.
+
+    Args:
+        frames: frame of each token.
+        points: what `points_of_frames` returned.
+        internal: channels that are not the rigid motion.
+        geometry: what `measured` returned.
+        tables: tables of the molecules.
     """
     # components lead and frames of the trajectories come last, so that every operation runs along memory
-    turn = torch.stack([sine, cosine], 1).flatten(3).mT.contiguous()
-    sines, cosines = _unit(_picked(turn, tables.group_torsion)).split(1, 1)
     axes, origins = frames.rotations.permute(0, 3, 4, 2, 1).contiguous(), frames.origins.permute(0, 3, 2, 1)
-    begin = 0
-    for size in tables.levels:
-        level = slice(begin, begin + size)
-        base, parents = geometry.group_base[:, 0, level], tables.group_parent[:, level]
-        vectors = torch.cat([base.rotations.movedim(-1, 1), base.origins[:, None]], 1).flatten(1, 2)
-        x, y, z, offset = _turned(axes, vectors, parents.repeat(1, 4)).unflatten(2, (4, size)).unbind(2)
-        s, c = sines[:, :, level], cosines[:, :, level]
-        axes = torch.cat([axes, torch.stack([c * x + s * y, c * y - s * x, z], 2)], 3)
-        origins = torch.cat([origins, offset + _picked(origins, parents)], 2)
-        begin += size
-    placed = _turned(axes, geometry.tree_points[:, 0], tables.tree_body) + _picked(origins, tables.tree_body)
+    tokens = torch.arange(axes.shape[3], device=axes.device).repeat(3).expand(len(tables.tree_body), -1)
+    owners = torch.cat([tokens, tables.tree_body[:, : tables.tree_levels[0]]], 1)
+    turned = (_picked(axes.flatten(1, 2), owners).unflatten(1, (3, 3)) * points[:, None]).sum(2)
+    placed = turned + _picked(origins, owners)
+    channels = internal[..., :-FRAME_BENDS].permute(0, 3, 2, 1).unflatten(1, (4, TORSION_SLOTS)).transpose(2, 3)
+    channels = channels.flatten(2, 3).contiguous()
+    sides = _group_sides(channels, geometry, tables)
+    places = tables.place.expand(len(tables.group_atoms), -1).gather(1, tables.group_atoms[..., :3].flatten(1))
+    places = places.unflatten(1, (-1, 3))
+    for groups, atoms in zip(_ranges(tables.levels), _ranges(tables.tree_levels)[1:], strict=False):
+        level, members = slice(*groups), slice(*atoms)
+        reference, start, end = (_picked(placed, column) for column in places[:, level].unbind(-1))
+        group = _group_axes(_axes_about(reference, start, end), [each[:, None, level] for each in sides])
+        first = tables.tree_levels[0]
+        local = geometry.group_points[:, members.start - first : members.stop - first]
+        owners = tables.tree_body[:, members]
+        placed = torch.cat([placed, _turned(group, local, owners) + _picked(end, owners)], 2)
     if tables.ring_atoms.shape[1]:
-        atoms = placed.permute(0, 3, 2, 1)
-        ring_turn = _unit(_picked(turn, tables.ring_torsion)).permute(0, 3, 2, 1)
-        atoms = torch.cat([atoms, _ring_carbons(atoms, ring_turn, geometry, tables)], 2)
+        positions = placed.permute(0, 3, 2, 1)
+        ring_turn = _unit(_picked(channels[:, :2], tables.ring_torsion)).permute(0, 3, 2, 1)
+        positions = torch.cat([positions, _ring_carbons(positions, ring_turn, geometry, tables)], 2)
         outer = tables.follower_atoms[..., :3].unbind(-1)
-        left, middle, right = (_placed_before(atoms, column, tables) for column in outer)
+        left, middle, right = (_placed_before(positions, column, tables) for column in outer)
         followers = frames_from_atoms(left, middle, right).apply(geometry.follower_points)
-        placed = torch.cat([atoms, followers], 2).permute(0, 3, 2, 1)
-    atoms = _picked(placed, tables.place).permute(0, 3, 2, 1).contiguous()
-    return atoms if bool(tables.atom_mask.all()) else atoms * tables.atom_mask[:, None, :, None]
+        placed = torch.cat([positions, followers], 2).permute(0, 3, 2, 1)
+    positions = _picked(placed, tables.place).permute(0, 3, 2, 1).contiguous()
+    return positions if bool(tables.atom_mask.all()) else positions * tables.atom_mask[:, None, :, None]
+
+
+def _group_sides(channels: Tensor, geometry: LocalGeometry, tables: TokenTables) -> list[Tensor]:
+    """Sines and cosines of each group's torsion, bond angle, and turn about its first bond: (batch, group, frame)."""
+    picked = _picked(channels, tables.group_torsion)
+    bends, beside, planar = (
+        mask.flatten(1).gather(1, tables.group_torsion)[..., None]
+        for mask in (tables.bends, tables.has_beside, tables.planar)
+    )
+    angle = geometry.group_angles[..., None] + torch.where(bends, picked[:, 2], 0.0)
+    ideal = torch.where(planar, _PLANAR_TURN, _TETRAHEDRAL_TURN) * geometry.group_sides[..., None]
+    turn = torch.where(beside, picked[:, 3] + ideal, 0.0)
+    return [*_unit(picked[:, :2]).unbind(1), angle.sin(), angle.cos(), turn.sin(), turn.cos()]
+
+
+def _axes_about(reference: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `frames_about_bonds`, with components first: the axes x, y, z, each (batch, 3, group, frame)."""
+    z, side = _normalised(end - start), reference - start
+    x = _normalised(side - (side * z).sum(1, keepdim=True) * z)
+    return x, torch.linalg.cross(z, x, dim=1), z
+
+
+def _group_axes(bond: tuple[Tensor, Tensor, Tensor], sides: list[Tensor]) -> Float[Tensor, "batch 3 3 group frame"]:
+    """Axes of groups (component, axis) from those about their bonds, turned, bent, and turned about the next bond."""
+    (x, y, z), (sine, cosine, sine_bend, cosine_bend, sine_turn, cosine_turn) = bond, sides
+    x, y = cosine * x + sine * y, cosine * y - sine * x
+    x, z = -cosine_bend * x - sine_bend * z, sine_bend * x - cosine_bend * z
+    x, y = cosine_turn * x + sine_turn * y, cosine_turn * y - sine_turn * x
+    return torch.stack([x, y, z], 2)
+
+
+def _normalised(vectors: Float[Tensor, "batch 3 item frame"]) -> Float[Tensor, "batch 3 item frame"]:
+    return vectors * vectors.square().sum(1, keepdim=True).clamp(min=_LEAST_NORM).rsqrt()
 
 
 def _turned(
@@ -359,13 +346,6 @@ def _picked(values: Float[Tensor, "batch component item frame"], index: Int[Tens
     if len(index) == 1:
         return values.index_select(2, index[0])
     return values.gather(2, index[:, None, :, None].expand(-1, values.shape[1], -1, values.shape[3]))
-
-
-def joined(frames: Sequence[Frames]) -> Frames:
-    """Bodies side by side in one axis."""
-    if len(frames) == 1:
-        return frames[0]
-    return Frames(torch.cat([each.rotations for each in frames], 2), torch.cat([each.origins for each in frames], 2))
 
 
 def _ring_carbons(atoms: Tensor, turn: Tensor, geometry: LocalGeometry, tables: TokenTables) -> Tensor:

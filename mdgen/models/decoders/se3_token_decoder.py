@@ -1,4 +1,4 @@
-"""The decoder of SE(3) tokens: all atoms, hydrogens included, from frames, torsions and the key frame's geometry."""
+"""The decoder of SE(3) tokens: all atoms, hydrogens included, from frames, angles and the key frame's geometry."""
 
 import torch
 from jaxtyping import Float
@@ -7,21 +7,22 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
-from mdgen.models.blocks.bond_closure import closed, measured_joints
+from mdgen.models.blocks.bond_closure import closed, joints_of
 from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of
-from mdgen.models.blocks.token_geometry import measured, placed_atoms, structures_of, tables_of, token_frames
+from mdgen.models.blocks.token_geometry import measured, placed_atoms, points_of_frames, token_frames
+from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.models.part import Part
-from mdgen.molecule.tokens import TORSION_SLOTS
 from mdgen.registry import register
 
 
 @register
 class SE3TokenDecoder(Part):
-    """Decoder: rigid groups with the bond lengths, angles and chirality of the key frame; nothing is learnt.
+    """Decoder: all atoms, with the bond lengths and chirality of the key frame; nothing is learnt.
 
     Args:
         latent: latent space of the encoder; that of SE(3) tokens where None.
-        close_bonds: move residues, as little as possible, until the bonds between them have the key frame's geometry.
+        close_bonds: move residues, as little as possible, until bonds and angles between them are as near to those of
+            the key frame as thermal motion leaves them.
     """
 
     learns_from = "nothing"
@@ -59,7 +60,8 @@ class SE3TokenDecoder(Part):
             )
         geometry = measured(structures, tables)
         frames = frames_of(latent, token_frames(structures[:, :1], tables)[:, 0])
+        internal = latent[..., RIGID:]
+        points = points_of_frames(internal, geometry, tables)
         if self.close_bonds:
-            frames = closed(frames, measured_joints(structures, tables), tables)
-        sine, cosine = latent[..., RIGID : RIGID + TORSION_SLOTS], latent[..., RIGID + TORSION_SLOTS :]
-        return placed_atoms(frames, sine, cosine, geometry, tables)
+            frames = closed(frames, joints_of(points, structures, tables), tables)
+        return placed_atoms(frames, points, internal, geometry, tables)

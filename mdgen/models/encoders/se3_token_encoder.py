@@ -1,4 +1,4 @@
-"""The encoder of SE(3) tokens: one rigid frame and its torsions a residue, for any peptide or protein."""
+"""The encoder of SE(3) tokens: a rigid frame, torsions and bond angles of each residue of any peptide or protein."""
 
 import mdtraj
 import torch
@@ -10,7 +10,8 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.se3_tokens import CHANNELS, latent_of
-from mdgen.models.blocks.token_geometry import structures_of, tables_of, token_frames, torsions_of
+from mdgen.models.blocks.token_geometry import internal_of, token_frames
+from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.models.part import Part
 from mdgen.models.structures import Structures, positions_of
 from mdgen.molecule.tokens import token_layout
@@ -67,6 +68,6 @@ class SE3TokenEncoder(Part):
             )
         trajectories = positions[:, None] if positions.ndim == 3 else positions
         key = token_frames(keys, tables)[:, 0]
-        torsions = torch.cat(torsions_of(trajectories, tables), -1)
-        latent = latent_of(token_frames(trajectories, tables), torsions, key, tables.token_mask)
+        internal = internal_of(trajectories, keys, tables)
+        latent = latent_of(token_frames(trajectories, tables), internal, key, tables.token_mask)
         return latent[:, 0] if positions.ndim == 3 else latent

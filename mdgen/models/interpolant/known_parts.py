@@ -9,7 +9,10 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 
 TASKS: Mapping[str, int] = {"rollout": 0, "interpolate": 1, "upsample": 2, "inpaint": 3, "unconditional": 4}
-"""First frame; both ends; every k-th frame; tokens in all frames; nothing."""
+"""First frame or frames; both ends; every k-th frame; tokens in all frames; nothing."""
+
+LONGER_START = 0.25
+"""Share of rollouts that begin with several known frames, as a window does that continues another."""
 
 
 def require_tasks(tasks: Sequence[str]) -> None:
@@ -28,7 +31,8 @@ def draw_known(
 ) -> Bool[Tensor, "batch frame token"]:
     """What is known of each row, under a task drawn from `tasks` (one named twice is drawn twice as often).
 
-    The spacing of known frames in upsampling is drawn on a logarithmic scale, the share of known tokens evenly.
+    The spacing of known frames in upsampling is drawn on a logarithmic scale, the share of known tokens evenly, and so
+    is the number of frames, up to half of all, where a rollout begins with several.
 
     Args:
         shape: numbers of trajectories, frames and tokens.
@@ -47,9 +51,11 @@ def draw_known(
     last = max(n_frames - 1, 1)
     # Spacings from 2 to the whole window, of frames that begin with the first.
     spacing = (2.0 * (max(last, 2) / 2.0) ** uniform(batch, 1)).round().long()
+    longer = uniform(batch, 1) < LONGER_START
+    n_first = torch.where(longer, 1 + (uniform(batch, 1) * (n_frames // 2)).long(), 1)
     of_frames = torch.stack(
         [
-            (frame == 0).expand(batch, -1),
+            frame < n_first,
             (frame % last == 0).expand(batch, -1),
             frame % spacing == 0,
             torch.zeros(batch, n_frames, dtype=torch.bool, device=device),

@@ -38,9 +38,10 @@ class ResidueGeometry:
         """The nearest latents that are some structure's: unit quaternions, sines and cosines of unit norm or zero."""
         turn = normalize(latent[..., :4], dim=-1)
         turn = torch.where(turn[..., :1] < 0, -turn, turn)
-        sine, cosine = latent[..., se3_tokens.RIGID :].chunk(2, -1)
+        sine, cosine = latent[..., se3_tokens.SINES], latent[..., se3_tokens.COSINES]
         length = torch.hypot(sine, cosine).clamp_min(1e-6)
-        return torch.cat([turn, latent[..., 4 : se3_tokens.RIGID], sine / length, cosine / length], -1)
+        shift, bends = latent[..., 4 : se3_tokens.RIGID], latent[..., se3_tokens.COSINES.stop :]
+        return torch.cat([turn, shift, sine / length, cosine / length, bends], -1)
 
     def rebased(
         self,

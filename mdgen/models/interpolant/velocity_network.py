@@ -160,7 +160,7 @@ class VelocityNetwork(nn.Module):
         """What is made of all that is known, once a trajectory.
 
         Args:
-            values: latents, standardised; only those that are known count.
+            values: latents, standardised: what is known, and what is expected of the rest.
             known: which are.
             spacing: logarithm of the frame spacing, from 0 to 1 over the range of the training.
             temperature: likewise.
@@ -181,7 +181,7 @@ class VelocityNetwork(nn.Module):
             for block in self.key_frame_blocks:
                 frames = token_context.rotations, token_context.origins, token_context.mask
                 fixed = block(fixed, active, places, *frames)
-        told = torch.cat([torch.where(known, values, 0.0), known.to(values.dtype)], -1)
+        told = torch.cat([values, known.to(values.dtype)], -1)
         return Conditioning(self.known(rearrange(told, "b t l c -> b l t c")) + fixed, embedding, places)
 
     def forward(

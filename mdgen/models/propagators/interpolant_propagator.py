@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
 from mdgen.data.windows import WindowDataset
@@ -23,6 +25,7 @@ from mdgen.models.blocks.number_format import chosen_format
 from mdgen.models.interpolant.flow_matching import velocity_loss
 from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
 from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
+from mdgen.models.interpolant.noise import bound_noise
 from mdgen.models.interpolant.paths import PATHS
 from mdgen.models.interpolant.solvers import integrate
 from mdgen.models.interpolant.velocity_network import Conditioning, TokenContext, VelocityNetwork
@@ -35,8 +38,14 @@ STATISTICS_FRAMES = 20_000
 SAMPLED_TOKENS = 4_096
 """Tokens of all frames that a processor samples at a time: more leave its cache, and take longer each."""
 
+N_SPACINGS = 16
+"""Frame spacings, evenly spread on a logarithmic scale, whose correlations from frame to frame are kept."""
+
 N_STARTS = 64
 """Latents that are kept to start trajectories from, where the tokens are always the same."""
+
+MOST_PERSISTENT = 0.99
+"""Largest correlation from frame to frame of the noise: a channel that hardly moves still gets some of its own."""
 
 _SAME = 1e-4
 """Relative difference below which two spacings or temperatures are one."""
@@ -48,6 +57,7 @@ Latent = Float[Tensor, "batch frame token channel"]
 class InterpolantPropagator(Part):
     """Samples windows of latents at once: forward, between known frames, or around known tokens.
 
+    The flow starts from noise of the data's own time correlation (`interpolant.noise`).
     What is known enters as it is and is met exactly. `solver`, `n_evaluations` and `time_warp` may be changed after the
     training.
 
@@ -85,6 +95,8 @@ class InterpolantPropagator(Part):
     }
     mean: Tensor
     spread: Tensor
+    persistence: Tensor
+    """Correlation of each channel from one frame to the next, at each of `N_SPACINGS` frame spacings."""
     temperature_range_K: Tensor
     """The least and the largest of the training; zero where they were not known."""
     starts: Tensor | None
@@ -139,6 +151,7 @@ class InterpolantPropagator(Part):
             self.network.compile()
         self.register_buffer("mean", torch.zeros(latent.channels))
         self.register_buffer("spread", torch.ones(latent.channels))
+        self.register_buffer("persistence", torch.zeros(N_SPACINGS, latent.channels))
         self.register_buffer("temperature_range_K", torch.zeros(2))
         starts = torch.zeros(N_STARTS, latent.tokens, latent.channels) if latent.tokens else None
         self.register_buffer("starts", starts)
@@ -161,13 +174,14 @@ class InterpolantPropagator(Part):
         if windows.collection.knows_temperatures:
             kelvin = [each for some in windows.collection for each in some.temperatures_K if each is not None]
             self.temperature_range_K.copy_(torch.tensor([min(kelvin), max(kelvin)]))
-        latents, exists = self._some_latents(windows, generator)
-        n = exists.sum(0).clamp_min(1)
-        self.mean.copy_((latents * exists).sum(0) / n)
-        spread = (((latents - self.mean) * exists).square().sum(0) / n).sqrt()
+        latents, exists, spacings_ps = self._some_latents(windows, generator)
+        n = exists.flatten(0, 2).sum(0).clamp_min(1)
+        self.mean.copy_((latents * exists).flatten(0, 2).sum(0) / n)
+        spread = (((latents - self.mean) * exists).flatten(0, 2).square().sum(0) / n).sqrt()
         self.spread.copy_(torch.where(spread > 1e-4, spread, 1.0))
+        self._measure_persistence(self._standard(latents) * exists, spacings_ps)
         if self.starts is not None:
-            frames = latents.view(-1, *self.starts.shape[1:])
+            frames = latents.flatten(0, 1)
             chosen = torch.randint(len(frames), (N_STARTS,), generator=generator)
             self.starts.copy_(frames[chosen])
         return data
@@ -179,11 +193,12 @@ class InterpolantPropagator(Part):
         batch_size, n_frames, n_tokens, _ = data.shape
         exists = self._exists(data, told)
         known = draw_known((batch_size, n_frames, n_tokens), self.tasks, generator)[..., None] & exists
-        noise = torch.randn(data.shape, generator=generator, device=device)
+        white = torch.randn(data.shape, generator=generator, device=device)
         time = torch.rand(batch_size, generator=generator, device=device)
         standard = self._standard(data) * exists
+        noise, expected = self._noise(white, standard, known, context)
         with self._fast(device):
-            conditioning = self._conditioning(standard, known, context, told)
+            conditioning = self._conditioning(expected, known, context, told)
             network = functools.partial(self.network, conditioning=conditioning)
             return Loss(velocity_loss(network, self.path, standard, exists & ~known, noise, time))
 
@@ -230,8 +245,9 @@ class InterpolantPropagator(Part):
         known = condition.known & exists
         standard = torch.where(known, self._standard(condition.values), 0.0)
         free = exists & ~known
+        noise, expected = self._noise(noise, standard, known, context)
         with self._fast(standard.device):
-            conditioning = self._conditioning(standard, known, context, told)
+            conditioning = self._conditioning(expected, known, context, told)
 
             def velocity(value: Latent, time: float) -> Latent:
                 return self.network(value, torch.full((len(value),), time, device=value.device), conditioning) * free
@@ -239,6 +255,13 @@ class InterpolantPropagator(Part):
             solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
         self.evaluations = solution.n_evaluations
         return self._unstandard(torch.where(known, standard, solution.value)) * exists
+
+    def _noise(self, white: Latent, standard: Latent, known: Tensor, context: Context) -> tuple[Latent, Latent]:
+        """Noise to start from, and what is expected of each latent, given those that are known."""
+        place = self._spacing(context, len(white), white.device) * (N_SPACINGS - 1)
+        low = place.long().clamp(0, N_SPACINGS - 2)
+        persistence = torch.lerp(self.persistence[low], self.persistence[low + 1], (place - low)[:, None])
+        return bound_noise(white, persistence.to(white), standard, known)
 
     def _fast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The number format in which matrices are multiplied; single precision leaves that of the caller."""
@@ -323,17 +346,38 @@ class InterpolantPropagator(Part):
 
     def _some_latents(
         self, windows: WindowDataset, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "row channel"], Bool[Tensor, "row channel"]]:
-        """Channels of tokens of some windows, and which of them exist."""
+    ) -> tuple[Latent, Bool[Tensor, "batch frame token channel"], Float[Tensor, "batch"]]:
+        """Latents of some windows, which of their channels exist, and their frame spacings in ps."""
         n = max(1, min(len(windows), STATISTICS_FRAMES // self.window))
         chosen = torch.randperm(len(windows), generator=generator)[:n]
-        rows, existing = [], []
+        rows, existing, spacings = [], [], []
         for batch in _batches(windows, chosen):
-            latent, _, told = self._encoded(batch)
-            exists = self._exists(latent, told).expand_as(latent)
-            rows.append(latent.flatten(0, 2))
-            existing.append(exists.flatten(0, 2))
-        return torch.cat(rows), torch.cat(existing)
+            latent, context, told = self._encoded(batch)
+            rows.append(latent)
+            existing.append(self._exists(latent, told))
+            spacing = self.frame_spacing_ps[0] if context.frame_spacing_ps is None else context.frame_spacing_ps
+            spacings.append(torch.as_tensor(spacing).expand(len(latent)))
+        # molecules of fewer tokens are padded with some that do not exist
+        n_tokens = max(each.shape[2] for each in rows)
+        rows, existing = ([pad(x, (0, 0, 0, n_tokens - x.shape[2])) for x in each] for each in (rows, existing))
+        return torch.cat(rows), torch.cat(existing), torch.cat(spacings)
+
+    def _measure_persistence(self, standard: Latent, spacings_ps: Float[Tensor, "batch"]) -> None:
+        """Keep the correlation from frame to frame, linear in the logarithm of the spacing between those measured."""
+        measured = spacings_ps.unique()
+        found = []
+        for spacing in measured:
+            some = standard[spacings_ps == spacing]
+            if self.geometry is not None:  # measured against its first frame, a window has that one's place in common
+                some = some - some.mean(1, keepdim=True)
+            power = (some[:, 1:].square() + some[:, :-1].square()).sum((0, 1, 2)) / 2
+            found.append((some[:, 1:] * some[:, :-1]).sum((0, 1, 2)) / power.clamp_min(1e-6))
+        table = torch.stack(found).clamp(0.0, MOST_PERSISTENT)
+        least, largest = self.frame_spacing_ps
+        places = _place(measured.log(), math.log(least), math.log(largest)).double().numpy()
+        grid = np.linspace(0.0, 1.0, N_SPACINGS)
+        for channel, column in enumerate(table.double().numpy().T):
+            self.persistence[:, channel] = torch.as_tensor(np.interp(grid, places, column))
 
     def _exists(self, latent: Latent, told: TokenContext | None) -> Bool[Tensor, "batch frame token channel"]:
         if told is None:
