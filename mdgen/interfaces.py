@@ -293,8 +293,9 @@ class Propagator(Protocol):
         """Frames made at once.
 
         1 for a Markov propagator, which chains its own steps: its `sample` takes conditions of any length that know
-        the first frame. For all others the most frames, known ones included, that `sample` takes; generation chains
-        such windows, each beginning with the last frame of the one before.
+        the first frame and, where it has a `log_prob`, later frames as wholes. For all others the most frames, known
+        ones included, that `sample` takes; generation chains such windows, each beginning with the last frame of the
+        one before.
         """
         ...
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Condition, Context, Propagator
+from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Windows:
 
     Each begins with the last frame of the one before and ends on the last fully known frame within reach, or, where
     there is none, as far as the propagator reaches. No window then ends between two known frames: all that lies
-    between them is made at once.
+    between them is made at once, by a Markov propagator as a bridge.
 
     Args:
         known: whether a frame is known in all of its tokens and channels.
@@ -38,10 +38,13 @@ class Windows:
         distinct = _distinct(condition.known)
         known = distinct.all(-1).all(-1).all(0).cpu().numpy()
         if window == 1:
-            if not known[0] or bool(distinct[:, 1:].any()):
+            later = distinct.any(-1).any(-1).any(0).cpu().numpy()
+            bridges = isinstance(propagator, MarkovPropagator)  # its density says how to reach a known frame
+            if not known[0] or (later[1:] & ~(known[1:] & bridges)).any():
+                through = ", through frames that are known as wholes" if bridges else " only"
                 raise MdgenError(
-                    f"{name} makes each frame from the one before, so it simulates forward from a known first frame "
-                    "only; other conditions need a propagator that makes several frames at once"
+                    f"{name} makes each frame from the one before, so it simulates forward from a known first frame"
+                    f"{through}; other conditions need a propagator that makes several frames at once"
                 )
             return cls(known, None)
         frames = np.flatnonzero(known)
@@ -65,10 +68,14 @@ class Windows:
         return begin + 2 + int(inner[-1]) if len(inner) else limit
 
     def block_stop(self, done: int, frames: int) -> int:
-        """Frames that are made when whole windows have made at least `frames` more; a Markov propagator, exactly."""
+        """Frames that are made when whole windows have made at least `frames` more.
+
+        A Markov propagator makes exactly as many, or the more up to the next known frame.
+        """
         target = min(done + frames, len(self.known))
         if self.longest is None:
-            return target
+            ahead = np.flatnonzero(self.known[target - 1 :])
+            return target + int(ahead[0]) if len(ahead) else target
         while done < target:
             done = self.next_stop(done)
         return done

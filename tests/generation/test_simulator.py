@@ -13,7 +13,7 @@ from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator, block_generator
-from mdgen.generation.tasks import Rollout
+from mdgen.generation.tasks import Interpolation, Rollout
 from mdgen.interfaces import Context
 from mdgen.models.checkpoint import save_model
 from mdgen.models.decoders.cwgan import CWGAN
@@ -219,16 +219,14 @@ def test_parts_that_do_not_belong_together_are_refused():
 
 
 @pytest.mark.parametrize("kind", [MDN, MarkovStateModel])
-def test_propagators_that_step_forward_refuse_the_other_tasks(kind):
+def test_propagators_that_step_forward_bridge_known_frames(kind):
     simulator = LatentSimulator(*parts(kind))
-    sentence = f"{kind.__name__} makes each frame from the one before, so it simulates forward from a known first frame"
-    for task in (
-        lambda: simulator.interpolate(POSITIONS[0], POSITIONS[1], 5),
-        lambda: simulator.upsample(POSITIONS[:3], 2),
-        lambda: simulator.inpaint(POSITIONS[:3], [0]),
-    ):
-        with pytest.raises(MdgenError, match=sentence):
-            task()
+    (path,) = simulator.interpolate(POSITIONS[0], POSITIONS[1], 5)
+    assert path.n_frames == 5
+    (fine,) = simulator.upsample(POSITIONS[:3], 2)
+    ends = simulator.generate(Interpolation(POSITIONS[0], POSITIONS[1], 5))
+    assert fine.n_frames == 5
+    assert np.array_equal(ends[0].xyz, path.xyz)
 
 
 def test_mistaken_starts_are_refused(simulator):

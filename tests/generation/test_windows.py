@@ -132,6 +132,11 @@ def test_a_propagator_that_misses_a_known_value_or_a_frame_does_no_harm_unseen(m
         simulator.sample(condition, torch.Generator())
 
 
+def test_a_block_of_a_markov_propagator_ends_on_the_next_known_frame():
+    windows = Windows(np.isin(np.arange(13), [0, 4, 8]), None)
+    assert [windows.block_stop(done, 2) for done in (0, 3, 5, 8, 9, 12)] == [5, 5, 9, 10, 11, 13]
+
+
 def test_a_long_rollout_of_many_trajectories_is_looked_through_at_once():
     condition = first_frame(torch.zeros(1000, 1, 3), 10**6)  # 12 GB if written out
     assert Windows.of(condition, RandomWalk()).block_stop(5, 100) == 105

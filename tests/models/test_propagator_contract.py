@@ -20,7 +20,7 @@ from tests.models.parts import (
     trajectories,
 )
 
-WITH_DENSITY = ("MDN", "OrnsteinUhlenbeck")
+WITH_DENSITY = ("MDN", "MarkovStateModel", "OrnsteinUhlenbeck")
 
 
 @pytest.fixture(params=PROPAGATORS)
@@ -80,15 +80,26 @@ def test_conditions_it_cannot_meet_are_refused(propagator):
         propagator.sample(first_frame(torch.zeros(2, 1, 3), 3), Context(), seeded())
     start = propagator.starts[:2]
     if propagator.window == 1:
-        with pytest.raises(MdgenError, match="forward only"):
-            propagator.sample(both_ends(start, start, 3), Context(), seeded())
+        if not isinstance(propagator, MarkovPropagator):
+            with pytest.raises(MdgenError, match="forward only"):
+                propagator.sample(both_ends(start, start, 3), Context(), seeded())
         with pytest.raises(MdgenError, match="ps apart"):
             propagator.sample(first_frame(start, 3), Context(frame_spacing_ps=torch.tensor([3.0, 3.0])), seeded())
     else:
         with pytest.raises(MdgenError, match="windows of"):
             propagator.sample(first_frame(start, propagator.window + 1), Context(), seeded())
-        ends = propagator.sample(both_ends(start, start, propagator.window), Context(), seeded())
-        assert torch.equal(ends[:, -1], start)
+
+
+def test_it_makes_paths_between_known_frames_where_it_has_a_density_or_windows(propagator):
+    if propagator.window == 1 and not isinstance(propagator, MarkovPropagator):
+        pytest.skip("no density")
+    first, last = propagator.starts[:3], propagator.starts[3:6]
+    condition = both_ends(first, last, propagator.window if propagator.window > 1 else 5)
+    made = propagator.sample(condition, Context(), seeded())
+    assert torch.equal(made[:, 0], first)
+    assert torch.equal(made[:, -1], last)
+    assert torch.isfinite(made).all()
+    assert torch.equal(propagator.sample(condition, Context(), seeded()), made)
 
 
 def test_a_step_has_the_density_that_it_says(propagator):

@@ -3,6 +3,7 @@
 Source: Prinz et al., J. Chem. Phys. 134, 174105 (2011).
 """
 
+import math
 import warnings
 
 import torch
@@ -14,8 +15,10 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.part import Part
-from mdgen.models.propagators.first_frame import first_frame
+from mdgen.models.propagators.bridge import sample_between
 from mdgen.registry import register
+
+Latents = Float[Tensor, "batch token channel"]
 
 
 @register
@@ -108,13 +111,41 @@ class MarkovStateModel(Part):
     def sample(
         self, condition: Condition, context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame token channel"]:
-        """Latent trajectories that begin at the known first frame."""
-        start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
+        """Latent trajectories from the known first frame, through whatever later ones are known."""
+        return sample_between(self, self._forward, condition, context, generator)
+
+    def _forward(
+        self, start: Latents, n_frames: int, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame token channel"]:
         frames, states = [start], self.states(start.flatten(1))
         for _ in range(n_frames - 1):
-            cumulative = self.transition_matrix[states].cumsum(1)
-            point = torch.rand(len(states), 1, generator=generator, device=generator.device, dtype=torch.float64)
-            states = (point > cumulative[:, :-1]).sum(1)
-            which = torch.randint(self.members.shape[1], states.shape, generator=generator, device=generator.device)
-            frames.append(self.members[states, which].view_as(start))
+            states, frame = self._next(states, generator)
+            frames.append(frame)
         return torch.stack(frames, 1)
+
+    @torch.no_grad()
+    def step(self, now: Latents, generator: torch.Generator) -> Latents:
+        """One lag on: a frame of the data from the cell that is jumped to."""
+        return self._next(self.states(now.flatten(1)), generator)[1]
+
+    def _next(self, states: Int[Tensor, "batch"], generator: torch.Generator) -> tuple[Int[Tensor, "batch"], Latents]:
+        cumulative = self.transition_matrix[states].cumsum(1)
+        point = torch.rand(len(states), 1, generator=generator, device=generator.device, dtype=torch.float64)
+        states = (point > cumulative[:, :-1]).sum(1)
+        which = torch.randint(self.members.shape[1], states.shape, generator=generator, device=generator.device)
+        return states, self.members[states, which].unflatten(1, (self.latent.tokens, self.latent.channels))
+
+    def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
+        """Log of the chance to jump to the cell of `next`, spread evenly over the frames that the cell shows.
+
+        It is a probability of frames, not a density over the latent: this model makes no frame but those of the data.
+        """
+        states, following = self.states(now.flatten(1)), self.states(next.flatten(1))
+        return self.transition_matrix[states, following].log() - math.log(self.members.shape[1])
+
+    def log_prob_table(
+        self, next: Float[Tensor, "later token channel"], now: Float[Tensor, "now token channel"]
+    ) -> Float[Tensor, "now later"]:
+        """`log_prob` of every frame of `next` given every one of `now`."""
+        following = self.states(next.flatten(1))
+        return self.transition_matrix[self.states(now.flatten(1))][:, following].log() - math.log(self.members.shape[1])

@@ -22,13 +22,16 @@ from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.density_equalising import DensityEqualising
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
-from mdgen.models.propagators.first_frame import first_frame
+from mdgen.models.propagators.bridge import sample_between
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
+from mdgen.models.propagators.regression_law import RegressionLaw
 from mdgen.models.propagators.rejection_filter import RejectionFilter
 from mdgen.registry import register
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
+LAW_FRAMES = 1_000
+"""Frames of a batch over which the law is tested."""
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 3, 2000, 200
 """Corrections of the rejection filter, and the trajectories of each with their length."""
 
@@ -75,6 +78,7 @@ class MDN(Part):
         n_starts: number of frames of the data that are kept to start trajectories from.
         density_equalising: whether crowded regions of each channel get more room (`DensityEqualising`); worth it where
             rare states lie far from narrow peaks, as in slow modes of molecules.
+        law_weight: weight in the loss of the squared violation of the `RegressionLaw`.
     """
 
     learns_from = "lagged_latents"
@@ -96,6 +100,7 @@ class MDN(Part):
         reject_outside: bool = True,
         n_starts: int = 512,
         density_equalising: bool = True,
+        law_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if latent.tokens != 1:
@@ -119,6 +124,7 @@ class MDN(Part):
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
         self.equalised = DensityEqualising(channels) if density_equalising else None
+        self.law, self.law_weight = RegressionLaw(channels), law_weight
         self.rejection_filter = RejectionFilter(channels)
         self.outside_share = float("nan")
         self._spread_means()
@@ -136,9 +142,11 @@ class MDN(Part):
         bias[:, channels : 2 * channels] = math.log(math.expm1(0.2))
 
     def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
-        """Draw the weights and take the range of the latent from all the data."""
+        """Draw the weights and take the range of the latent and its regression from all the data."""
         self.initialise(generator)
-        self.fit_scale(data.every.frames, generator)
+        pairs: PairBatch = replace(data.every, context=Context())
+        self.fit_scale(pairs.frames, generator)
+        self.law.fit(pairs.both_directions() if self.reversible else pairs)
         return data
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -188,7 +196,10 @@ class MDN(Part):
         return Mixture(log_weights, means, widths, shapes[2 * channels :])
 
     def loss(self, batch: PairBatch, generator: torch.Generator | None = None) -> Loss:
-        """Mean negative log-likelihood of the pairs, in the scaled latent; both directions where `reversible`."""
+        """Mean negative log-likelihood of the pairs, in the scaled latent, and the violation of the `RegressionLaw`.
+
+        Where the settings say `reversible`, both directions of each pair count.
+        """
         if self.reversible:
             # The context is not read, and need not be doubled.
             batch = replace(batch, context=Context()).both_directions()
@@ -196,15 +207,52 @@ class MDN(Part):
         mixture = self.mixture(scaled)
         if len(batch.now) != len(scaled) or not torch.equal(batch.now, torch.arange(len(scaled)).to(batch.now)):
             mixture = mixture.rows(batch.now)
-        total = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
-        return Loss(total, {"negative_log_likelihood": total.detach()})
+        likelihood = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
+        terms = {"negative_log_likelihood": likelihood.detach()}
+        if self.law_weight == 0:
+            return Loss(likelihood, terms)
+        # Drawn as often as they occur: a weighted batch holds each distinct pair once.
+        rows = torch.multinomial(batch.share(torch.float32), LAW_FRAMES, replacement=True, generator=generator)
+        latents = batch.frames[batch.now[rows]]
+        violation = self.law.violation(latents, self.mean(latents[:, None])[:, 0]).square().sum()
+        return Loss(likelihood + self.law_weight * violation, {**terms, "law_violation": violation.detach()})
+
+    def mean(self, now: Latents) -> Latents:
+        """Mean of the latent one lag on, of the mixture before any rejection; differentiable.
+
+        Where the density is equalised, the mean of each Gaussian is a Gauss-Hermite sum of three points a channel.
+        """
+        mixture = self.mixture(self.scaled(now[:, 0]))
+        variances, lower = [], iter(mixture.lower)
+        for row, width in enumerate(mixture.widths):
+            variances.append(sum((next(lower).square() for _ in range(row)), width.square()))
+        middle, reach = torch.stack(mixture.means, -1), torch.stack(variances, -1).sqrt()
+        if self.equalised is None:
+            means = self.unscaled(middle)
+        else:
+            ends = self.unscaled(middle + math.sqrt(3) * reach) + self.unscaled(middle - math.sqrt(3) * reach)
+            means = (ends + 4 * self.unscaled(middle)) / 6
+        return (mixture.log_weights.exp()[..., None] * means).sum(1)[:, None]
 
     def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
         """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
-        density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0])) - self.scale.log().sum()
+        density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0]))
+        return density + self._log_scale(next[:, 0])
+
+    def log_prob_table(
+        self, next: Float[Tensor, "later token channel"], now: Float[Tensor, "now token channel"]
+    ) -> Float[Tensor, "now later"]:
+        """`log_prob` of every frame of `next` given every one of `now`; the network sees each `now` once."""
+        mixture = self.mixture(self.scaled(now[:, 0]))
+        table = Mixture(mixture[0][:, None], *(tuple(each[:, None] for each in part) for part in mixture[1:]))
+        return _log_density(table, self.scaled(next[:, 0])[None]) + self._log_scale(next[:, 0])
+
+    def _log_scale(self, latents: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
+        """Log of the volume in the scaled latent that belongs to one of the latent itself."""
+        linear = -self.scale.log().sum()
         if self.equalised is None:
-            return density
-        return density + self.equalised.log_slope(self._unpadded((next[:, 0] - self.offset) / self.scale)).sum(-1)
+            return linear.expand(len(latents))
+        return linear + self.equalised.log_slope(self._unpadded((latents - self.offset) / self.scale)).sum(-1)
 
     @torch.no_grad()
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
@@ -278,11 +326,16 @@ class MDN(Part):
     def sample(
         self, condition: Condition, context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame token channel"]:
-        """Latent trajectories that begin at the known first frame.
+        """Latent trajectories from the known first frame, through whatever later ones are known.
 
-        `outside_share` afterwards holds the share of samples that left the range of the data (before any redraw).
+        `outside_share` afterwards holds the share of samples that left the range of the data (before any redraw), where
+        it simulated forward.
         """
-        start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
+        return sample_between(self, self._forward, condition, context, generator)
+
+    def _forward(
+        self, start: Latents, n_frames: int, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame token channel"]:
         if start.device.type != "cpu":
             return self._sample_on_device(start, n_frames, generator)
         scaled = self.scaled(start[:, 0]).numpy().astype(np.float32)
@@ -349,13 +402,13 @@ def _array(values: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values.detach().cpu().numpy().astype(np.float32))
 
 
-def _log_density(mixture: Mixture, scaled: Scaled) -> Float[Tensor, "batch"]:
+def _log_density(mixture: Mixture, scaled: Float[Tensor, "*batch channel"]) -> Tensor:
     # Forward substitution by hand: latents have few channels, and a batched solver costs more than these few lines.
     normals: list[Tensor] = []
     exponent = mixture.log_weights
     lower = iter(mixture.lower)
     for row, (mean, width) in enumerate(zip(mixture.means, mixture.widths, strict=True)):
-        rest = scaled[:, row, None] - mean
+        rest = scaled[..., row, None] - mean
         for normal in normals:
             rest = rest - next(lower) * normal
         normals.append(rest / width)

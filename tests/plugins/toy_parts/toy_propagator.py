@@ -11,7 +11,7 @@ from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch, TrainingData, WindowBatch
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
-from mdgen.models.propagators.first_frame import first_frame
+from mdgen.models.propagators.bridge import sample_between
 from mdgen.registry import register
 
 
@@ -76,8 +76,10 @@ class OrnsteinUhlenbeck(Part):
         return later.view_as(now)
 
     def sample(self, condition: Condition, context: Context, generator: torch.Generator) -> Tensor:
-        """Steps from the known first frame."""
-        start, n_frames = first_frame(condition, context, self.latent, self.lag_ps)
+        """Steps from the known first frame, through whatever later ones are known."""
+        return sample_between(self, self._forward, condition, context, generator)
+
+    def _forward(self, start: Tensor, n_frames: int, generator: torch.Generator) -> Tensor:
         frames = [start]
         for _ in range(n_frames - 1):
             frames.append(self.step(frames[-1], generator))
