@@ -20,6 +20,7 @@ from mdgen.data.export import FORMATS, TOPOLOGY, export_trajectories
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
+from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.load import PARTS, load, model_folder, part_files, read_structures
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Task, Upsampling
@@ -52,10 +53,12 @@ def run(config: dict[str, Any]) -> None:
         write_aside(folder.path / "simulator.json", (json.dumps(relative, indent=2) + "\n").encode())
         simulator = load(folder.path).to(config["device"])
         begin = time.monotonic()
+        check = DecodingCheck(simulator.encoder, simulator.decoder, simulator.molecule)
         store = simulator.generate_to_store(
             folder.path / STORE,
             _task(config, simulator),
             {"generated": True},
+            check,
             n_trajectories=int(config["n_trajectories"]),
             seed=int(config["seed"]),
             temperature_K=_number(config["temperature_K"]),
@@ -68,7 +71,7 @@ def run(config: dict[str, Any]) -> None:
         total_us = store.n_trajectories * store.n_frames * store.frame_spacing_ps / 1e6
         speed = 1e3 * total_us / (time.monotonic() - begin)
         figures = {"n_trajectories": store.n_trajectories, "n_frames": store.n_frames, "total_us": total_us}
-        figures |= {"ns_per_second": speed, "threads": torch.get_num_threads()}
+        figures |= {"ns_per_second": speed, "threads": torch.get_num_threads()} | check.figures()
         made = {"frame_spacing_ps": store.frame_spacing_ps, "temperature_K": store.metadata.get("temperature_K")}
         folder.finish({"task": config["task"], **figures, **made, "store": STORE})
         took = f"{total_us:.4g} us in {duration(folder.seconds)}, {speed:.3g} ns a second"

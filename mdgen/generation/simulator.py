@@ -21,6 +21,7 @@ from mdgen.generation.composition import (
     require_same_latent,
     trained_temperature_K,
 )
+from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block
 from mdgen.generation.tasks import (
@@ -250,7 +251,12 @@ class LatentSimulator:
         return [mdtraj.Trajectory(xyz, self.molecule.topology, time=time) for xyz in np.concatenate(blocks, axis=1)]
 
     def generate_to_store(
-        self, path: Path | str, task: Task, metadata: dict[str, Any] | None = None, **settings: Unpack[Settings]
+        self,
+        path: Path | str,
+        task: Task,
+        metadata: dict[str, Any] | None = None,
+        check: DecodingCheck | None = None,
+        **settings: Unpack[Settings],
     ) -> TrajectoryStore:
         """Generate trajectories block by block to disk, so that any number of frames fits; resumes what is there.
 
@@ -262,6 +268,7 @@ class LatentSimulator:
             path: folder of the store.
             task: what is known and what is asked for.
             metadata: kept with a new store, and with it the temperature.
+            check: figures that take in every block that this call makes; none where None.
             settings: as for `generate`.
 
         Raises:
@@ -278,7 +285,7 @@ class LatentSimulator:
                 stream = LatentStream(request.condition.values[:, 0])
                 record.save(stream)
             progress = Progress("generate", n_frames * n, stream.n_frames * n)
-            for positions, following in self._blocks(request, stream, progress):
+            for positions, following in self._blocks(request, stream, progress, check):
                 store.append(positions)
                 record.save(following)
         return store
@@ -353,7 +360,7 @@ class LatentSimulator:
 
     @torch.no_grad()
     def _blocks(
-        self, request: _Request, stream: LatentStream, progress: Progress
+        self, request: _Request, stream: LatentStream, progress: Progress, check: DecodingCheck | None = None
     ) -> Iterator[tuple[Float[np.ndarray, "trajectory frame atom 3"], LatentStream]]:
         # Each block has random streams of its own, so it comes out the same whoever computed the blocks before it.
         windows, seed = Windows.of(request.condition, self.propagator), request.identity["seed"]
@@ -367,6 +374,8 @@ class LatentSimulator:
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
             random = block_generator(seed, block, "decode", self.device)
             positions = self.decoder.decode(latent, request.context, random)
+            if check is not None:
+                check.add(latent, positions, request.context)
             if request.known is not None:
                 positions = request.known.put_into(positions, done)
             yield positions.cpu().numpy().astype(np.float32), stream

@@ -12,6 +12,7 @@ from mdgen.data.trajectories import TrajectorySet
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
+from mdgen.models.decoders.neighbour_flow import NeighbourFlow
 from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.models.encoders.srv import SRV
@@ -54,6 +55,7 @@ DECODERS: dict[str, Callable[[LatentSpace], Any]] = {
     "CWGAN internal": lambda latent: CWGAN(latent, "internal", **_GAN),
     "CWGAN cartesian": lambda latent: CWGAN(latent, "cartesian", **_GAN),
     "NearestFrame": lambda latent: NearestFrame(latent, MOLECULE, n_frames=300),
+    "NeighbourFlow": lambda latent: NeighbourFlow(latent, n_library=300, width=16, heads=2, blocks=1),
     "LinearDecoder": lambda latent: LinearDecoder(latent, MOLECULE),
     "SE3TokenDecoder": lambda latent: SE3TokenDecoder(),
 }

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.geometry.internal_coordinates import ZMatrix
 from mdgen.models.decoders.representation import Representation
 from mdgen.molecule.topology import Molecule
 from mdgen.molecule.zmatrix import build_zmatrix
@@ -41,6 +42,8 @@ class InternalRepresentation(Representation):
         molecule: molecule whose structures are represented.
         free_torsions: dihedrals of the molecule's `ZMatrix` that turn freely.
         n_stiff: number of directions in which the stiff coordinates vary.
+        direction_residues: residue of each direction, where each is one of the coordinates of a single residue, that of
+            the atom which they place; empty where directions are those of all coordinates together.
     """
 
     _free_columns: Tensor
@@ -51,9 +54,12 @@ class InternalRepresentation(Representation):
     whitening: Tensor
     colouring: Tensor
 
-    def __init__(self, molecule: Molecule, free_torsions: Sequence[int], n_stiff: int) -> None:
+    def __init__(
+        self, molecule: Molecule, free_torsions: Sequence[int], n_stiff: int, direction_residues: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.molecule, self.free_torsions = molecule, list(free_torsions)
+        self.direction_residues = list(direction_residues)
         self.n_free, self.n_stiff = len(free_torsions), n_stiff
         self.zmatrix = build_zmatrix(molecule)
         n = molecule.n_atoms
@@ -72,8 +78,15 @@ class InternalRepresentation(Representation):
 
     @classmethod
     @torch.no_grad()
-    def fitted(cls, molecule: Molecule, positions: Float[Tensor, "frame atom 3"]) -> "InternalRepresentation":
+    def fitted(
+        cls, molecule: Molecule, positions: Float[Tensor, "frame atom 3"], by_residue: bool = False
+    ) -> "InternalRepresentation":
         """The representation that suits some frames: which torsions are free, and the directions of all the rest.
+
+        Args:
+            molecule: molecule of the frames.
+            positions: positions in nm.
+            by_residue: whether no direction is to mix coordinates of two residues.
 
         Raises:
             MdgenError: if the frames are too few to tell.
@@ -93,8 +106,10 @@ class InternalRepresentation(Representation):
         moves = (dihedrals.std(0) > STIFF_SPREAD) | (dihedrals.abs().amax(0) > torch.pi / 2)
         free = (torch.from_numpy(zmatrix.is_primary) & moves).nonzero()[:, 0].tolist()
         stiff = [column for column in range(table.shape[1]) if column - n_lengths not in free]
-        mean, whitening, colouring = _principal_directions(table[:, stiff])
-        representation = cls(molecule, free, whitening.shape[1])
+        owner = _residue_of_column(zmatrix, molecule)[stiff] if by_residue else torch.zeros(len(stiff), dtype=torch.int64)
+        mean, whitening, colouring = _principal_directions(table[:, stiff], owner)
+        residues = owner[whitening.abs().argmax(0)].tolist() if by_residue else []
+        representation = cls(molecule, free, whitening.shape[1], residues)
         if free:
             ranks = torch.linspace(0, len(turns) - 1, N_QUANTILES).round().long()
             representation.quantiles.copy_(turns[:, free].sort(0).values[ranks])
@@ -107,6 +122,12 @@ class InternalRepresentation(Representation):
     def n_values(self) -> int:
         """Numbers a structure: cosines, then sines of the free torsions, then one a stiff direction."""
         return 2 * self.n_free + self.n_stiff
+
+    @property
+    def residues(self) -> Int[Tensor, "value"]:
+        """Number of the residue that each value places atoms of, where directions are those of single residues."""
+        free = _residue_of_column(self.zmatrix, self.molecule)[self._free_columns.cpu()]
+        return torch.cat([free, free, torch.tensor(self.direction_residues, dtype=free.dtype)])
 
     def ratio_values(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch ratio_value"]:
         """What the critic sees of the torsions.
@@ -182,13 +203,23 @@ def _unwound(table: Tensor, centre: Tensor, n_lengths: int) -> Tensor:
     return torch.cat([table[:, :n_lengths], near], -1)
 
 
-def _principal_directions(table: Float[Tensor, "frame column"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, whitening `(column, direction)` and its inverse `(direction, column)`."""
+def _residue_of_column(zmatrix: ZMatrix, molecule: Molecule) -> Int[Tensor, "column"]:
+    """The residue of the atom that each bond, angle and dihedral of the table places."""
+    residue = torch.tensor([atom.residue.index for atom in molecule.topology.atoms])
+    placed = residue[torch.from_numpy(zmatrix.rows[:, 3])]
+    return torch.cat([placed[1:], placed[2:], placed[3:]])
+
+
+def _principal_directions(
+    table: Float[Tensor, "frame column"], owner: Int[Tensor, "column"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, whitening `(column, direction)` and its inverse `(direction, column)`; none mixes columns of two owners."""
     mean = table.mean(0)
     spread = table.std(0)
     scale = torch.where(spread > LEAST_SPREAD, spread, torch.inf)
     standard = (table - mean) / scale
-    variances, vectors = torch.linalg.eigh(standard.T @ standard / (len(table) - 1))
+    covariance = standard.T @ standard / (len(table) - 1)
+    variances, vectors = torch.linalg.eigh(torch.where(owner == owner[:, None], covariance, 0.0))
     kept = variances > LEAST_VARIANCE
     variances, vectors = variances[kept], vectors[:, kept]
     whitening = vectors / variances.sqrt() / scale[:, None]

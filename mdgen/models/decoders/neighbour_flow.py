@@ -1,0 +1,264 @@
+"""Structures from frames near in the latent, noised in part and brought back to the data by a flow.
+
+A frame drawn near in the latent carries what a network finds hard: which rotamers occur together and what touches what.
+Noise added along a stochastic interpolant's path up to an early time, and the probability flow from there, make a new
+structure of the same conditional distribution: where the flow is exact, nothing is biased, whatever the noise.
+Source: Meng et al., SDEdit, arXiv:2108.01073 (2021), for the partial noise; Lipman et al., arXiv:2210.02747 (2022).
+"""
+
+import copy
+import functools
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mdgen.errors import MdgenError
+from mdgen.interfaces import Context, LatentSpace, Loss
+from mdgen.models.batches import FrameBatch, TrainingData
+from mdgen.models.decoders.contacts import Contacts
+from mdgen.models.decoders.internal import InternalRepresentation
+from mdgen.models.decoders.neighbours import Neighbours
+from mdgen.models.decoders.representation import Conditions, Values
+from mdgen.models.decoders.residue_network import ResidueNetwork
+from mdgen.models.interpolant.solvers import SOLVERS
+from mdgen.models.part import Part
+from mdgen.molecule.topology import Molecule
+from mdgen.registry import register, registered
+
+BLOCK = 2048
+"""Frames that are decoded at a time."""
+
+CONTACT_FRAMES = 20_000
+"""Frames that are decoded after the training to count what is packed too tightly."""
+
+LARGEST_CORRECTION = 3.0
+"""Largest norm of a correction towards the latent, in standard deviations of values."""
+
+
+@register
+class NeighbourFlow(Part):
+    """Decoder: a training frame near in the latent, noised in part, and the flow of a network from there to data.
+
+    Structures are internal coordinates, one token a residue, so bonds, angles and chirality are right by construction.
+
+    Args:
+        latent: latent space of the encoder.
+        representation: internal coordinates, fitted in `prepare` where None.
+        encoder: encoder of the latent, by which structures are corrected; taken from the training data where None.
+        n_library: training frames that are kept, at most.
+        n_neighbours: nearest frames of the library, of which one is drawn (`neighbours.tilted_weights`).
+        noise: share of noise at which the flow begins; 0 gives back frames of the library, 1 forgets them.
+        torsion_scale: length of the unit circle of a free torsion, where stiff directions have standard deviation one:
+            noise of share s spreads torsions by `s / (1 - s) / torsion_scale` radians.
+        width: channels of the network.
+        heads: attention heads.
+        blocks: blocks of attention over residues.
+        n_evaluations: evaluations of the network for a structure.
+        corrections: Newton steps of least change towards the latent that was asked for.
+        redraws: number of times that a structure which is packed tighter than the data may be drawn again.
+
+    Raises:
+        MdgenError: for a number out of range.
+    """
+
+    learns_from = "frames"
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "optimizer": functools.partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.0),
+        "n_steps": 4000,
+        "batch_size": 256,
+        "average_decay": 0.998,
+        "validation_share": 0.0,
+    }
+    library: Tensor
+    latent_mean: Tensor
+    latent_scale: Tensor
+
+    def __init__(
+        self,
+        latent: LatentSpace,
+        representation: InternalRepresentation | None = None,
+        encoder: nn.Module | None = None,
+        n_library: int = 20_000,
+        n_neighbours: int = 16,
+        noise: float = 0.4,
+        torsion_scale: float = 3.0,
+        width: int = 96,
+        heads: int = 4,
+        blocks: int = 3,
+        n_evaluations: int = 5,
+        corrections: int = 1,
+        redraws: int = 16,
+    ) -> None:
+        super().__init__()
+        if not 0 < noise < 1:
+            raise MdgenError(f"noise is {noise}; it must be between 0, the frames themselves, and 1, noise alone")
+        if not 1 <= n_neighbours <= n_library:
+            raise MdgenError(f"n_neighbours is {n_neighbours}; it must be between 1 and n_library, {n_library}")
+        if width % (2 * heads):
+            raise MdgenError(f"a width of {width} gives {heads} heads no even number of channels each; change one")
+        self.latent, self.n_library, self.n_neighbours, self.noise = latent, n_library, n_neighbours, noise
+        self.torsion_scale, self.size = torsion_scale, (width, heads, blocks)
+        self.n_evaluations, self.corrections, self.redraws = n_evaluations, corrections, redraws
+        self.rejected_share = float("nan")
+        self.encoder = encoder
+        if representation is not None:
+            self._build(representation)
+            self._keep(n_library)
+
+    @property
+    def molecule(self) -> Molecule:
+        """Whose atoms are placed."""
+        return self.representation.molecule
+
+    def _build(self, representation: InternalRepresentation) -> None:
+        """Make what the representation decides the size of."""
+        self.representation = representation
+        n_conditions = self.latent.tokens * self.latent.channels
+        scale = torch.ones(representation.n_values)
+        scale[: 2 * representation.n_free] = self.torsion_scale
+        self.register_buffer("_scale", scale, persistent=False)
+        self.network = ResidueNetwork(representation.residues.tolist(), n_conditions, *self.size)
+        self.contacts = Contacts(representation.molecule)
+        self.register_buffer("latent_mean", torch.zeros(n_conditions))
+        self.register_buffer("latent_scale", torch.ones(n_conditions))
+
+    def _keep(self, n_library: int) -> None:
+        """Make room for the library, in half precision: values are of order one."""
+        self.neighbours = Neighbours(n_library, self.latent.tokens * self.latent.channels)
+        self.register_buffer("library", torch.zeros(n_library, self.representation.n_values, dtype=torch.float16))
+
+    @torch.no_grad()
+    def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
+        """Fit the representation, draw the weights, and represent every frame once."""
+        frames: FrameBatch = data.training
+        self._build(InternalRepresentation.fitted(data.molecule, frames.frames, by_residue=True))
+        self.network.draw(generator)
+        self.latent_mean.copy_(frames.latents.mean(0))
+        self.latent_scale.copy_(frames.latents.std(0).clamp(min=1e-6))
+        if isinstance(data.encoder, nn.Module) and type(data.encoder) in registered():
+            self.encoder = copy.deepcopy(data.encoder).requires_grad_(False).eval()
+        self.arguments |= {"representation": self.representation, "encoder": self.encoder}
+        values = torch.cat([self.representation.represent(block) for block in frames.frames.split(10_000)])
+        return replace(data, training=replace(frames, frames=values))
+
+    @torch.no_grad()
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Keep the library, and count what is packed too tightly."""
+        frames: FrameBatch = data.training
+        chosen = _spread(len(frames), self.n_library)
+        self.arguments["n_library"] = len(chosen)
+        self.n_neighbours = min(self.n_neighbours, len(chosen))
+        self.arguments["n_neighbours"] = self.n_neighbours
+        self._keep(len(chosen))
+        self.library.copy_(frames.frames[chosen])
+        self.neighbours.latents.copy_(frames.latents[chosen])
+        some = frames.latents[_spread(len(frames), CONTACT_FRAMES)]
+        decoded = self.decode(some.unflatten(1, (self.latent.tokens, -1))[:, None], frames.context, generator)
+        self.contacts.fit(data.every.frames, decoded[:, 0])
+
+    def loss(self, batch: FrameBatch, generator: torch.Generator) -> Loss:
+        """Mean square error of the network's output, of which the velocity follows (`_velocity`).
+
+        Flow times are drawn evenly from `1 - noise` to 1, the part of the path that decoding follows.
+        """
+        data = batch.frames * self._scale
+        device = generator.device
+        sigma = self.noise * torch.rand(len(data), 1, generator=generator, device=device)
+        noise = torch.randn(data.shape, generator=generator, device=device)
+        point = (1 - sigma) * data + sigma * noise
+        skip, norm = self._coefficients(sigma)
+        target = (data - noise - skip * point) / norm
+        output = self.network(point, sigma[:, 0] / self.noise, self.conditions(batch.latents))
+        return Loss((output - target).square().mean())
+
+    def conditions(self, latents: Float[Tensor, "batch channel"]) -> Conditions:
+        """Latents as the network sees them: standardised."""
+        return (latents - self.latent_mean) / self.latent_scale
+
+    @torch.no_grad()
+    def decode(
+        self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """A structure for every frame, in nm; frames share no noise.
+
+        `rejected_share` afterwards holds the share of frames whose first draw was rejected.
+        """
+        flat = latent.flatten(0, 1).flatten(1)
+        blocks, rejected_first = [], 0
+        for part in flat.split(BLOCK):
+            positions = self._drawn(part, generator)
+            rejected = self.contacts.rejected(positions, generator)
+            rejected_first += int(rejected.sum())
+            for _ in range(self.redraws):
+                chosen = rejected.nonzero()[:, 0]
+                if not len(chosen):
+                    break
+                positions[chosen] = self._drawn(part[chosen], generator)
+                rejected[chosen] = self.contacts.rejected(positions[chosen], generator)
+            blocks.append(positions)
+        self.rejected_share = rejected_first / max(1, len(flat))
+        return torch.cat(blocks).unflatten(0, latent.shape[:2])
+
+    @torch.no_grad()
+    def library_structures(self) -> Float[Tensor, "frame atom 3"]:
+        """The training frames that are kept, in nm."""
+        return torch.cat([self.representation.build(block.float()) for block in self.library.split(BLOCK)])
+
+    def _drawn(self, latents: Float[Tensor, "batch channel"], generator: torch.Generator) -> Tensor:
+        """A structure for each latent."""
+        start = self.library[self.neighbours.draw(latents, self.n_neighbours, generator)].float() * self._scale
+        noise = torch.randn(start.shape, generator=generator, device=start.device)
+        point = torch.lerp(start, noise, self.noise)
+        conditions = self.conditions(latents)
+        times = [1 - self.noise * (1 - step / self.n_evaluations) for step in range(self.n_evaluations + 1)]
+        flow = functools.partial(self._velocity, conditions=conditions)
+        values = self._projected(SOLVERS["adams_bashforth"](flow, point, times))
+        for _ in range(self.corrections if self.encoder is not None else 0):
+            values = self._corrected(values, latents)
+        return self.representation.build(values / self._scale)
+
+    def _velocity(self, point: Values, time: float, conditions: Conditions) -> Values:
+        sigma = torch.full((len(point), 1), 1 - time, device=point.device)
+        skip, norm = self._coefficients(sigma)
+        return skip * point + norm * self.network(point, sigma[:, 0] / self.noise, conditions)
+
+    def _coefficients(self, sigma: Float[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
+        """`skip` and `norm` of `velocity = skip * point + norm * output`.
+
+        For data of standard deviation d the output to be learnt then has variance one at every time (Karras et al.,
+        arXiv:2206.00364, 2022), here with a velocity that stays finite where the noise ends.
+        """
+        variance, alpha = self._scale.square(), 1 - sigma
+        total = variance * alpha.square() + sigma.square()
+        return (variance * alpha - sigma) / total, self._scale / total.sqrt()
+
+    def _projected(self, values: Values) -> Values:
+        return self.representation.project(values / self._scale) * self._scale
+
+    def _corrected(self, values: Values, latents: Float[Tensor, "batch channel"]) -> Values:
+        """Values after the least change that brings the encoded structure to its latent, to first order.
+
+        `J^T (J J^T)^-1 (asked - encoded)` with the Jacobian J of the encoder in the values.
+        """
+        with torch.enable_grad():
+            moved = values.detach().requires_grad_()
+            encoded = self.encoder.encode(self.representation.build(moved / self._scale), Context()).flatten(1)  # type: ignore[union-attr, operator]
+            rows = [
+                torch.autograd.grad(channel.sum(), moved, retain_graph=number + 1 < encoded.shape[1])[0]
+                for number, channel in enumerate(encoded.unbind(1))
+            ]
+        jacobian = torch.stack(rows, 1)
+        gram = jacobian @ jacobian.mT
+        damping = 1e-3 * gram.diagonal(dim1=1, dim2=2).amax(-1)[:, None, None].clamp(min=1e-9)
+        gram = gram + damping * torch.eye(gram.shape[-1], device=gram.device)
+        change = (jacobian.mT @ torch.linalg.solve(gram, (latents - encoded.detach())[..., None]))[..., 0]
+        norm = change.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        return self._projected(values + change * (LARGEST_CORRECTION / norm).clamp(max=1.0))
+
+
+def _spread(total: int, most: int) -> Int[Tensor, "row"]:
+    """Rows spread evenly, at most so many."""
+    return torch.arange(0, total, max(1, -(-total // most)))
