@@ -76,6 +76,25 @@ def permute_blocks(
 
 
 @dataclass(frozen=True)
+class BlockSummary:
+    """Blocks of a verdict.
+
+    Args:
+        dynamics: number of blocks of the dynamics.
+        generated: number of blocks of the generated frames.
+        length_ps: mean length of a block.
+        slow_spread: factor by which intervals and p are widened for what is slower than a block; see `Assignment`.
+        permutations: random assignments of the blocks.
+    """
+
+    dynamics: int
+    generated: int
+    length_ps: float
+    slow_spread: float
+    permutations: int
+
+
+@dataclass(frozen=True)
 class Assignment:
     """Dynamics and generated trajectories in one pool of blocks: as they are, permuted, and resampled.
 
@@ -95,6 +114,12 @@ class Assignment:
     permutations: int
     sides: tuple[int, int]
     slow_spread: float
+
+    @property
+    def summary(self) -> BlockSummary:
+        """What the verdict rests on."""
+        here, there = self.sides
+        return BlockSummary(here, there, self.blocks.block_ps, self.slow_spread, self.permutations)
 
     @property
     def mixing(self) -> float:
