@@ -47,6 +47,7 @@ from mdgen.evaluation.verdict import Judgements, judge
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
+from mdgen.results import Estimate
 
 
 def evaluate(
@@ -227,7 +228,7 @@ def _judged(
     caveats = [
         *too_good(judgements.too_good),
         *unseen_faults(results, tolerances, RARELY),
-        *short_blocks(slowest_ps, blocks_ps),
+        *short_blocks(None if slowest_ps is None else slowest_ps.high, blocks_ps),
         *disagreeing_timescales(results, settings.n_timescales),
         *few_transitions(results, lag_frames),
         *few_seeds(n_seeds),
@@ -249,7 +250,7 @@ def _judged(
 
 def _verdict(
     slow: SlowCoordinates, target: Target, metrics: Mapping[type, MetricFamily], criteria: Sequence[Criterion]
-) -> tuple[Judgements, Assignment | None, float | None]:
+) -> tuple[Judgements, Assignment | None, Estimate | None]:
     """The judgements, from all dynamics and as many generated frames, the blocks, and the slowest timescale in ps."""
     dynamics, generated, settings = slow.data[0].joined(slow.data[1]), slow.data[2], target.settings
     frames = min(dynamics.n_frames, generated.n_frames)

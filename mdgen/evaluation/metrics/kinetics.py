@@ -192,12 +192,12 @@ class KineticMetrics(MetricFamily):
                 result[f"mode_timescale_ps/{mode + 1}"] = log_interval(times[0], times[1:], correlated=correlated)
         return result
 
-    def slowest_ps(self, row: Observables) -> float | None:
-        """Upper end of the slowest timescale's interval; None where it is not known, or no process is slow."""
+    def slowest_ps(self, row: Observables) -> Estimate | None:
+        """The slowest timescale; None where it is not known, or no process is slow."""
         if max(row.lengths) <= self._lag_frames(row):
             return None
         found = self.timescales(row).get("timescale_ps/1")
-        return None if found is None or not found.value > 0 else found.high
+        return None if found is None or not found.value > 0 or found.high is None else found
 
     def _lag_frames(self, row: Observables) -> int:
         return max(1, round(self.lag_ps / row.frame_spacing_ps))
