@@ -24,6 +24,9 @@ KEYS = {
     "`tolerance`, `p` adjusted over all "
     "criteria and at least 1/(permutations + 1), `verdict`, and `needs`: the multiple of all frames, of the dynamics "
     "and generated, that would decide it",
+    "blocks": "what the criteria are judged by: number of blocks of `dynamics` and of `generated` frames, their mean "
+    "`length_ps`, `slow_spread` (the factor by which intervals and p are widened for what is slower than a block) and "
+    "`permutations`; null where there are too few frames",
     "flags": "sentences that void the verdict: on copied frames, and on faults that no frame of the dynamics has",
     "notes": "further caveats, and what could not be measured and why; worst first",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",

@@ -15,7 +15,7 @@ from mdgen.errors import MdgenError
 from mdgen.evaluation.baselines.floors import floors
 from mdgen.evaluation.baselines.rows import equal_frames, split, table_rows
 from mdgen.evaluation.criteria import CRITERIA, Criterion
-from mdgen.evaluation.metrics.catalogue import metrics_for, possible
+from mdgen.evaluation.metrics.catalogue import metrics_for, possible, within_bounds
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.metrics.observer import Projection
 from mdgen.evaluation.metrics.target import MetricFamily, Target
@@ -39,7 +39,7 @@ from mdgen.evaluation.report.curves import DRAWN, curves
 from mdgen.evaluation.result import Evaluation, RowResult
 from mdgen.evaluation.seeds import few_seeds, with_seeds
 from mdgen.evaluation.settings import Settings
-from mdgen.evaluation.statistics.block_permutation import assign_blocks
+from mdgen.evaluation.statistics.block_permutation import Assignment, assign_blocks
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.statistics.slow_coordinates import SlowCoordinates, add_slow_coordinates, torsion_features
 from mdgen.evaluation.upsampling import add_upsampling
@@ -47,6 +47,7 @@ from mdgen.evaluation.verdict import Judgements, judge
 from mdgen.interfaces import Potential
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
+from mdgen.results import Estimate
 
 
 def evaluate(
@@ -219,13 +220,15 @@ def _judged(
     results, n_seeds = with_seeds(results)
     under = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results |= under
+    results = {name: replace(row, metrics=within_bounds(row.metrics)) for name, row in results.items()}
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
-    judgements, slowest_ps, blocks_ps = _verdict(slow, target, metrics, criteria)
+    judgements, assignment, slowest_ps = _verdict(slow, target, metrics, criteria)
+    blocks_ps = None if assignment is None else assignment.blocks.block_ps
     tolerances = {criterion.metric: criterion.tolerance for criterion in criteria}
     caveats = [
         *too_good(judgements.too_good),
         *unseen_faults(results, tolerances, RARELY),
-        *short_blocks(slowest_ps, blocks_ps),
+        *short_blocks(None if slowest_ps is None else slowest_ps.high, blocks_ps),
         *disagreeing_timescales(results, settings.n_timescales),
         *few_transitions(results, lag_frames),
         *few_seeds(n_seeds),
@@ -238,6 +241,7 @@ def _judged(
         settings={**asdict(settings), "frame_spacing_ps": preparation.frame_spacing_ps, "tolerances": tolerances},
         rows=results,
         criteria=judgements.rows,
+        blocks=None if assignment is None else assignment.summary,
         flags=tuple(unseen_faults(results, tolerances, NEVER)),
         notes=tuple(caveats),
         curves=curves(drawn, target, metrics),
@@ -246,8 +250,8 @@ def _judged(
 
 def _verdict(
     slow: SlowCoordinates, target: Target, metrics: Mapping[type, MetricFamily], criteria: Sequence[Criterion]
-) -> tuple[Judgements, float | None, float | None]:
-    """The judgements, from all dynamics and as many generated frames, the slowest timescale and the blocks in ps."""
+) -> tuple[Judgements, Assignment | None, Estimate | None]:
+    """The judgements, from all dynamics and as many generated frames, the blocks, and the slowest timescale in ps."""
     dynamics, generated, settings = slow.data[0].joined(slow.data[1]), slow.data[2], target.settings
     frames = min(dynamics.n_frames, generated.n_frames)
     generated = equal_frames(generated, frames, max(dynamics.lengths))
@@ -261,4 +265,4 @@ def _verdict(
         dynamics, generated, slowest_ps, settings.permutations, settings.resamples, rng, features
     )
     judgements = judge(criteria, metrics, assignment, possible(target))
-    return judgements, slowest_ps, None if assignment is None else assignment.blocks.block_ps
+    return judgements, assignment, slowest_ps

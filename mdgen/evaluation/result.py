@@ -12,6 +12,7 @@ from mdgen.documents import Count, read_json
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.catalogue import is_informative
 from mdgen.evaluation.protocols.protocol import ProtocolResult
+from mdgen.evaluation.statistics.block_permutation import BlockSummary
 from mdgen.evaluation.verdict import Judgement
 from mdgen.results import Acceptance, Estimate, write_result
 
@@ -49,6 +50,7 @@ class Evaluation:
         settings: resolved settings.
         rows: rows by name.
         criteria: judgement of each criterion.
+        blocks: blocks that the criteria are judged by; None where there were too few frames.
         flags: sentences that void the verdict, such as that frames are copies; worst first.
         notes: further caveats, and what could not be measured; worst first.
         acceptance: bounds that somebody adds, such as of a benchmark, and whether they hold.
@@ -60,6 +62,7 @@ class Evaluation:
     settings: dict[str, Any]
     rows: dict[str, RowResult]
     criteria: tuple[Judgement, ...] = ()
+    blocks: BlockSummary | None = None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     acceptance: tuple[Acceptance, ...] = ()
@@ -99,7 +102,7 @@ class Evaluation:
         return f"{self.verdict}: {', '.join(told)}"
 
 
-KEYS = ("molecule", "settings", "verdict", "criteria", "flags", "notes", "rows", "protocol")
+KEYS = ("molecule", "settings", "verdict", "criteria", "blocks", "flags", "notes", "rows", "protocol")
 """Keys of `metrics.json` between `schema` and `acceptance`."""
 
 

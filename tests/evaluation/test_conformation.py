@@ -297,19 +297,19 @@ def rotamers(seed: int, swap: bool = False) -> Observables:
     rng = np.random.default_rng(seed)
 
     def wells() -> tuple[np.ndarray, np.ndarray]:
-        psi = rng.integers(3, size=8000)
-        return psi, np.where(rng.random(8000) < 0.7, psi, rng.integers(3, size=8000))
+        psi = rng.integers(3, size=80_000)
+        return psi, np.where(rng.random(80_000) < 0.7, psi, rng.integers(3, size=80_000))
 
     (psi, chi), (_, other) = wells(), wells()
-    chosen = np.stack([rng.integers(3, size=8000), psi, other if swap else chi, np.ones(8000, dtype=int)], axis=1)
+    chosen = np.stack([rng.integers(3, size=80_000), psi, other if swap else chi, np.ones(80_000, dtype=int)], axis=1)
     angles = np.radians(120.0 * chosen - 120.0 + 10 * rng.normal(size=chosen.shape))
-    return Observables((1000,) * 8, 1.0, {"torsions": angles.astype(np.float32)})
+    return Observables((10_000,) * 8, 1.0, {"torsions": angles.astype(np.float32)})
 
 
 def test_side_chains_of_another_trajectory_lose_their_coupling() -> None:
     metrics = CouplingMetrics(Target(rotamers(0), SETTINGS, CHAIN))
     assert torsion_pairs(CHAIN) == [(0, 2), (1, 2)]
-    blocks = permute_blocks(rotamers(0), rotamers(1), 6000, np.random.default_rng(0))
+    blocks = permute_blocks(rotamers(0), rotamers(1), 60_000, np.random.default_rng(0))
     assert blocks is not None
     null = metrics.permuted(blocks)["coupling_error/all"]
     same, swapped = (metrics(rotamers(2, swap))["coupling_error/all"].value for swap in (False, True))

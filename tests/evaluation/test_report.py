@@ -15,9 +15,9 @@ from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
 from mdgen.evaluation.report import canvas
 from mdgen.evaluation.report.canvas import cut_note
 from mdgen.evaluation.report.html_report import report
-from mdgen.evaluation.report.tables import beyond_floor
+from mdgen.evaluation.report.tables import beyond_floor, markdown
 from mdgen.evaluation.result import save_metrics
-from mdgen.results import Acceptance
+from mdgen.results import Acceptance, Estimate
 from tests.evaluation.alanine import molecule, trajectory
 
 
@@ -148,6 +148,26 @@ def test_nothing_is_wider_than_the_screen(folder: Path, width: int, tmp_path: Pa
     assert found["plots"] > 10
     assert found["small"] == 0
     assert not found["overlaps"]
+
+
+def test_criteria_stand_in_full_on_a_narrow_screen(three_seeds: Evaluation, folder: Path) -> None:
+    """Below 600 px a criterion is a block of three columns that no width overflows, each number under its heading."""
+    text = (folder / "report.html").read_text()
+    style = re.sub(r"\s+", " ", text[text.index("@media (max-width: 600px)") : text.index("</style>")])
+    assert ".criteria tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr))" in style
+    assert ".criteria td[data-heading]::before { content: attr(data-heading)" in style
+    for heading in ("value", "MD itself", "excess", "tolerance", "p", "to decide"):
+        assert text.count(f'<td data-heading="{heading}">') == len(three_seeds.criteria)
+
+
+def test_timescales_below_the_lag_read_so(three_seeds: Evaluation) -> None:
+    row = three_seeds.rows["generated"]
+    fast = dataclasses.replace(row, metrics={**row.metrics, "timescale_ps/1": Estimate(0.0)})
+    result = dataclasses.replace(three_seeds, rows={**three_seeds.rows, "generated": fast})
+    lag = f"< {three_seeds.settings['lag_ps']:g}"
+    (line,) = [each for each in markdown(result, ["timescale_ps/1"]).splitlines() if each.startswith("| generated |")]
+    assert line.endswith(f"| {lag} |")
+    assert lag.replace("<", "&lt;") in report(result, [])
 
 
 def test_the_player_turns_and_plays(folder: Path, tmp_path: Path) -> None:

@@ -73,7 +73,19 @@ def test_the_document_is_as_it_was(result: Evaluation, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "metrics.json").read_text())
     assert list(document) == list(KEYS)
     assert list(document) == (
-        ["schema", "molecule", "settings", "verdict", "criteria", "flags", "notes", "rows", "protocol", "acceptance"]
+        [
+            "schema",
+            "molecule",
+            "settings",
+            "verdict",
+            "criteria",
+            "blocks",
+            "flags",
+            "notes",
+            "rows",
+            "protocol",
+            "acceptance",
+        ]
     )
     assert document["schema"] == "mdgen.evaluation/2"
     assert list(document["molecule"]) == ["residues", "atoms", "fingerprint"]
@@ -83,6 +95,7 @@ def test_the_document_is_as_it_was(result: Evaluation, tmp_path: Path) -> None:
         assert list(row) == ["label", "meaning", "frames", "length_ns", "metrics"]
         assert all(list(estimate) == ["value", "low", "high"] for estimate in row["metrics"].values())
     fields = ["metric", "meaning", "value", "floor", "excess", "low", "high", "tolerance", "p", "verdict", "needs"]
+    assert list(document["blocks"]) == ["dynamics", "generated", "length_ps", "slow_spread", "permutations"]
     assert document["criteria"]
     assert all(list(line) == fields for line in document["criteria"])
 

@@ -70,22 +70,9 @@ def seams_every_100_frames(frames: Frames, dynamics: Dynamics) -> Frames:
     return frames[:, _blocks(frames.shape[1], 100, dynamics)]
 
 
-@ALTERED_DYNAMICS.add
-def twice_as_fast(frames: Frames, dynamics: Dynamics) -> Frames:
-    """Every process twice as fast."""
-    return dynamics.altered(speed=2.0 * dynamics.chain.speed)
-
-
-@ALTERED_DYNAMICS.add
-def half_as_fast(frames: Frames, dynamics: Dynamics) -> Frames:
-    """Every process half as fast."""
-    return dynamics.altered(speed=0.5 * dynamics.chain.speed)
-
-
-@ALTERED_DYNAMICS.add
-def slower_by_half(frames: Frames, dynamics: Dynamics) -> Frames:
-    """Every process 1.5 times slower."""
-    return dynamics.altered(speed=dynamics.chain.speed / 1.5)
+ALTERED_DYNAMICS.add_law("twice_as_fast", "Every process twice as fast.", speed=2.0)
+ALTERED_DYNAMICS.add_law("half_as_fast", "Every process half as fast.", speed=0.5)
+ALTERED_DYNAMICS.add_law("slower_by_half", "Every process 1.5 times slower.", speed=1 / 1.5)
 
 
 @ALTERED_DYNAMICS.add

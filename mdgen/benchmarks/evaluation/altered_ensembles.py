@@ -10,52 +10,22 @@ ALTERED_ENSEMBLES = Catalogue()
 _EMPTY_KT = 30.0
 
 
-@ALTERED_ENSEMBLES.add
-def basin_missing(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The helical basin of alanine is never visited."""
-    return dynamics.altered(offsets={"alphaR ALA2": _EMPTY_KT})
+for _name, _meaning, _offsets in (
+    ("basin_missing", "The helical basin of alanine is never visited.", {"alphaR ALA2": _EMPTY_KT}),
+    ("basin_twice_as_heavy", "The helical basin of alanine has twice its weight.", {"alphaR ALA2": -np.log(2.0)}),
+    ("rare_states_omitted", "The rare left-handed basins are never visited.",
+     {"alphaL ALA2": _EMPTY_KT, "alphaL LEU3": _EMPTY_KT}),
+    ("rare_state_four_times_as_heavy", "The rare left-handed basin of alanine has four times its weight.",
+     {"alphaL ALA2": -np.log(4.0)}),
+    ("rotamer_missing", "The second rotamer of leucine is never visited.", {"tp LEU3": _EMPTY_KT}),
+):  # fmt: skip
+    ALTERED_ENSEMBLES.add_law(_name, _meaning, offsets=_offsets)
 
-
-@ALTERED_ENSEMBLES.add
-def basin_twice_as_heavy(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The helical basin of alanine has twice its weight."""
-    return dynamics.altered(offsets={"alphaR ALA2": -np.log(2.0)})
-
-
-@ALTERED_ENSEMBLES.add
-def rare_states_omitted(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The rare left-handed basins are never visited."""
-    return dynamics.altered(offsets={"alphaL ALA2": _EMPTY_KT, "alphaL LEU3": _EMPTY_KT})
-
-
-@ALTERED_ENSEMBLES.add
-def rare_state_four_times_as_heavy(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The rare left-handed basin of alanine has four times its weight."""
-    return dynamics.altered(offsets={"alphaL ALA2": -np.log(4.0)})
-
-
-@ALTERED_ENSEMBLES.add
-def rotamer_missing(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The second rotamer of leucine is never visited."""
-    return dynamics.altered(offsets={"tp LEU3": _EMPTY_KT})
-
-
-@ALTERED_ENSEMBLES.add
-def too_hot(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The temperature is 1.3 times too high: populations and every spread."""
-    return dynamics.altered(temperature=1.3 * dynamics.chain.temperature)
-
-
-@ALTERED_ENSEMBLES.add
-def too_cold(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The temperature is 1.3 times too low."""
-    return dynamics.altered(temperature=dynamics.chain.temperature / 1.3)
-
-
-@ALTERED_ENSEMBLES.add
-def uncoupled(frames: Frames, dynamics: Dynamics) -> Frames:
-    """Residues and rotamers do not feel each other."""
-    return dynamics.altered(coupling=0.0)
+ALTERED_ENSEMBLES.add_law(
+    "too_hot", "The temperature is 1.3 times too high: populations and every spread.", temperature=1.3
+)
+ALTERED_ENSEMBLES.add_law("too_cold", "The temperature is 1.3 times too low.", temperature=1 / 1.3)
+ALTERED_ENSEMBLES.add_law("uncoupled", "Residues and rotamers do not feel each other.", coupling=0.0)
 
 
 @ALTERED_ENSEMBLES.add

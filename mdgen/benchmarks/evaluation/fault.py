@@ -94,6 +94,10 @@ class Catalogue(dict[str, Fault]):
         """Enter what no comparison of equilibrium dynamics can see; a decorator."""
         return self._enter(change, visible=False)
 
+    def add_law(self, name: str, meaning: str, **law: float | Mapping[str, float]) -> None:
+        """Enter honest trajectories of a chain with another law, given by arguments of `KnownChain`."""
+        self[name] = Fault(name, meaning, lambda frames, dynamics: dynamics.altered(**law))
+
     def _enter(self, change: Change, visible: bool) -> Change:
         name, meaning = getattr(change, "__name__", ""), (change.__doc__ or "").split("\n")[0]
         self[name] = Fault(name, meaning, change, visible)

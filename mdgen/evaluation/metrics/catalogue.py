@@ -1,5 +1,7 @@
 """The metrics of every evaluation, in the order of the tables; a new family is one file and one line here."""
 
+from collections.abc import Mapping
+
 from mdgen.evaluation.metrics.conformation.bonded import AngleMetrics, BondMetrics, PlanarityMetrics
 from mdgen.evaluation.metrics.conformation.coupling import CouplingMetrics
 from mdgen.evaluation.metrics.conformation.nearest import NearestMetrics
@@ -19,6 +21,7 @@ from mdgen.evaluation.metrics.structure import StructureMetrics
 from mdgen.evaluation.metrics.subframe import SubframeMetrics
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target
 from mdgen.evaluation.metrics.torsion_distances import TorsionMetrics
+from mdgen.results import Estimate
 
 FAMILIES = (
     TorsionMetrics,
@@ -58,6 +61,15 @@ def possible(target: Target) -> set[str]:
         if family.applies(target) or ("states" in family.needs and target.torsions):
             kinds |= family.descriptions.keys()
     return kinds
+
+
+def within_bounds(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Estimates by name whose intervals end where there is no value beyond, as of a share at 1.
+
+    >>> within_bounds({"clash_share": Estimate(0.9, 0.7, 1.2)})["clash_share"].high
+    1.0
+    """
+    return {name: METRICS[name.partition("/")[0]].bounded(estimate) for name, estimate in found.items()}
 
 
 def label(name: str) -> str:

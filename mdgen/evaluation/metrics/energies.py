@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.evaluation.metrics.target import Description, MetricFamily, distance
+from mdgen.evaluation.metrics.target import JSD, Description, MetricFamily, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import histograms, jensen_shannon, linear_bins
 from mdgen.evaluation.statistics.intervals import (
@@ -41,7 +41,7 @@ class EnergyMetrics(MetricFamily):
     descriptions: ClassVar = {
         "energy_kJ_mol": Description("Energy (kJ/mol)", "mean energy by the force field, in all and by term."),
         "energy_jsd": distance(
-            "Energy JSD", "Jensen-Shannon distance of the energies, 50 bins over the reference's range."
+            "Energy JSD", "Jensen-Shannon distance of the energies, 50 bins over the reference's range.", bounds=JSD
         ),
     }
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import norm, rankdata
 
-from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
+from mdgen.evaluation.metrics.target import CORRELATION, JSD, SHARE, Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import LEVEL, centred_interval, estimates, percentile_interval, resampled
@@ -54,14 +54,17 @@ class KineticMetrics(MetricFamily):
             "reference beyond the lag and beyond what frames in random order give. A time counts as at least 0.2 lags "
             "and at most the length of the row.",
         ),
-        "connected_share": Description("Connected", "share of transitions within the largest connected set of states."),
+        "connected_share": Description(
+            "Connected", "share of transitions within the largest connected set of states.", bounds=SHARE
+        ),
         "chapman_kolmogorov_rms": Description(
             "CK error",
             "Chapman-Kolmogorov test: root-mean-square difference between the probability of being in the same lumped "
             "state after 2 to 5 lags as the row's own Markov model predicts it and as it is counted.",
+            bounds=SHARE,
         ),
         "occupancy_jsd": distance(
-            "Occupancy JSD", "Jensen-Shannon distance of the populations of the lumped (PCCA) states."
+            "Occupancy JSD", "Jensen-Shannon distance of the populations of the lumped (PCCA) states.", bounds=JSD
         ),
         "transitions_per_ns": Description(
             "Transitions (1/ns)", "changes between lumped states from one lag to the next, per ns."
@@ -70,6 +73,7 @@ class KineticMetrics(MetricFamily):
             "Flux Spearman",
             "rank correlation of the stationary fluxes pi_i T_ij between lumped states with the reference's. 1 is "
             "best; the shuffled row shows how much of it needs no kinetics.",
+            bounds=CORRELATION,
         ),
         "first_passage_log10_error": distance(
             "MFPT error",
@@ -188,12 +192,12 @@ class KineticMetrics(MetricFamily):
                 result[f"mode_timescale_ps/{mode + 1}"] = log_interval(times[0], times[1:], correlated=correlated)
         return result
 
-    def slowest_ps(self, row: Observables) -> float | None:
-        """Upper end of the slowest timescale's interval; None where it is not known, or no process is slow."""
+    def slowest_ps(self, row: Observables) -> Estimate | None:
+        """The slowest timescale; None where it is not known, or no process is slow."""
         if max(row.lengths) <= self._lag_frames(row):
             return None
         found = self.timescales(row).get("timescale_ps/1")
-        return None if found is None or not found.value > 0 else found.high
+        return None if found is None or not found.value > 0 or found.high is None else found
 
     def _lag_frames(self, row: Observables) -> int:
         return max(1, round(self.lag_ps / row.frame_spacing_ps))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdgen.evaluation.metrics.kinetics import lumped_counts
-from mdgen.evaluation.metrics.target import Description, MetricFamily, Target, distance
+from mdgen.evaluation.metrics.target import JSD, SHARE, Description, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.intervals import estimates, percentile_interval
@@ -49,10 +49,12 @@ class PathMetrics(MetricFamily):
             "Valid paths",
             "share of the row's own paths, stretches of 5 lags that begin and end in different lumped states, whose "
             "every transition the reference makes too.",
+            bounds=SHARE,
         ),
         "path_jsd": distance(
             "Path JSD",
             "Jensen-Shannon distance of the row's paths: their ends and the lumped states visited in between.",
+            bounds=JSD,
         ),
         "path_log_probability": Description(
             "Path ln p",

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
+from mdgen.evaluation.metrics.target import JSD, SHARE, MetricFamily, Target, distance
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import jensen_shannon, linear_bins, sampling_floor
@@ -23,8 +23,11 @@ class SlowModeMetrics(MetricFamily):
             "TICA JSD",
             "Jensen-Shannon distance over the slowest linear coordinates, 100 bins of the first or 50 x 50 of two, "
             "over the joint range.",
+            bounds=JSD,
         ),
-        "outside_share": distance("Outside", "share of frames beyond the reference's range of the coordinate."),
+        "outside_share": distance(
+            "Outside", "share of frames beyond the reference's range of the coordinate.", bounds=SHARE
+        ),
     }
 
     @classmethod

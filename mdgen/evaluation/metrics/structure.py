@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mdgen.evaluation.metrics.structure_checks import CHECKS
-from mdgen.evaluation.metrics.target import Description, distance
+from mdgen.evaluation.metrics.target import SHARE, Description, distance
 from mdgen.evaluation.metrics.torsion_distances import pair_histograms, ramachandran_pairs
 from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics
 from mdgen.evaluation.statistics.intervals import frame_mean
@@ -27,29 +27,31 @@ class StructureMetrics(UnitSumMetrics):
 
     descriptions: ClassVar = {
         "broken_bond_share": Description(
-            "Broken bonds", "share of frames with a bond off its ideal length by more than 0.03 nm."
+            "Broken bonds", "share of frames with a bond off its ideal length by more than 0.03 nm.", bounds=SHARE
         ),
         "bond_rms_nm": Description(
             "Bond RMS (nm)", "root-mean-square deviation of bonds from the reference's mean lengths."
         ),
         "broken_angle_share": Description(
-            "Broken angles", "share of frames with an angle off its ideal value by more than 30 degrees."
+            "Broken angles", "share of frames with an angle off its ideal value by more than 30 degrees.", bounds=SHARE
         ),
         "angle_rms_deg": Description(
             "Angle RMS (°)", "root-mean-square deviation of angles from the reference's means."
         ),
         "chirality_error_share": Description(
-            "Wrong chirality", "share of frames with a stereocentre of the wrong handedness."
+            "Wrong chirality", "share of frames with a stereocentre of the wrong handedness.", bounds=SHARE
         ),
         "prochirality_error_share": Description(
             "Exchanged neighbours",
             "share of frames in which two like neighbours of an atom have changed places, which dynamics never does: "
             "the hydrogens of CH2 or CH3, the methyls of valine or leucine.",
+            bounds=SHARE,
         ),
         "clash_share": Description(
             "Clashes",
             "share of frames in which two heavy atoms more than three bonds apart overlap: closer than the sum of "
             "their van der Waals radii less 0.04 nm.",
+            bounds=SHARE,
         ),
         "closest_nm": Description(
             "Closest contact (nm)",
@@ -57,15 +59,17 @@ class StructureMetrics(UnitSumMetrics):
         ),
         "radius_of_gyration_nm": Description("Rg (nm)", "mean radius of gyration."),
         "radius_of_gyration_sd_nm": Description("Rg sd (nm)", "standard deviation of the radius of gyration."),
-        "cis_share": Description("cis omega", "share of frames with a peptide bond in cis."),
+        "cis_share": Description("cis omega", "share of frames with a peptide bond in cis.", bounds=SHARE),
         "ramachandran_outlier_share": distance(
             "Ramachandran outliers",
             "share of phi and psi, over frames and residues, in a cell of 10 degrees that the reference never visits.",
+            bounds=SHARE,
         ),
         "share_difference": distance(
             "Share difference",
             "absolute difference from the reference of the share of frames with a broken bond, a broken angle, a wrong "
             "stereocentre, exchanged neighbours, a clash; for `cis` the largest over peptide bonds.",
+            bounds=SHARE,
         ),
     }
 

@@ -1,7 +1,7 @@
 """The target that every metric is made for, and the base class and descriptions of metrics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from mdgen.interfaces import Metric
 from mdgen.molecule.torsions import Torsion
 from mdgen.results import Estimate
 
+SHARE, CORRELATION, JSD = (0.0, 1.0), (-1.0, 1.0), (0.0, float(np.sqrt(np.log(2))))
+"""Bounds of shares, of coefficients of correlation, and of Jensen-Shannon distances."""
+
 
 class Description(NamedTuple):
     """Label and definition of a metric.
@@ -25,16 +28,25 @@ class Description(NamedTuple):
         label: heading in tables.
         meaning: definition, for the report and `metrics.md`.
         distance: whether it is a distance from the reference, and so is not shown for the reference itself.
+        bounds: least and largest value that there can be; intervals end there.
     """
 
     label: str
     meaning: str
     distance: bool = False
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+
+    def bounded(self, estimate: Estimate) -> Estimate:
+        """The estimate with the ends of its interval within the bounds."""
+        if estimate.low is None or estimate.high is None:
+            return estimate
+        least, largest = self.bounds
+        return replace(estimate, low=max(estimate.low, least), high=min(estimate.high, largest))
 
 
-def distance(label: str, meaning: str) -> Description:
+def distance(label: str, meaning: str, bounds: tuple[float, float] = (0.0, np.inf)) -> Description:
     """Description of a distance from the reference."""
-    return Description(label, meaning, distance=True)
+    return Description(label, meaning, distance=True, bounds=bounds)
 
 
 @dataclass(frozen=True)
@@ -93,13 +105,19 @@ class MetricFamily(Metric[Observables]):
     needs: ClassVar[tuple[str, ...]] = ()
     """Fields of the target without which the metrics do not apply."""
 
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Tables of measurements that must not be empty either."""
+
     def __init__(self, target: Target) -> None:
         self.target, self.settings, self.torsions = target, target.settings, target.torsions
 
     @classmethod
     def applies(cls, target: Target) -> bool:
         """Whether the target has what the metrics need."""
-        return all(getattr(target, name) for name in cls.needs)
+        measured = target.data.tables
+        return all(getattr(target, name) for name in cls.needs) and all(
+            name in measured and measured[name].size > 0 for name in cls.tables
+        )
 
     def floor(self, frames: int, rng: np.random.Generator) -> dict[str, Estimate]:
         """Scores of a perfect sampler of so many independent frames, with the spread over draws, where known."""

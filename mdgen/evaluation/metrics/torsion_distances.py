@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import MetricFamily, Target, distance
+from mdgen.evaluation.metrics.target import JSD, MetricFamily, Target, distance
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import angle_bins, jensen_shannon, sampling_floor
 from mdgen.evaluation.statistics.intervals import estimates, resampled, spreads
@@ -33,8 +33,11 @@ class TorsionMetrics(MetricFamily):
             "Torsion JSD",
             "Jensen-Shannon distance of a torsion's histogram, 100 bins of [-pi, pi]; the mean over torsions for "
             "`all`, `backbone`, `omega`, `side_chain` and `methyl`. 0 to 0.8326.",
+            bounds=JSD,
         ),
-        "torsion_pair_jsd": distance("phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue."),
+        "torsion_pair_jsd": distance(
+            "phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue.", bounds=JSD
+        ),
         "free_energy_rmse_kT": distance(
             "F RMSE (kT)",
             "root-mean-square difference of free energies where the reference's is below 5 kT, after alignment: over "

@@ -57,6 +57,11 @@ def _weighted(sums: Sums, weights: Float[np.ndarray, "draw unit"]) -> Sums:
     return {name: np.tensordot(weights, each, axes=1) for name, each in sums.items()}
 
 
+def mean_and_worst(metric: str, distances: Float[np.ndarray, "draw column"]) -> dict[str, Float[np.ndarray, "draw"]]:
+    """`METRIC/all`, the mean over columns, and `METRIC/worst`, the largest."""
+    return {f"{metric}/all": distances.mean(1), f"{metric}/worst": distances.max(1)}
+
+
 def mean_and_spread(
     count: Float[np.ndarray, "draw"], first: Float[np.ndarray, "draw column"], second: Float[np.ndarray, "draw column"]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from mdgen.evaluation.report.animation import player_data
 from mdgen.evaluation.report.canvas import STYLE, Plot, cut_note, main_row
 from mdgen.evaluation.report.losses import loss_plots
 from mdgen.evaluation.report.protocol_tables import protocol_section
-from mdgen.evaluation.report.tables import beyond_floor, criterion_cells, latex, markdown, number, ordered, shown
+from mdgen.evaluation.report.tables import beyond_floor, criterion_cells, latex, markdown, number, ordered, row_cells
 from mdgen.evaluation.result import Evaluation, save_metrics
 from mdgen.files import write_aside
 from mdgen.results import Estimate
@@ -63,7 +63,7 @@ class Line(NamedTuple):
     """A line of a table: its first cell, the others with their class (None where empty), whether it is accentuated."""
 
     label: str
-    cells: list[tuple[Estimate | None, str]]
+    cells: list[tuple[Estimate | str | None, str]]
     accent: bool = False
 
 
@@ -128,8 +128,8 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
     )
     environment.filters |= {"number": number, "time": _time, "grouped": "{:,}".format}
     every = list(dict.fromkeys(metric for row in result.rows.values() for metric in row.metrics))
-    rows = result.rows.values()
-    everything = [Line(label(metric), [(row.metrics.get(metric), "") for row in rows]) for metric in every]
+    across = zip(*(row_cells(result, row, every) for row in result.rows), strict=True)
+    everything = [Line(label(m), [(cell, "") for cell in cells]) for m, cells in zip(every, across, strict=True)]
     criteria = [
         CriterionLine(
             label(line.metric), line.meaning if line.verdict == "fails" else "", line.verdict, criterion_cells(line)
@@ -152,7 +152,7 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
         described_first=first,
         sections=sections,
         described_last=_explained(every, unexplained),
-        every_metric=Table([row.label for row in rows], everything),
+        every_metric=Table([row.label for row in result.rows.values()], everything),
     )
 
 
@@ -179,7 +179,7 @@ def _table(result: Evaluation, metrics: list[str]) -> Table | None:
     """Rows down, metrics across."""
     lines = []
     for key, row in result.rows.items():
-        cells = shown(key, row.metrics, metrics)
+        cells = row_cells(result, key, metrics)
         if any(cell is not None for cell in cells):
             marks = [beyond_floor(result, key, metric) for metric in metrics]
             lines.append(Line(row.label, list(zip(cells, marks, strict=True)), accent=key.startswith("generated")))

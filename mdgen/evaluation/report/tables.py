@@ -13,6 +13,10 @@ HEADLINES = ("torsion_jsd/all", "torsion_pair_jsd/all", "tica_jsd/0,1", "free_en
 """Metrics of the tables by default."""
 
 
+TIMESCALES = ("timescale_ps", "mode_timescale_ps")
+"""Times that are known down to the lag of the Markov model."""
+
+
 def markdown(result: Evaluation, metrics: Sequence[str] = HEADLINES) -> str:
     """A table in GitHub's Markdown."""
     return markdown_table(*_cells(result, metrics))
@@ -34,14 +38,14 @@ def latex(result: Evaluation, metrics: Sequence[str] = HEADLINES) -> str:
     )
 
 
-def with_interval(estimate: Estimate | None) -> str:
+def with_interval(estimate: Estimate | str | None) -> str:
     """A number and its interval as text.
 
     >>> with_interval(Estimate(0.0312, 0.028, 0.0354)), with_interval(Estimate(212.3)), with_interval(None)
     ('0.0312 (0.028 to 0.0354)', '212', '')
     """
-    if estimate is None:
-        return ""
+    if estimate is None or isinstance(estimate, str):
+        return estimate or ""
     if estimate.value != estimate.value:
         return "not known"
     if estimate.low is None or estimate.high is None:
@@ -60,9 +64,24 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def shown(row: str, found: Mapping[str, Estimate], metrics: Sequence[str]) -> list[Estimate | None]:
-    """The cells of a row; None where it lacks a metric, or would show the distance of the reference from itself."""
-    return [found.get(metric) if is_informative(row, metric) else None for metric in metrics]
+def row_cells(result: Evaluation, row: str, metrics: Sequence[str]) -> list[Estimate | str | None]:
+    """The cells of a row of a result."""
+    return shown(row, result.rows[row].metrics, metrics, result.settings.get("lag_ps") or 0.0)
+
+
+def shown(
+    row: str, found: Mapping[str, Estimate], metrics: Sequence[str], lag_ps: float = 0.0
+) -> list[Estimate | str | None]:
+    """The cells of a row; None where it lacks a metric, or would show the distance of the reference from itself.
+
+    A timescale below the lag of the Markov model is not known but for that.
+    """
+    cells: list[Estimate | str | None] = []
+    for metric in metrics:
+        estimate = found.get(metric) if is_informative(row, metric) else None
+        fast = estimate is not None and metric.partition("/")[0] in TIMESCALES and estimate.value < lag_ps
+        cells.append(f"< {number(lag_ps)}" if fast else estimate)
+    return cells
 
 
 def verdict_table(result: Evaluation) -> str:
@@ -114,7 +133,7 @@ def _cells(result: Evaluation, metrics: Sequence[str]) -> tuple[list[str], list[
     known = [metric for metric in metrics if any(metric in row.metrics for row in result.rows.values())]
     head = ["", "frames", *(label(metric) for metric in known)]
     lines = [
-        [row.label, f"{row.frames:,}", *map(with_interval, shown(key, row.metrics, known))]
+        [row.label, f"{row.frames:,}", *map(with_interval, row_cells(result, key, known))]
         for key, row in result.rows.items()
     ]
     return head, lines

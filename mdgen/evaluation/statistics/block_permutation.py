@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mdgen.evaluation.statistics.observables import Observables
+from mdgen.results import Estimate
 
 LEAST_BLOCKS, MOST_BLOCKS = 32, 256
 """Blocks are as long as possible with at least so many; above the most, neighbours share a block."""
@@ -76,6 +77,25 @@ def permute_blocks(
 
 
 @dataclass(frozen=True)
+class BlockSummary:
+    """Blocks of a verdict.
+
+    Args:
+        dynamics: number of blocks of the dynamics.
+        generated: number of blocks of the generated frames.
+        length_ps: mean length of a block.
+        slow_spread: factor by which intervals and p are widened for what is slower than a block; see `Assignment`.
+        permutations: random assignments of the blocks.
+    """
+
+    dynamics: int
+    generated: int
+    length_ps: float
+    slow_spread: float
+    permutations: int
+
+
+@dataclass(frozen=True)
 class Assignment:
     """Dynamics and generated trajectories in one pool of blocks: as they are, permuted, and resampled.
 
@@ -97,6 +117,12 @@ class Assignment:
     slow_spread: float
 
     @property
+    def summary(self) -> BlockSummary:
+        """What the verdict rests on."""
+        here, there = self.sides
+        return BlockSummary(here, there, self.blocks.block_ps, self.slow_spread, self.permutations)
+
+    @property
     def mixing(self) -> float:
         """Mean square of the share of a difference between the two that is left once blocks are permuted.
 
@@ -114,7 +140,7 @@ class Assignment:
 def assign_blocks(
     dynamics: Observables,
     generated: Observables,
-    slowest_ps: float | None,
+    slowest_ps: Estimate | None,
     permutations: int,
     resamples: int,
     rng: np.random.Generator,
@@ -125,16 +151,20 @@ def assign_blocks(
     Args:
         dynamics: trajectories of dynamics, the target.
         generated: generated trajectories, the row; best as many frames.
-        slowest_ps: slowest timescale of the dynamics; None where it is not known, then taken to be as long as a
-            trajectory.
+        slowest_ps: slowest timescale of the dynamics: blocks are as long as it asks for, since a few long ones decide
+            little, and their `slow_spread` allows for the upper end of its interval; None where it is not known, then
+            taken to be as long as a trajectory.
         permutations: number of random assignments.
         resamples: number of bootstrap resamples.
         rng: generator of both.
         features: coordinates of the frames of both whose means tell how alike trajectories are; None for none.
     """
     pool, fewer = dynamics.joined(generated), min(dynamics.n_frames, generated.n_frames)
-    slowest = float(max(dynamics.lengths)) if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
-    length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * slowest, pool.n_frames / FEWEST_BLOCKS))
+    likely = slowest = float(max(dynamics.lengths))
+    if slowest_ps is not None:
+        likely = slowest_ps.value / pool.frame_spacing_ps
+        slowest = likely if slowest_ps.high is None else slowest_ps.high / pool.frame_spacing_ps
+    length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * likely, pool.n_frames / FEWEST_BLOCKS))
     longest = max(pool.lengths)
     if longest <= length:  # whole trajectories are independent: no need of longer blocks
         length = max(float(longest), pool.n_frames / MOST_BLOCKS)

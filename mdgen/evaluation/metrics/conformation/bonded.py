@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import Target, distance
-from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, mean_and_spread
+from mdgen.evaluation.metrics.target import distance
+from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, mean_and_spread, mean_and_worst
 from mdgen.evaluation.statistics.observables import Observables
 
 
@@ -17,16 +17,10 @@ class BondedMetrics(UnitSumMetrics):
     """
 
     metric: ClassVar[str]
-    table: ClassVar[str]
-
-    @classmethod
-    def applies(cls, target: Target) -> bool:
-        """Whether the molecule has such degrees of freedom."""
-        return cls.table in target.data.tables and target.data.tables[cls.table].shape[1] > 0
 
     def sums(self, data: Observables) -> Sums:
         """Number of frames, sums and sums of squares."""
-        first, second = np.split(data.table_sums(self.table, lambda x: np.hstack([x, x**2])), 2, axis=1)
+        first, second = np.split(data.table_sums(self.tables[0], lambda x: np.hstack([x, x**2])), 2, axis=1)
         return {"count": data.sampled_counts(), "first": first, "second": second}
 
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
@@ -35,13 +29,13 @@ class BondedMetrics(UnitSumMetrics):
             mean_and_spread(sums["count"], sums["first"], sums["second"]) for sums in (row, target)
         )
         each = np.hypot(mean - expected, spread - expected_spread)
-        return {f"{self.metric}/all": each.mean(1), f"{self.metric}/worst": each.max(1)}
+        return mean_and_worst(self.metric, each)
 
 
 class BondMetrics(BondedMetrics):
     """Bond lengths, those to hydrogens included."""
 
-    metric, table = "bond_w2_nm", "bonds"
+    metric, tables = "bond_w2_nm", ("bonds",)
     descriptions: ClassVar = {
         "bond_w2_nm": distance(
             "Bond W2 (nm)",
@@ -54,14 +48,14 @@ class BondMetrics(BondedMetrics):
 class AngleMetrics(BondedMetrics):
     """Bond angles."""
 
-    metric, table = "angle_w2_deg", "angles"
+    metric, tables = "angle_w2_deg", ("angles",)
     descriptions: ClassVar = {"angle_w2_deg": distance("Angle W2 (°)", "the same of bond angles.")}
 
 
 class PlanarityMetrics(BondedMetrics):
     """Planes of an atom and its three neighbours."""
 
-    metric, table = "planarity_w2_deg", "planes"
+    metric, tables = "planarity_w2_deg", ("planes",)
     descriptions: ClassVar = {
         "planarity_w2_deg": distance(
             "Planarity W2 (°)", "the same of the angle by which an atom's three neighbours lie out of a plane with it."

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import xlogy
 
-from mdgen.evaluation.metrics.target import Target, distance
+from mdgen.evaluation.metrics.target import SHARE, Target, distance
 from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics
 from mdgen.evaluation.statistics.distributions import angle_bins
 from mdgen.evaluation.statistics.observables import Observables
@@ -37,6 +37,7 @@ class CouplingMetrics(UnitSumMetrics):
             "root-mean-square difference of the informational coefficient of correlation, sqrt(1 - exp(-2 I)) of the "
             "mutual information I over 10 x 10 bins, of pairs of torsions: those of different residues, and of "
             "backbone and side chain of one residue; at most 150 pairs.",
+            bounds=SHARE,
         )
     }
 

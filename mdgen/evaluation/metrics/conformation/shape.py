@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from mdgen.evaluation.metrics.structure_checks import CHECKS
-from mdgen.evaluation.metrics.target import Target, distance
-from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, wasserstein_1
+from mdgen.evaluation.metrics.target import SHARE, Target, distance
+from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics, mean_and_worst, wasserstein_1
 from mdgen.evaluation.statistics.distributions import histograms, linear_bins
 from mdgen.evaluation.statistics.observables import CHUNK, Observables
 
@@ -57,6 +57,7 @@ class SizeMetrics(UnitSumMetrics):
 class PairDistanceMetrics(UnitSumMetrics):
     """Distances of heavy pairs, from a histogram of each."""
 
+    tables: ClassVar = ("pairs",)
     descriptions: ClassVar = {
         "pair_distance_w1_nm": distance(
             "Pair distance W1 (nm)",
@@ -64,11 +65,6 @@ class PairDistanceMetrics(UnitSumMetrics):
             "pairs; `all` is the mean over pairs, `worst` the largest.",
         )
     }
-
-    @classmethod
-    def applies(cls, target: Target) -> bool:
-        """Whether there are such pairs."""
-        return "pairs" in target.data.tables and target.data.tables["pairs"].size > 0
 
     def prepare(self) -> None:
         """Ranges of the histograms."""
@@ -93,24 +89,21 @@ class PairDistanceMetrics(UnitSumMetrics):
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
         """`pair_distance_w1_nm/all` and `/worst`."""
         each = wasserstein_1(row["pairs"], target["pairs"], 1.0) * self._width
-        return {"pair_distance_w1_nm/all": each.mean(1), "pair_distance_w1_nm/worst": each.max(1)}
+        return mean_and_worst("pair_distance_w1_nm", each)
 
 
 class ContactMetrics(UnitSumMetrics):
     """Contacts of residues."""
 
+    tables: ClassVar = ("contacts",)
     descriptions: ClassVar = {
         "contact_error": distance(
             "Contact error",
             "absolute difference of the probability that two residues at least two apart in the chain are in contact, "
             "heavy atoms nearer than 0.45 nm; `all` is the mean over pairs of residues, `worst` the largest.",
+            bounds=SHARE,
         )
     }
-
-    @classmethod
-    def applies(cls, target: Target) -> bool:
-        """Whether there are residues apart from each other."""
-        return "contacts" in target.data.tables and target.data.tables["contacts"].size > 0
 
     def sums(self, data: Observables) -> Sums:
         """Numbers of frames and of contacts."""
@@ -120,12 +113,13 @@ class ContactMetrics(UnitSumMetrics):
     def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
         """`contact_error/all` and `/worst`."""
         each = np.abs(_mean(row, "contacts") - _mean(target, "contacts"))
-        return {"contact_error/all": each.mean(1), "contact_error/worst": each.max(1)}
+        return mean_and_worst("contact_error", each)
 
 
 class ComponentMetrics(UnitSumMetrics):
     """Principal components, from their first and second moments."""
 
+    tables: ClassVar = ("components",)
     descriptions: ClassVar = {
         "pca_w2_nm": distance(
             "PCA W2 (nm)",
@@ -134,11 +128,6 @@ class ComponentMetrics(UnitSumMetrics):
             "root-mean-square deviation.",
         )
     }
-
-    @classmethod
-    def applies(cls, target: Target) -> bool:
-        """Whether frames were superposed."""
-        return "components" in target.data.tables and target.data.tables["components"].size > 0
 
     def sums(self, data: Observables) -> Sums:
         """Number of frames, sums, and sums of products."""
