@@ -2,6 +2,8 @@
 
 import torch
 
+from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, SINES
+from mdgen.models.interpolant.latent_geometry import ResidueGeometry
 from mdgen.models.interpolant.noise import bound_noise
 from tests.models.parts import seeded
 
@@ -53,3 +55,17 @@ def test_frames_side_by_side_and_whole_trajectories_may_be_known():
     assert torch.equal(mean[0], values)
     known[6:] = False
     assert torch.isfinite(drawn(known, values)[0]).all()
+
+
+def test_states_cut_out_of_the_noise_of_tokens_have_the_correlation_of_the_data():
+    geometry = ResidueGeometry()
+    stays = torch.rand(1000, 200, generator=seeded()) < 0.8
+    states = torch.where((~stays).cumsum(1) % 2 == 0, 1.0, -1.0)  # correlation 0.6 from frame to frame
+    latent = torch.zeros(1000, 200, 1, CHANNELS)
+    latent[..., 0, SINES.start], latent[..., 0, 1] = states, states
+    found = geometry.persistence(latent)
+    assert (found[:RIGID] == found[1]).all()  # one motion
+    white = torch.randn(latent.shape, generator=seeded(1))
+    made = bound_noise(white, found.expand(1000, -1), latent, torch.zeros_like(latent, dtype=torch.bool))[0]
+    signs = made[..., 0, SINES.start].sign()
+    assert abs((signs[:, 1:] * signs[:, :-1]).mean() - 0.6) < 0.02

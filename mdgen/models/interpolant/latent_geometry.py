@@ -1,5 +1,7 @@
 """What a propagator must know of the geometry behind a latent: key frames, and how to measure against others."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -43,6 +45,18 @@ class ResidueGeometry:
         shift, bends = latent[..., 4 : se3_tokens.RIGID], latent[..., se3_tokens.COSINES.stop :]
         return torch.cat([turn, shift, sine / length, cosine / length, bends], -1)
 
+    def persistence(self, standard: Latent) -> Float[Tensor, "channel"]:
+        """Correlation from frame to frame that noise should have, from standardised windows.
+
+        A window is measured against its first frame and has that one's place in common, so its mean is taken off. All
+        components of a rigid motion get the correlation of the slowest: they are one motion, in coordinates that turn
+        it. Torsions have wells: states that a Gaussian process of correlation r is cut into have correlation
+        2 asin(r) / pi, so noise of correlation sin(pi rho / 2) has states of the data's correlation rho.
+        """
+        rho = frame_to_frame(standard - standard.mean(1, keepdim=True)).clamp(0.0, 1.0)
+        rho[: se3_tokens.RIGID] = rho[: se3_tokens.RIGID].max()
+        return (0.5 * math.pi * rho).sin()
+
     def rebased(
         self,
         latent: Latent,
@@ -60,6 +74,12 @@ class ResidueGeometry:
     def restored(self, latent: Latent, new_key: Frames, key: Frames, mask: Tensor | None) -> Latent:
         """The inverse of `rebased`."""
         return se3_tokens.with_key(latent, new_key, key, mask)
+
+
+def frame_to_frame(standard: Latent) -> Float[Tensor, "channel"]:
+    """Correlation of each channel from one frame to the next; of mean zero, and zero where it does not exist."""
+    power = (standard[:, 1:].square() + standard[:, :-1].square()).sum((0, 1, 2)) / 2
+    return (standard[:, 1:] * standard[:, :-1]).sum((0, 1, 2)) / power.clamp_min(1e-6)
 
 
 def geometry_of(latent: LatentSpace) -> ResidueGeometry | None:

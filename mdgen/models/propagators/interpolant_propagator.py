@@ -24,7 +24,7 @@ from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.number_format import chosen_format
 from mdgen.models.interpolant.flow_matching import velocity_loss
 from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
-from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
+from mdgen.models.interpolant.latent_geometry import frame_to_frame, geometry_of, known_frames
 from mdgen.models.interpolant.noise import bound_noise
 from mdgen.models.interpolant.paths import PATHS
 from mdgen.models.interpolant.solvers import integrate
@@ -96,7 +96,7 @@ class InterpolantPropagator(Part):
     mean: Tensor
     spread: Tensor
     persistence: Tensor
-    """Correlation of each channel from one frame to the next, at each of `N_SPACINGS` frame spacings."""
+    """Correlation of the noise of each channel from one frame to the next, at each of `N_SPACINGS` frame spacings."""
     temperature_range_K: Tensor
     """The least and the largest of the training; zero where they were not known."""
     starts: Tensor | None
@@ -363,16 +363,11 @@ class InterpolantPropagator(Part):
         return torch.cat(rows), torch.cat(existing), torch.cat(spacings)
 
     def _measure_persistence(self, standard: Latent, spacings_ps: Float[Tensor, "batch"]) -> None:
-        """Keep the correlation from frame to frame, linear in the logarithm of the spacing between those measured."""
+        """Keep the noise's correlation, linear in the logarithm of the spacing between those measured."""
         measured = spacings_ps.unique()
-        found = []
-        for spacing in measured:
-            some = standard[spacings_ps == spacing]
-            if self.geometry is not None:  # measured against its first frame, a window has that one's place in common
-                some = some - some.mean(1, keepdim=True)
-            power = (some[:, 1:].square() + some[:, :-1].square()).sum((0, 1, 2)) / 2
-            found.append((some[:, 1:] * some[:, :-1]).sum((0, 1, 2)) / power.clamp_min(1e-6))
-        table = torch.stack(found).clamp(0.0, MOST_PERSISTENT)
+        of_windows = frame_to_frame if self.geometry is None else self.geometry.persistence
+        table = torch.stack([of_windows(standard[spacings_ps == spacing]) for spacing in measured])
+        table = table.clamp(0.0, MOST_PERSISTENT)
         least, largest = self.frame_spacing_ps
         places = _place(measured.log(), math.log(least), math.log(largest)).double().numpy()
         grid = np.linspace(0.0, 1.0, N_SPACINGS)
