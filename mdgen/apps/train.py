@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.config.stored import data_defaults, require_data, stored_config
+from mdgen.apps.runs.lag_scan_files import write_lag_scan
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data, open_windows
@@ -170,6 +171,9 @@ def _trained(
         instantiate(config["logger"], save_dir=str(folder)),
         part,
     )
+    if "lag_scan" in metrics:
+        write_lag_scan(folder, metrics["lag_scan"])
+        logger.info("%-12s  %s", part, metrics["lag_scan"]["reason"])
     if "timescales_ps" in metrics:
         logger.info("%-12s  timescales %s ps", part, ", ".join(f"{t:.4g}" for t in metrics["timescales_ps"]))
     return metrics

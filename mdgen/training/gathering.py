@@ -72,10 +72,15 @@ def gather(
     if isinstance(trajectories, WindowLoaders):
         raise MdgenError(f"a {type(part).__name__} learns from one molecule; give its trajectories")
     if part.learns_from == "lagged_frames":
-        lag_ps = getattr(part, "lag_ps", trajectories.frame_spacing_ps)
+        spacing_ps = trajectories.frame_spacing_ps
+        lag_ps = getattr(part, "lag_ps", spacing_ps)
         features = getattr(part, "features", None)
-        lag = lag_in_frames(lag_ps, trajectories.frame_spacing_ps)
+        open_lag = math.isnan(lag_ps)  # one that the data are to recommend; any other is refused before hours are spent
+        lag = 0 if open_lag else lag_in_frames(lag_ps, spacing_ps)
         tables = tabulate(trajectories, lambda x, _: x if features is None else features(x), "features")
+        if open_lag:
+            part.choose_lag(tables, spacing_ps, generator)
+            lag = lag_in_frames(part.lag_ps, spacing_ps)
         data = _split_pairs(trajectories, tables, lag, settings, generator)
     elif encoder is None:
         raise MdgenError(f"a {type(part).__name__} learns from latents; give the encoder that makes them")

@@ -16,9 +16,11 @@ from mdgen.interfaces import (
     ClosedFormTrainable,
     Encoder,
     GradientTrainable,
+    MarkovPropagator,
     SpectralEncoder,
 )
-from mdgen.models.batches import TrainingData
+from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.propagators.regression_law import measured_law
 from mdgen.training.fitting import fit
 from mdgen.training.gathering import gather, temperature_range_K
 from mdgen.training.minibatches import Passes, RandomDraws, Whole
@@ -56,7 +58,9 @@ def train(
         label: what is trained, for progress lines and the checkpoint's name.
 
     Returns:
-        Metrics: the history, numbers of frames and pairs, seconds; eigenvalues and timescales of a spectral encoder.
+        Metrics: the history, numbers of frames and pairs, seconds; eigenvalues and timescales of a spectral encoder,
+        and the lag scan of one whose lag was left open; of a Markov propagator how far it violates the law of its mean
+        step.
 
     Raises:
         MdgenError: if the part offers no procedure or several, or the data do not suit it (`gather`).
@@ -80,6 +84,10 @@ def train(
     part.metadata = _learnt_from(trajectories, part)
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
+    if isinstance(part, MarkovPropagator) and isinstance(data.every, PairBatch):
+        metrics["regression_law"] = measured_law(part, data.every, generator)
+    if getattr(part, "lag_scan", None) is not None:
+        metrics["lag_scan"] = part.lag_scan.to_json()
     if data.every is None:
         return {**metrics, "seconds": time.monotonic() - begin}
     if isinstance(data.every, WindowLoader):
@@ -135,6 +143,8 @@ def _in_memory(module: PartTraining, data: TrainingData) -> tuple[Any, Any, int]
     size, n_epochs = settings.batch_size * module.batches_a_step, settings.max_epochs
     if settings.n_steps == 0:
         batches: Any = Passes(data.training, size, generator)
+        n_epochs = settings.enough(n_epochs, len(batches))
+        module.settings = replace(settings, patience=settings.enough(settings.patience, len(batches)))
     else:
         n_epochs = max(1, min(50, settings.n_steps // 10))
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)

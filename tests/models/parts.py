@@ -18,6 +18,7 @@ from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.encoders.tica import TICA
 from mdgen.models.propagators.interpolant_propagator import InterpolantPropagator
+from mdgen.models.propagators.latent_flow import LatentFlow
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
@@ -43,6 +44,7 @@ ENCODERS: dict[str, Callable[[], Any]] = {
 }
 PROPAGATORS: dict[str, Callable[[LatentSpace], Any]] = {
     "MDN": lambda latent: MDN(latent, LAG_PS, n_components=4, hidden=[16]),
+    "LatentFlow": lambda latent: LatentFlow(latent, LAG_PS, hidden=[16], n_steps=2),
     "MarkovStateModel": lambda latent: MarkovStateModel(latent, LAG_PS, n_states=10),
     "InterpolantPropagator": lambda latent: InterpolantPropagator(
         latent, [LAG_PS, LAG_PS], 6, width=16, heads=2, blocks=1

@@ -20,7 +20,7 @@ from tests.models.parts import (
     trajectories,
 )
 
-WITH_DENSITY = ("MDN", "MarkovStateModel", "OrnsteinUhlenbeck")
+WITH_DENSITY = ("MDN", "LatentFlow", "MarkovStateModel", "OrnsteinUhlenbeck")
 
 
 @pytest.fixture(params=PROPAGATORS)

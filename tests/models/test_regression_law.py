@@ -1,5 +1,6 @@
 """A propagator's mean step decays as the data say, and what does not is measured."""
 
+import inspect
 import math
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from mdgen.interfaces import LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.propagators.mdn import MDN
-from mdgen.models.propagators.regression_law import RegressionLaw
+from mdgen.models.propagators.regression_law import RegressionLaw, measured_law
 from mdgen.training.pair_batches import pairs_of
 
 DECAY = torch.tensor([0.9, 0.5])
@@ -96,3 +97,30 @@ def test_the_loss_makes_jumps_between_wells_as_often_as_the_data() -> None:
         errors.append(abs(float(violation[1, 0])))
     assert errors[1] < 0.1
     assert errors[1] < errors[0] / 3
+
+
+class TooFast:
+    """Steps of the process, but for its first channel, which decays by a tenth too much, and a drift of the second."""
+
+    latent = LatentSpace("slow_modes", 1, 2)
+    frame_spacing_ps = (2.0, 2.0)
+
+    def step(self, now: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        centre = torch.tensor([1.0, -2.0])
+        decay = DECAY - torch.tensor([0.1 * (1 - 0.9), 0.0])
+        noise = torch.randn(now.shape, generator=generator) * torch.tensor([0.4, 2.6])
+        return centre + decay * (now - centre) + noise + torch.tensor([0.0, 0.3])
+
+
+def test_what_a_propagator_violates_is_measured_over_its_latent() -> None:
+    figures = inspect.unwrap(measured_law)(TooFast(), autoregression(), torch.Generator().manual_seed(0))
+    exact = -2.0 / DECAY.log()
+    assert figures["timescales_ps"][0] == pytest.approx(float(exact[0]), rel=0.1)
+    assert figures["model_timescales_ps"][0] / figures["timescales_ps"][0] == pytest.approx(1 / 1.1, abs=0.06)
+    assert figures["model_timescales_ps"][1] == pytest.approx(figures["timescales_ps"][1], rel=0.06)
+    assert figures["drift"][1] == pytest.approx(0.3 / 3 / 0.5, abs=0.05)
+    first = torch.tensor(figures["along"][0])
+    assert (first[:, 0].diff() > 0).all()
+    slope = (first[-1, 1] - first[0, 1]) / (first[-1, 0] - first[0, 0])
+    assert float(slope) == pytest.approx(-0.1, abs=0.06)
+    assert float((first[-1, 2] - first[0, 2]).abs()) < 0.25

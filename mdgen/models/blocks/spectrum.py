@@ -61,7 +61,7 @@ def slow_modes(
     return mean, projection * sign, eigenvalues[order]
 
 
-def implied_timescales(eigenvalues: Float[Tensor, "channel"], lag_ps: float) -> Float[Tensor, "channel"]:
+def implied_timescales(eigenvalues: Float[Tensor, "*batch channel"], lag_ps: float) -> Float[Tensor, "*batch channel"]:
     """`-lag / ln(lambda)` in ps, NaN where no decay is implied.
 
     >>> implied_timescales(torch.tensor([0.5, -0.1]), 2.0)

@@ -1,5 +1,9 @@
 """What encoders into slow collective variables have in common: features, a lag, a spectrum."""
 
+import math
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,11 +11,13 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.blocks.spectrum import implied_timescales
+from mdgen.models.encoders.lag_scan import LagScan, scan_lags
 from mdgen.models.fingerprint import fingerprint
 from mdgen.models.part import Part
 from mdgen.models.structures import Structures, positions_of
 
 EMPTY = Context()
+Lag = float | Literal["auto"]
 
 
 class SlowModes(Part):
@@ -20,7 +26,7 @@ class SlowModes(Part):
     Args:
         features: module from positions `(..., atom, 3)` to features `(..., feature)` with an attribute `n_features`,
             or a plain number of features, which are then given to `encode_features` instead of positions to `encode`.
-        lag_ps: time between the two frames of a pair.
+        lag_ps: time between the two frames of a pair; `auto` for the one that a scan of the data recommends.
         n_modes: number of slow modes.
     """
 
@@ -28,16 +34,38 @@ class SlowModes(Part):
     eigenvalues: Tensor
     """Autocorrelation of each mode at the lag; NaN before the training."""
 
-    def __init__(self, features: nn.Module | int, lag_ps: float, n_modes: int | float) -> None:
+    lag_scan: LagScan | None
+    """What `lag_ps=auto` was chosen by; None for a lag that was given."""
+
+    def __init__(self, features: nn.Module | int, lag_ps: Lag, n_modes: int | float) -> None:
         super().__init__()
-        if lag_ps <= 0:
-            raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0")
+        if lag_ps != "auto" and lag_ps <= 0:
+            raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0, or auto")
         if isinstance(n_modes, bool) or n_modes != int(n_modes) or n_modes < 1:
             raise MdgenError(f"the encoder's n_modes is {n_modes}; it must be a whole number from 1")
-        self.lag_ps, self.n_modes = float(lag_ps), int(n_modes)
+        self.lag_ps: float = math.nan if lag_ps == "auto" else float(lag_ps)
+        self.n_modes, self.lag_scan = int(n_modes), None
         self.n_features = features if isinstance(features, int) else int(features.n_features)  # type: ignore[arg-type]
         self.features = nn.Identity() if isinstance(features, int) else features
         self.register_buffer("eigenvalues", torch.full((self.n_modes,), float("nan"), dtype=torch.float64))
+
+    def choose_lag(
+        self, tables: Sequence[Float[Tensor, "_frame _feature"]], frame_spacing_ps: float, generator: torch.Generator
+    ) -> None:
+        """Set a lag that was left open (`auto`) to the one that a scan of the features recommends.
+
+        Args:
+            tables: features of every frame, one table a trajectory.
+            frame_spacing_ps: time between two frames.
+            generator: random stream of the bootstrap.
+
+        Raises:
+            MdgenError: if the trajectories are too short for a scan.
+        """
+        if math.isnan(self.lag_ps):
+            self.lag_scan = scan_lags(tables, frame_spacing_ps, generator)
+            self.lag_ps = self.lag_scan.lag_ps
+            self.arguments["lag_ps"] = self.lag_ps  # a file makes the encoder again with the lag that was chosen
 
     @property
     def latent(self) -> LatentSpace:

@@ -15,7 +15,7 @@ from mdgen.interfaces import Loss
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.blocks.spectrum import slow_modes, whitened
-from mdgen.models.encoders.slow_modes import SlowModes
+from mdgen.models.encoders.slow_modes import Lag, SlowModes
 from mdgen.registry import register
 
 RELATIVE_JITTER = 1e-6
@@ -30,7 +30,7 @@ class SRV(SlowModes):
 
     Args:
         features: as for `SlowModes`.
-        lag_ps: time between the two frames of a pair.
+        lag_ps: time between the two frames of a pair, or `auto`.
         n_modes: number of slow modes.
         hidden: widths of the hidden layers (tanh).
         batch_norm: whether the hidden layers are normalised over the batch.
@@ -41,6 +41,7 @@ class SRV(SlowModes):
     training_defaults: ClassVar[dict[str, Any]] = {
         "optimizer": functools.partial(torch.optim.Adam, lr=5e-3),
         "patience": 10,
+        "least_steps": 400,  # a slow mode of a rare state is found after a plateau of two hundred
         "batch_size": 20_000,  # covariances of small batches are biased
         "validation_share": 0.2,
         "gradient_clip": 0.0,  # Adam's step does not depend on the norm, and the loss is bounded
@@ -53,7 +54,7 @@ class SRV(SlowModes):
     def __init__(
         self,
         features: nn.Module | int,
-        lag_ps: float,
+        lag_ps: Lag,
         n_modes: int = 3,
         hidden: Sequence[int] = (100, 100),
         batch_norm: bool = False,

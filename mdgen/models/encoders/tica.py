@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.spectrum import slow_modes
-from mdgen.models.encoders.slow_modes import SlowModes
+from mdgen.models.encoders.slow_modes import Lag, SlowModes
 from mdgen.registry import register
 
 RELATIVE_JITTER = 1e-8
@@ -23,14 +23,14 @@ class TICA(SlowModes):
 
     Args:
         features: as for `SlowModes`.
-        lag_ps: time between the two frames of a pair.
+        lag_ps: time between the two frames of a pair, or `auto`.
         n_modes: number of modes.
     """
 
     mean: Tensor
     projection: Tensor
 
-    def __init__(self, features: nn.Module | int, lag_ps: float, n_modes: int = 3) -> None:
+    def __init__(self, features: nn.Module | int, lag_ps: Lag, n_modes: int = 3) -> None:
         super().__init__(features, lag_ps, n_modes)
         if n_modes > self.n_features:
             raise MdgenError(f"{n_modes} modes were asked of {self.n_features} features; ask for at most as many modes")

@@ -19,7 +19,7 @@ from mdgen.data import conditions
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch, TrainingData
-from mdgen.models.blocks.density_equalising import DensityEqualising
+from mdgen.models.blocks.latent_scale import LatentScale
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
 from mdgen.models.propagators.bridge import sample_between
@@ -84,8 +84,6 @@ class MDN(Part):
     learns_from = "lagged_latents"
     window = 1
     training_defaults: ClassVar[dict[str, Any]] = {"optimizer": functools.partial(torch.optim.Adam, lr=5e-3)}
-    offset: Tensor
-    scale: Tensor
     starts: Tensor
 
     def __init__(
@@ -120,10 +118,8 @@ class MDN(Part):
         self.trunk = perceptron(channels, hidden[:-1], hidden[-1], "relu")
         self.weight_head = nn.Linear(hidden[-1], n_components)
         self.shape_head = nn.Linear(hidden[-1], n_components * self.per_component)
-        self.register_buffer("offset", torch.zeros(channels))
-        self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
-        self.equalised = DensityEqualising(channels) if density_equalising else None
+        self.latent_scale = LatentScale(channels, padding, density_equalising)
         self.law, self.law_weight = RegressionLaw(channels), law_weight
         self.rejection_filter = RejectionFilter(channels)
         self.outside_share = float("nan")
@@ -156,34 +152,21 @@ class MDN(Part):
 
     @torch.no_grad()
     def fit_scale(self, latents: Float[Tensor, "frame channel"], generator: torch.Generator) -> None:
-        """Take the range of the scaled latent from data, and the frames that trajectories may start from."""
-        if not bool(torch.isfinite(latents).all()):
-            raise MdgenError("the latent of some training frames is not finite; check the encoder and the trajectories")
-        low, high = latents.min(0).values, latents.max(0).values
-        if bool((high <= low).any()):
-            raise MdgenError(f"channel {int((high <= low).nonzero()[0])} of the latent does not vary over the data")
-        self.scale.copy_((high - low) / (1 - 2 * self.padding))
-        self.offset.copy_(low - self.padding * self.scale)
-        if self.equalised is not None:
-            self.equalised.fit(self._unpadded((latents - self.offset) / self.scale))
+        """Take the scale of the latent and its support from data, and the frames that trajectories may start from."""
+        self.latent_scale.fit(latents)
+        if self.reject_outside:
+            self.rejection_filter.fit_support(self.scaled(latents))
         chosen = torch.randint(len(latents), (len(self.starts),), generator=generator, device=generator.device)
         self.starts.copy_(latents[chosen.to(latents.device)].unsqueeze(1))
 
     def scaled(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Latents as the network sees them: within [0, 1], its density equalised where the settings say so."""
-        linear = (latents - self.offset) / self.scale
-        return linear if self.equalised is None else self._padded(self.equalised(self._unpadded(linear)))
+        scaled: Tensor = self.latent_scale(latents)
+        return scaled
 
     def unscaled(self, scaled: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Latents from what the network sees."""
-        linear = scaled if self.equalised is None else self._padded(self.equalised.inverse(self._unpadded(scaled)))
-        return linear * self.scale + self.offset
-
-    def _unpadded(self, linear: Tensor) -> Tensor:
-        return (linear - self.padding) / (1 - 2 * self.padding)
-
-    def _padded(self, unpadded: Tensor) -> Tensor:
-        return self.padding + (1 - 2 * self.padding) * unpadded
+        return self.latent_scale.inverse(scaled)
 
     def mixture(self, scaled: Scaled) -> Mixture:
         """The Gaussians of the next scaled latent, given this one."""
@@ -214,7 +197,7 @@ class MDN(Part):
         # Drawn as often as they occur: a weighted batch holds each distinct pair once.
         rows = torch.multinomial(batch.share(torch.float32), LAW_FRAMES, replacement=True, generator=generator)
         latents = batch.frames[batch.now[rows]]
-        violation = self.law.violation(latents, self.mean(latents[:, None])[:, 0]).square().sum()
+        violation = self.law.violation(latents, self._mean(mixture.rows(rows))).square().sum()
         return Loss(likelihood + self.law_weight * violation, {**terms, "law_violation": violation.detach()})
 
     def mean(self, now: Latents) -> Latents:
@@ -222,22 +205,22 @@ class MDN(Part):
 
         Where the density is equalised, the mean of each Gaussian is a Gauss-Hermite sum of three points a channel.
         """
-        mixture = self.mixture(self.scaled(now[:, 0]))
+        return self._mean(self.mixture(self.scaled(now[:, 0])))[:, None]
+
+    def _mean(self, mixture: Mixture) -> Float[Tensor, "batch channel"]:
         variances, lower = [], iter(mixture.lower)
         for row, width in enumerate(mixture.widths):
             variances.append(sum((next(lower).square() for _ in range(row)), width.square()))
-        middle, reach = torch.stack(mixture.means, -1), torch.stack(variances, -1).sqrt()
-        if self.equalised is None:
-            means = self.unscaled(middle)
-        else:
-            ends = self.unscaled(middle + math.sqrt(3) * reach) + self.unscaled(middle - math.sqrt(3) * reach)
-            means = (ends + 4 * self.unscaled(middle)) / 6
-        return (mixture.log_weights.exp()[..., None] * means).sum(1)[:, None]
+        middle, reach = torch.stack(mixture.means, -1), math.sqrt(3) * torch.stack(variances, -1).sqrt()
+        means = self.unscaled(middle)
+        if self.latent_scale.equalised is not None:
+            means = (4 * means + self.unscaled(middle + reach) + self.unscaled(middle - reach)) / 6
+        return (mixture.log_weights.exp()[..., None] * means).sum(1)
 
     def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
         """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
         density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0]))
-        return density + self._log_scale(next[:, 0])
+        return density + self.latent_scale.log_slope(next[:, 0])
 
     def log_prob_table(
         self, next: Float[Tensor, "later token channel"], now: Float[Tensor, "now token channel"]
@@ -245,14 +228,7 @@ class MDN(Part):
         """`log_prob` of every frame of `next` given every one of `now`; the network sees each `now` once."""
         mixture = self.mixture(self.scaled(now[:, 0]))
         table = Mixture(mixture[0][:, None], *(tuple(each[:, None] for each in part) for part in mixture[1:]))
-        return _log_density(table, self.scaled(next[:, 0])[None]) + self._log_scale(next[:, 0])
-
-    def _log_scale(self, latents: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
-        """Log of the volume in the scaled latent that belongs to one of the latent itself."""
-        linear = -self.scale.log().sum()
-        if self.equalised is None:
-            return linear.expand(len(latents))
-        return linear + self.equalised.log_slope(self._unpadded((latents - self.offset) / self.scale)).sum(-1)
+        return _log_density(table, self.scaled(next[:, 0])[None]) + self.latent_scale.log_slope(next[:, 0])
 
     @torch.no_grad()
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
@@ -285,7 +261,6 @@ class MDN(Part):
             return
         pairs: PairBatch = data.every
         scaled = self.scaled(pairs.frames)
-        self.rejection_filter.fit_support(scaled)
         wells = self.rejection_filter.wells(scaled)
         n = len(self.rejection_filter.acceptance)
         jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
