@@ -25,8 +25,8 @@ class DecodingCheck:
 
     The re-encoding error is that of decoded structures, encoded again, against the latents that they were decoded from,
     in standard deviations of these. Where the decoder keeps a library of training frames, a structure's distance from
-    the nearest of them tells new structures from copies, and latents that no frame of the library is near are outside of
-    the training data's support.
+    the nearest of them tells new structures from copies, and latents that no frame of the library is near are outside
+    of the training data's support.
 
     Args:
         encoder: encoder of the latent.

@@ -1,5 +1,6 @@
 """Encoder, propagator and decoder composed into a simulator of molecules."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from mdgen.generation.composition import (
 )
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.known_frames import KnownFrames
+from mdgen.generation.parallel_decoding import decode_in_parts
 from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block
 from mdgen.generation.tasks import (
     Frames,
@@ -372,8 +374,8 @@ class LatentSimulator:
             random = block_generator(seed, block, "propagate", self.device)
             latent = sample_windows(self.propagator, part, request.context, random)[:, bool(done) :]
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
-            random = block_generator(seed, block, "decode", self.device)
-            positions = self.decoder.decode(latent, request.context, random)
+            random = functools.partial(block_generator, seed, block, "decode", self.device)
+            positions = decode_in_parts(self.decoder, latent, request.context, random)
             if check is not None:
                 check.add(latent, positions, request.context)
             if request.known is not None:
@@ -415,8 +417,11 @@ def _training_data(part: Any) -> str:
     return where + (f", frames {spacing:g} ps apart" if where and isinstance(spacing, (int, float)) else "")
 
 
-def block_generator(seed: int, block: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A random stream for one purpose in one block, independent of all others of the same seed."""
+def block_generator(
+    seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0
+) -> torch.Generator:
+    """A random stream for one purpose in one part of a block, independent of all others of the same seed."""
     purposes = ("start", "propagate", "decode")
-    state = np.random.SeedSequence([seed, block, purposes.index(purpose)]).generate_state(1, np.uint64)[0]
+    key = [seed, block, purposes.index(purpose), *([part] if part else [])]
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) >> 1)

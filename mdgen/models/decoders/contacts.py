@@ -15,6 +15,9 @@ BLOCK = 2048
 LEVELS = (0.0, 0.0003, 0.001, 0.003, 0.01)
 """Shares of the training frames in which a pair is nearer than each of its edges."""
 
+OVERLAP = 2
+"""Edge below which a pair overlaps."""
+
 
 class Contacts(nn.Module):
     """Rejection of structures in which two atoms are near more often than they are in the data.
@@ -24,33 +27,48 @@ class Contacts(nn.Module):
     structures have it at a short distance is counted; a structure is accepted with the least such ratio of its pairs,
     at most 1. This is rejection sampling by a density ratio, as in Azadi et al., arXiv:1810.06758 (2018), with ratios
     that are counted instead of learnt.
+
+    Args:
+        molecule: molecule of the structures.
+        deviations: number of standard deviations by which a count in the data is raised before it is compared, so that
+            chance in small counts rejects nothing: with a thousand pairs there is always one that is low by chance.
     """
 
     edges: Tensor
     acceptance: Tensor
     _pairs: Tensor
 
-    def __init__(self, molecule: Molecule) -> None:
+    def __init__(self, molecule: Molecule, deviations: float = 0.0) -> None:
         super().__init__()
+        self.deviations = deviations
         pairs = _heavy_pairs(molecule)
         self.register_buffer("_pairs", pairs, persistent=False)
         self.register_buffer("edges", torch.zeros(len(pairs), len(LEVELS)))
         self.register_buffer("acceptance", torch.ones(len(pairs), len(LEVELS) + 1))
 
     @torch.no_grad()
-    def fit(self, data: Float[Tensor, "frame atom 3"], decoded: Float[Tensor, "decoded_frame atom 3"]) -> None:
-        """Count how much oftener atoms are near in structures decoded from the data's latents than in the data."""
+    def fit_edges(self, data: Float[Tensor, "frame atom 3"]) -> None:
+        """Take the short distances of every pair from the data; accepts everything until `fit`."""
         ranks = (torch.tensor(LEVELS) * (len(data) - 1)).round().long()
         for row, pair in enumerate(self._pairs):
-            near, drawn = (
-                torch.cat([bond_lengths(block, pair[None])[:, 0] for block in structures.split(BLOCK)])
-                for structures in (data, decoded)
-            )
-            self.edges[row] = near.sort().values[ranks]
-            bins = [torch.bucketize(distances, self.edges[row]) for distances in (near, drawn)]
-            shares = [torch.bincount(places, minlength=len(LEVELS) + 1) / len(places) for places in bins]
-            self.acceptance[row] = (shares[0] / shares[1].clamp(min=1e-12)).clamp(max=1.0)
+            self.edges[row] = _distances(data, pair).sort().values[ranks]
+        nn.init.ones_(self.acceptance)
+
+    @torch.no_grad()
+    def fit(self, data: Float[Tensor, "frame atom 3"], decoded: Float[Tensor, "decoded_frame atom 3"]) -> None:
+        """Count how much oftener atoms are near in structures decoded from the data's latents than in the data."""
+        self.fit_edges(data)
+        for row, pair in enumerate(self._pairs):
+            bins = [torch.bucketize(_distances(each, pair), self.edges[row]) for each in (data, decoded)]
+            counts, drawn = (torch.bincount(places, minlength=len(LEVELS) + 1) for places in bins)
+            raised = counts + self.deviations * (counts + 1).sqrt()
+            expected = drawn * (len(data) / len(decoded))
+            self.acceptance[row] = (raised / expected.clamp(min=1e-6)).clamp(max=1.0)
             self.acceptance[row, -1] = 1.0  # not near
+
+    def overlap(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame"]:
+        """Sum in nm of how much nearer atoms are than in a thousandth of the data, differentiable."""
+        return (self.edges[:, OVERLAP] - bond_lengths(positions, self._pairs)).clamp(min=0).sum(-1)
 
     def rejected(self, positions: Float[Tensor, "frame atom 3"], generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Which structures are to be drawn again; one random number each decides."""
@@ -62,6 +80,10 @@ class Contacts(nn.Module):
     def _accepted(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame"]:
         distances = bond_lengths(positions, self._pairs).T.contiguous()
         return self.acceptance.gather(1, torch.searchsorted(self.edges, distances)).amin(0)
+
+
+def _distances(structures: Float[Tensor, "frame atom 3"], pair: Int[Tensor, "2"]) -> Float[Tensor, "frame"]:
+    return torch.cat([bond_lengths(block, pair[None])[:, 0] for block in structures.split(BLOCK)])
 
 
 def _heavy_pairs(molecule: Molecule) -> Int[Tensor, "pair 2"]:

@@ -106,7 +106,9 @@ class InternalRepresentation(Representation):
         moves = (dihedrals.std(0) > STIFF_SPREAD) | (dihedrals.abs().amax(0) > torch.pi / 2)
         free = (torch.from_numpy(zmatrix.is_primary) & moves).nonzero()[:, 0].tolist()
         stiff = [column for column in range(table.shape[1]) if column - n_lengths not in free]
-        owner = _residue_of_column(zmatrix, molecule)[stiff] if by_residue else torch.zeros(len(stiff), dtype=torch.int64)
+        owner = (
+            _residue_of_column(zmatrix, molecule)[stiff] if by_residue else torch.zeros(len(stiff), dtype=torch.int64)
+        )
         mean, whitening, colouring = _principal_directions(table[:, stiff], owner)
         residues = owner[whitening.abs().argmax(0)].tolist() if by_residue else []
         representation = cls(molecule, free, whitening.shape[1], residues)

@@ -28,14 +28,17 @@ from mdgen.models.part import Part
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register, registered
 
-BLOCK = 2048
+BLOCK = 1024
 """Frames that are decoded at a time."""
 
 CONTACT_FRAMES = 20_000
 """Frames that are decoded after the training to count what is packed too tightly."""
 
 LARGEST_CORRECTION = 3.0
-"""Largest norm of a correction towards the latent, in standard deviations of values."""
+"""Largest norm of a correction, in standard deviations of values."""
+
+DAMPING = 1e-3
+"""Number added to the diagonal of J J^T, which is one where there is a gradient at all."""
 
 
 @register
@@ -57,7 +60,7 @@ class NeighbourFlow(Part):
         heads: attention heads.
         blocks: blocks of attention over residues.
         n_evaluations: evaluations of the network for a structure.
-        corrections: Newton steps of least change towards the latent that was asked for.
+        corrections: Newton steps of least change towards the latent that was asked for, and away from overlaps.
         redraws: number of times that a structure which is packed tighter than the data may be drawn again.
 
     Raises:
@@ -67,7 +70,7 @@ class NeighbourFlow(Part):
     learns_from = "frames"
     training_defaults: ClassVar[dict[str, Any]] = {
         "optimizer": functools.partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.0),
-        "n_steps": 4000,
+        "n_steps": 4500,
         "batch_size": 256,
         "average_decay": 0.998,
         "validation_share": 0.0,
@@ -83,13 +86,13 @@ class NeighbourFlow(Part):
         encoder: nn.Module | None = None,
         n_library: int = 20_000,
         n_neighbours: int = 16,
-        noise: float = 0.4,
+        noise: float = 0.2,
         torsion_scale: float = 3.0,
         width: int = 96,
         heads: int = 4,
         blocks: int = 3,
-        n_evaluations: int = 5,
-        corrections: int = 1,
+        n_evaluations: int = 3,
+        corrections: int = 3,
         redraws: int = 16,
     ) -> None:
         super().__init__()
@@ -121,7 +124,7 @@ class NeighbourFlow(Part):
         scale[: 2 * representation.n_free] = self.torsion_scale
         self.register_buffer("_scale", scale, persistent=False)
         self.network = ResidueNetwork(representation.residues.tolist(), n_conditions, *self.size)
-        self.contacts = Contacts(representation.molecule)
+        self.contacts = Contacts(representation.molecule, deviations=2.0)
         self.register_buffer("latent_mean", torch.zeros(n_conditions))
         self.register_buffer("latent_scale", torch.ones(n_conditions))
 
@@ -155,6 +158,7 @@ class NeighbourFlow(Part):
         self._keep(len(chosen))
         self.library.copy_(frames.frames[chosen])
         self.neighbours.latents.copy_(frames.latents[chosen])
+        self.contacts.fit_edges(data.every.frames)
         some = frames.latents[_spread(len(frames), CONTACT_FRAMES)]
         decoded = self.decode(some.unflatten(1, (self.latent.tokens, -1))[:, None], frames.context, generator)
         self.contacts.fit(data.every.frames, decoded[:, 0])
@@ -216,7 +220,7 @@ class NeighbourFlow(Part):
         times = [1 - self.noise * (1 - step / self.n_evaluations) for step in range(self.n_evaluations + 1)]
         flow = functools.partial(self._velocity, conditions=conditions)
         values = self._projected(SOLVERS["adams_bashforth"](flow, point, times))
-        for _ in range(self.corrections if self.encoder is not None else 0):
+        for _ in range(self.corrections):
             values = self._corrected(values, latents)
         return self.representation.build(values / self._scale)
 
@@ -239,22 +243,25 @@ class NeighbourFlow(Part):
         return self.representation.project(values / self._scale) * self._scale
 
     def _corrected(self, values: Values, latents: Float[Tensor, "batch channel"]) -> Values:
-        """Values after the least change that brings the encoded structure to its latent, to first order.
+        """Values after the least change that brings the structure to its latent and its atoms apart, to first order.
 
-        `J^T (J J^T)^-1 (asked - encoded)` with the Jacobian J of the encoder in the values.
+        `J^T (J J^T)^-1 r`, where the rows of J are the gradients of the encoded latent and of the atoms' overlap
+        (`Contacts.overlap`), each over its norm, and r what each lacks of its target over the same norm.
         """
         with torch.enable_grad():
             moved = values.detach().requires_grad_()
-            encoded = self.encoder.encode(self.representation.build(moved / self._scale), Context()).flatten(1)  # type: ignore[union-attr, operator]
-            rows = [
-                torch.autograd.grad(channel.sum(), moved, retain_graph=number + 1 < encoded.shape[1])[0]
-                for number, channel in enumerate(encoded.unbind(1))
-            ]
-        jacobian = torch.stack(rows, 1)
-        gram = jacobian @ jacobian.mT
-        damping = 1e-3 * gram.diagonal(dim1=1, dim2=2).amax(-1)[:, None, None].clamp(min=1e-9)
-        gram = gram + damping * torch.eye(gram.shape[-1], device=gram.device)
-        change = (jacobian.mT @ torch.linalg.solve(gram, (latents - encoded.detach())[..., None]))[..., 0]
+            positions = self.representation.build(moved / self._scale)
+            overlap = self.contacts.overlap(positions)
+            lacking = [-overlap]
+            if self.encoder is not None:
+                encoded = self.encoder.encode(positions, Context()).flatten(1)  # type: ignore[operator]
+                lacking += (latents - encoded).unbind(1)
+            rows = [-torch.autograd.grad(each.sum(), moved, retain_graph=True)[0] for each in lacking]
+        norms = torch.stack([row.norm(dim=-1) for row in rows], 1).clamp(min=1e-9)
+        jacobian = torch.stack(rows, 1) / norms[..., None]
+        gram = jacobian @ jacobian.mT + DAMPING * torch.eye(len(rows), device=norms.device)
+        steps = torch.stack(lacking, 1).detach() / norms
+        change = (jacobian.mT @ torch.linalg.solve(gram, steps[..., None]))[..., 0]
         norm = change.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         return self._projected(values + change * (LARGEST_CORRECTION / norm).clamp(max=1.0))
 

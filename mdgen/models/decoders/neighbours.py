@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 SUPPORT_QUANTILE = 0.999
-"""A latent is outside of the library's support if it is farther from it than this share of the library from the rest."""
+"""A latent is outside of the support if it is farther from the library than this share of the library from the rest."""
 
 BLOCK = 2048
 """Latents whose neighbours are sought at a time."""
