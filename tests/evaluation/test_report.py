@@ -140,11 +140,14 @@ def test_nothing_is_wider_than_the_screen(folder: Path, width: int, tmp_path: Pa
         const boxes = [...document.querySelectorAll('main .card')].map(card => card.getBoundingClientRect());
         const overlaps = boxes.some((a, i) => boxes.slice(i + 1).some(b => a.left < b.right - 1 && b.left < a.right - 1
             && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+        const table = document.querySelector('.criteria').parentElement;
         document.title = JSON.stringify({ content: document.documentElement.scrollWidth, window: innerWidth, overlaps,
+            hidden: table.scrollWidth - table.clientWidth,
             plots: plots.length, small: plots.filter(s => s.getBoundingClientRect().width < 200).length }); });"""
     found = shown_title(folder / "report.html", script, tmp_path, width)
     assert isinstance(found, dict)
     assert found["content"] <= found["window"]
+    assert found["hidden"] <= 0
     assert found["plots"] > 10
     assert found["small"] == 0
     assert not found["overlaps"]
