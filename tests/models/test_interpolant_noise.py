@@ -8,7 +8,7 @@ from mdgen.models.interpolant.noise import bound_noise
 from tests.models.parts import seeded
 
 PERSISTENCE = torch.tensor([0.0, 0.5, 0.95])
-FRAMES, DRAWS = 9, 40_000
+FRAMES, DRAWS = 9, 20_000
 
 
 def covariance(rho):
@@ -59,13 +59,13 @@ def test_frames_side_by_side_and_whole_trajectories_may_be_known():
 
 def test_states_cut_out_of_the_noise_of_tokens_have_the_correlation_of_the_data():
     geometry = ResidueGeometry()
-    stays = torch.rand(1000, 200, generator=seeded()) < 0.8
+    stays = torch.rand(200, 200, generator=seeded()) < 0.8
     states = torch.where((~stays).cumsum(1) % 2 == 0, 1.0, -1.0)  # correlation 0.6 from frame to frame
-    latent = torch.zeros(1000, 200, 1, CHANNELS)
+    latent = torch.zeros(200, 200, 1, CHANNELS)
     latent[..., 0, SINES.start], latent[..., 0, 1] = states, states
     found = geometry.persistence(latent)
     assert (found[:RIGID] == found[1]).all()  # one motion
     white = torch.randn(latent.shape, generator=seeded(1))
-    made = bound_noise(white, found.expand(1000, -1), latent, torch.zeros_like(latent, dtype=torch.bool))[0]
+    made = bound_noise(white, found.expand(200, -1), latent, torch.zeros_like(latent, dtype=torch.bool))[0]
     signs = made[..., 0, SINES.start].sign()
     assert abs((signs[:, 1:] * signs[:, :-1]).mean() - 0.6) < 0.02
