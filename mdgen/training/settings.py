@@ -27,8 +27,7 @@ class TrainingSettings:
         optimizer: function that makes the optimiser from the parameters.
         max_epochs: passes over the data at most.
         patience: epochs without a better validation loss after which the training stops.
-        least_steps: steps that must have passed without a better validation loss too, and that the passes over the data
-            make at least, however few make an epoch: little data is passed over more often.
+        patience_steps: steps without a better validation loss that must have passed too, however few make an epoch.
         batch_size: pairs, frames or windows a step and process.
         validation_share: share of the frames kept back, by trajectory or long block; 0 for none.
         n_steps: steps of a training that draws its batches at random, with repetition, instead of passing over the
@@ -46,7 +45,7 @@ class TrainingSettings:
     optimizer: OptimizerFactory = field(default=functools.partial(torch.optim.Adam, lr=1e-3))
     max_epochs: int = 60
     patience: int = 60
-    least_steps: int = 0
+    patience_steps: int = 0
     batch_size: int = 4_000
     validation_share: float = 0.1
     n_steps: int = 0
@@ -57,7 +56,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"max_epochs": 1, "patience": 1, "batch_size": 1, "n_steps": 0, "least_steps": 0}
+        least = {"max_epochs": 1, "patience": 1, "batch_size": 1, "n_steps": 0, "patience_steps": 0}
         least |= {"gradient_clip": 0, "max_frames": 1}
         for key, lowest in least.items():
             value = getattr(self, key)
@@ -70,9 +69,9 @@ class TrainingSettings:
         if not 0 < rate < math.inf:
             raise MdgenError(f"optimizer.lr={rate}: a training needs a learning rate above 0")
 
-    def enough(self, n_epochs: int, n_batches: int) -> int:
-        """Epochs of so many batches that are no fewer than given and hold no fewer than `least_steps` steps."""
-        return max(n_epochs, -(-self.least_steps // max(1, n_batches)))
+    def patience_of(self, n_batches: int) -> int:
+        """Epochs of so many batches without a better validation loss after which the training stops."""
+        return max(self.patience, -(-self.patience_steps // max(1, n_batches)))
 
 
 def settings_for(part: Any, **given: Any) -> TrainingSettings:

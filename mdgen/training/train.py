@@ -143,11 +143,10 @@ def _in_memory(module: PartTraining, data: TrainingData) -> tuple[Any, Any, int]
     size, n_epochs = settings.batch_size * module.batches_a_step, settings.max_epochs
     if settings.n_steps == 0:
         batches: Any = Passes(data.training, size, generator)
-        n_epochs = settings.enough(n_epochs, len(batches))
-        module.settings = replace(settings, patience=settings.enough(settings.patience, len(batches)))
     else:
         n_epochs = max(1, min(50, settings.n_steps // 10))
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
+    module.settings = replace(settings, patience=settings.patience_of(len(batches)))
     return batches, validation, n_epochs
 
 

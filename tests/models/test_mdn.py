@@ -15,10 +15,11 @@ def latent(channels=2):
 
 
 def made(channels=2, reject_outside=False, density_equalising=False):
-    """An MDN with random weights whose hidden layers matter, scaled to normal data; it knows no law of them."""
+    """An MDN with random weights whose hidden layers matter, scaled to normal data."""
     torch.manual_seed(0)
-    settings = {"reject_outside": reject_outside, "density_equalising": density_equalising, "law_weight": 0.0}
-    model = MDN(latent(channels), 10.0, 5, [20, 16], **settings)
+    model = MDN(
+        latent(channels), 10.0, 5, [20, 16], reject_outside=reject_outside, density_equalising=density_equalising
+    )
     generator = torch.Generator().manual_seed(1)
     model.fit_scale(torch.randn(2000, channels, generator=generator), generator)
     with torch.no_grad():
@@ -87,7 +88,7 @@ def test_training_recovers_a_known_transition_density():
     later = 0.5 * now + side + 0.2 * torch.randn(8000, 1, generator=generator)
     batch = PairBatch(torch.cat([now, later]), torch.arange(8000), torch.arange(8000, 16000))
     torch.manual_seed(0)
-    model = MDN(latent(1), 10.0, 4, [32, 32], reversible=False, density_equalising=False, law_weight=0.0)
+    model = MDN(latent(1), 10.0, n_components=4, hidden=[32, 32], reversible=False, density_equalising=False)
     model.fit_scale(batch.frames, generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(250):

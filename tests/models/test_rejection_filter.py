@@ -30,7 +30,7 @@ def two_wells(n_frames: int = 50_000) -> torch.Tensor:
 def leaky(latents: torch.Tensor, equalising: bool) -> MDN:
     """A mixture hardly trained, which knows roughly where the wells are and jumps as it likes."""
     generator = torch.Generator().manual_seed(1)
-    model = MDN(LatentSpace("slow_modes", 1, 1), 1.0, 8, [16, 16], density_equalising=equalising, law_weight=0.0)
+    model = MDN(LatentSpace("slow_modes", 1, 1), 1.0, 8, [16, 16], density_equalising=equalising)
     model.initialise(generator)
     model.fit_scale(latents, generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

@@ -44,16 +44,15 @@ def trained(settings: TrainingSettings) -> tuple[SRV, int]:
 def test_few_batches_an_epoch_do_not_end_the_training_before_the_slow_mode_is_found() -> None:
     settings = settings_for(SRV)
     encoder, epochs = trained(settings)
-    assert epochs >= settings.least_steps
+    assert epochs >= settings.patience_steps
     assert float(encoder.timescales_ps[0]) > 0.6 * TIMESCALE
     # By epochs alone, as of large data, it would have stopped with a faster mode.
-    hasty, fewer = trained(replace(settings, least_steps=0))
-    assert fewer <= 60
+    hasty, fewer = trained(replace(settings, patience_steps=0))
+    assert fewer < 100
     assert float(hasty.timescales_ps[0]) < 0.5 * TIMESCALE
 
 
-def test_many_batches_an_epoch_leave_epochs_and_patience_as_they_are() -> None:
-    settings = TrainingSettings(patience=10, least_steps=200)
-    assert settings.enough(60, 50) == 60
-    assert settings.enough(settings.patience, 50) == 10
-    assert settings.enough(settings.patience, 3) == 67
+def test_many_batches_an_epoch_leave_the_patience_as_it_is() -> None:
+    settings = TrainingSettings(patience=10, patience_steps=200)
+    assert settings.patience_of(50) == 10
+    assert settings.patience_of(3) == 67

@@ -39,11 +39,11 @@ class SlowModes(Part):
 
     def __init__(self, features: nn.Module | int, lag_ps: Lag, n_modes: int | float) -> None:
         super().__init__()
-        if lag_ps != "auto" and lag_ps <= 0:
-            raise MdgenError(f"the encoder's lag_ps is {lag_ps:g}; it must be above 0, or auto")
+        if lag_ps != "auto" if isinstance(lag_ps, str) else not lag_ps > 0:
+            raise MdgenError(f"the encoder's lag_ps is {lag_ps}; it must be above 0, or auto")
         if isinstance(n_modes, bool) or n_modes != int(n_modes) or n_modes < 1:
             raise MdgenError(f"the encoder's n_modes is {n_modes}; it must be a whole number from 1")
-        self.lag_ps: float = math.nan if lag_ps == "auto" else float(lag_ps)
+        self.lag_ps: float = math.nan if isinstance(lag_ps, str) else float(lag_ps)
         self.n_modes, self.lag_scan = int(n_modes), None
         self.n_features = features if isinstance(features, int) else int(features.n_features)  # type: ignore[arg-type]
         self.features = nn.Identity() if isinstance(features, int) else features

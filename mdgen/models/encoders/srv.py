@@ -40,8 +40,9 @@ class SRV(SlowModes):
 
     training_defaults: ClassVar[dict[str, Any]] = {
         "optimizer": functools.partial(torch.optim.Adam, lr=5e-3),
+        "max_epochs": 400,
         "patience": 10,
-        "least_steps": 400,  # a slow mode of a rare state is found after a plateau of two hundred
+        "patience_steps": 400,  # a slow mode of a rare state is found after a plateau of two hundred
         "batch_size": 20_000,  # covariances of small batches are biased
         "validation_share": 0.2,
         "gradient_clip": 0.0,  # Adam's step does not depend on the norm, and the loss is bounded

@@ -78,7 +78,8 @@ class MDN(Part):
         n_starts: number of frames of the data that are kept to start trajectories from.
         density_equalising: whether crowded regions of each channel get more room (`DensityEqualising`); worth it where
             rare states lie far from narrow peaks, as in slow modes of molecules.
-        law_weight: weight in the loss of the squared violation of the `RegressionLaw`.
+        law_weight: weight in the loss of the squared violation of the `RegressionLaw`; 1 where few samples leave the
+            support. The law is that of the mixture before any rejection: where many do, it makes timescales too long.
     """
 
     learns_from = "lagged_latents"
@@ -98,7 +99,7 @@ class MDN(Part):
         reject_outside: bool = True,
         n_starts: int = 512,
         density_equalising: bool = True,
-        law_weight: float = 1.0,
+        law_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if latent.tokens != 1:
