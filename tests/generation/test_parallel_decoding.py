@@ -5,11 +5,15 @@ from mdgen.errors import MdgenError
 from mdgen.generation import parallel_decoding
 from mdgen.generation.parallel_decoding import decode_in_parts
 from mdgen.generation.simulator import block_generator
-from mdgen.interfaces import Context
+from mdgen.interfaces import Context, LatentSpace
+
+SPACE = LatentSpace("toy", 1, 3)
 
 
 class Noisy:
     """Decoder that adds noise to the latent, and notes on how many threads it ran."""
+
+    latent = SPACE
 
     def __init__(self):
         self.threads = set()
@@ -55,6 +59,8 @@ def test_streams_of_parts_are_independent_and_the_first_is_that_of_the_block():
 
 def test_what_a_decoder_raises_is_not_lost(threads):
     class Failing:
+        latent = SPACE
+
         def decode(self, latent, context, generator):
             raise MdgenError("no such latent")
 

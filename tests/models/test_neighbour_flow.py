@@ -141,13 +141,14 @@ def test_without_noise_and_corrections_frames_of_the_library_come_back():
 
 def test_corrections_bring_structures_to_their_latents_and_leave_bonds_alone():
     errors = []
-    for corrections in (0, 1, 2):
+    for corrections in (0, 1, 4):
         made, latents = decoder(corrections=corrections, redraws=0)
+        made.contacts.edges.zero_()  # nothing overlaps
         decoded = made.decode(latents[None, :, None], Context(), seeded())[0]
         again = made.encoder.encode(decoded, Context()).flatten(1)
         errors.append(float((again - latents).square().mean().sqrt()))
-    assert errors[1] < 0.5 * errors[0]
-    assert errors[2] < 0.5 * errors[1]
+    assert errors[1] < 0.6 * errors[0]
+    assert errors[2] < 0.3 * errors[0]
     spread = bond_lengths(POSITIONS, MOLECULE.bonds).std(0)
     found = bond_lengths(decoded, MOLECULE.bonds)
     assert ((found - bond_lengths(POSITIONS, MOLECULE.bonds).mean(0)).abs() < 6 * spread).all()

@@ -19,14 +19,15 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace, Loss
 from mdgen.models.batches import FrameBatch, TrainingData
 from mdgen.models.decoders.contacts import Contacts
-from mdgen.models.decoders.internal import InternalRepresentation
 from mdgen.models.decoders.neighbours import Neighbours
 from mdgen.models.decoders.representation import Conditions, Values
 from mdgen.models.decoders.residue_network import ResidueNetwork
 from mdgen.models.interpolant.solvers import SOLVERS
 from mdgen.models.part import Part
 from mdgen.molecule.topology import Molecule
-from mdgen.registry import register, registered
+from mdgen.registry import register, registered, resolve
+
+REPRESENTATION = "mdgen.models.decoders.internal.InternalRepresentation"
 
 BLOCK = 1024
 """Frames that are decoded at a time."""
@@ -82,7 +83,7 @@ class NeighbourFlow(Part):
     def __init__(
         self,
         latent: LatentSpace,
-        representation: InternalRepresentation | None = None,
+        representation: nn.Module | None = None,
         encoder: nn.Module | None = None,
         n_library: int = 20_000,
         n_neighbours: int = 16,
@@ -116,15 +117,15 @@ class NeighbourFlow(Part):
         """Whose atoms are placed."""
         return self.representation.molecule
 
-    def _build(self, representation: InternalRepresentation) -> None:
+    def _build(self, representation: nn.Module) -> None:
         """Make what the representation decides the size of."""
-        self.representation = representation
+        self.representation: Any = representation
         n_conditions = self.latent.tokens * self.latent.channels
-        scale = torch.ones(representation.n_values)
-        scale[: 2 * representation.n_free] = self.torsion_scale
+        scale = torch.ones(self.representation.n_values)
+        scale[: 2 * self.representation.n_free] = self.torsion_scale
         self.register_buffer("_scale", scale, persistent=False)
-        self.network = ResidueNetwork(representation.residues.tolist(), n_conditions, *self.size)
-        self.contacts = Contacts(representation.molecule, deviations=2.0)
+        self.network = ResidueNetwork(self.representation.residues.tolist(), n_conditions, *self.size)
+        self.contacts = Contacts(self.representation.molecule, deviations=2.0)
         self.register_buffer("latent_mean", torch.zeros(n_conditions))
         self.register_buffer("latent_scale", torch.ones(n_conditions))
 
@@ -137,7 +138,7 @@ class NeighbourFlow(Part):
     def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
         """Fit the representation, draw the weights, and represent every frame once."""
         frames: FrameBatch = data.training
-        self._build(InternalRepresentation.fitted(data.molecule, frames.frames, by_residue=True))
+        self._build(resolve(REPRESENTATION).fitted(data.molecule, frames.frames, by_residue=True))
         self.network.draw(generator)
         self.latent_mean.copy_(frames.latents.mean(0))
         self.latent_scale.copy_(frames.latents.std(0).clamp(min=1e-6))
