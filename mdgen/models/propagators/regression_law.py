@@ -51,9 +51,9 @@ class RegressionLaw(nn.Module):
         origin, target = (share * now).sum(0), (share * later).sum(0)
         covariance = (now - origin).T @ (share * (now - origin))
         lagged = (now - origin).T @ (share * (later - target))
-        regression = torch.linalg.solve(covariance, lagged)
+        regression = torch.linalg.pinv(covariance, hermitian=True) @ lagged  # channels may depend on one another
         self.mean.copy_(origin)
-        self.spread.copy_(covariance.diagonal().sqrt())
+        self.spread.copy_(covariance.diagonal().sqrt().clamp_min(1e-12))
         self.regression.copy_(regression)
 
     @property
@@ -102,7 +102,10 @@ def measured_law(propagator: MarkovPropagator, pairs: PairBatch, generator: torc
     both = replace(pairs, context=Context()).both_directions()
     law = RegressionLaw(pairs.frames.shape[1]).to(pairs.frames.device)
     law.fit(both)
-    rows = torch.multinomial(both.share(torch.float32), SAMPLED, replacement=True, generator=generator)
+    if both.weights is None:  # torch.multinomial takes no more than 2^24 pairs
+        rows = torch.randint(len(both), (SAMPLED,), generator=generator)
+    else:
+        rows = torch.multinomial(both.share(torch.float32), SAMPLED, replacement=True, generator=generator)
     now, later = both.frames[both.now[rows]], both.frames[both.later[rows]]
     made = propagator.step(now.unflatten(1, (propagator.latent.tokens, propagator.latent.channels)), generator).flatten(
         1
