@@ -374,8 +374,8 @@ class LatentSimulator:
             random = block_generator(seed, block, "propagate", self.device)
             latent = sample_windows(self.propagator, part, request.context, random)[:, bool(done) :]
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
-            random = functools.partial(block_generator, seed, block, "decode", self.device)
-            positions = decode_in_parts(self.decoder, latent, request.context, random)
+            streams = functools.partial(block_generator, seed, block, "decode", self.device)
+            positions = decode_in_parts(self.decoder, latent, request.context, streams)
             if check is not None:
                 check.add(latent, positions, request.context)
             if request.known is not None:

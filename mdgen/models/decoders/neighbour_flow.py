@@ -76,7 +76,9 @@ class NeighbourFlow(Part):
         "average_decay": 0.998,
         "validation_share": 0.0,
     }
+    representation: Any  # internal coordinates; a part names another's file through the registry alone
     library: Tensor
+    _scale: Tensor
     latent_mean: Tensor
     latent_scale: Tensor
 
@@ -119,7 +121,7 @@ class NeighbourFlow(Part):
 
     def _build(self, representation: nn.Module) -> None:
         """Make what the representation decides the size of."""
-        self.representation: Any = representation
+        self.representation = representation
         n_conditions = self.latent.tokens * self.latent.channels
         scale = torch.ones(self.representation.n_values)
         scale[: 2 * self.representation.n_free] = self.torsion_scale

@@ -68,8 +68,10 @@ class ResidueNetwork(nn.Module):
                 layer.bias.zero_()
         self.into.normal_(0.0, self.into.shape[1] ** -0.5, generator=generator)
         self.token.normal_(0.0, 0.5, generator=generator)
-        for layer in (*(block.norm.projection for block in self.blocks), self.last_norm):  # type: ignore[union-attr]
-            layer.weight.zero_()  # type: ignore[union-attr, operator]
+        for module in self.modules():
+            if isinstance(module, AdaptiveNorm):
+                module.projection.weight.zero_()
+        self.last_norm.weight.zero_()
         self.out.zero_()
 
     def forward(self, values: Values, time: Float[Tensor, "batch"], conditions: Conditions) -> Values:
