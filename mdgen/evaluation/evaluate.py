@@ -261,8 +261,7 @@ def _verdict(
     if target.torsions:
         features = torsion_features(dynamics.joined(generated)["torsions"][:, target.moving])
     rng = np.random.default_rng([settings.seed, 1])  # of its own: rows of the tables change no verdict
-    assignment = assign_blocks(
-        dynamics, generated, slowest_ps, settings.permutations, settings.resamples, rng, features
-    )
+    slowest = None if slowest_ps is None else slowest_ps.value
+    assignment = assign_blocks(dynamics, generated, slowest, settings.permutations, settings.resamples, rng, features)
     judgements = judge(criteria, metrics, assignment, possible(target))
     return judgements, assignment, slowest_ps

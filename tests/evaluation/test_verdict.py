@@ -12,7 +12,6 @@ from mdgen.evaluation.statistics.block_permutation import BlockPermutation, assi
 from mdgen.evaluation.statistics.distributions import jensen_shannon
 from mdgen.evaluation.statistics.observables import Observables
 from mdgen.evaluation.verdict import Judgements, excess_over, floor_of, judge, standardised, step_down, tail_first
-from mdgen.results import Estimate
 
 WELLS = 4
 
@@ -50,7 +49,7 @@ def chain(lengths: tuple[int, ...], rng: np.random.Generator, weights: ArrayLike
 
 
 def judged(dynamics: Observables, generated: Observables, rng: np.random.Generator) -> Judgements:
-    assignment = assign_blocks(dynamics, generated, Estimate(SLOWEST), 199, 100, rng)
+    assignment = assign_blocks(dynamics, generated, SLOWEST, 199, 100, rng)
     family = ChainMetrics(Target(dynamics, Settings()))
     return judge(CHAIN, {ChainMetrics: family}, assignment, ())
 
@@ -134,7 +133,7 @@ def test_rare_events_in_other_rows_do_not_hide_a_fault() -> None:
 
 def test_unequal_and_unknown_slow_trajectories_widen() -> None:
     rng = np.random.default_rng(10)
-    mixed = assign_blocks(chain((4000,), rng), chain((100,) * 40, rng), Estimate(400.0), 9, 9, rng)
+    mixed = assign_blocks(chain((4000,), rng), chain((100,) * 40, rng), 400.0, 9, 9, rng)
     unknown = assign_blocks(chain((400,) * 2, rng), chain((400,) * 2, rng), None, 9, 9, rng)
     assert mixed is not None
     assert unknown is not None
@@ -142,7 +141,7 @@ def test_unequal_and_unknown_slow_trajectories_widen() -> None:
     assert unknown.slow_spread == slow_spread(100.0, 400.0, 400.0)
     stuck = np.repeat([0.0, 1.0, 0.0, 1.0], 400)[:, None] + 0.1 * rng.normal(size=(1600, 1))
     data = chain((400,) * 2, rng)
-    seen = assign_blocks(data, data, Estimate(1.0), 9, 9, rng, stuck)
+    seen = assign_blocks(data, data, 1.0, 9, 9, rng, stuck)
     assert seen is not None
     assert seen.slow_spread == pytest.approx(np.sqrt(400 / np.bincount(seen.blocks.pool.units).mean()))
 
@@ -160,7 +159,7 @@ def test_scores_do_not_depend_on_units_and_constants_score_nothing() -> None:
 
 def test_the_floor_is_of_chance_alone_though_permutations_mix_a_difference_in() -> None:
     rng = np.random.default_rng(9)
-    assignment = assign_blocks(chain((2000,) * 4, rng), chain((2000,) * 4, rng), Estimate(SLOWEST), 999, 9, rng)
+    assignment = assign_blocks(chain((2000,) * 4, rng), chain((2000,) * 4, rng), SLOWEST, 999, 9, rng)
     assert assignment is not None
     assert assignment.mixing == pytest.approx(1 / (sum(assignment.sides) - 1), rel=0.15)
     share = rng.choice([1, -1], size=999) * np.sqrt(assignment.mixing)
@@ -178,11 +177,11 @@ def test_an_excess_may_be_nothing_and_adds_in_squares() -> None:
 
 def test_blocks_are_long_or_the_spread_says_how_much_is_missed() -> None:
     rng = np.random.default_rng(7)
-    whole = assign_blocks(chain((100,) * 40, rng), chain((100,) * 40, rng), Estimate(SLOWEST), 9, 9, rng)
+    whole = assign_blocks(chain((100,) * 40, rng), chain((100,) * 40, rng), SLOWEST, 9, 9, rng)
     assert whole is not None
     assert whole.slow_spread == 1.0
     assert whole.sides == (40, 40)
-    few = assign_blocks(chain((400,) * 2, rng), chain((400,) * 2, rng), Estimate(SLOWEST), 9, 9, rng)
+    few = assign_blocks(chain((400,) * 2, rng), chain((400,) * 2, rng), SLOWEST, 9, 9, rng)
     assert few is not None
     assert few.blocks.block_ps == 100
     assert few.slow_spread == slow_spread(100.0, 400.0, SLOWEST) > 1

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mdgen.evaluation.statistics.observables import Observables
-from mdgen.results import Estimate
 
 LEAST_BLOCKS, MOST_BLOCKS = 32, 256
 """Blocks are as long as possible with at least so many; above the most, neighbours share a block."""
@@ -140,7 +139,7 @@ class Assignment:
 def assign_blocks(
     dynamics: Observables,
     generated: Observables,
-    slowest_ps: Estimate | None,
+    slowest_ps: float | None,
     permutations: int,
     resamples: int,
     rng: np.random.Generator,
@@ -151,20 +150,16 @@ def assign_blocks(
     Args:
         dynamics: trajectories of dynamics, the target.
         generated: generated trajectories, the row; best as many frames.
-        slowest_ps: slowest timescale of the dynamics: blocks are as long as it asks for, since a few long ones decide
-            little, and their `slow_spread` allows for the upper end of its interval; None where it is not known, then
-            taken to be as long as a trajectory.
+        slowest_ps: slowest timescale of the dynamics, as it is estimated: its upper end would ask for a few long blocks
+            that decide little; None where it is not known, then taken to be as long as a trajectory.
         permutations: number of random assignments.
         resamples: number of bootstrap resamples.
         rng: generator of both.
         features: coordinates of the frames of both whose means tell how alike trajectories are; None for none.
     """
     pool, fewer = dynamics.joined(generated), min(dynamics.n_frames, generated.n_frames)
-    likely = slowest = float(max(dynamics.lengths))
-    if slowest_ps is not None:
-        likely = slowest_ps.value / pool.frame_spacing_ps
-        slowest = likely if slowest_ps.high is None else slowest_ps.high / pool.frame_spacing_ps
-    length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * likely, pool.n_frames / FEWEST_BLOCKS))
+    slowest = float(max(dynamics.lengths)) if slowest_ps is None else slowest_ps / pool.frame_spacing_ps
+    length = max(pool.n_frames / LEAST_BLOCKS, min(INDEPENDENT * slowest, pool.n_frames / FEWEST_BLOCKS))
     longest = max(pool.lengths)
     if longest <= length:  # whole trajectories are independent: no need of longer blocks
         length = max(float(longest), pool.n_frames / MOST_BLOCKS)
