@@ -228,7 +228,7 @@ def _judged(
     caveats = [
         *too_good(judgements.too_good),
         *unseen_faults(results, tolerances, RARELY),
-        *short_blocks(None if slowest_ps is None else slowest_ps.high, blocks_ps),
+        *short_blocks(slowest_ps, blocks_ps),
         *disagreeing_timescales(results, settings.n_timescales),
         *few_transitions(results, lag_frames),
         *few_seeds(n_seeds),

@@ -65,14 +65,18 @@ class DecodingCheck:
         self._frames += len(chosen)
 
     def figures(self) -> dict[str, Any]:
-        """`reencoding_error` of every channel, `nearest_library_nm` (root-mean-square difference of distances between
-        heavy atoms, its mean) and `outside_support_share`, as far as they were measured.
+        """`n_frames_checked`, of the last session where a run was resumed; `reencoding_error` of every channel;
+        `nearest_library_nm`, the mean root-mean-square difference of distances between heavy atoms, and
+        `outside_support_share`, where the decoder has a library.
         """
         if not self._frames:
             return {}
         mean = {name: total / self._frames for name, total in self._sums.items()}
         variance = (mean["square"] - mean["mean"].square()).clamp(min=1e-12)
-        found: dict[str, Any] = {"reencoding_error": (mean["error"] / variance).sqrt().tolist()}
+        found: dict[str, Any] = {
+            "n_frames_checked": self._frames,
+            "reencoding_error": (mean["error"] / variance).sqrt().tolist(),
+        }
         if "distance" in mean:
             found |= {"nearest_library_nm": float(mean["distance"]), "outside_support_share": float(mean["outside"])}
         return found

@@ -130,6 +130,7 @@ def descend(module: PartTraining, data: TrainingData, label: str = "part", **mac
         n_epochs = settings.max_epochs
     else:
         batches, validation, n_epochs = _in_memory(module, data)
+    module.settings = replace(settings, patience=settings.patience_of(len(batches)))
     history = fit(label, module, batches, validation, n_epochs, **machine)
     if module.average is not None:
         module.part.load_state_dict(module.average.module.state_dict())
@@ -146,7 +147,6 @@ def _in_memory(module: PartTraining, data: TrainingData) -> tuple[Any, Any, int]
     else:
         n_epochs = max(1, min(50, settings.n_steps // 10))
         batches = RandomDraws(data.training, size, -(-settings.n_steps // n_epochs), generator)
-    module.settings = replace(settings, patience=settings.patience_of(len(batches)))
     return batches, validation, n_epochs
 
 

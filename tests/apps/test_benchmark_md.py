@@ -37,6 +37,8 @@ def test_the_command_measures_judges_and_draws(tmp_path: Path) -> None:
     assert result["systems"]["alanine_dipeptide_obc2"]["energy_against_openmm_kcal_per_mol"] < 1e-3
     floor = result["floor"]["alanine_dipeptide_obc2"]
     assert floor["pairs"] == 22 * 21 // 2
+    peak = result["floor"]["peak_operations_per_s_of_one_thread"]
+    assert floor["floor_us"] == pytest.approx(1e6 * floor["operations"] / peak)
     assert floor["share_of_peak"] == pytest.approx(floor["floor_us"] / floor["reached_us"])
     assert result["processor"]
     assert result["skipped"] == []

@@ -101,3 +101,13 @@ def test_intervals_of_decorrelation_times_cover(number: int, frames: int) -> Non
     metrics = DecorrelationMetrics(Target(rows[0], Settings(resamples=2), TORSIONS))
     held = [metrics.own_times(row)["decorrelation_ps/phi ALA2"].contains(10.0) for row in rows]
     assert np.mean(held) == pytest.approx(0.95, abs=0.053)
+
+
+def test_lags_that_one_trajectory_alone_reaches_leave_intervals_finite() -> None:
+    rng, decay = np.random.default_rng(3), np.exp(-1 / 100.0)
+    lengths = (20_000, *(60,) * 300)
+    angles = [lfilter([1.0], [1.0, -decay], np.sqrt(1 - decay**2) * rng.normal(size=n)) for n in lengths]
+    row = Observables(lengths, 1.0, {"torsions": 0.1 * np.concatenate(angles).astype(np.float32)[:, None]})
+    metrics = DecorrelationMetrics(Target(row, Settings(resamples=2), TORSIONS))
+    found = metrics.own_times(row)["decorrelation_ps/phi ALA2"]
+    assert 0 < found.low < found.value < found.high

@@ -115,7 +115,9 @@ def test_each_fault_is_caught_by_the_metric_that_should() -> None:
     assert value(mixed, "generated", "torsion_jsd/all") == pytest.approx(clean["torsion_jsd/all"].value)
     assert value(mixed, "generated", "timescale_ps/1") < 0.2 * clean["timescale_ps/1"].value
     assert verdicts(mixed)["first_passage_log10_error"] == verdicts(mixed)["step_log10_error/all"] == "fails"
-    assert verdicts(mixed)["decorrelation_log10_error/all"] != "holds"
+    # Times of torsions that forget within some frames err by little on a log scale, and 7 ns show no more of them.
+    for metric in ("decorrelation_log10_error/all", "relaxation_log10_error/all"):
+        assert verdicts(mixed)[metric] != "holds"
     assert verdicts(mixed)["torsion_jsd/backbone"] != "fails"
 
 

@@ -109,6 +109,18 @@ def test_known_frames_in_between_are_passed_and_what_follows_is_simulated_forwar
     assert torch.equal(made, again)
 
 
+def test_a_dead_end_among_the_particles_blocks_no_other_path() -> None:
+    """A cell that only leads to one of no particles, and is entered once in a hundred steps."""
+    model = chain()
+    matrix = torch.tensor([[0.5, 0.49, 0.01, 0], [0.5, 0.5, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+    model.transition_matrix.copy_(matrix)
+    model.starts.copy_(model.members[:2].flatten(0, 1)[torch.arange(len(model.starts)) % 6][:, None])
+    start, end = torch.zeros(50, 1, 1), torch.ones(50, 1, 1)
+    made = model.sample(both_ends(start, end, 7), Context(), seeded())
+    states = model.states(made.flatten(2).flatten(0, 1)).view(50, 7)
+    assert (matrix[states[:, :-1], states[:, 1:]] > 0).all()
+
+
 def test_what_no_path_can_meet_is_refused() -> None:
     model = chain()
     ends = torch.zeros(2, 1, 1), torch.full((2, 1, 1), 3.0)

@@ -5,6 +5,7 @@ from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths, dihedral_angles
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import FrameBatch, RandomRows, TrainingData
+from mdgen.models.checkpoint import load_model, save_model
 from mdgen.models.decoders.cartesian import CartesianRepresentation
 from mdgen.models.decoders.contacts import Contacts
 from mdgen.models.decoders.critic import Critic
@@ -198,6 +199,16 @@ def test_nearest_frame_gives_back_training_frames_exactly():
     decoder.fit(TrainingData(FrameBatch(POSITIONS, latents)), seeded())
     decoded = decoder.decode(latents[None, :50, None], Context(), seeded())
     assert torch.equal(decoded[0], POSITIONS[:50])
+
+
+def test_nearest_frame_keeps_each_of_few_frames_once_and_is_loaded_as_it_was(tmp_path):
+    decoder, latents = NearestFrame(LATENT, MOLECULE, n_neighbours=4), torch.randn(600, 2, generator=seeded())
+    decoder.fit(TrainingData(FrameBatch(POSITIONS, latents)), seeded())
+    assert len(decoder.neighbours.latents.unique(dim=0)) == len(decoder.positions) == 600
+    assert not decoder.neighbours.outside(latents).any()
+    save_model(tmp_path / "decoder.safetensors", decoder)
+    again = load_model(tmp_path / "decoder.safetensors")
+    assert torch.equal(again.positions, decoder.positions)
 
 
 def test_mistakes_are_named(representation):

@@ -70,6 +70,19 @@ def test_the_interval_holds_the_true_timescale_as_often_as_it_says() -> None:
     assert held >= 33  # of 40 at 95 %; 24 trajectories make intervals a little short
 
 
+def test_resamples_without_a_trajectory_of_the_lag_say_nothing_of_it() -> None:
+    long, *short = trajectories(20, 1000)
+    scan = scan_lags([long, *(each[:50] for each in short)], 1.0, torch.Generator().manual_seed(0))
+    assert scan.lags_ps[-1] == 50
+    assert math.isfinite(scan.timescales_ps[-1][0])
+
+
+def test_features_without_a_slow_mode_are_refused() -> None:
+    white = list(torch.randn(5, 1000, 3, generator=torch.Generator().manual_seed(0)))
+    with pytest.raises(MdgenError, match="no mode of these features outlives a lag of 1 ps"):
+        scan_lags(white, 1.0, torch.Generator().manual_seed(0))
+
+
 def test_the_spectral_gap() -> None:
     assert spectral_gap(torch.tensor([100.0, 90.0, 80.0, 3.0])) == 3
     assert spectral_gap(torch.tensor([100.0, 10.0, 9.0])) == 1

@@ -186,6 +186,9 @@ def test_corrections_take_atoms_apart():
         ({"noise": 1.0}, "noise is 1.0"),
         ({"n_library": 5, "n_neighbours": 6}, "n_neighbours is 6"),
         ({"width": 20, "heads": 4}, "a width of 20"),
+        ({"heads": 0}, "heads is 0"),
+        ({"n_evaluations": 0}, "n_evaluations is 0"),
+        ({"torsion_scale": 0.0}, "torsion_scale is 0"),
     ],
 )
 def test_mistakes_are_named(options, message):

@@ -33,7 +33,7 @@ def test_rings_are_rigid_and_chis_come_before_methyls(ring_peptide):
     assert names(ring_peptide, 2)[2:] == ["N-CA-CB-CG1", "CA-CB-CG1-CD1", "CA-CB-CG2-HG21", "CB-CG1-CD1-HD11"]
 
 
-def test_every_atom_hangs_on_one_body_and_parents_come_first(ring_peptide):
+def test_every_atom_hangs_on_one_body_and_groups_come_level_by_level(ring_peptide):
     layout = token_layout(ring_peptide)
     assert layout.torsion_atoms.shape == (4, TORSION_SLOTS, 4)
     bodies = layout.n_tokens + len(layout.group_level)

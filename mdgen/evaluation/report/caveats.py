@@ -10,6 +10,7 @@ from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import INDEPENDENT
 from mdgen.evaluation.statistics.observables import Observables
+from mdgen.results import Estimate
 
 
 def few_transitions(rows: Mapping[str, RowResult], lag_frames: int) -> list[str]:
@@ -53,11 +54,11 @@ def disagreeing_timescales(rows: Mapping[str, RowResult], number: int) -> list[s
     return caveats
 
 
-def short_blocks(slowest_ps: float | None, blocks_ps: float | None) -> list[str]:
+def short_blocks(slowest_ps: Estimate | None, blocks_ps: float | None) -> list[str]:
     """A sentence where there are no blocks for a verdict, or they are short beside the slowest process.
 
     Args:
-        slowest_ps: upper end of the slowest timescale's interval; None where it is not known.
+        slowest_ps: slowest timescale; None where it is not known.
         blocks_ps: length of the blocks; None where there are none.
     """
     if blocks_ps is None:
@@ -67,12 +68,13 @@ def short_blocks(slowest_ps: float | None, blocks_ps: float | None) -> list[str]
             "The slowest timescale is not known from these data; the verdict takes it to be as long as a "
             "trajectory: intervals and p are widened for it, and longer trajectories would decide more."
         ]
-    if blocks_ps >= INDEPENDENT * slowest_ps:
+    most = slowest_ps.value if slowest_ps.high is None else slowest_ps.high
+    if blocks_ps >= INDEPENDENT * most:
         return []
     return [
-        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * slowest_ps:.3g} ps, "
-        f"{INDEPENDENT:g} times the slowest timescale, which may be {slowest_ps:.3g} ps; intervals and p are widened "
-        "for it, and longer trajectories would decide more."
+        f"The verdict's blocks of {blocks_ps:.3g} ps are shorter than {INDEPENDENT * most:.3g} ps, "
+        f"{INDEPENDENT:g} times the slowest timescale, which may be {most:.3g} ps; intervals and p are "
+        f"widened for its estimate of {slowest_ps.value:.3g} ps, and longer trajectories would decide more."
     ]
 
 

@@ -15,6 +15,9 @@ from mdgen.evaluation.statistics.observables import Observables
 VALUES_AT_A_TIME = 2_000_000
 """Angles whose products are taken at a time, which bounds the memory."""
 
+LEAST_LEFT = 1e-3
+"""What is left of a correlation, at least, on a log scale."""
+
 
 def logarithmic_lags(longest: int, a_decade: int = 12) -> Int[np.ndarray, "lag"]:
     """Different whole numbers from 1 to `longest`, evenly spread on a log scale.
@@ -40,12 +43,11 @@ def lagged_products(
     starts = np.flatnonzero((np.diff(trajectory, prepend=-1) != 0) | (np.diff(units, prepend=-1) != 0))
     limits = np.searchsorted(trajectory, trajectory[starts], side="right")
     for start, end, limit in zip(starts.tolist(), [*starts[1:].tolist(), len(signal)], limits.tolist(), strict=True):
-        for column, lag in enumerate(lags.tolist()):
+        for column, lag in enumerate(lags[: np.searchsorted(lags, limit - start)].tolist()):  # those that fit
             stop = min(end, limit - lag)
-            if stop > start:
-                now, then = parts[:, 2 * start : 2 * stop], parts[:, 2 * (start + lag) : 2 * (stop + lag)]
-                sums[units[start], :, column] += np.einsum("ij,ij->i", now, then)
-                counts[units[start], column] += stop - start
+            now, then = parts[:, 2 * start : 2 * stop], parts[:, 2 * (start + lag) : 2 * (stop + lag)]
+            sums[units[start], :, column] += np.einsum("ij,ij->i", now, then)
+            counts[units[start], column] += stop - start
     return sums.reshape(n_units, *signal.shape[1:], len(lags)), counts
 
 
@@ -121,7 +123,7 @@ def decorrelation_time(
     end = np.maximum(below.argmax(-1), 1)
     before, after = (np.take_along_axis(values, each[..., None], -1)[..., 0] for each in (end - 1, end))
     with np.errstate(divide="ignore", invalid="ignore"):
-        high, low = np.log(before), np.log(np.maximum(after, 1e-3))
+        high, low = np.log(before), np.log(np.maximum(after, LEAST_LEFT))
         share = np.where(high > low, (high + 1) / (high - low), 1.0)
     times = at[end - 1] + share * (at[end] - at[end - 1])
     return np.where(below.any(-1), times, np.nan)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import t as student
 
+from mdgen.evaluation.statistics.autocorrelation import LEAST_LEFT
 from mdgen.evaluation.statistics.block_permutation import slow_spread
 from mdgen.evaluation.statistics.intervals import LARGEST_LOG, LEVEL
 from mdgen.evaluation.statistics.observables import Observables
@@ -16,9 +17,6 @@ from mdgen.results import Estimate
 
 FEWEST_LEFT_OUT, MOST_LEFT_OUT = 8, 32
 """Blocks of a jackknife; as many as are still `TIMESCALES_A_BLOCK` long."""
-
-LEAST_CORRELATION = 1e-3
-"""Correlation that one of less counts as."""
 
 TIMESCALES_A_BLOCK = 10.0
 """Length of a block in its slowest timescales, so that blocks are nearly independent."""
@@ -48,15 +46,12 @@ def without_each(sums: Float[np.ndarray, "block *shape"]) -> Float[np.ndarray, "
     return sums.sum(0) - sums
 
 
-def log_interval(
-    value: float, left_out: Float[np.ndarray, "block"], further_spread: float = 0.0, correlated: float = 1.0
-) -> Estimate:
+def log_interval(value: float, left_out: Float[np.ndarray, "block"], correlated: float = 1.0) -> Estimate:
     """A time with its interval.
 
     Args:
         value: the time from all blocks.
         left_out: the times with each block left out.
-        further_spread: standard deviation of the logarithm by other causes, such as the seed of k-means.
         correlated: factor by which blocks that are not independent spread less than they should.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -65,7 +60,7 @@ def log_interval(
     number = len(logarithms)
     if number < 2 or not value > 0:
         return Estimate(float(value))
-    variance = (number - 1) * logarithms.var() * correlated**2 + further_spread**2
+    variance = (number - 1) * logarithms.var() * correlated**2
     half = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt(variance)
     return Estimate(float(value), float(value * np.exp(-half)), float(value * np.exp(half)))
 
@@ -76,9 +71,14 @@ def log_band(
     """Ends of the 95 % intervals of correlations on a log scale, which keeps them above 0; none reaches above 1.
 
     Args:
-        values: correlations of all blocks, then with each block left out.
+        values: correlations of all blocks, then with each block left out; NaN where there is none.
     """
-    number, middle = len(values) - 1, np.maximum(values[0], LEAST_CORRELATION)
-    reach = student.ppf((1 + LEVEL) / 2, number - 1) * np.sqrt((number - 1) * values[1:].var(0)) / middle
+    middle, left_out = np.maximum(values[0], LEAST_LEFT), values[1:]
+    there = np.isfinite(left_out)  # without the only trajectory that is as long as a lag, nothing is known there
+    number = np.maximum(there.sum(0), 1)
+    mean = np.where(there, left_out, 0.0).sum(0) / number
+    squares = np.where(there, (left_out - mean) ** 2, 0.0).sum(0)
+    quantile = student.ppf((1 + LEVEL) / 2, np.maximum(number - 1, 1))
+    reach = np.where(number > 1, quantile * np.sqrt((number - 1) / number * squares) / middle, LARGEST_LOG)
     factor = np.exp(np.minimum(reach, LARGEST_LOG))
     return middle / factor, np.minimum(middle * factor, 1.0)

@@ -20,7 +20,7 @@ class NearestFrame(Part):
     Args:
         latent: latent space of the encoder.
         molecule: molecule of the frames.
-        n_frames: number of training frames that are kept.
+        n_frames: number of training frames that are kept, at most.
         n_neighbours: number of nearest frames, of which one is drawn, with the weights of `neighbours.tilted_weights`.
     """
 
@@ -32,15 +32,22 @@ class NearestFrame(Part):
         if not 1 <= n_neighbours <= n_frames:
             raise MdgenError(f"n_neighbours is {n_neighbours}; it must be between 1 and n_frames, {n_frames}")
         self.latent, self.molecule, self.n_neighbours = latent, molecule, n_neighbours
-        self.register_buffer("positions", torch.zeros(n_frames, molecule.n_atoms, 3))
-        self.neighbours = Neighbours(n_frames, latent.tokens * latent.channels)
+        self._keep(n_frames)
+
+    def _keep(self, n_frames: int) -> None:
+        """Make room for the frames."""
+        self.register_buffer("positions", torch.zeros(n_frames, self.molecule.n_atoms, 3))
+        self.neighbours = Neighbours(n_frames, self.latent.tokens * self.latent.channels)
 
     @torch.no_grad()
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
-        """Keep frames of the data, drawn at random (with repetition only where there are too few)."""
+        """Keep frames of the data, drawn at random; all of them where there are too few."""
         frames: FrameBatch = data.every
-        order = torch.randperm(len(frames), generator=generator)
-        chosen = order[torch.arange(len(self.positions)) % len(order)]
+        chosen = torch.randperm(len(frames), generator=generator)[: len(self.positions)]
+        if len(chosen) < len(self.positions):
+            self._keep(len(chosen))
+        self.n_neighbours = min(self.n_neighbours, len(chosen))
+        self.arguments |= {"n_frames": len(chosen), "n_neighbours": self.n_neighbours}
         self.positions.copy_(frames.frames[chosen])
         self.neighbours.latents.copy_(frames.latents[chosen])
 

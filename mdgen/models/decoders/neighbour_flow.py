@@ -99,6 +99,12 @@ class NeighbourFlow(Part):
         redraws: int = 16,
     ) -> None:
         super().__init__()
+        if latent.tokens == 0:
+            raise MdgenError("a neighbour flow decodes slow modes; tokens of residues have the decoder se3_tokens")
+        positive = {"heads": heads, "width": width, "n_evaluations": n_evaluations, "torsion_scale": torsion_scale}
+        for name, value in positive.items():
+            if value <= 0:
+                raise MdgenError(f"{name} is {value}; it must be above 0")
         if not 0 < noise < 1:
             raise MdgenError(f"noise is {noise}; it must be between 0, the frames themselves, and 1, noise alone")
         if not 1 <= n_neighbours <= n_library:
@@ -271,4 +277,4 @@ class NeighbourFlow(Part):
 
 def _spread(total: int, most: int) -> Int[Tensor, "row"]:
     """Rows spread evenly, at most so many."""
-    return torch.arange(0, total, max(1, -(-total // most)))
+    return torch.linspace(0, total - 1, min(total, most), dtype=torch.float64).round().long()

@@ -29,7 +29,9 @@ class Neighbours(nn.Module):
     def __init__(self, n_frames: int, n_channels: int) -> None:
         super().__init__()
         self.register_buffer("latents", torch.zeros(n_frames, n_channels))
-        self._tree: tuple[tuple[int, int], cKDTree] | None = None  # with the state of `latents` that it was made of
+        # with the state of `latents` that they were made of
+        self._tree: tuple[tuple[int, int], cKDTree] | None = None
+        self._farthest: tuple[tuple[int, int], Tensor] | None = None
 
     def nearest(
         self, latents: Float[Tensor, "batch channel"], count: int
@@ -39,16 +41,23 @@ class Neighbours(nn.Module):
             found = torch.cdist(latents, self.latents).topk(count, largest=False)
             return found.values, found.indices
         # on a processor a tree is several times as fast as all distances
-        version = (self.latents.data_ptr(), self.latents._version)
-        if self._tree is None or self._tree[0] != version:
-            self._tree = version, cKDTree(self.latents.numpy())
+        if self._tree is None or self._tree[0] != self._state:
+            self._tree = self._state, cKDTree(self.latents.numpy())
         distances, numbers = self._tree[1].query(latents.numpy(), k=list(range(1, count + 1)))
         return torch.from_numpy(distances).to(latents), torch.from_numpy(numbers)
 
     def outside(self, latents: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
         """Which latents are farther from the library than nearly all of its own frames are from one another."""
-        own = self.nearest(self.latents, 2)[0][:, 1]
-        return self.nearest(latents, 1)[0][:, 0] > own.quantile(SUPPORT_QUANTILE)
+        if self._farthest is None or self._farthest[0] != self._state:
+            own = torch.cat(
+                [self.nearest(block, min(2, len(self.latents)))[0][:, -1] for block in self.latents.split(BLOCK)]
+            )
+            self._farthest = self._state, own.quantile(SUPPORT_QUANTILE)
+        return self.nearest(latents, 1)[0][:, 0] > self._farthest[1]
+
+    @property
+    def _state(self) -> tuple[int, int]:
+        return self.latents.data_ptr(), self.latents._version
 
     def draw(
         self, latents: Float[Tensor, "batch channel"], count: int, generator: torch.Generator

@@ -83,7 +83,7 @@ def scan_lags(tables: Sequence[Table], frame_spacing_ps: float, generator: torch
         generator: random stream of the bootstrap.
 
     Raises:
-        MdgenError: if the trajectories are too short for two lags.
+        MdgenError: if the trajectories are too short for two lags, or nothing in them is slow.
     """
     lags = lag_ladder(max(len(table) for table in tables))
     if len(lags) < 2:
@@ -174,17 +174,25 @@ def _eigenvalues(
     c0 = instantaneous / share[:, None, None] - outer
     c1 = lagged / share[:, None, None] - outer
     scale = c0.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-    factor = torch.linalg.cholesky(c0 + 1e-6 * scale * torch.eye(c0.shape[1], dtype=c0.dtype))
+    empty = count == 0  # no trajectory that was drawn is as long as the lag
+    identity = torch.eye(c0.shape[1], dtype=c0.dtype)
+    factor = torch.linalg.cholesky(torch.where(empty[:, None, None], identity, c0 + 1e-6 * scale * identity))
     left = torch.linalg.solve_triangular(factor, c1, upper=False)
     symmetric = torch.linalg.solve_triangular(factor, left.mT, upper=False)
-    return torch.linalg.eigvalsh((symmetric + symmetric.mT) / 2).flip(1)[:, :N_MODES]
+    values = torch.linalg.eigvalsh((symmetric + symmetric.mT) / 2).flip(1)[:, :N_MODES]
+    return torch.where(empty[:, None], torch.nan, values)
 
 
 def _recommended(lags_ps: Float[Tensor, "lag"], timescales: Float[Tensor, "lag resample mode"]) -> LagScan:
     """The recommendation; the first resample is all of the data."""
     whole = timescales[:, 0]
     low, high = (torch.nanquantile(timescales[:, 1:], q, dim=1) for q in (0.025, 0.975))
-    usable = [i for i in range(len(lags_ps)) if bool(whole[i, 0] > lags_ps[i])] or [0]
+    usable = [i for i in range(len(lags_ps)) if bool(whole[i, 0] > lags_ps[i])]
+    if not usable:
+        raise MdgenError(
+            f"no mode of these features outlives a lag of {float(lags_ps[0]):g} ps; save frames more often, or give "
+            "the encoder other features"
+        )
     chosen, n_modes = usable[-1], spectral_gap(whole[usable[-1]])
     converged = False
     for index in usable:

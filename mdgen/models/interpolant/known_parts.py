@@ -12,7 +12,8 @@ TASKS: Mapping[str, int] = {"rollout": 0, "interpolate": 1, "upsample": 2, "inpa
 """First frame or frames; both ends; every k-th frame; tokens in all frames; nothing."""
 
 LONGER_START = 0.25
-"""Share of rollouts that begin with several known frames, as a window does that continues another."""
+"""Share of rollouts that begin with several known frames, for callers that know more than the first; chained windows
+overlap by one frame."""
 
 
 def require_tasks(tasks: Sequence[str]) -> None:

@@ -32,7 +32,9 @@ RUN = 16
 ROUNDS = 2
 """How often particles are drawn: the second time around the paths of the first."""
 ROWS = 64
-"""Bridges that are computed side by side."""
+"""Bridges that are computed side by side, at most."""
+NUMBERS = 50_000_000
+"""Numbers of the backward information function that are held at a time."""
 PAIRS = 200_000
 """Pairs of frames whose density is computed at a time."""
 
@@ -137,7 +139,8 @@ def bridges(
         particles = _particles(propagator, ancestors, generator)
         for first, last in gaps:
             inner = slice(first + 1, last)
-            for rows in torch.arange(len(trajectories)).split(ROWS):
+            together = max(1, min(ROWS, NUMBERS // (len(particles.frames) * (last - first))))
+            for rows in torch.arange(len(trajectories)).split(together):
                 start, end = trajectories[rows, first], trajectories[rows, last]
                 path = _bridge(propagator, particles, start, end, last - first, generator)
                 trajectories[rows, inner] = particles.frames[path]
@@ -170,7 +173,8 @@ def _particles(
 ) -> _Particles:
     frames = propagator.step(ancestors, generator)
     log_density = torch.logsumexp(log_prob_table(propagator, frames, ancestors), 0) - math.log(len(ancestors))
-    chain = torch.softmax(log_prob_table(propagator, frames, frames) - log_density, 1)
+    # A particle from which none can be reached is a dead end, and no path leads on from it.
+    chain = torch.softmax(log_prob_table(propagator, frames, frames) - log_density, 1).nan_to_num(0.0)
     return _Particles(frames, log_density, chain)
 
 

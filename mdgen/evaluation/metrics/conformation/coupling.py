@@ -27,7 +27,9 @@ class CouplingMetrics(UnitSumMetrics):
     """Coupling of pairs of torsions, from joint histograms over blocks.
 
     The error of a mutual information grows with it, so that the one strong pair hides the loss of all weak ones; that
-    of the coefficient of correlation, which goes as its root, hardly does.
+    of the coefficient of correlation, which goes as its root, hardly does. Few frames give a pair without coupling a
+    coefficient too (0.03 at 80,000 independent frames, 0.09 at 8,000, 0.28 at 1,000), beside which weaker coupling is
+    hard to see: what is lost of it then counts too little.
     """
 
     needs: ClassVar = ("torsions",)
