@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.errors import MdgenError
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.lanes.jit import lane_function
@@ -148,10 +147,3 @@ def test_terms_of_the_same_four_atoms_are_merged() -> None:
     parameters = peptide("A", "vacuum").potential.parameters
     quads = {tuple(sorted((q, q[::-1]))[0]) for q in map(tuple, parameters.torsion_atoms.tolist())}
     assert len(force_tables(parameters, np.float64).bonded.torsions.atoms) <= len(quads) < len(parameters.torsion_k)
-
-
-def test_a_torsion_of_high_periodicity_is_refused_by_name() -> None:
-    parameters = peptide("A", "vacuum").potential.parameters
-    odd = replace(parameters, torsion_periodicity=torch.full_like(parameters.torsion_periodicity, 7))
-    with pytest.raises(MdgenError, match="periodicity 7"):
-        force_tables(odd, np.float32)
