@@ -62,6 +62,12 @@ def tokens(
     return Condition(torch.where(known, latent, 0), known)
 
 
+def distinct(known: Bool[Tensor, "batch frame token channel"]) -> Bool[Tensor, "_batch frame _token _channel"]:
+    """One of the rows, tokens and channels that share memory, so that views of any size are looked at in no time."""
+    axes = [slice(0, 1) if axis != 1 and step == 0 else slice(None) for axis, step in enumerate(known.stride())]
+    return known[tuple(axes)]
+
+
 def _known_frames(values: Float[Tensor, "batch frame token channel"], known: Bool[Tensor, "frame"]) -> Condition:
     return Condition(values, known.to(values.device)[None, :, None, None].expand(values.shape))
 

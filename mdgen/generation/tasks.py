@@ -187,7 +187,17 @@ class Inpainting(Task):
         return (_trajectories(self.known, molecule, "known trajectory"),)
 
     def condition(self, latents: Sequence[Latents]) -> Condition:
-        """The chosen tokens."""
+        """The chosen tokens.
+
+        Raises:
+            MdgenError: if no token is left to generate.
+        """
+        n_tokens = latents[0].shape[2]
+        if len(set(self.tokens)) == n_tokens:
+            raise MdgenError(
+                f"all of the latent's tokens ({n_tokens}) are known, so nothing is left to inpaint; name fewer, of a "
+                "latent of several tokens, such as those of residues (encoder=se3_tokens)"
+            )
         return tokens(latents[0], self.tokens)
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mdgen.data.conditions import distinct
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator
 
@@ -35,10 +36,10 @@ class Windows:
             MdgenError: if its windows cannot meet the condition.
         """
         name, window = type(propagator).__name__, propagator.window
-        distinct = _distinct(condition.known)
-        known = distinct.all(-1).all(-1).all(0).cpu().numpy()
+        different = distinct(condition.known)
+        known = different.all(-1).all(-1).all(0).cpu().numpy()
         if window == 1:
-            later = distinct.any(-1).any(-1).any(0).cpu().numpy()
+            later = different.any(-1).any(-1).any(0).cpu().numpy()
             bridges = isinstance(propagator, MarkovPropagator)  # its density says how to reach a known frame
             if not known[0] or (later[1:] & ~(known[1:] & bridges)).any():
                 through = ", through frames that are known as wholes" if bridges else " only"
@@ -118,9 +119,3 @@ def part_of(condition: Condition, done: int, stop: int, last: Float[Tensor, "bat
         known = known.clone()
         values[:, 0], known[:, 0] = last, True
     return Condition(values, known)
-
-
-def _distinct(known: Bool[Tensor, "batch frame token channel"]) -> Bool[Tensor, "_batch frame _token _channel"]:
-    """One of the rows, tokens and channels that share memory, so that views of any size are looked at in no time."""
-    axes = [slice(0, 1) if axis != 1 and step == 0 else slice(None) for axis, step in enumerate(known.stride())]
-    return known[tuple(axes)]

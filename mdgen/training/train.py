@@ -82,20 +82,25 @@ def train(
     part.eval()
     part.finish(data, generator)
     part.metadata = _learnt_from(trajectories, part)
+    metrics |= _measured(part, data.every, generator)
+    return {**metrics, "seconds": time.monotonic() - begin}
+
+
+def _measured(part: Any, every: Any, generator: torch.Generator) -> dict[str, Any]:
+    """What can be said of a trained part and the data that it has seen."""
+    metrics: dict[str, Any] = {}
     if isinstance(part, SpectralEncoder):
         metrics |= {"eigenvalues": part.eigenvalues.tolist(), "timescales_ps": part.timescales_ps.tolist()}
-    if isinstance(part, MarkovPropagator) and isinstance(data.every, PairBatch):
-        metrics["regression_law"] = measured_law(part, data.every, generator)
+    if isinstance(part, MarkovPropagator) and isinstance(every, PairBatch):
+        metrics["regression_law"] = measured_law(part, every, generator)
     if getattr(part, "lag_scan", None) is not None:
         metrics["lag_scan"] = part.lag_scan.to_json()
-    if data.every is None:
-        return {**metrics, "seconds": time.monotonic() - begin}
-    if isinstance(data.every, WindowLoader):
-        windows = data.every.dataset
+    if isinstance(every, WindowLoader):
+        windows = every.dataset
         metrics |= {"n_frames": windows.collection.n_frames, "n_examples": len(windows)}
-    else:
-        metrics |= {"n_frames": len(data.every.frames), "n_examples": len(data.every)}
-    return {**metrics, "seconds": time.monotonic() - begin}
+    elif every is not None:
+        metrics |= {"n_frames": len(every.frames), "n_examples": len(every)}
+    return metrics
 
 
 def _learnt_from(trajectories: TrajectorySet | WindowLoaders, part: Any) -> dict[str, Any]:
@@ -103,7 +108,6 @@ def _learnt_from(trajectories: TrajectorySet | WindowLoaders, part: Any) -> dict
 
     A part for any molecule that has seen one only says which in `topology`, so that it is not used for another.
     """
-    spacings_ps: tuple[float, ...] = ()
     if isinstance(trajectories, WindowLoaders):
         windows = trajectories.training.dataset
         sets, spacings_ps = list(windows.collection), windows.spacings_ps

@@ -174,6 +174,30 @@ def test_intervals_of_timescales_cover(kinetics: KineticMetrics, number: int, st
     assert np.mean([each["timescale_ps/1"].contains(exact) for each in found]) == pytest.approx(0.95, abs=0.046)
 
 
+@pytest.mark.parametrize("hops", [(0.01, 0.03, 0.1), (0.02, 0.02, 0.02)])
+@pytest.mark.parametrize(("number", "steps"), [(2, 1000), (8, 2500)])
+def test_intervals_of_every_timescale_cover(hops: tuple[float, ...], number: int, steps: int) -> None:
+    """Four wells in a line: times of 91, 20 and 4 frames, then 85, 25 and 14, the slowest of them seen a few times."""
+    matrix = np.diag(hops, 1) + np.diag(hops, -1)
+    matrix += np.diag(1 - matrix.sum(1))
+    pi, runs = stationary_distribution(matrix), 200
+    wells = States(np.arange(4.0)[:, None], 4, seed=1)
+    wells.centres = np.arange(4.0)[:, None]
+    wells.lump(1e6 * pi[:, None] * matrix, 2)
+    rows = [
+        Observables((steps,) * number, 1.0, {"states": path.astype(np.int32)})
+        for path in walk(matrix, pi, number * runs, steps, np.random.default_rng(8)).reshape(runs, -1)
+    ]
+    kinetics = KineticMetrics(Target(rows[0], replace(SETTINGS, n_timescales=3), states=wells))
+    found = [kinetics.timescales(row) for row in rows]
+    exact = -1 / np.log(np.sort(np.linalg.eigvalsh(matrix))[::-1][1:4])
+    for mode, time in enumerate(exact, start=1):
+        # A row that never reached one of the wells has a timescale less.
+        held = [each[f"timescale_ps/{mode}"].contains(time) for each in found if f"timescale_ps/{mode}" in each]
+        assert len(held) >= runs - 2
+        assert np.mean(held) == pytest.approx(0.95, abs=0.046)
+
+
 def test_a_coarse_comparison_leaves_the_reference_its_frames() -> None:
     """Generated frames every 5 ps thin the comparison; the reference's timescales come from all of its frames."""
     settings = Settings(lag_ps=5.0, tica_lag_ps=5.0, n_states=10, n_macrostates=3, resamples=10)

@@ -15,9 +15,11 @@ from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator, block_generator
 from mdgen.generation.tasks import Interpolation, Rollout
 from mdgen.interfaces import Context
+from mdgen.models.batches import FrameBatch, TrainingData
 from mdgen.models.checkpoint import save_model
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.internal import InternalRepresentation
+from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
@@ -220,13 +222,22 @@ def test_parts_that_do_not_belong_together_are_refused():
 
 @pytest.mark.parametrize("kind", [MDN, MarkovStateModel])
 def test_propagators_that_step_forward_bridge_known_frames(kind):
-    simulator = LatentSimulator(*parts(kind))
+    encoder, propagator, _ = parts(kind)
+    # One neighbour: the frame itself is decoded from the latent of a frame.
+    decoder = NearestFrame(encoder.latent, MOLECULE, n_frames=len(POSITIONS), n_neighbours=1)
+    latents = encoder.encode(POSITIONS, Context()).flatten(1).detach()
+    decoder.fit(TrainingData(FrameBatch(POSITIONS, latents)), torch.Generator().manual_seed(0))
+    simulator = LatentSimulator(encoder, propagator, decoder)
     (path,) = simulator.interpolate(POSITIONS[0], POSITIONS[1], 5)
     assert path.n_frames == 5
+    assert np.array_equal(path.xyz[[0, -1]], POSITIONS[:2].numpy())
+    (again,) = simulator.generate(Interpolation(POSITIONS[0], POSITIONS[1], 5))
+    assert np.array_equal(again.xyz, path.xyz)
     (fine,) = simulator.upsample(POSITIONS[:3], 2)
-    ends = simulator.generate(Interpolation(POSITIONS[0], POSITIONS[1], 5))
     assert fine.n_frames == 5
-    assert np.array_equal(ends[0].xyz, path.xyz)
+    assert np.array_equal(fine.xyz[::2], POSITIONS[:3].numpy())
+    with pytest.raises(MdgenError, match=r"all of the latent's tokens \(1\) are known"):
+        simulator.inpaint(POSITIONS[:3], [0])
 
 
 def test_mistaken_starts_are_refused(simulator):

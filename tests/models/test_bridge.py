@@ -40,7 +40,7 @@ def exact_bridge(start: float, end: float, n_frames: int) -> tuple[torch.Tensor,
 
 @torch.no_grad()
 def between(model, condition, seed=0):
-    return sample_between(model, forward, condition, Context(), seeded(seed))
+    return sample_between(model, condition, Context(), seeded(seed), forward)
 
 
 def forward(start, n_frames, generator):

@@ -132,11 +132,13 @@ def test_reject_and_redraw_keeps_within_the_data_and_the_share_is_reported():
     free_run = free.sample(first_frame(start, 50), Context(), torch.Generator().manual_seed(0))
     held_run = held.sample(first_frame(start, 50), Context(), torch.Generator().manual_seed(0))
     scaled = free.scaled(free_run[:, 1:, 0].reshape(-1, 2))
-    assert free.outside_share == pytest.approx(float(free.leaves_support(scaled).float().mean()), abs=1e-3)
+    assert free.outside_share == pytest.approx(
+        float(free.rejection_filter.leaves_support(scaled).float().mean()), abs=1e-3
+    )
     assert free.outside_share > 0.01
     scaled = held.scaled(held_run[:, 1:, 0].reshape(-1, 2))
-    assert float(held.leaves_support(scaled).float().mean()) < 1e-3
-    assert not held.leaves_support(held.scaled(held.step(start, torch.Generator())[:, 0])).any()
+    assert float(held.rejection_filter.leaves_support(scaled).float().mean()) < 1e-3
+    assert not held.rejection_filter.leaves_support(held.scaled(held.step(start, torch.Generator())[:, 0])).any()
 
 
 def test_data_that_cannot_be_scaled_are_refused():

@@ -56,8 +56,10 @@ class Contacts(nn.Module):
 
     @torch.no_grad()
     def fit(self, data: Float[Tensor, "frame atom 3"], decoded: Float[Tensor, "decoded_frame atom 3"]) -> None:
-        """Count how much oftener atoms are near in structures decoded from the data's latents than in the data."""
-        self.fit_edges(data)
+        """Count how much oftener atoms are near in structures decoded from the data's latents than in the data.
+
+        The edges are those of `fit_edges`, of the same data.
+        """
         for row, pair in enumerate(self._pairs):
             bins = [torch.bucketize(_distances(each, pair), self.edges[row]) for each in (data, decoded)]
             counts, drawn = (torch.bincount(places, minlength=len(LEVELS) + 1) for places in bins)

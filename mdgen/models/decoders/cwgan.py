@@ -22,6 +22,7 @@ from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.density_ratio import DensityRatio
 from mdgen.models.decoders.representation import Representation, Values
 from mdgen.models.part import Part
+from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 from mdgen.registry import register, resolve
@@ -91,7 +92,7 @@ class CWGAN(Part):
         if noise_channels < 1:
             raise MdgenError(f"noise_channels is {noise_channels}; at least 1 is needed to draw different structures")
         self.latent, self.noise_channels, self.gradient_penalty = latent, noise_channels, gradient_penalty
-        self.hidden, self.redraws, self.rejected_share = tuple(hidden), redraws, float("nan")
+        self.hidden, self.redraws = tuple(hidden), redraws
         self.critic_steps, self.balance, self.ratio_steps = critic_steps, balance, ratio_steps
         self.consistency_weight = consistency_weight
         self._encoder: list[Encoder] = []  # in a list, so that its weights stay out of checkpoints and optimisers
@@ -161,7 +162,7 @@ class CWGAN(Part):
     @torch.no_grad()
     def fit_rejection(self, frames: FrameBatch, generator: torch.Generator) -> None:
         """After the training: from which ratio on draws are accepted, and how often they are packed too tightly."""
-        nn.init.ones_(self.contacts.acceptance)
+        self.contacts.fit_edges(frames.frames)
         latents = frames.latents
         some = latents[:: max(1, len(latents) // 20_000)]
         drawn = self.representation.ratio_values(self.generate(some, self.noise(len(some), generator)))
@@ -239,26 +240,18 @@ class CWGAN(Part):
     def decode(
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
-        """A structure for every frame, in nm; frames share no noise.
-
-        `rejected_share` afterwards holds the share of frames whose first draw was rejected.
-        """
-        flat = latent.flatten(0, 1).flatten(1)
-        blocks, rejected_first = [], 0
-        for part in flat.split(BLOCK):
-            positions, rejected = self._draw(part, generator)
-            rejected_first += int(rejected.sum())
-            for _ in range(self.redraws):
-                chosen = rejected.nonzero()[:, 0]
-                if not len(chosen):
-                    break
-                positions[chosen], rejected[chosen] = self._draw(part[chosen], generator)
-            blocks.append(positions)
-        self.rejected_share = rejected_first / max(1, len(flat))
+        """A structure for every frame, in nm; frames share no noise."""
+        blocks = []
+        for part in latent.flatten(0, 1).flatten(1).split(BLOCK):
+            draw = functools.partial(self._draw, part, generator)
+            blocks.append(rejection_sample(draw, self.redraws)[0])
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
 
-    def _draw(self, latents: Float[Tensor, "batch channel"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A structure for each latent, and whether it is to be drawn again."""
+    def _draw(
+        self, of: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
+    ) -> tuple[Tensor, Tensor]:
+        """A structure for some rows of latents, and whether each is refused."""
+        latents = of[rows]
         values = self.generate(latents, self.noise(len(latents), generator))
         positions = self.representation.build(values)
         seen = self.representation.ratio_values(values)

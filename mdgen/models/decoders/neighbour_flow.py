@@ -24,6 +24,7 @@ from mdgen.models.decoders.representation import Conditions, Values
 from mdgen.models.decoders.residue_network import ResidueNetwork
 from mdgen.models.interpolant.solvers import SOLVERS
 from mdgen.models.part import Part
+from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register, registered, resolve
 
@@ -114,7 +115,6 @@ class NeighbourFlow(Part):
         self.latent, self.n_library, self.n_neighbours, self.noise = latent, n_library, n_neighbours, noise
         self.torsion_scale, self.size = torsion_scale, (width, heads, blocks)
         self.n_evaluations, self.corrections, self.redraws = n_evaluations, corrections, redraws
-        self.rejected_share = float("nan")
         self.encoder = encoder
         if representation is not None:
             self._build(representation)
@@ -195,24 +195,11 @@ class NeighbourFlow(Part):
     def decode(
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
-        """A structure for every frame, in nm; frames share no noise.
-
-        `rejected_share` afterwards holds the share of frames whose first draw was rejected.
-        """
-        flat = latent.flatten(0, 1).flatten(1)
-        blocks, rejected_first = [], 0
-        for part in flat.split(BLOCK):
-            positions = self._drawn(part, generator)
-            rejected = self.contacts.rejected(positions, generator)
-            rejected_first += int(rejected.sum())
-            for _ in range(self.redraws):
-                chosen = rejected.nonzero()[:, 0]
-                if not len(chosen):
-                    break
-                positions[chosen] = self._drawn(part[chosen], generator)
-                rejected[chosen] = self.contacts.rejected(positions[chosen], generator)
-            blocks.append(positions)
-        self.rejected_share = rejected_first / max(1, len(flat))
+        """A structure for every frame, in nm; frames share no noise."""
+        blocks = []
+        for part in latent.flatten(0, 1).flatten(1).split(BLOCK):
+            draw = functools.partial(self._draw, part, generator)
+            blocks.append(rejection_sample(draw, self.redraws)[0])
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
 
     @torch.no_grad()
@@ -220,8 +207,11 @@ class NeighbourFlow(Part):
         """The training frames that are kept, in nm."""
         return torch.cat([self.representation.build(block.float()) for block in self.library.split(BLOCK)])
 
-    def _drawn(self, latents: Float[Tensor, "batch channel"], generator: torch.Generator) -> Tensor:
-        """A structure for each latent."""
+    def _draw(
+        self, of: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
+    ) -> tuple[Tensor, Tensor]:
+        """A structure for some rows of latents, and whether each is refused."""
+        latents = of[rows]
         start = self.library[self.neighbours.draw(latents, self.n_neighbours, generator)].float() * self._scale
         noise = torch.randn(start.shape, generator=generator, device=start.device)
         point = torch.lerp(start, noise, self.noise)
@@ -231,7 +221,8 @@ class NeighbourFlow(Part):
         values = self._projected(SOLVERS["adams_bashforth"](flow, point, times))
         for _ in range(self.corrections):
             values = self._corrected(values, latents)
-        return self.representation.build(values / self._scale)
+        positions = self.representation.build(values / self._scale)
+        return positions, self.contacts.rejected(positions, generator)
 
     def _velocity(self, point: Values, time: float, conditions: Conditions) -> Values:
         sigma = torch.full((len(point), 1), 1 - time, device=point.device)

@@ -1,5 +1,7 @@
 """What a structure is to a decoder: the seam between the network and the atoms."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ Values = Float[Tensor, "batch value"]
 Conditions = Float[Tensor, "batch condition"]
 
 
-class Representation(nn.Module):
+class Representation(nn.Module, ABC):
     """Positions to values and back; values are of order one, so that a network can make them.
 
     The critic and the density ratio see the values themselves unless a subclass says otherwise.
@@ -19,14 +21,14 @@ class Representation(nn.Module):
     molecule: Molecule
 
     @classmethod
+    @abstractmethod
     def fitted(cls, molecule: Molecule, positions: Float[Tensor, "frame atom 3"]) -> "Representation":
         """The representation that suits some frames."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def n_values(self) -> int:
         """Numbers a structure."""
-        raise NotImplementedError
 
     @property
     def n_critic_values(self) -> int:
@@ -38,13 +40,13 @@ class Representation(nn.Module):
         """Numbers a structure, as the density ratio sees it."""
         return self.ratio_values(torch.zeros(1, self.n_values)).shape[1]
 
+    @abstractmethod
     def represent(self, positions: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch value"]:
         """Positions in nm to values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch atom 3"]:
         """Values to positions in nm, differentiable."""
-        raise NotImplementedError
 
     def first_guess(self, count: int, generator: torch.Generator) -> Float[Tensor, "count value"]:
         """Values drawn each from its own distribution over the data, independent of one another."""

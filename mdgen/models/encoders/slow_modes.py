@@ -1,6 +1,7 @@
 """What encoders into slow collective variables have in common: features, a lag, a spectrum."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -20,7 +21,7 @@ EMPTY = Context()
 Lag = float | Literal["auto"]
 
 
-class SlowModes(Part):
+class SlowModes(Part, ABC):
     """Base of encoders whose channels are slow modes, slowest first, of zero mean and unit variance.
 
     Args:
@@ -78,9 +79,9 @@ class SlowModes(Part):
         """Implied timescales `-lag / ln(lambda)`; NaN where `lambda` is not between 0 and 1."""
         return implied_timescales(self.eigenvalues, self.lag_ps)
 
+    @abstractmethod
     def encode_features(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch channel"]:
         """The slow modes of features that were computed before."""
-        raise NotImplementedError
 
     def encode(self, positions: Structures, context: Context = EMPTY) -> Float[Tensor, "*batch 1 channel"]:
         """The slow modes of each frame, as one token; differentiable.

@@ -13,6 +13,7 @@ blindly, and a jump that the propagator makes once in a million steps is made wh
 `step` and `log_prob` is asked of the propagator.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -22,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.data.conditions import distinct
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, MarkovPropagator
 
@@ -53,23 +55,24 @@ class _Particles(NamedTuple):
 
 def sample_between(
     propagator: MarkovPropagator,
-    forward: Forward,
     condition: Condition,
     context: Context,
     generator: torch.Generator,
+    forward: Forward | None = None,
 ) -> Float[Tensor, "batch frame token channel"]:
     """Trajectories through all known frames of a condition, the first among them: bridges, then forward.
 
     Args:
         propagator: propagator with a density.
-        forward: its way to simulate forward from a first frame.
         condition: frames that are known as wholes, in all rows alike.
         context: frame spacing; the rest is not read.
         generator: random stream.
+        forward: faster way than `simulate_forward` to go on from a first frame.
 
     Raises:
         MdgenError: for another condition (`known_frames`).
     """
+    forward = forward or functools.partial(simulate_forward, propagator)
     lag_ps = propagator.frame_spacing_ps[0]
     known = known_frames(condition, context, propagator.latent, lag_ps)
     n_frames = condition.values.shape[1]
@@ -81,6 +84,16 @@ def sample_between(
     if known[-1] < n_frames - 1:
         made[:, known[-1] :] = forward(made[:, known[-1]], n_frames - known[-1], generator)
     return made
+
+
+def simulate_forward(
+    propagator: MarkovPropagator, start: Latents, n_frames: int, generator: torch.Generator
+) -> Float[Tensor, "batch frame token channel"]:
+    """Trajectories of so many frames from their first, step by step."""
+    frames = [start]
+    for _ in range(n_frames - 1):
+        frames.append(propagator.step(frames[-1], generator))
+    return torch.stack(frames, 1)
 
 
 def known_frames(condition: Condition, context: Context, latent: LatentSpace, lag_ps: float) -> list[int]:
@@ -101,11 +114,7 @@ def known_frames(condition: Condition, context: Context, latent: LatentSpace, la
             f"the start has {condition.values.shape[2]} tokens of {condition.values.shape[3]} channels, the propagator "
             f"{latent.tokens} of {latent.channels}; encode the start with the encoder it was trained with"
         )
-    # Rows, tokens and channels that share memory are looked at once: a rollout is a view of its first frame.
-    strides = condition.known.stride()
-    known = condition.known[
-        tuple(slice(0, 1) if axis != 1 and strides[axis] == 0 else slice(None) for axis in range(4))
-    ]
+    known = distinct(condition.known)
     whole = known.all(3).all(2).all(0)
     if not bool(whole[0]) or bool((known.any(3).any(2).any(0) & ~whole).any()):
         raise MdgenError(

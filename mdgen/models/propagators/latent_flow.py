@@ -22,6 +22,7 @@ from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
 from mdgen.models.propagators.bridge import sample_between
 from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.registry import register
 
 MAX_REDRAWS = 8
@@ -84,7 +85,7 @@ class LatentFlow(Part):
         channels = latent.channels
         self.network = perceptron(2 * channels + 3, hidden, channels, "swish")
         self.latent_scale = LatentScale(channels, padding, density_equalising)
-        self.support = RejectionFilter(channels)
+        self.support = RejectionFilter(channels, padding)
         for name, value in (("centre", 0.0), ("spread", 1.0), ("step_size", 1.0)):
             self.register_buffer(name, torch.full((channels,), value))
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
@@ -174,15 +175,15 @@ class LatentFlow(Part):
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
         """One lag on, one sample a walker."""
         origin = self.standard(now[:, 0])
-        scaled = self._draw(origin, generator)
-        if self.reject_outside:
-            refused = self.leaves_support(scaled)
-            for _ in range(MAX_REDRAWS):
-                if not bool(refused.any()):
-                    break
-                scaled[refused] = self._draw(origin[refused], generator)
-                refused = self.leaves_support(scaled)
-            scaled[refused] = (origin * self.spread + self.centre)[refused]
+
+        def draw(rows: Rows) -> tuple[Tensor, Tensor]:
+            drawn = self._draw(origin[rows], generator)
+            return drawn, self.support.leaves_support(drawn)
+
+        if not self.reject_outside:
+            return self.latent_scale.inverse(self._draw(origin, generator))[:, None]
+        scaled, refused = rejection_sample(draw, MAX_REDRAWS)
+        scaled[refused] = (origin * self.spread + self.centre)[refused]
         return self.latent_scale.inverse(scaled)[:, None]
 
     def _draw(self, origin: Standard, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
@@ -194,21 +195,9 @@ class LatentFlow(Part):
         )
         return end * self.spread + self.centre
 
-    def leaves_support(self, scaled: Float[Tensor, "batch channel"]) -> Tensor:
-        """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
-        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.support.outside(scaled)
-
     @torch.no_grad()
     def sample(
         self, condition: Condition, context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame token channel"]:
         """Latent trajectories from the known first frame, through whatever later ones are known."""
-        return sample_between(self, self._forward, condition, context, generator)
-
-    def _forward(
-        self, start: Latents, n_frames: int, generator: torch.Generator
-    ) -> Float[Tensor, "batch frame token channel"]:
-        frames = [start]
-        for _ in range(n_frames - 1):
-            frames.append(self.step(frames[-1], generator))
-        return torch.stack(frames, 1)
+        return sample_between(self, condition, context, generator)

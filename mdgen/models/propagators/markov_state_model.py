@@ -112,7 +112,7 @@ class MarkovStateModel(Part):
         self, condition: Condition, context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame token channel"]:
         """Latent trajectories from the known first frame, through whatever later ones are known."""
-        return sample_between(self, self._forward, condition, context, generator)
+        return sample_between(self, condition, context, generator, self._forward)
 
     def _forward(
         self, start: Latents, n_frames: int, generator: torch.Generator

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,10 +22,11 @@ from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.latent_scale import LatentScale
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
-from mdgen.models.propagators.bridge import sample_between
+from mdgen.models.propagators.bridge import sample_between, simulate_forward
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 from mdgen.models.propagators.regression_law import RegressionLaw
 from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.registry import register
 
 MAX_REDRAWS = 32
@@ -52,7 +53,7 @@ class Mixture(NamedTuple):
     widths: tuple[Tensor, ...]
     lower: tuple[Tensor, ...]
 
-    def rows(self, chosen: Tensor) -> "Mixture":
+    def rows(self, chosen: Rows) -> "Mixture":
         """The mixtures of some rows of the batch."""
         return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))
 
@@ -122,7 +123,7 @@ class MDN(Part):
         self.register_buffer("starts", torch.zeros(n_starts, 1, channels))
         self.latent_scale = LatentScale(channels, padding, density_equalising)
         self.law, self.law_weight = RegressionLaw(channels), law_weight
-        self.rejection_filter = RejectionFilter(channels)
+        self.rejection_filter = RejectionFilter(channels, padding)
         self.outside_share = float("nan")
         self._spread_means()
 
@@ -236,20 +237,17 @@ class MDN(Part):
         """One lag on, one sample a walker."""
         before = self.scaled(now[:, 0])
         mixture = self.mixture(before)
-        scaled = _draw(mixture, generator)
         if not self.reject_outside:
-            return self.unscaled(scaled)[:, None]
-        refused = self._refused(before, scaled, generator)
-        for _ in range(MAX_REDRAWS):
-            if not bool(refused.any()):
-                break
-            scaled[refused] = _draw(mixture.rows(refused), generator)
-            refused[refused.clone()] = self._refused(before[refused], scaled[refused], generator)
+            return self.unscaled(_draw(mixture, generator))[:, None]
+        support = self.rejection_filter
+
+        def draw(rows: Rows) -> tuple[Tensor, Tensor]:
+            after = _draw(mixture.rows(rows), generator)
+            return after, support.leaves_support(after) | ~support.keeps(before[rows], after, generator)
+
+        scaled, refused = rejection_sample(draw, MAX_REDRAWS)
         scaled[refused] = before[refused]
         return self.unscaled(scaled)[:, None]
-
-    def _refused(self, before: Scaled, after: Scaled, generator: torch.Generator) -> Bool[Tensor, "batch"]:
-        return self.leaves_support(after) | ~self.rejection_filter.keeps(before, after, generator)
 
     @torch.no_grad()
     def finish(self, data: TrainingData, generator: torch.Generator) -> None:
@@ -287,16 +285,12 @@ class MDN(Part):
         chances = torch.zeros(size, n, dtype=torch.float64)
         for _ in range(draws):
             after = _draw(mixture, generator)
-            inside = (~self.leaves_support(after)).double()
+            inside = (~self.rejection_filter.leaves_support(after)).double()
             chances.scatter_add_(1, self.rejection_filter.wells(after)[:, None], inside[:, None])
         chances *= self.rejection_filter.acceptance[before]
         # Refused samples are drawn again, so the chances of a frame add up to one.
         chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
         return torch.zeros(n, n, dtype=torch.float64).index_add_(0, before, chances)
-
-    def leaves_support(self, scaled: Scaled) -> Bool[Tensor, "batch"]:
-        """Whether a scaled latent lies outside the range of the training data in any channel, or far from any data."""
-        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.rejection_filter.outside(scaled)
 
     @torch.no_grad()
     def sample(
@@ -307,7 +301,7 @@ class MDN(Part):
         `outside_share` afterwards holds the share of samples that left the range of the data (before any redraw), where
         it simulated forward.
         """
-        return sample_between(self, self._forward, condition, context, generator)
+        return sample_between(self, condition, context, generator, self._forward)
 
     def _forward(
         self, start: Latents, n_frames: int, generator: torch.Generator
@@ -326,13 +320,10 @@ class MDN(Part):
         return trajectory.unsqueeze(2)
 
     def _sample_on_device(self, start: Tensor, n_frames: int, generator: torch.Generator) -> Tensor:
-        frames = [start]
-        left = torch.zeros((), device=start.device)
-        for _ in range(n_frames - 1):
-            frames.append(self.step(frames[-1], generator))
-            left += self.leaves_support(self.scaled(frames[-1][:, 0])).sum()
-        self.outside_share = float(left) / max(1, len(start) * (n_frames - 1))
-        return torch.stack(frames, 1)
+        trajectory = simulate_forward(self, start, n_frames, generator)
+        later = self.scaled(trajectory[:, 1:, 0].flatten(0, 1))
+        self.outside_share = float(self.rejection_filter.leaves_support(later).sum()) / max(1, len(later))
+        return trajectory
 
     def rollout_weights(self) -> MixtureWeights:
         """The weights as the compiled rollout wants them: float32, inputs by outputs, shapes grouped by component."""

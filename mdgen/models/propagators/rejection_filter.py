@@ -38,14 +38,20 @@ class FilterTables(NamedTuple):
 
 
 class RejectionFilter(nn.Module):
-    """Which samples of a scaled latent are kept; keeps all before `fit_support`."""
+    """Which samples of a scaled latent are kept; keeps all within the scaled range before `fit_support`.
+
+    Args:
+        channels: channels of the latent.
+        padding: margin of the scaled range [0, 1] that the data leave free at both sides.
+    """
 
     occupied: Tensor
     thresholds: Tensor
     acceptance: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: float = 0.0) -> None:
         super().__init__()
+        self.padding = padding
         self.n_cells = CELLS.get(channels, 0)
         self.register_buffer("occupied", torch.ones(max(1, self.n_cells**channels if self.n_cells else 1)).bool())
         self.register_buffer("thresholds", torch.full((channels,), float("inf")))
@@ -66,6 +72,10 @@ class RejectionFilter(nn.Module):
     def outside(self, scaled: Frames) -> Bool[Tensor, "frame"]:
         """Whether a frame lies in a cell without data around."""
         return ~self.occupied[self.cells(scaled)]
+
+    def leaves_support(self, scaled: Frames) -> Bool[Tensor, "frame"]:
+        """Whether a frame lies beyond the range of the data in any channel, or in a cell without data around."""
+        return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.outside(scaled)
 
     def keeps(self, now: Frames, following: Frames, generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Whether each sample is kept."""

@@ -77,13 +77,7 @@ class OrnsteinUhlenbeck(Part):
 
     def sample(self, condition: Condition, context: Context, generator: torch.Generator) -> Tensor:
         """Steps from the known first frame, through whatever later ones are known."""
-        return sample_between(self, self._forward, condition, context, generator)
-
-    def _forward(self, start: Tensor, n_frames: int, generator: torch.Generator) -> Tensor:
-        frames = [start]
-        for _ in range(n_frames - 1):
-            frames.append(self.step(frames[-1], generator))
-        return torch.stack(frames, 1)
+        return sample_between(self, condition, context, generator)
 
 
 @register
