@@ -110,11 +110,7 @@ def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
     periodicity = parameters.torsion_periodicity[parameters.torsion_k != 0]
     unknown = {
         "generalised Born with a cutoff": boxed and born is not None,
-        "correction maps in a box": boxed and parameters.cmap is not None,
         f"room for {n_atoms} atoms (at most {MOST_ATOMS})": not boxed and n_atoms > MOST_ATOMS,
-        "correction maps": parameters.cmap is not None,
-        "harmonic impropers": not boxed and parameters.impropers is not None,
-        "NBFIX": not boxed and parameters.pair_table is not None,
         "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
         "generalised Born after HCT": born is not None and born.kind == "HCT",
         f"torsions of a periodicity outside 1 to {HIGHEST_PERIODICITY}": bool(

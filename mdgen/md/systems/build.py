@@ -123,8 +123,6 @@ def build_system(
     elif pdb is not None:
         source = from_pdb(pdb, repair)
     else:
-        if capped and force_field == "charmm36":
-            raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
         source = Source(*extended_peptide(sequence or "", capped))
     if top is not None and solvent in IMPLICIT_SOLVENTS:
         raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.force_field.terms.cmap import cell_polynomials
 
 HIGHEST_PERIODICITY = 6
 """Highest periodicity of a torsion in the tables; the least is 1."""
@@ -32,6 +34,8 @@ class BondedTerms(NamedTuple):
         angles: numbers are angle and k.
         torsions: each four atoms once; numbers are a constant, then the factors of cos(n phi) and of sin(n phi).
         impropers: numbers are cosine and sine of the angle, and k.
+        maps: eight atoms, and where the coefficients of the map begin; numbers, of neither layout, are those of the
+            bicubic polynomial of every cell, (map, size, size, 16).
         exceptions: numbers are 48 epsilon sigma^12, 24 epsilon sigma^6 and Coulomb's constant times charges; those that
             are mere exclusions are left out.
     """
@@ -40,6 +44,7 @@ class BondedTerms(NamedTuple):
     angles: Terms
     torsions: Terms
     impropers: Terms
+    maps: Terms
     exceptions: Terms
 
 
@@ -64,7 +69,8 @@ def bonded_terms(parameters: ForceFieldParameters, dtype: type, grouped: bool) -
         impropers,
         _exceptions(p),
     )
-    return BondedTerms(*(_laid_out(atoms, numbers, dtype, grouped) for atoms, numbers in kinds))
+    *most, exceptions = (_laid_out(atoms, numbers, dtype, grouped) for atoms, numbers in kinds)
+    return BondedTerms(*most, _maps(p, dtype, grouped), exceptions)
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
@@ -77,6 +83,19 @@ def _laid_out(atoms: np.ndarray, numbers: np.ndarray, dtype: type, grouped: bool
         terms, atoms = len(atoms), in_lanes(atoms)
         numbers = np.concatenate([numbers, np.zeros((atoms.shape[0] * atoms.shape[2] - terms, numbers.shape[1]))])
         numbers = in_lanes(numbers)
+    return Terms(np.ascontiguousarray(atoms, np.int64), np.ascontiguousarray(numbers, dtype))
+
+
+def _maps(p: ForceFieldParameters, dtype: type, grouped: bool) -> Terms:
+    """Correction maps; the terms that fill up a group have a map of zeros, which is the last."""
+    if p.cmap is None:
+        return Terms(np.zeros((0, 9, LANES) if grouped else (0, 9), np.int64), np.zeros((1, 1, 1, 16), dtype))
+    numbers = as_numpy(cell_polynomials(p.cmap.energy)).reshape(-1, *p.cmap.energy.shape[1:], 16)
+    numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
+    atoms = np.concatenate([as_numpy(p.cmap.atoms), as_numpy(p.cmap.which)[:, None] * numbers[0].size], 1)
+    if grouped:
+        terms, atoms = len(atoms), in_lanes(atoms)
+        atoms[-1, 8, terms - atoms.shape[0] * LANES + LANES :] = numbers[:-1].size
     return Terms(np.ascontiguousarray(atoms, np.int64), np.ascontiguousarray(numbers, dtype))
 
 
