@@ -1,5 +1,6 @@
 """Bonded terms and exceptions of a force field as tables, in either layout of `layouts`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,20 +58,19 @@ def bonded_terms(parameters: ForceFieldParameters, dtype: type, grouped: bool) -
         grouped: whether sixteen terms lie in one group; the last is filled up with terms of strength 0.
     """
     p = parameters
-    impropers = np.zeros((0, 4)), np.zeros((0, 3))
-    if p.impropers is not None:
-        theta0 = as_numpy(p.impropers.theta0)
-        numbers = np.stack([np.cos(theta0), np.sin(theta0), as_numpy(p.impropers.k)], -1)
-        impropers = as_numpy(p.impropers.atoms), numbers
-    kinds = (
-        (as_numpy(p.bond_atoms).reshape(-1, 2), np.stack([as_numpy(p.bond_length), as_numpy(p.bond_k)], -1)),
-        (as_numpy(p.angle_atoms).reshape(-1, 3), np.stack([as_numpy(p.angle_theta0), as_numpy(p.angle_k)], -1)),
-        _torsions(p),
-        impropers,
-        _exceptions(p),
+    laid_out = partial(_laid_out, dtype=dtype, grouped=grouped)
+    return BondedTerms(
+        bonds=laid_out(
+            as_numpy(p.bond_atoms).reshape(-1, 2), np.stack([as_numpy(p.bond_length), as_numpy(p.bond_k)], -1)
+        ),
+        angles=laid_out(
+            as_numpy(p.angle_atoms).reshape(-1, 3), np.stack([as_numpy(p.angle_theta0), as_numpy(p.angle_k)], -1)
+        ),
+        torsions=laid_out(*_torsions(p)),
+        impropers=laid_out(*_impropers(p)),
+        maps=_maps(p, dtype, grouped),
+        exceptions=laid_out(*_exceptions(p)),
     )
-    *most, exceptions = (_laid_out(atoms, numbers, dtype, grouped) for atoms, numbers in kinds)
-    return BondedTerms(*most, _maps(p, dtype, grouped), exceptions)
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
@@ -84,6 +84,13 @@ def _laid_out(atoms: np.ndarray, numbers: np.ndarray, dtype: type, grouped: bool
         numbers = np.concatenate([numbers, np.zeros((atoms.shape[0] * atoms.shape[2] - terms, numbers.shape[1]))])
         numbers = in_lanes(numbers)
     return Terms(np.ascontiguousarray(atoms, np.int64), np.ascontiguousarray(numbers, dtype))
+
+
+def _impropers(p: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
+    if p.impropers is None:
+        return np.zeros((0, 4)), np.zeros((0, 3))
+    theta0 = as_numpy(p.impropers.theta0)
+    return as_numpy(p.impropers.atoms), np.stack([np.cos(theta0), np.sin(theta0), as_numpy(p.impropers.k)], -1)
 
 
 def _maps(p: ForceFieldParameters, dtype: type, grouped: bool) -> Terms:
