@@ -89,8 +89,10 @@ class KernelEngine(Engine):
     def record(self, n_frames: int, steps_per_frame: int) -> Recording:
         """Advance by `n_frames * steps_per_frame` steps and return the frames."""
         frames, cells = self._kernel.record(n_frames, steps_per_frame), self._cells
-        each = None if cells is None else np.repeat(cells[:, None].astype(np.float32), n_frames, axis=1)
-        return Recording(frames, each)
+        if cells is None:
+            return Recording(frames)
+        vectors = cells[:, None, :, None].astype(np.float32) * np.eye(3, dtype=np.float32)
+        return Recording(frames, np.repeat(vectors, n_frames, axis=1))
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""

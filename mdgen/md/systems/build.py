@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import openmm
 import openmm.app
 import torch
@@ -25,6 +24,7 @@ from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVE
 from mdgen.md.systems.openmm_loader import system_from_openmm
 from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.peptides import extended_peptide
+from mdgen.md.systems.relaxation import relaxed_by_openmm
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
 from mdgen.registry import register
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
@@ -36,7 +36,6 @@ _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
 _LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
 _COULOMB = {"openmm": COULOMB_OPENMM, "amber": COULOMB_AMBER}
 _SURFACE = {"ace": "ACE", "none": None}
-_OPENMM_STEPS = 200
 
 
 @register
@@ -214,7 +213,7 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
     if field.parameters.cutoff is not None and system.cell is not None:
         require_room(field.parameters.cutoff, system.cell)
     if relax and field.parameters.cutoff is not None:
-        positions = _relaxed_by_openmm(openmm_system, positions)
+        positions = relaxed_by_openmm(openmm_system, positions)
     elif relax:
         positions = _relaxed(field, positions)
     held = system.constraints
@@ -229,15 +228,6 @@ def _relaxed(field: ForceField, positions: Tensor) -> Tensor:
     springs = [DistanceRestraints(p.constraint_atoms, p.constraint_length, k=2.0e5)] if len(p.constraint_atoms) else []
     potential: Potential = SumOfPotentials([field, *springs]) if springs else field
     return minimize(potential, positions[None]).positions[0]
-
-
-def _relaxed_by_openmm(system: openmm.System, positions: Tensor) -> Tensor:
-    """Downhill by OpenMM, which is quicker for boxes."""
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU"))
-    context.setPositions(positions.numpy())
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_OPENMM_STEPS)
-    found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-    return torch.from_numpy(np.array(found, dtype=np.float64))
 
 
 def _require_one(sources: dict[str, str | None]) -> None:
