@@ -133,12 +133,13 @@ class _Code:
         return os.system, (self.command,)
 
 
-def test_pickled_code_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelled", ["PythonForce", "&#80;ythonForce", "&#x50;ythonForce"])
+def test_pickled_code_is_refused(tmp_path: Path, spelled: str) -> None:
     system, touched = openmm.System(), tmp_path / "touched"
     system.addParticle(1.0)
     system.addForce(openmm.PythonForce(_Code(f"touch {touched}")))
     file = tmp_path / "system.xml"
-    file.write_text(openmm.XmlSerializer.serialize(system))
+    file.write_text(openmm.XmlSerializer.serialize(system).replace("PythonForce", spelled))
     with pytest.raises(MdgenError, match="PythonForce, whose pickled function would run code"):
         read_openmm_system(str(file))
     assert not touched.exists()

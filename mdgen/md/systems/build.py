@@ -17,6 +17,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential, System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.force_field import ForceField, force_field_of, require_room
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.restraints import DistanceRestraints
@@ -24,7 +25,6 @@ from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVE
 from mdgen.md.systems.openmm_loader import system_from_openmm
 from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.peptides import extended_peptide
-from mdgen.md.systems.relaxation import relaxed_by_openmm
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
 from mdgen.registry import register
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
@@ -213,7 +213,7 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
     if field.parameters.cutoff is not None and system.cell is not None:
         require_room(field.parameters.cutoff, system.cell)
     if relax and field.parameters.cutoff is not None:
-        positions = relaxed_by_openmm(openmm_system, positions)
+        positions = minimized_by_openmm(openmm_system, positions)
     elif relax:
         positions = _relaxed(field, positions)
     held = system.constraints

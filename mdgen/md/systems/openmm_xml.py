@@ -7,6 +7,7 @@ from a stranger, so what would run code is refused before OpenMM reads it.
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 import mdtraj
 import numpy as np
@@ -18,10 +19,10 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
+from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.openmm_potential import OpenMMPotential
 from mdgen.md.systems.openmm_loader import box_vectors, is_orthorhombic
 from mdgen.md.systems.openmm_nonbonded import number
-from mdgen.md.systems.relaxation import relaxed_by_openmm
 from mdgen.md.systems.topology_files import first_line, from_pdb, require_file
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register
@@ -84,7 +85,7 @@ def system_for_openmm(
     else:
         molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
     if relax:
-        positions = relaxed_by_openmm(openmm_system, positions)
+        positions = minimized_by_openmm(openmm_system, positions)
     masses = torch.tensor([number(openmm_system.getParticleMass(i)) for i in range(n_atoms)], dtype=torch.float64)
     masses[masses == 0] = torch.inf
     rows = [openmm_system.getConstraintParameters(i) for i in range(openmm_system.getNumConstraints())]
@@ -110,11 +111,9 @@ def read_openmm_system(path: str) -> openmm.System:
     size = Path(path).stat().st_size
     if size > _LARGEST_BYTES:
         raise MdgenError(f"{path} has {size} bytes, but at most {_LARGEST_BYTES} are read; give a smaller system")
-    content = Path(path).read_bytes()
-    _require_plain_xml(path, content)
     try:
-        system = openmm.XmlSerializer.deserialize(content.decode("utf-8-sig"))
-    except (ValueError, openmm.OpenMMException) as error:
+        system = openmm.XmlSerializer.deserialize(_harmless(path, Path(path).read_bytes()))
+    except openmm.OpenMMException as error:
         raise MdgenError(
             f"cannot read {path} as an openmm.System ({first_line(error)}); write it with openmm.XmlSerializer"
         ) from error
@@ -123,13 +122,12 @@ def read_openmm_system(path: str) -> openmm.System:
     return system
 
 
-def _require_plain_xml(path: str, content: bytes) -> None:
-    """Raise for what would run code, exhaust the stack of a parser, or is no XML."""
-    if b"PythonForce" in content:
-        raise MdgenError(
-            f"{path} holds a PythonForce, whose pickled function would run code of whoever wrote the file; give a "
-            "system without one"
-        )
+def _harmless(path: str, content: bytes) -> str:
+    """The elements and attributes of a file, written anew without anything that runs code or exhausts a parser's stack.
+
+    OpenMM shall see what was checked and nothing else: its parser and this one could read the same bytes differently.
+    """
+    written: list[str] = []
     depth = 0
 
     def refuse(*_: Any) -> None:
@@ -138,19 +136,27 @@ def _require_plain_xml(path: str, content: bytes) -> None:
             "parentheses, which no openmm.System needs; write it with openmm.XmlSerializer"
         )
 
-    def start(_: str, attributes: dict[str, str]) -> None:
+    def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
-        if depth > _DEEPEST or any(text.count("(") > _MOST_PARENTHESES for text in attributes.values()):
+        if depth > _DEEPEST or any(value.count("(") > _MOST_PARENTHESES for value in attributes.values()):
             refuse()
+        if any("PythonForce" in value for value in attributes.values()):
+            raise MdgenError(
+                f"{path} holds a PythonForce, whose pickled function would run code of whoever wrote the file; give a "
+                "system without one"
+            )
+        written.append(f"<{name}{''.join(f' {key}={quoteattr(value)}' for key, value in attributes.items())}>")
 
-    def end(_: str) -> None:
+    def end(name: str) -> None:
         nonlocal depth
         depth -= 1
+        written.append(f"</{name}>")
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, refuse
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
         raise MdgenError(f"{path} is no XML ({error}); write it with openmm.XmlSerializer") from error
+    return "".join(written)

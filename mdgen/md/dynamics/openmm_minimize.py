@@ -1,4 +1,4 @@
-"""A start relaxed by OpenMM, which is quicker for boxes and knows every force."""
+"""Minimisation by OpenMM, which is quicker for boxes and knows every force."""
 
 import numpy as np
 import openmm
@@ -8,12 +8,11 @@ from openmm import unit
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.md.systems.topology_files import first_line
 
 _STEPS = 200
 
 
-def relaxed_by_openmm(system: openmm.System, positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "atom 3"]:
+def minimized_by_openmm(system: openmm.System, positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "atom 3"]:
     """Positions in nm some way downhill, constraints met and virtual sites in their places.
 
     Raises:
@@ -26,7 +25,7 @@ def relaxed_by_openmm(system: openmm.System, positions: Float[Tensor, "atom 3"])
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_STEPS)
     except openmm.OpenMMException as error:
         raise MdgenError(
-            f"OpenMM cannot relax the start ({first_line(error)}); mend the system, or take relax=false"
+            f"OpenMM cannot minimise the start ({' '.join(str(error).split())}); mend the system, or take relax=false"
         ) from error
     found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     return torch.from_numpy(np.array(found, dtype=np.float64))
