@@ -16,9 +16,10 @@ import torch
 from openmm import unit
 
 from mdgen.errors import MdgenError
-from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.cmap import cmap_energy
+from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
 from mdgen.md.systems.peptides import extended_peptide
 from tests.md.reference import openmm_energies_and_forces
@@ -79,6 +80,28 @@ def test_nbfix_agrees_with_openmm(method: object) -> None:
     table = assert_agrees(system, x).pair_table
     assert table is not None
     assert float(table.sigma[0, 1]) != pytest.approx(float(table.sigma.diagonal().mean()), rel=1e-3)  # no rule's
+
+
+def test_caps_are_those_of_charmm() -> None:
+    """ACE-ALA-NME against the whole of it as one residue, which the force field has as ALAD."""
+    system = build_system("A", force_field="charmm36", hydrogen_mass_amu=None, relax=False)
+    topology = openmm.app.Topology()
+    residue = topology.addResidue("ALAD", topology.addChain())
+    atoms = [
+        topology.addAtom(f"{symbol}{index}", openmm.app.Element.getBySymbol(symbol), residue)
+        for index, symbol in enumerate(system.molecule.elements)
+    ]
+    for first, second in system.molecule.bonds:
+        topology.addBond(atoms[first], atoms[second])
+    expected = openmm.app.ForceField("charmm36.xml", "implicit/obc2.xml").createSystem(
+        topology, constraints=openmm.app.HBonds, removeCMMotion=False, residueTemplates={residue: "ALAD"}
+    )
+    field = force_field_of(system.potential)
+    assert field.parameters.cmap is not None
+    x = system.positions.numpy()
+    mine, theirs = (openmm_energies_and_forces(each, x) for each in (field.openmm_system, expected))
+    assert mine[0] == pytest.approx(theirs[0], rel=1e-9)
+    np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-7, atol=1e-6)
 
 
 def test_the_fingerprint_is_the_same_in_every_process() -> None:

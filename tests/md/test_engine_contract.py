@@ -11,12 +11,13 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import initial_state
-from mdgen.md.engines.engine import ENGINES, Engine, make_engine
+from mdgen.md.engines.engine import ENGINES, Engine, make_engine, passed_over
 from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.openmm_engine import OpenMMEngine
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.systems.salt_water import salt_water_box
+from tests.md.engines.lanes.systems import peptide
 from tests.md.reference import alanine_dipeptide, kinetic_temperature
 
 
@@ -26,8 +27,14 @@ def brine() -> System:
     return salt_water_box(20, 1, 0.9, 0.42, 0.36, torch.Generator().manual_seed(0))
 
 
-CASES: dict[str, tuple[type[Engine], Callable[[], System]]] = {
+def charmm(constraints: str = "hbonds") -> System:
+    """ACE-ALA-NME with correction maps, impropers and a table of pairs."""
+    return peptide("A", "vacuum", constraints, force_field="charmm36")
+
+
+CASES: dict[str, tuple[type[Engine], Callable[..., System]]] = {
     "kernel": (KernelEngine, alanine_dipeptide),
+    "charmm_kernel": (KernelEngine, charmm),
     "box_kernel": (KernelEngine, brine),
     "torch": (TorchEngine, alanine_dipeptide),
     "torch_box": (TorchEngine, brine),
@@ -70,7 +77,7 @@ def test_it_is_an_engine_and_has_the_energy_of_the_potential(case: str) -> None:
 def test_its_first_step_shows_the_forces_of_the_potential(case: str) -> None:
     """From rest, leapfrog moves an atom by `F dt^2 / m`, velocity Verlet by half of that."""
     make, of = CASES[case]
-    system = alanine_dipeptide("none") if of is alanine_dipeptide else of()
+    system = of() if of is brine else of("none")
     engine = make(system, VelocityVerlet(1.0), 2, torch.Generator(), "double", 1)
     generator = torch.Generator().manual_seed(4)
     x = system.positions.repeat(2, 1, 1)
@@ -155,6 +162,10 @@ def test_auto_takes_the_fastest_that_lacks_nothing() -> None:
     integrator, generator = Langevin(1.0, 300.0), torch.Generator()
     assert list(ENGINES) == ["kernel", "torch", "openmm"]
     assert isinstance(make_engine(alanine_dipeptide(), integrator, 1, generator, threads=1), KernelEngine)
+    for solvent, force_field in (("gbn2", "amber19"), ("vacuum", "charmm36"), ("obc2", "charmm36")):
+        mapped = peptide("A", solvent, force_field=force_field)
+        assert mapped.potential.parameters.cmap is not None
+        assert passed_over(mapped, integrator) == {}
     with pytest.raises(MdgenError, match="engine is 'gpu', but must be one of auto, kernel, torch, openmm"):
         make_engine(alanine_dipeptide(), integrator, 1, generator, kind="gpu")  # type: ignore[arg-type]
     with pytest.raises(MdgenError, match="device is 'tpu'"):

@@ -14,6 +14,8 @@ _NS_PER_FS = 1e-6
 
 BOUNDS = {
     "alanine_dipeptide_obc2": {"speed_over_openmm": 8.0},
+    "alanine_dipeptide_ff19sb": {"speed_over_openmm": 20.0},
+    "alanine_dipeptide_charmm36": {"speed_over_openmm": 20.0},
     "ipgd_obc2": {"speed_over_openmm": 5.0},
     "chignolin_obc2": {"speed_over_openmm": 2.0},
     "ipgd_gbn2": {"speed_over_openmm": 30.0},

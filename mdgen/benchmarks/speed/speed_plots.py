@@ -23,6 +23,8 @@ LOOKS = {
 
 SHORT = {
     "alanine_dipeptide_obc2": "alanine dipeptide\nOBC2",
+    "alanine_dipeptide_ff19sb": "alanine dipeptide\nff19SB",
+    "alanine_dipeptide_charmm36": "alanine dipeptide\nCHARMM36",
     "ipgd_obc2": "IPGD\nOBC2",
     "ipgd_gbn2": "IPGD\nGBn2",
     "chignolin_obc2": "chignolin\nOBC2",

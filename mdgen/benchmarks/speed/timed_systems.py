@@ -40,10 +40,19 @@ class SpeedSystem:
     most_replicas: int = 1024
 
 
-_AMBER14: dict[str, Any] = {"force_field": "amber14", "hydrogen_mass_amu": None}
+_WHOLE_MASSES: dict[str, Any] = {"hydrogen_mass_amu": None}
+_AMBER14 = _WHOLE_MASSES | {"force_field": "amber14"}
 SYSTEMS = {
     "alanine_dipeptide_obc2": SpeedSystem(
         "ACE-ALA-NME, ff14SB, OBC2 with the surface term, all pairs", _AMBER14 | {"sequence": "A"}
+    ),
+    "alanine_dipeptide_ff19sb": SpeedSystem(
+        "ACE-ALA-NME, ff19SB with its correction map, OBC2 with the surface term, all pairs",
+        _WHOLE_MASSES | {"sequence": "A", "force_field": "amber19"},
+    ),
+    "alanine_dipeptide_charmm36": SpeedSystem(
+        "ACE-ALA-NME, CHARMM36 with its correction map, impropers and NBFIX, OBC2 with the surface term, all pairs",
+        _WHOLE_MASSES | {"sequence": "A", "force_field": "charmm36"},
     ),
     "ipgd_obc2": SpeedSystem(
         "IPGD with charged ends, ff14SB, OBC2 with the surface term, all pairs",

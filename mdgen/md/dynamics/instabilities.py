@@ -25,12 +25,12 @@ class Segment:
     Args:
         replicas: their numbers, ascending.
         frames: positions to store in nm, one row a replica.
-        cells: edges of the periodic box in nm; None without one.
+        cells: vectors of the periodic box in nm; None without one.
     """
 
     replicas: tuple[int, ...]
     frames: Float[np.ndarray, "row frame atom 3"]
-    cells: Float[np.ndarray, "row frame 3"] | None = None
+    cells: Float[np.ndarray, "row frame 3 3"] | None = None
 
 
 def stable_segments(
@@ -42,7 +42,7 @@ def stable_segments(
     label: Callable[[int], str],
     molecules: Int[np.ndarray, "atom"],
     centred: bool = True,
-    cells: Float[np.ndarray, "replica frame 3"] | None = None,
+    cells: Float[np.ndarray, "replica frame 3 3"] | None = None,
 ) -> tuple[list[Segment], list[Stop]]:
     """Cut a batch of frames where replicas become unstable.
 
@@ -59,7 +59,7 @@ def stable_segments(
         label: function that names an atom.
         molecules: number of the molecule that each atom belongs to, from 0.
         centred: whether frames are stored with the mean of their positions at the origin.
-        cells: edges of the periodic box of each frame in nm; None without one.
+        cells: vectors of the periodic box of each frame in nm; None without one.
 
     Returns:
         The stable frames in order, and the replicas that stopped, the first to do so first.

@@ -241,8 +241,8 @@ class _Journal:
             self._store.truncate(stored)
         for replicas, group in groupby(segments, key=lambda part: part.replicas):
             parts = list(group)
-            edges = [part.cells for part in parts if part.cells is not None]
-            cells = np.concatenate(edges, 1)[..., None] * np.eye(3, dtype=np.float32) if edges else None
+            boxes = [part.cells for part in parts if part.cells is not None]
+            cells = np.concatenate(boxes, 1) if boxes else None
             self._store.append(np.concatenate([part.frames for part in parts], 1), replicas, cells)
         save_checkpoint(self._store.path, checkpoint)
         self._pending = ((), checkpoint)

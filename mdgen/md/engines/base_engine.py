@@ -23,11 +23,11 @@ class Recording(NamedTuple):
 
     Args:
         frames: positions in nm.
-        cells: edges of the periodic box in nm; None without one.
+        cells: vectors of the periodic box in nm, one a row; None without one.
     """
 
     frames: Float[np.ndarray, "replica frame atom 3"]
-    cells: Float[np.ndarray, "replica frame 3"] | None = None
+    cells: Float[np.ndarray, "replica frame 3 3"] | None = None
 
 
 class Engine(ABC):
@@ -134,7 +134,7 @@ class Engine(ABC):
         states = [self.advance(steps_per_frame) for _ in range(n_frames)]
         frames = torch.stack([state.positions.float().cpu() for state in states], 1).numpy()
         cells = [state.cell.float().cpu() for state in states if state.cell is not None]
-        return Recording(frames, torch.stack(cells, 1).numpy() if cells else None)
+        return Recording(frames, torch.stack(cells, 1).diag_embed().numpy() if cells else None)
 
     @abstractmethod
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
@@ -156,13 +156,19 @@ class Engine(ABC):
             )
 
 
-def beyond_force_field(system: System, integrator: Integrator) -> str | None:
-    """What an engine for force fields and Langevin dynamics lacks, in words."""
+def beyond_langevin(integrator: Integrator) -> str | None:
+    """What an engine for Langevin dynamics lacks, in words."""
     if type(integrator) not in (Langevin, VelocityVerlet):
         return f"the integrator {type(integrator).__name__} (only Langevin and VelocityVerlet)"
-    if not isinstance(system.potential, ForceField):
-        return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
     return None
+
+
+def beyond_force_field(system: System, integrator: Integrator) -> str | None:
+    """What an engine for force fields and Langevin dynamics lacks, in words."""
+    beyond = beyond_langevin(integrator)
+    if beyond is None and not isinstance(system.potential, ForceField):
+        return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
+    return beyond
 
 
 def constant_volume(pressure_bar: float | None) -> str | None:

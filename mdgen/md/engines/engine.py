@@ -39,8 +39,8 @@ def make_engine(
 
     Args:
         kind: `kernel` is compiled for processors, `torch` runs every potential and integrator wherever torch does,
-            `openmm` is OpenMM itself, which alone has PME and pressure; `auto` is the first that lacks nothing. All
-            other arguments are those of `Engine`.
+            `openmm` is OpenMM itself, which alone has PME, pressure and the forces of an `OpenMMPotential`; `auto` is
+            the first that lacks nothing. All other arguments are those of `Engine`.
 
     Raises:
         MdgenError: if an engine that is asked for lacks a part of system or integrator, or every engine does, or there

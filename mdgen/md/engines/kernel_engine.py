@@ -89,8 +89,10 @@ class KernelEngine(Engine):
     def record(self, n_frames: int, steps_per_frame: int) -> Recording:
         """Advance by `n_frames * steps_per_frame` steps and return the frames."""
         frames, cells = self._kernel.record(n_frames, steps_per_frame), self._cells
-        each = None if cells is None else np.repeat(cells[:, None].astype(np.float32), n_frames, axis=1)
-        return Recording(frames, each)
+        if cells is None:
+            return Recording(frames)
+        vectors = cells[:, None, :, None].astype(np.float32) * np.eye(3, dtype=np.float32)
+        return Recording(frames, np.repeat(vectors, n_frames, axis=1))
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
@@ -110,11 +112,7 @@ def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
     periodicity = parameters.torsion_periodicity[parameters.torsion_k != 0]
     unknown = {
         "generalised Born with a cutoff": boxed and born is not None,
-        "correction maps in a box": boxed and parameters.cmap is not None,
         f"room for {n_atoms} atoms (at most {MOST_ATOMS})": not boxed and n_atoms > MOST_ATOMS,
-        "correction maps": parameters.cmap is not None,
-        "harmonic impropers": not boxed and parameters.impropers is not None,
-        "NBFIX": not boxed and parameters.pair_table is not None,
         "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
         "generalised Born after HCT": born is not None and born.kind == "HCT",
         f"torsions of a periodicity outside 1 to {HIGHEST_PERIODICITY}": bool(

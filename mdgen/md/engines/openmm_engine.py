@@ -1,4 +1,4 @@
-"""OpenMM as the engine: explicit solvent with PME, and constant pressure."""
+"""OpenMM as the engine: whatever force OpenMM has, explicit solvent with PME, and constant pressure."""
 
 from typing import Any
 
@@ -13,8 +13,9 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import VelocityVerlet
 from mdgen.md.dynamics.velocities import require_one_each
-from mdgen.md.engines.base_engine import Engine, beyond_force_field
-from mdgen.md.force_field.force_field import force_field_of
+from mdgen.md.engines.base_engine import Engine, Recording, beyond_langevin
+from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.openmm_potential import OpenMMPotential
 
 _TOLERANCE = 1e-6
 _PERIOD = 25
@@ -22,7 +23,7 @@ _PERIOD = 25
 
 
 class OpenMMEngine(Engine):
-    """Langevin dynamics by OpenMM's `LangevinMiddleIntegrator`.
+    """Langevin dynamics by OpenMM's `LangevinMiddleIntegrator`, of force fields and of any `OpenMMPotential`.
 
     Replicas move in turn, each in a context of its own, with random numbers of its own. OpenMM's checkpoints are bound
     to the platform and the version that wrote them, and a run is resumed there only: at constant volume bit for bit;
@@ -38,7 +39,8 @@ class OpenMMEngine(Engine):
 
     def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
         self._steps = 0
-        copy = openmm.XmlSerializer.clone(force_field_of(system.potential).openmm_system)
+        assert isinstance(system.potential, ForceField | OpenMMPotential)
+        copy = openmm.XmlSerializer.clone(system.potential.openmm_system)
         seeds = torch.randint(1, 2**31 - 1, (self.n_replicas, 2), generator=generator).tolist()
         temperatures = self._each(integrator.temperature_K)
         platform, properties = _platform(self.precision, device, threads)
@@ -54,7 +56,7 @@ class OpenMMEngine(Engine):
                 barostat.setRandomNumberSeed(pressure_seed)
             self._contexts.append(openmm.Context(copy, mover, platform, properties))
             self._kept.append(self._contexts[-1].createCheckpoint())
-        self._periodic = copy.usesPeriodicBoundaryConditions()
+        self._periodic, self._edges_suffice = copy.usesPeriodicBoundaryConditions(), system.cell is not None
         self._lost = [False] * self.n_replicas
         self.set_temperature(integrator.temperature_K)
 
@@ -63,10 +65,12 @@ class OpenMMEngine(Engine):
         cls, system: System, integrator: Integrator, device: str = "cpu", pressure_bar: float | None = None
     ) -> str | None:
         """What OpenMM does not have here of what is asked for, in words; None if it has everything."""
-        beyond = beyond_force_field(system, integrator)
+        beyond, potential = beyond_langevin(integrator), system.potential
         if beyond is not None:
             return beyond
-        if force_field_of(system.potential).openmm_system is None:
+        if not isinstance(potential, ForceField | OpenMMPotential):
+            return f"the potential {type(potential).__name__} (only a force field or OpenMMPotential, nothing added)"
+        if potential.openmm_system is None:
             return "the force field as an openmm.System"
         if pressure_bar is not None and isinstance(integrator, VelocityVerlet):
             return "a barostat without a thermostat (integrator=verlet has none)"
@@ -80,6 +84,7 @@ class OpenMMEngine(Engine):
             if state.cell is not None:
                 context.setPeriodicBoxVectors(*np.diag(state.cell[replica].cpu().double().numpy()))
             context.setPositions(state.positions[replica].cpu().double().numpy())
+            context.computeVirtualSites()
             context.setVelocities(state.velocities[replica].cpu().double().numpy())
             self._kept[replica] = context.createCheckpoint()
         self._steps, self._lost = state.step, [False] * self.n_replicas
@@ -97,6 +102,15 @@ class OpenMMEngine(Engine):
             self._moved(replica, context, n_steps)
         self._steps += n_steps
         return self._state()
+
+    def record(self, n_frames: int, steps_per_frame: int) -> Recording:
+        """Advance by `n_frames * steps_per_frame` steps and return the frames, with boxes of whatever shape."""
+        frames, boxes = [], []
+        for _ in range(n_frames):
+            frames.append(self.advance(steps_per_frame).positions.float().numpy())
+            boxes.append(np.stack([_box_vectors(context.getState()) for context in self._contexts]))
+        cells = np.stack(boxes, 1).astype(np.float32) if self._periodic else None
+        return Recording(np.stack(frames, 1), cells)
 
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
@@ -158,12 +172,15 @@ class OpenMMEngine(Engine):
             now = context.getState(getPositions=True, getVelocities=True)
             x = now.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
             v = now.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
-            box = now.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
             positions.append(torch.from_numpy(np.full_like(x, np.nan) if lost else np.array(x)))
             velocities.append(torch.from_numpy(np.array(v)))
-            cells.append(torch.from_numpy(np.diag(box).copy()))
-        cell = torch.stack(cells) if self._periodic else None
+            cells.append(torch.from_numpy(np.diag(_box_vectors(now)).copy()))
+        cell = torch.stack(cells) if self._edges_suffice else None
         return State(torch.stack(positions), torch.stack(velocities), self._steps, cell)
+
+
+def _box_vectors(state: openmm.State) -> Float[np.ndarray, "3 3"]:
+    return np.array(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer))
 
 
 def _platform(precision: str, device: str, threads: int) -> tuple[openmm.Platform, dict[str, str]]:

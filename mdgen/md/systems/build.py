@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import openmm
 import openmm.app
 import torch
@@ -18,6 +17,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential, System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.force_field import ForceField, force_field_of, require_room
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.restraints import DistanceRestraints
@@ -36,7 +36,6 @@ _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
 _LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
 _COULOMB = {"openmm": COULOMB_OPENMM, "amber": COULOMB_AMBER}
 _SURFACE = {"ace": "ACE", "none": None}
-_OPENMM_STEPS = 200
 
 
 @register
@@ -123,8 +122,6 @@ def build_system(
     elif pdb is not None:
         source = from_pdb(pdb, repair)
     else:
-        if capped and force_field == "charmm36":
-            raise MdgenError("force field charmm36 has no residues ACE and NME for capped=true; take capped=false")
         source = Source(*extended_peptide(sequence or "", capped))
     if top is not None and solvent in IMPLICIT_SOLVENTS:
         raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")
@@ -216,7 +213,7 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
     if field.parameters.cutoff is not None and system.cell is not None:
         require_room(field.parameters.cutoff, system.cell)
     if relax and field.parameters.cutoff is not None:
-        positions = _relaxed_by_openmm(openmm_system, positions)
+        positions = minimized_by_openmm(openmm_system, positions)
     elif relax:
         positions = _relaxed(field, positions)
     held = system.constraints
@@ -231,15 +228,6 @@ def _relaxed(field: ForceField, positions: Tensor) -> Tensor:
     springs = [DistanceRestraints(p.constraint_atoms, p.constraint_length, k=2.0e5)] if len(p.constraint_atoms) else []
     potential: Potential = SumOfPotentials([field, *springs]) if springs else field
     return minimize(potential, positions[None]).positions[0]
-
-
-def _relaxed_by_openmm(system: openmm.System, positions: Tensor) -> Tensor:
-    """Downhill by OpenMM, which is quicker for boxes."""
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU"))
-    context.setPositions(positions.numpy())
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_OPENMM_STEPS)
-    found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-    return torch.from_numpy(np.array(found, dtype=np.float64))
 
 
 def _require_one(sources: dict[str, str | None]) -> None:

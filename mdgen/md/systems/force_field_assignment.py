@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import openmm
@@ -13,12 +14,12 @@ from mdgen.md.systems.peptides import ONE_LETTER
 from mdgen.md.systems.topology_files import Source, first_line, fixed_python_random, in_nm
 
 FORCE_FIELDS = {
-    "amber14": "amber14-all.xml",
-    "amber19": "amber19-all.xml",
-    "amber99sbildn": "amber99sbildn.xml",
-    "charmm36": "charmm36.xml",
+    "amber14": ("amber14-all.xml",),
+    "amber19": ("amber19-all.xml",),
+    "amber99sbildn": ("amber99sbildn.xml",),
+    "charmm36": ("charmm36.xml", str(Path(__file__).with_name("charmm36_caps.xml"))),
 }
-"""OpenMM's file of each force field known by name."""
+"""OpenMM's files of each force field known by name, and the residues that they lack."""
 
 IMPLICIT_SOLVENTS = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
 """OpenMM's file of each implicit solvent; each brings its own radii."""
@@ -49,7 +50,7 @@ def assigned(
     water = WATERS.get(solvent, {})
     if solvent in WATERS and force_field not in water:
         raise MdgenError(f"force field {force_field} has no {solvent}; {solvent} goes with {', '.join(water)}")
-    files = [FORCE_FIELDS[force_field], IMPLICIT_SOLVENTS.get(solvent), water.get(force_field)]
+    files = [*FORCE_FIELDS[force_field], IMPLICIT_SOLVENTS.get(solvent), water.get(force_field)]
     numbers = openmm.app.ForceField(*[name for name in files if name])
     topology = source.topology
     periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff

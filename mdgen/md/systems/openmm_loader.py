@@ -155,16 +155,27 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
     Raises:
         MdgenError: for a box that is not orthorhombic.
     """
-    if not system.usesPeriodicBoundaryConditions():
+    vectors = box_vectors(system)
+    if vectors is None:
         return None
-    vectors = np.array(
-        [vector.value_in_unit(openmm.unit.nanometer) for vector in system.getDefaultPeriodicBoxVectors()]
-    )
-    if np.abs(vectors - np.diag(np.diag(vectors))).max() > 1e-9:
+    if not is_orthorhombic(vectors):
         raise MdgenError(
-            "the system's box is triclinic, but all engines here need an orthorhombic one; build a rectangular box"
+            "the system's box is triclinic, but force fields here need an orthorhombic one; build a rectangular box, "
+            "or write the system with openmm.XmlSerializer and take system=openmm_xml"
         )
     return torch.from_numpy(np.diag(vectors).copy())
+
+
+def box_vectors(system: openmm.System) -> Float[np.ndarray, "3 3"] | None:
+    """Vectors in nm of the box of a periodic system, one a row; None for one without."""
+    if not system.usesPeriodicBoundaryConditions():
+        return None
+    return np.array([vector.value_in_unit(openmm.unit.nanometer) for vector in system.getDefaultPeriodicBoxVectors()])
+
+
+def is_orthorhombic(vectors: Float[np.ndarray, "3 3"]) -> bool:
+    """Whether box vectors lie along the axes."""
+    return bool(np.abs(vectors - np.diag(np.diag(vectors))).max() < 1e-9)
 
 
 def _names(topology: Any) -> list[str] | None:

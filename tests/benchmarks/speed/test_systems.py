@@ -57,6 +57,14 @@ def test_openmm_gets_its_own_force_for_obc2_with_the_same_energy(small: Prepared
     assert float(mine[0]) == pytest.approx(theirs, abs=1e-3 * KCAL)
 
 
+@pytest.mark.parametrize("name", ["alanine_dipeptide_ff19sb", "alanine_dipeptide_charmm36"])
+def test_force_fields_with_correction_maps_agree_with_openmm(name: str, tmp_path: Path) -> None:
+    prepared = prepare_system(name, tmp_path, None)
+    assert {"CMAPTorsionForce", "GBSAOBCForce"} <= set(prepared.facts["openmm_forces"])
+    assert prepared.facts["energy_against_openmm_kcal_per_mol"] < 1e-6
+    assert prepared.facts["forces_against_openmm_relative"] < 1e-9
+
+
 def test_every_system_is_timed_with_constraints_and_whole_masses(small: Prepared, box: Prepared) -> None:
     assert len(small.parameters.constraint_length) == 12
     assert len(box.parameters.constraint_length) == 12 + 3 * (688 - 22) // 3

@@ -1,12 +1,15 @@
 """Bonded terms and exceptions of a force field as tables, in either layout of `layouts`."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.force_field.terms.cmap import cell_polynomials
 
 HIGHEST_PERIODICITY = 6
 """Highest periodicity of a torsion in the tables; the least is 1."""
@@ -32,6 +35,8 @@ class BondedTerms(NamedTuple):
         angles: numbers are angle and k.
         torsions: each four atoms once; numbers are a constant, then the factors of cos(n phi) and of sin(n phi).
         impropers: numbers are cosine and sine of the angle, and k.
+        maps: eight atoms, and where the coefficients of the map begin; numbers, of neither layout, are those of the
+            bicubic polynomial of every cell, (map, size, size, 16).
         exceptions: numbers are 48 epsilon sigma^12, 24 epsilon sigma^6 and Coulomb's constant times charges; those that
             are mere exclusions are left out.
     """
@@ -40,6 +45,7 @@ class BondedTerms(NamedTuple):
     angles: Terms
     torsions: Terms
     impropers: Terms
+    maps: Terms
     exceptions: Terms
 
 
@@ -52,19 +58,19 @@ def bonded_terms(parameters: ForceFieldParameters, dtype: type, grouped: bool) -
         grouped: whether sixteen terms lie in one group; the last is filled up with terms of strength 0.
     """
     p = parameters
-    impropers = np.zeros((0, 4)), np.zeros((0, 3))
-    if p.impropers is not None:
-        theta0 = as_numpy(p.impropers.theta0)
-        numbers = np.stack([np.cos(theta0), np.sin(theta0), as_numpy(p.impropers.k)], -1)
-        impropers = as_numpy(p.impropers.atoms), numbers
-    kinds = (
-        (as_numpy(p.bond_atoms).reshape(-1, 2), np.stack([as_numpy(p.bond_length), as_numpy(p.bond_k)], -1)),
-        (as_numpy(p.angle_atoms).reshape(-1, 3), np.stack([as_numpy(p.angle_theta0), as_numpy(p.angle_k)], -1)),
-        _torsions(p),
-        impropers,
-        _exceptions(p),
+    laid_out = partial(_laid_out, dtype=dtype, grouped=grouped)
+    return BondedTerms(
+        bonds=laid_out(
+            as_numpy(p.bond_atoms).reshape(-1, 2), np.stack([as_numpy(p.bond_length), as_numpy(p.bond_k)], -1)
+        ),
+        angles=laid_out(
+            as_numpy(p.angle_atoms).reshape(-1, 3), np.stack([as_numpy(p.angle_theta0), as_numpy(p.angle_k)], -1)
+        ),
+        torsions=laid_out(*_torsions(p)),
+        impropers=laid_out(*_impropers(p)),
+        maps=_maps(p, dtype, grouped),
+        exceptions=laid_out(*_exceptions(p)),
     )
-    return BondedTerms(*(_laid_out(atoms, numbers, dtype, grouped) for atoms, numbers in kinds))
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
@@ -77,6 +83,26 @@ def _laid_out(atoms: np.ndarray, numbers: np.ndarray, dtype: type, grouped: bool
         terms, atoms = len(atoms), in_lanes(atoms)
         numbers = np.concatenate([numbers, np.zeros((atoms.shape[0] * atoms.shape[2] - terms, numbers.shape[1]))])
         numbers = in_lanes(numbers)
+    return Terms(np.ascontiguousarray(atoms, np.int64), np.ascontiguousarray(numbers, dtype))
+
+
+def _impropers(p: ForceFieldParameters) -> tuple[np.ndarray, np.ndarray]:
+    if p.impropers is None:
+        return np.zeros((0, 4)), np.zeros((0, 3))
+    theta0 = as_numpy(p.impropers.theta0)
+    return as_numpy(p.impropers.atoms), np.stack([np.cos(theta0), np.sin(theta0), as_numpy(p.impropers.k)], -1)
+
+
+def _maps(p: ForceFieldParameters, dtype: type, grouped: bool) -> Terms:
+    """Correction maps; the terms that fill up a group have a map of zeros, which is the last."""
+    if p.cmap is None:
+        return Terms(np.zeros((0, 9, LANES) if grouped else (0, 9), np.int64), np.zeros((1, 1, 1, 16), dtype))
+    numbers = as_numpy(cell_polynomials(p.cmap.energy)).reshape(-1, *p.cmap.energy.shape[1:], 16)
+    numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
+    atoms = np.concatenate([as_numpy(p.cmap.atoms), as_numpy(p.cmap.which)[:, None] * numbers[0].size], 1)
+    if grouped:
+        terms, atoms = len(atoms), in_lanes(atoms)
+        atoms[-1, 8, terms - atoms.shape[0] * LANES + LANES :] = numbers[:-1].size
     return Terms(np.ascontiguousarray(atoms, np.int64), np.ascontiguousarray(numbers, dtype))
 
 

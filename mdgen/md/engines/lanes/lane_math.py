@@ -119,3 +119,13 @@ arccos = _by_precision(_arccos_single, _arccos_double)
 """Angle in radians of a cosine, which is clamped to +-1."""
 sine_cosine = _by_precision(_sine_cosine_single, _sine_cosine_double)
 """Sine and cosine of an angle given in quarter turns, between -1/2 and 1/2."""
+
+
+@lane_function
+def angle_of(cosine: Any, sine: Any) -> Any:
+    """Angle in radians, -pi to pi, from its cosine and sine, by the one that is smaller: rounding harms it less."""
+    across, along = absolute(cosine), absolute(sine)
+    small = HALF_PI - arccos(minimum(across, along))
+    acute = select_less(along, across, small, HALF_PI - small)
+    upper = select_less(cosine, 0.0, 2.0 * HALF_PI - acute, acute)
+    return select_less(sine, 0.0, -upper, upper)

@@ -196,6 +196,21 @@ def load_at(typingctx: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def gathered(typingctx: Any, array: Any, offsets: Any) -> Any:
+    """A number of a flat array for each lane, from integer lanes of offsets, all of which must lie within the array."""
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        data = context.make_array(array)(context, builder, args[0]).data
+        value = ir.Constant(vector_type(array.dtype), ir.Undefined)
+        for lane in map(ir.IntType(32), range(LANES)):
+            item = builder.gep(data, [builder.extract_element(args[1], lane)])
+            value = builder.insert_element(value, builder.load(item), lane)
+        return value
+
+    return Lanes(array.dtype)(array, offsets), lower
+
+
+@intrinsic
 def store_at(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a lane value to a flat array from `offset` on, which must not be negative."""
     if value != Lanes(array.dtype):

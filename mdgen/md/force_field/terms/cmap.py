@@ -8,6 +8,9 @@ from torch import Tensor
 
 from mdgen.geometry.dihedrals import dihedral_angles
 
+_CUBIC = ((2.0, -2.0, 1.0, 1.0), (-3.0, 3.0, -2.0, -1.0), (0.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.0, 0.0))
+"""Coefficients of the cubic on the unit interval, highest power first, from its two values and its two slopes."""
+
 
 def cmap_energy(
     positions: Float[Tensor, "replica atom 3"],
@@ -20,43 +23,29 @@ def cmap_energy(
     Atoms, numbers of the maps and energies are those of `CorrectionMaps`.
     """
     angles = torch.stack([dihedral_angles(positions, atoms[:, :4]), dihedral_angles(positions, atoms[:, 4:])])
-    return spline_energy(angles, which, spline_knots(energy)).sum(-1)
-
-
-def spline_energy(
-    angles: Float[Tensor, "2 *shape"], which: Int[Tensor, "*#shape"], knots: Float[Tensor, "4 map size size"]
-) -> Float[Tensor, "*shape"]:
-    """Energy in kJ/mol of each correction, from its two angles in radians, its map and `spline_knots` of the maps."""
-    size = knots.shape[-1]
+    size = energy.shape[-1]
     place = torch.remainder(angles, 2 * pi) * (size / (2 * pi))
     corner = place.detach().floor()
-    (u, v), (i, j) = place - corner, corner.long() % size
-    total = torch.zeros_like(u)
-    across, along = _hermite(u), _hermite(v)
-    for knot, (slope_u, slope_v) in zip(knots, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
-        for right in (0, 1):
-            for up in (0, 1):
-                value = knot[which, (i + right) % size, (j + up) % size]
-                total = total + value * across[slope_u][right] * along[slope_v][up]
-    return total
+    i, j = corner.long() % size
+    u, v = torch.stack([(place - corner) ** power for power in (3, 2, 1, 0)], -1)
+    return torch.einsum("rcp,rcpq,rcq->r", u, cell_polynomials(energy)[which, i, j], v)
 
 
-def spline_knots(energy: Float[Tensor, "map size size"]) -> Float[Tensor, "4 map size size"]:
-    """Values at the grid points, and their slopes along the second, along the first and along both angles."""
-    along = _slopes(energy, -1)
-    return torch.stack([energy, along, _slopes(energy, -2), _slopes(_slopes(energy, -2), -1)])
+def cell_polynomials(energy: Float[Tensor, "map size size"]) -> Float[Tensor, "map size size 4 4"]:
+    """Bicubic polynomial of every cell of the maps, highest powers first.
+
+    The energy at the fractions u and v of the cell `(i, j)` is `sum_pq c[i, j, p, q] u^(3-p) v^(3-q)`.
+    """
+    cubic = torch.tensor(_CUBIC, dtype=energy.dtype, device=energy.device)
+    return cubic @ _ends(_ends(energy)) @ cubic.T
 
 
-def _hermite(t: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The cubic polynomials that carry the values, then the slopes, at the lower and the upper end of a unit cell."""
-    square, cube = t * t, t * t * t
-    upper = 3 * square - 2 * cube
-    return (1 - upper, upper), (cube - 2 * square + t, cube - square)
+def _ends(values: Float[Tensor, "*shape size other"]) -> Float[Tensor, "*shape size other 4"]:
+    """Values at the lower and the upper end of every interval of the last axis but one, then the slopes there.
 
-
-def _slopes(values: Float[Tensor, "map size size"], axis: int) -> Float[Tensor, "map size size"]:
-    """Slopes per grid step of the periodic cubic spline: `m[i-1] + 4 m[i] + m[i+1] = 3 (f[i+1] - f[i-1])`."""
-    one = torch.eye(values.shape[axis], dtype=values.dtype, device=values.device)
+    Slopes per grid step are those of the periodic cubic spline: `m[i-1] + 4 m[i] + m[i+1] = 3 (f[i+1] - f[i-1])`.
+    """
+    one = torch.eye(values.shape[-2], dtype=values.dtype, device=values.device)
     matrix = 4 * one + one.roll(1, 0) + one.roll(-1, 0)
-    right = 3 * (values.roll(-1, axis) - values.roll(1, axis))
-    return torch.linalg.solve(matrix, right.movedim(axis, -2)).movedim(-2, axis)
+    slopes = torch.linalg.solve(matrix, 3 * (values.roll(-1, -2) - values.roll(1, -2)))
+    return torch.stack([values, values.roll(-1, -2), slopes, slopes.roll(-1, -2)], -1)

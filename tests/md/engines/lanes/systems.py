@@ -15,12 +15,16 @@ from mdgen.units import BOLTZMANN
 
 @cache
 def peptide(
-    sequence: str = "A", solvent: str = "obc2", constraints: str = "hbonds", hydrogen_mass_amu: float | None = None
+    sequence: str = "A",
+    solvent: str = "obc2",
+    constraints: str = "hbonds",
+    hydrogen_mass_amu: float | None = None,
+    force_field: str = "amber14",
 ) -> System:
     """A capped peptide, relaxed."""
     return build_system(
         sequence,
-        force_field="amber14",
+        force_field=force_field,
         solvent=solvent,
         constraints=constraints,
         hydrogen_mass_amu=hydrogen_mass_amu,

@@ -13,7 +13,7 @@ from openmm import unit
 from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters, HarmonicImpropers, PairTable
+from mdgen.md.force_field.parameters import CorrectionMaps, Cutoff, ForceFieldParameters, HarmonicImpropers, PairTable
 from mdgen.md.systems.openmm_loader import load_openmm_system
 from tests.md.engines.lanes.systems import peptide
 from tests.md.reference import openmm_energies_and_forces
@@ -86,7 +86,8 @@ def test_a_peptide_with_a_cutoff_agrees_with_torch(precision: str) -> None:
     assert_agree(parameters, 100.0 + shaken(system.positions)[None], None, precision)
 
 
-def test_impropers_and_tables_of_pairs_agree_with_torch() -> None:
+def test_charmms_terms_agree_with_torch() -> None:
+    """Impropers, tables of pairs, and more correction maps than fill up a group of sixteen."""
     system = peptide("A", "vacuum", "none")
     p, draw = system.potential.parameters, torch.Generator().manual_seed(3)
     kind = torch.arange(p.n_atoms) % 3
@@ -96,11 +97,18 @@ def test_impropers_and_tables_of_pairs_agree_with_torch() -> None:
         3 * torch.rand(len(p.torsion_atoms[::3]), generator=draw, dtype=torch.float64),
         p.torsion_k[::3],
     )
+    quads = p.torsion_atoms[:17]
+    maps = CorrectionMaps(
+        torch.cat([quads, quads.flip(0)], 1),
+        torch.arange(17) % 2,
+        10 * torch.randn(2, 12, 12, generator=draw, dtype=torch.float64),
+    )
     parameters = replace(
         p,
         cutoff=Cutoff(0.7, periodic=False),
         pair_table=PairTable(kind, 0.1 + 0.1 * (sigma + sigma.T), epsilon + epsilon.T),
         impropers=impropers,
+        cmap=maps,
     )
     assert_agree(parameters, shaken(system.positions)[None], None, "double")
     assert_agree(parameters, shaken(system.positions)[None], None, "single")

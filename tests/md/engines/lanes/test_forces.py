@@ -23,12 +23,20 @@ TERMS = {
     "bonds": {"HarmonicBondForce"},
     "angles": {"HarmonicAngleForce"},
     "torsions": {"PeriodicTorsionForce"},
-    "nonbonded": {"NonbondedForce"},
+    "impropers": {"CustomTorsionForce"},
+    "cmap": {"CMAPTorsionForce"},
+    "nonbonded": {"NonbondedForce", "CustomNonbondedForce", "CustomBondForce"},
     "generalized_born": {"CustomGBForce", "GBSAOBCForce"},
 }
 MOLECULES = pytest.mark.parametrize(
-    ("sequence", "solvent"),
-    [("A", "vacuum"), ("A", "obc1"), ("A", "obc2"), ("A", "gbn"), *(("WDMK", s) for s in ("vacuum", "obc2", "gbn2"))],
+    ("sequence", "solvent", "force_field"),
+    [
+        *(("A", solvent, "amber14") for solvent in ("vacuum", "obc1", "obc2", "gbn")),
+        *(("WDMK", solvent, "amber14") for solvent in ("vacuum", "obc2", "gbn2")),
+        *((sequence, "gbn2", "amber19") for sequence in ("A", "WDMK")),
+        *(("A", solvent, "charmm36") for solvent in ("vacuum", "obc2")),
+        ("DK", "vacuum", "charmm36"),
+    ],
 )
 
 
@@ -55,8 +63,8 @@ def forces_differ_by(forces: np.ndarray, expected: np.ndarray) -> float:
 
 
 @MOLECULES
-def test_every_term_agrees_with_openmm_in_double_precision(sequence: str, solvent: str) -> None:
-    system = peptide(sequence, solvent)
+def test_every_term_agrees_with_openmm_in_double_precision(sequence: str, solvent: str, force_field: str) -> None:
+    system = peptide(sequence, solvent, force_field=force_field)
     positions = shaken(system, 0.01)
     energies, forces = evaluated(system, positions, "double")
     by_force, expected = openmm_of(system, positions)
@@ -67,9 +75,9 @@ def test_every_term_agrees_with_openmm_in_double_precision(sequence: str, solven
 
 
 @MOLECULES
-def test_single_precision_stays_close(sequence: str, solvent: str) -> None:
+def test_single_precision_stays_close(sequence: str, solvent: str, force_field: str) -> None:
     # Coordinates of a nanometre are rounded by 6e-8 nm, which a bond of 3e5 kJ/mol/nm^2 turns into 0.02 kJ/mol/nm.
-    system = peptide(sequence, solvent)
+    system = peptide(sequence, solvent, force_field=force_field)
     positions = shaken(system, 0.01)
     energies, forces = evaluated(system, positions, "single")
     by_force, expected = openmm_of(system, positions)

@@ -5,7 +5,14 @@ import pytest
 from numba import njit
 
 from mdgen.md.engines.lanes import lane_math
-from mdgen.md.engines.lanes.lane_instructions import maximum, minimum, reciprocal_root, select_less
+from mdgen.md.engines.lanes.lane_instructions import (
+    library_cos,
+    library_sin,
+    maximum,
+    minimum,
+    reciprocal_root,
+    select_less,
+)
 from mdgen.md.engines.lanes.lanes import LANES
 from tests.md.engines.lanes.lane_drivers import over_lanes
 
@@ -26,6 +33,11 @@ def log(x):
 @njit
 def arccos(x):
     return lane_math.arccos(x)
+
+
+@njit
+def angle(x):
+    return lane_math.angle_of(library_cos(x), library_sin(x))
 
 
 @njit
@@ -81,6 +93,13 @@ def test_arccosine_is_good_to_a_few_units_of_pi(dtype) -> None:
     x = np.concatenate([np.random.default_rng(3).uniform(-1, 1, 50_000), [-1.0, 1.0, 0.0]]).astype(dtype)
     error = np.abs(over_lanes(arccos)(x) - np.arccos(x.astype(np.longdouble))).max()
     assert error < 8 * ROUNDING[dtype]
+
+
+@PRECISIONS
+def test_an_angle_from_cosine_and_sine_is_good_all_around(dtype) -> None:
+    x = np.concatenate([np.random.default_rng(7).uniform(-np.pi, np.pi, 50_000), np.pi / 4 * np.arange(-3, 4)])
+    x = x.astype(dtype)
+    assert np.abs(over_lanes(angle)(x) - x).max() < 8 * ROUNDING[dtype]
 
 
 @PRECISIONS

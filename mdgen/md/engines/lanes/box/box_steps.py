@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.bonded_forces import bonded_forces, exception_forces, improper_forces
+from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces, exception_forces
 from mdgen.md.engines.lanes.box.block_neighbours import DIVERGED, READY, is_stale, rebuild, update_grid
 from mdgen.md.engines.lanes.box.cutoff_pairs import cutoff_pair_forces
 from mdgen.md.engines.lanes.box.rigid_water import constrain_triangle_positions, constrain_triangle_velocities
@@ -15,7 +15,7 @@ from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.random import fill_normal
 from mdgen.md.engines.lanes.rigid_bonds import constrain_cluster_positions, constrain_cluster_velocities
 
-ENERGY_TERMS = ("bonds", "angles", "torsions", "impropers", "lennard_jones", "coulomb")
+ENERGY_TERMS = (*BONDED_TERMS, "lennard_jones", "coulomb")
 """The elements of an energy table, in order."""
 
 
@@ -63,7 +63,6 @@ def _forces(x: Any, ordered: Any, neighbours: Any, model: Any, work: Any, energi
         for axis in range(3):
             work.forces[ordered.order[slot], axis] = ordered.forces[slot // LANES, axis, slot % LANES]
     bonded_forces(x, work.forces, model.bonded, work.terms, energies)
-    improper_forces(x, work.forces, model.bonded.impropers, work.terms, energies)
     exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies)
 
 

@@ -119,8 +119,8 @@ def _visit(
         store_at(forces, place + 2 * LANES, load_at(forces, place + 2 * LANES) - both[2])
         slot, to_one, to_two = ahead, one_ahead, two_ahead
     if energies is not None:
-        energies[4] += lane_sum(dispersed)
-        energies[5] += lane_sum(charged)
+        energies[5] += lane_sum(dispersed)
+        energies[6] += lane_sum(charged)
     x, y, z = on_one
     p, q, r = on_two
     return lane_sum(x), lane_sum(y), lane_sum(z), lane_sum(p), lane_sum(q), lane_sum(r)
@@ -139,7 +139,7 @@ def _atom(slot: Any, ordered: Any, tables: Any) -> Any:
 
 @lane_function
 def cutoff_pair_forces(neighbours: Any, ordered: Any, tables: Any, energies: Any) -> None:
-    """Write the forces of all normal pairs to `ordered.forces`; with `energies`, add those to elements 4 and 5."""
+    """Write the forces of all normal pairs to `ordered.forces`; with `energies`, add those to elements 5 and 6."""
     ordered.forces[:] = 0.0
     arrays = (
         ordered.grid.reshape(-1),

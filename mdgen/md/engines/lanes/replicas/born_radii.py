@@ -168,4 +168,4 @@ def effective_radii(tables: Any, born: Any, energies: Any) -> None:
         store(born, (GRADIENT, i), -(itself + 6.0 * covered) * inverse)
         store(born, (RESPONSE, i), response)
         if energies is not None:
-            store(energies, (4,), load(energies, (4,)) + itself + covered)
+            store(energies, (6,), load(energies, (6,)) + itself + covered)

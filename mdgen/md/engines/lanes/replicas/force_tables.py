@@ -7,6 +7,7 @@ import numpy as np
 from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
 from mdgen.md.engines.lanes.replicas.born_radii import DISTANT
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.force_field.terms.nonbonded import pair_kinds
 
 
 class ForceTables(NamedTuple):
@@ -54,11 +55,12 @@ def _born_factor(parameters: ForceFieldParameters) -> float:
 
 
 def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
-    charges, sigma, epsilon = (as_numpy(t) for t in (parameters.charges, parameters.sigma, parameters.epsilon))
+    charges = as_numpy(parameters.charges)
     product = charges[:, None] * charges
     solvated = _born_factor(parameters) * product
-    sigma = (sigma[:, None] + sigma) / 2
-    epsilon = np.sqrt(epsilon[:, None] * epsilon)
+    table = parameters.pair_table or pair_kinds(parameters.sigma, parameters.epsilon)
+    kind = as_numpy(table.kind)
+    sigma, epsilon = (as_numpy(of_kinds)[kind[:, None], kind] for of_kinds in (table.sigma, table.epsilon))
     product = product.copy()
     first, second = as_numpy(parameters.exception_atoms).reshape(-1, 2).T
     for table, own in (

@@ -78,8 +78,8 @@ def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
             pair += 1
         store(born, (GRADIENT, i), gradient_i)
     if energies is not None:
-        store(energies, (3,), energy)
-        store(energies, (4,), load(energies, (4,)) + solvation)
+        store(energies, (5,), energy)
+        store(energies, (6,), load(energies, (6,)) + solvation)
 
 
 @lane_function
@@ -114,7 +114,7 @@ def born_forces(positions: Any, forces: Any, tables: Any, pairs: Any, born: Any,
         tables: `ForceTables`.
         pairs: work space (pair, 4, lane).
         born: work space (4, atom, lane).
-        energies: (5, lane), rows 3 and 4 added to; None where no energy is wanted, which compiles it away.
+        energies: (7, lane), rows 5 and 6 added to; None where no energy is wanted, which compiles it away.
     """
     descreening_sweep(positions, tables, pairs, born)
     effective_radii(tables, born, energies)
@@ -144,4 +144,4 @@ def vacuum_forces(positions: Any, forces: Any, tables: Any, energies: Any) -> No
             pair += 1
         store_vector(forces, i, force_i)
     if energies is not None:
-        store(energies, (3,), energy)
+        store(energies, (5,), energy)

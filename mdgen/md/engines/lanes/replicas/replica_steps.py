@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.bonded_forces import bonded_forces
+from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces
 from mdgen.md.engines.lanes.integration import Dynamics, drift, kick
 from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
 from mdgen.md.engines.lanes.lanes import LANES, filled, store
@@ -16,7 +16,7 @@ from mdgen.md.engines.lanes.replicas.pair_sweeps import born_forces, vacuum_forc
 from mdgen.md.engines.lanes.rigid_bonds import constrain_positions, constrain_velocities
 from mdgen.md.engines.lanes.vectors import load_vector, plus, scaled, subtract_from
 
-ENERGY_TERMS = ("bonds", "angles", "torsions", "nonbonded", "generalized_born")
+ENERGY_TERMS = (*BONDED_TERMS, "nonbonded", "generalized_born")
 """The rows of an energy table, in order."""
 
 RECENTRE_EVERY = 1000

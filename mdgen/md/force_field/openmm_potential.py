@@ -1,0 +1,46 @@
+"""Whatever an `openmm.System` computes as a `Potential`, for what only OpenMM has."""
+
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import openmm
+import torch
+
+from mdgen.interfaces import Cells, Energies, Positions
+
+
+class OpenMMPotential:
+    """Energy of an `openmm.System` of any forces and particles; `engine=openmm` alone moves it.
+
+    Args:
+        openmm_system: the forces; not to be changed afterwards.
+    """
+
+    not_computed = "the forces of an openmm.System, which OpenMM alone computes"
+
+    def __init__(self, openmm_system: openmm.System) -> None:
+        self.openmm_system = openmm_system
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the system as OpenMM writes it."""
+        return sha256(openmm.XmlSerializer.serialize(self.openmm_system).encode()).hexdigest()
+
+    @cached_property
+    def _context(self) -> openmm.Context:
+        reference = openmm.Platform.getPlatformByName("Reference")
+        return openmm.Context(self.openmm_system, openmm.VerletIntegrator(0.001), reference)
+
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
+        """Potential energy in kJ/mol by OpenMM's Reference platform, without a gradient.
+
+        Virtual sites are taken where they are given. Without a cell the box is the system's own.
+        """
+        energies = []
+        for replica, x in enumerate(positions.detach().cpu().double().numpy()):
+            if cell is not None:
+                self._context.setPeriodicBoxVectors(*np.diag(cell[replica].detach().cpu().double().numpy()))
+            self._context.setPositions(x)
+            energies.append(self._context.getState(getEnergy=True).getPotentialEnergy()._value)
+        return torch.tensor(energies, dtype=torch.float64).to(positions)
