@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mdgen.apps.config.help import included
 from mdgen.apps.config.key_types import TABLES, key_types
+from mdgen.apps.config.key_types import Path as KeyPath
 from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
@@ -71,6 +72,23 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     config.update({"plugins": plugins} if plugins else {})
     OmegaConf.set_struct(config, True)
     return config
+
+
+def output_of(verb: str, arguments: list[str]) -> Path:
+    """The `output` of a command; its other keys are not checked, and no part that it names is imported.
+
+    Raises:
+        MdgenError: if it cannot be composed, or `output` is no path.
+    """
+    overrides, _ = set_search_path(verb, arguments)
+    parsed = [_single(parsed_override(each, verb)) for each in overrides]
+    experiment = [text for each in parsed if each.key_or_group == "experiment" for text in _choice(verb, each)]
+    given = [each.value() for each in parsed if each.key_or_group == "output"]
+    try:
+        found = given[-1] if given else OmegaConf.select(_compose(verb, experiment), "output")
+    except (HydraException, OmegaConfBaseException) as error:
+        raise MdgenError(_explain(verb, error)) from error
+    return Path(checked("output", found, KeyPath))
 
 
 def _shadowed(override: Override) -> bool:
