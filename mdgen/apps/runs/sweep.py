@@ -30,6 +30,7 @@ from mdgen.apps.config.composition import (
 )
 from mdgen.apps.config.search_path import is_group
 from mdgen.apps.runs.concurrent_steps import require_one_device
+from mdgen.apps.runs.launchers import LAUNCHERS
 from mdgen.apps.runs.screen import show_on_screen
 from mdgen.apps.runs.sweep_job import Job
 from mdgen.apps.runs.sweep_mark import is_finished, mark_finished
@@ -42,7 +43,6 @@ logger = logging.getLogger("mdgen")
 _NOT_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|true|false|null|\[.*\]|\{.*\}", re.IGNORECASE)
 _LONGEST_NAME = 100
 SUMMARY, PLOTS = "summary.csv", "summary.svg"
-LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
 _KEY = r"[\w@/.]+"
 
 
