@@ -1,5 +1,6 @@
 """`--info`: where the config of a command comes from, without running it."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,5 @@ def _parts(config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Key, dotted path and file of everything that a config names."""
     for key, value in leaves(config):
         if key.rpartition(".")[2] == "_target_" and value != MISSING:
-            part = resolve(str(value))
-            code = getattr(part, "__code__", getattr(getattr(part, "__init__", None), "__code__", None))
-            yield key.rpartition(".")[0] or "-", str(value), "" if code is None else code.co_filename
+            file = sys.modules[resolve(str(value)).__module__].__file__
+            yield key.rpartition(".")[0] or "-", str(value), str(file)
