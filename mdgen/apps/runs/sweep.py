@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,9 @@ def _launcher_setting(override: str) -> str:
     """An argument of Hydra's, which may choose a launcher and set its numbers and texts, but name no code."""
     key, _, value = override.partition("=")
     if key == "hydra/launcher" and value in LAUNCHERS:
+        plugin = f"hydra_plugins.hydra_{value.partition('_')[0]}_launcher"
+        if value != "basic" and (find_spec("hydra_plugins") is None or find_spec(plugin) is None):
+            raise MdgenError(f"{override} needs a launcher that is not installed; pip install 'mdgen[launchers]'")
         return override
     if re.fullmatch(r"hydra\.launcher\.[a-z]\w*", key) and re.fullmatch(r"[\w.,:/@ \[\]+-]*", value):
         return override
