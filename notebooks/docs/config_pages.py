@@ -37,8 +37,8 @@ def write_pages(folder: Path) -> list[Path]:
     pages |= {f"group_{name}": _group_page(name) for name in groups}
     listed = "\n".join(pages)
     pages["index"] = (
-        "# Every key\n\nWritten from `conf/` and from the constructors that configs name. `mdgen VERB --help` says the same "
-        "in the terminal, `mdgen VERB --cfg job` shows the config that a command would run with.\n\n"
+        "# Every key\n\nWritten from `conf/` and from the constructors that configs name. `mdgen VERB --help` says the "
+        "same in the terminal, `mdgen VERB --cfg job` shows the config that a command would run with.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
     )
     for name, text in pages.items():
