@@ -21,7 +21,5 @@ def _inline(translator: Any, node: nodes.Element) -> None:
 
 def _display(translator: Any, node: nodes.Element) -> None:
     number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
-    translator.body.append(
-        f'<div class="math" style="overflow-x: auto">{number}{convert(node.astext(), display="block")}</div>\n'
-    )
+    translator.body.append(f'<div class="math">{number}{convert(node.astext(), display="block")}</div>\n')
     raise nodes.SkipNode

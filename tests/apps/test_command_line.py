@@ -120,13 +120,6 @@ def test_debug_goes_with_sweeps() -> None:
     assert [str(job.folder) for job in found] == ["runs/debug/simulate/seed_0", "runs/debug/simulate/seed_1"]
 
 
-@pytest.mark.slow
-def test_debug_runs_the_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["demo", "debug=fast"]) == 0
-    assert Path("runs/debug/demo/report.html").is_file()
-
-
 TRAINERS = [f"trainer@train_{part}.trainer=" for part in ("decoder", "encoder", "propagator")]
 
 

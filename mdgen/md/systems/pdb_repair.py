@@ -189,7 +189,8 @@ def _records(lines: Iterable[bytes]) -> Iterator[_Record]:
                 place = np.array([float(line[start : start + 8]) / 10 for start in (30, 38, 46)])
             except ValueError:  # a broken line, of which the reader says more
                 continue
-            yield _Record(*(line[a:b].decode(errors="replace").strip() for a, b in ((6, 11), (12, 16))), place)
+            serial, name = (line[a:b].decode(errors="replace").strip() for a, b in ((6, 11), (12, 16)))
+            yield _Record(serial, name, place)
 
 
 def _edges(line: bytes) -> np.ndarray | None:
