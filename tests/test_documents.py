@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
-from mdgen.apps.config.composition import leaves
+from mdgen.apps.config.composition import compose, leaves
+from mdgen.apps.config.flags import read_flags
 from mdgen.apps.config.search_path import config_folder
 from mdgen.apps.main import main
+from mdgen.apps.runs.sweep import jobs
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
 from tests.isolated_registry import isolated
 from tests.models.structures import alanine_dipeptide, frames
@@ -30,10 +32,17 @@ FENCE = re.compile(
 )
 QUICK = {
     "simulate": ["engine=torch", "n_replicas=2", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"],
-    "demo": ["simulate.save_ps=2"],
+    "demo": ["four_wells=null"],
     "evaluate": ["metrics.settings.resamples=20", "metrics.settings.permutations=99"],
 }
-"""What a test adds to a command of the documents, beside `debug=fast`, where the command does not give it."""
+"""Settings of a test for the commands of the documents, beside `debug=fast`."""
+
+SHORT = ["engine=torch", "system.solvent=vacuum", "n_replicas=8", "length_ns=0.008", "equilibration_ns=0.0008"]
+SHORT = [f"simulate.{each}" for each in SHORT] + ["lag_ps=0.08", "evaluate.metrics.settings.tica_lag_ps=0.8"]
+"""Of the demo's own simulation, which needs no kernels to be compiled."""
+
+RING = ["save_ps=0.02", "length_ns=2e-4"]
+"""Of a particle in a potential, with its time step of 2 fs."""
 
 
 def blocks(page: str) -> Iterator[tuple[str, str, str]]:
@@ -49,17 +58,16 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def made_quick(words: list[str]) -> list[str]:
-    """The arguments of a command with tiny settings added, and jobs of this machine in place of a cluster's."""
-    program, verb, *arguments = words
-    assert program == "mdgen"
-    given = {each.partition("=")[0] for each in arguments}
-    if verb in RUN_FOLDER_VERBS and "output" in given and "--cfg" not in given:
-        quick = [each for each in QUICK.get(verb, []) if each.partition("=")[0] not in given]
-        if "system" in given:  # a particle in a potential
-            quick = [each for each in quick if not each.startswith(("length_ns", "save_ps"))] + ["save_ps=0.02"]
-        arguments += [*(["debug=fast"] if "debug" not in given else []), *quick]
-    arguments = [each.replace("submitit_slurm", "submitit_local") for each in arguments]
-    return [verb, *arguments]
+    """The arguments of a command on tiny settings, with jobs of this machine in place of a cluster's."""
+    _, verb, *arguments = words
+    if verb in RUN_FOLDER_VERBS and "--cfg" not in words and "--info" not in words:
+        quick = [*QUICK.get(verb, []), *(RING if "system=ring" in words else [])]
+        if verb == "demo" and not any(each.startswith("data.trajectories=") for each in arguments):
+            quick += SHORT
+        replaced = {each.partition("=")[0] for each in quick}
+        arguments = [each for each in arguments if each.partition("=")[0] not in replaced]
+        arguments += [*({"debug=fast"} - set(arguments)), *quick]
+    return [verb, *(each.replace("submitit_slurm", "submitit_local") for each in arguments)]
 
 
 @pytest.fixture
@@ -99,6 +107,23 @@ def test_the_code_of_a_page_runs(page: str, folder: Path, capsys: pytest.Capture
                 exec(text, names)
                 ran += 1
     assert ran > 1
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_the_commands_of_a_page_compose_as_they_stand(page: str, folder: Path) -> None:
+    """The keys and options of all of them, also of pages whose commands take minutes."""
+    with isolated():
+        for language, name, text in blocks(page):
+            if name:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(text)
+            elif language == "bash":
+                for _, verb, *words in commands(text):
+                    flags = read_flags(words, VERBS[verb].positional)
+                    if flags.multirun:
+                        assert len(jobs(verb, list(flags.overrides))) > 1
+                    else:
+                        compose(verb, list(flags.overrides))
 
 
 def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:

@@ -87,7 +87,7 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
     """
     named = _named(verb, arguments)
     folder = named[0].folder.parent
-    if is_finished(folder, verb, named):
+    if (folder / SUMMARY).is_file() and is_finished(folder, verb, named):
         logger.info("%d runs of `mdgen %s` done already: %s", len(named), verb, folder / SUMMARY)
         return
     every = jobs(verb, arguments)
