@@ -2,12 +2,13 @@
 # make demo      alanine dipeptide at 500 K from force field to report, about ten minutes on two cores
 # make test      the tests
 # make check     formatter, linter, type checker
+# make docs      the documents, in build/docs/index.html; a warning is an error
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow check clean
+.PHONY: install demo test test-slow check docs clean
 
 install: $(STAMP)
 
@@ -33,6 +34,13 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.docs
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html notebooks/docs build/docs
+
+$(VENV)/.docs: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV)

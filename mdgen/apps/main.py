@@ -6,6 +6,8 @@ import signal
 import sys
 
 from mdgen import __version__
+from mdgen.apps.config.completion import shell_completion
+from mdgen.apps.config.flags import read_flags
 from mdgen.apps.config.help import overview, verb_help
 from mdgen.apps.runs.screen import show_on_screen
 from mdgen.apps.verbs import VERBS
@@ -15,7 +17,6 @@ logger = logging.getLogger("mdgen")
 
 USER_ERROR = 2
 INTERRUPTED = 130
-MULTIRUN = ("--multirun", "-m")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,6 +52,8 @@ def _sentence_of(error: Exception) -> str | None:
         return f"a number that was given is too large ({reason[:80]}); use one below 2^63"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename} cannot be used ({error.strerror}); check the path"
+    if isinstance(error, ModuleNotFoundError) and "wandb" in reason:
+        return "logger=wandb needs wandb, which is not installed; pip install 'mdgen[wandb]', or leave out logger=wandb"
     if module == "wandb":
         return f"wandb refuses ({reason}); log in with `wandb login`, or leave out logger=wandb"
     return None
@@ -63,39 +66,36 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         sys.stdout.write(f"mdgen {__version__}\n")
         return 0
+    if arguments[0] in ("--shell-completion", "-sc"):
+        sys.stdout.write(shell_completion(" ".join(arguments[1:])))
+        return 0
     name, *overrides = arguments
     if name not in VERBS:
         raise MdgenError(f"there is no verb {name!r}; expected one of {', '.join(VERBS)}; see `mdgen --help`")
-    if any(each in ("-h", "--help") for each in overrides):
+    flags = read_flags(overrides, VERBS[name].positional)
+    overrides = list(flags.overrides)
+    if flags.help:
+        if any(each.startswith(("--config-dir=", "plugins=")) for each in overrides):  # whose options it lists
+            importlib.import_module("mdgen.apps.config.composition").set_search_path(name, overrides)
         sys.stdout.write(verb_help(name))
         return 0
-    flags = {each for each in overrides if each in ("--cfg", *MULTIRUN)}
-    overrides = _with_keys(VERBS[name].positional, [each for each in overrides if each not in flags])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Imported late: `mdgen --help` must not wait for torch.
-    if flags & set(MULTIRUN):
+    if flags.multirun:
         sweep = importlib.import_module("mdgen.apps.runs.sweep")
-        if "--cfg" in flags:
+        if flags.cfg or flags.info:
             sys.stdout.write("".join(f"{job.folder}: {' '.join(job.own)}\n" for job in sweep.jobs(name, overrides)))
         else:
             sweep.run_sweep(name, overrides)
         return 0
+    if flags.info:
+        show = importlib.import_module("mdgen.apps.config.information").information
+        sys.stdout.write(show(name, overrides, flags.info))
+        return 0
     composition = importlib.import_module("mdgen.apps.config.composition")
     config = composition.compose(name, overrides)
-    if "--cfg" in flags:
-        sys.stdout.write(composition.OmegaConf.to_yaml(config))
+    if flags.cfg:
+        sys.stdout.write(composition.as_yaml(config, flags.package))
     else:
         importlib.import_module(f"mdgen.apps.{name}").run(composition.plain(config))
     return 0
-
-
-def _with_keys(positional: tuple[str, ...], arguments: list[str]) -> list[str]:
-    """Arguments as `key=value`: one without a key gets the verb's next, `compare A B` is `compare first=A second=B`."""
-    keys, left = iter(positional), iter(arguments)
-    found = []
-    for each in left:
-        if each == "--config-dir":
-            found.append(f"{each}={next(left, '')}")
-        else:
-            found.append(each if "=" in each else f"{next(keys, '')}={each}".lstrip("="))
-    return found

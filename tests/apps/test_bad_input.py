@@ -273,7 +273,7 @@ def test_repair_by_pdbfixer(said, monkeypatch: pytest.MonkeyPatch, installed: bo
     else:
         monkeypatch.setitem(sys.modules, "pdbfixer", None)
     sentence = said(f"simulate {PDB} system.pdb=FILES/ring.pdb system.repair=true length_ns=0")
-    assert ("length_ns is 0" if installed else "pip install pdbfixer") in sentence
+    assert ("length_ns is 0" if installed else "pip install 'mdgen[repair]'") in sentence
 
 
 def test_forces_that_the_engine_lacks_are_named() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from mdgen.apps.config.composition import compose, leaves, plain
+from mdgen.apps.config.flags import read_flags
 from mdgen.apps.config.help import included, overview, verb_help
 from mdgen.apps.config.key_types import key_types
 from mdgen.apps.config.search_path import config_folder, option_names
 from mdgen.apps.config.signatures import MISSING, annotations_of
-from mdgen.apps.main import _with_keys, main
+from mdgen.apps.main import main
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 from mdgen.registry import resolve
@@ -73,7 +74,7 @@ def test_each_example_of_the_help_composes(
         if "--multirun" in arguments:
             assert main([verb, *arguments, "--cfg"]) == 0
         else:
-            compose(verb, _with_keys(VERBS[verb].positional, arguments))
+            compose(verb, list(read_flags(arguments, VERBS[verb].positional).overrides))
 
 
 def test_the_wheel_carries_the_configs() -> None:

@@ -1,5 +1,6 @@
 """`--multirun` makes a run for each combination of values, in folders of their own, by any of Hydra's launchers."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 
 from mdgen.apps.main import main
-from mdgen.apps.runs.sweep import jobs
+from mdgen.apps.runs import sweep
+from mdgen.apps.runs.sweep import config_of, jobs
+from mdgen.apps.runs.sweep_job import Job
+from mdgen.apps.runs.sweep_mark import is_finished, mark_finished
+from mdgen.apps.runs.sweep_summary import metrics_of
 from mdgen.data.store import TrajectoryStore, is_store
 
 SMALL = ["n_replicas=2", "engine=torch", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"]
@@ -24,7 +29,7 @@ def test_every_combination_is_a_run_in_a_folder_of_its_own() -> None:
     assert [str(job.folder) for job in found] == [
         f"runs/x/{name}" for name in ["A-seed_0", "A-seed_1", "NAN-seed_0", "NAN-seed_1"]
     ]
-    configs = [job.config("simulate") for job in found]
+    configs = [config_of("simulate", job) for job in found]
     assert [config["output"] for config in configs] == [str(job.folder) for job in found]
     assert [config["system"]["sequence"] for config in configs] == ["A", "A", "NAN", "NAN"]
     assert [config["seed"] for config in configs] == [0, 1, 0, 1]
@@ -37,7 +42,7 @@ def test_the_lines_of_a_file_are_values(tmp_path: Path) -> None:
     assert [job.folder.name for job in jobs("simulate", [f"system.sequence=@{file}"])] == ["IPGD", "GTLM", "NAN"]
     file.write_text("a b.pdb\n../c.pdb\nit's.pdb\n")
     found = jobs("simulate", ["system=pdb", f"system.pdb=@{file}"])
-    assert [job.config("simulate")["system"]["pdb"] for job in found] == ["a b.pdb", "../c.pdb", "it's.pdb"]
+    assert [config_of("simulate", job)["system"]["pdb"] for job in found] == ["a b.pdb", "../c.pdb", "it's.pdb"]
     assert [job.folder.name for job in found] == ["a_b.pdb", "c.pdb", "it_s.pdb"]
     file.write_text("0.5\n1\n")
     assert [job.folder.name for job in jobs("simulate", [f"length_ns=@{file}"])] == ["length_ns_0.5", "length_ns_1"]
@@ -46,7 +51,7 @@ def test_the_lines_of_a_file_are_values(tmp_path: Path) -> None:
 def test_groups_and_experiments_are_swept_like_keys() -> None:
     found = jobs("train", ["encoder=srv,tica", "output=runs/x"])
     assert [job.folder.name for job in found] == ["srv", "tica"]
-    assert "hidden" not in found[1].config("train")["encoder"]["model"]
+    assert "hidden" not in config_of("train", found[1])["encoder"]["model"]
 
 
 def test_what_fails_is_named_at_the_end_and_the_rest_is_done(
@@ -124,3 +129,71 @@ def test_ctrl_c_stops_all_and_the_same_command_continues(tmp_path: Path, number:
 def test_cfg_lists_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "-m", "system.sequence=A,G", "output=runs/x", "--cfg"]) == 0
     assert capsys.readouterr().out == "runs/x/A: system.sequence=A\nruns/x/G: system.sequence=G\n"
+
+
+def test_a_sweep_ends_in_a_table_and_plots_and_is_answered_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["simulate", "-m", "system.sequence=A,G", "n_replicas=2,3", "output=many", *SMALL[1:]]
+    assert main(command) == 0
+    lines = [line.split(",") for line in Path("many/summary.csv").read_text().splitlines()]
+    assert lines[0][:4] == ["run", "system.sequence", "n_replicas", "state"]
+    table = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+    assert list(table) == [f"{name}-n_replicas_{n}" for name in "AG" for n in (2, 3)]
+    for run, row in table.items():
+        metrics = json.loads(Path(f"many/{run}/metrics.json").read_text())
+        assert float(row["total_ns"]) == pytest.approx(metrics["total_ns"])
+        assert (int(row["n_atoms"]), row["state"]) == (metrics["n_atoms"], "done")
+    drawn = Path("many/summary.svg").read_text()
+    assert drawn.count("<!-- total_ns -->") == drawn.count("<!-- n_atoms -->") == 1
+    assert drawn.count("<!-- system.sequence -->") == drawn.count("<!-- n_replicas -->") > 1
+    assert "<!-- n_frames -->" not in drawn  # the same in all runs
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a finished sweep looks at its runs again")
+
+    monkeypatch.setattr(sweep, "compose", refuse)
+    monkeypatch.setattr(sweep, "_launched", refuse)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "4 runs of `mdgen simulate` done already: many/summary.csv" in capsys.readouterr().err
+    for changed in (["seed=1"], ["n_replicas=2,3,4"]):
+        with pytest.raises(AssertionError):
+            main([*(each for each in command if each.partition("=")[0] != changed[0].partition("=")[0]), *changed])
+    Path("many/A-n_replicas_2/DONE").unlink()
+    with pytest.raises(AssertionError):
+        main(command)
+
+
+def test_a_model_that_was_trained_again_is_no_finished_sweep(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "encoder.safetensors").write_bytes(b"1")
+    found = tuple(Job(tmp_path / f"n_{n}", (f"seed={n}",), (f"model={model}", f"seed={n}")) for n in (0, 1))
+    for job in found:
+        job.folder.mkdir()
+        (job.folder / "DONE").touch()
+    assert not is_finished(tmp_path, "generate", found)
+    mark_finished(tmp_path, "generate", found)
+    assert is_finished(tmp_path, "generate", found)
+    (model / "encoder.safetensors").write_bytes(b"12")
+    assert not is_finished(tmp_path, "generate", found)
+
+
+def test_rows_and_intervals_of_an_evaluation_are_metrics_by_their_names(tmp_path: Path) -> None:
+    document = {
+        "verb": "evaluate",
+        "criteria": [{"metric": "torsion_jsd/all", "value": 0.1, "floor": 0.2}],
+        "rows": {"generated": {"label": "x", "metrics": {"size_nm": {"value": 1.5, "low": 1.0, "high": None}}}},
+        "timescales_ps": [60, None],
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(document))
+    assert metrics_of(tmp_path) == {}  # not done
+    (tmp_path / "DONE").touch()
+    assert metrics_of(tmp_path) == {
+        "criteria/torsion_jsd/all": 0.1,
+        "rows/generated/metrics/size_nm": 1.5,
+        "rows/generated/metrics/size_nm/low": 1.0,
+        "timescales_ps/1": 60,
+    }

@@ -16,8 +16,10 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mdgen.apps.config.debug import DEBUG, debug_sections
 from mdgen.apps.config.help import included
 from mdgen.apps.config.key_types import TABLES, key_types
+from mdgen.apps.config.key_types import Path as KeyPath
 from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
@@ -27,7 +29,7 @@ from mdgen.apps.config.search_path import (
     option_names,
     search_folders,
 )
-from mdgen.apps.config.signatures import MISSING, annotations_of, checked
+from mdgen.apps.config.signatures import MISSING, annotations_of, checked, shown
 from mdgen.errors import MdgenError
 from mdgen.registry import resolve
 
@@ -41,7 +43,7 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
         verb: name of the verb.
         arguments: overrides `key=value`; `plugins=[MODULE,...]`, which are imported first; `--config-dir=FOLDER`.
             Keys of the config can be set, and parameters of what it names that it leaves at their defaults.
-            `group=null` chooses none of a group that can do without.
+            `group=null` chooses none of a group that can do without; `debug=fast` sets tiny values.
 
     Returns:
         The config; its key `plugins` lists those that were named, if any were.
@@ -51,11 +53,12 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
             the signature's, an override that cannot be read, or a part that is not registered.
     """
     overrides, plugins = set_search_path(verb, arguments)
-    parsed = [_single(parsed_override(override, verb)) for override in overrides]
+    parsed = [_single(parsed_override(each, verb)) for each in overrides if not each.startswith(DEBUG)]
     groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
     values = [each for each in parsed if not is_group(str(each.key_or_group))]
     try:
         defaults = copy.deepcopy(_defaults(verb, tuple(groups), search_folders()))
+        values = [*_debug_values(verb, overrides, defaults, values), *values]
         checked_values = [(each, _value(verb, each, defaults)) for each in values]
         config = _compose(verb, [*groups, *(text for each, text in checked_values if not _shadowed(each))])
         for each in filter(_shadowed, values):
@@ -71,6 +74,49 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     config.update({"plugins": plugins} if plugins else {})
     OmegaConf.set_struct(config, True)
     return config
+
+
+def output_of(verb: str, arguments: list[str]) -> Path:
+    """The `output` of a command; its other keys are not checked, and no part that it names is imported.
+
+    Raises:
+        MdgenError: if it cannot be composed, or `output` is no path.
+    """
+    overrides, _ = set_search_path(verb, arguments)
+    parsed = [_single(parsed_override(each, verb)) for each in overrides]
+    given = [table["output"] for _, table in debug_sections(verb, overrides) if "output" in table]
+    given += [each.value() for each in parsed if each.key_or_group == "output"]
+    experiment = [text for each in parsed if each.key_or_group == "experiment" for text in _choice(verb, each)]
+    try:
+        found = given[-1] if given else OmegaConf.select(_compose(verb, experiment), "output")
+    except (HydraException, OmegaConfBaseException) as error:
+        raise MdgenError(_explain(verb, error)) from error
+    return Path(checked("output", found, KeyPath))
+
+
+def choices(verb: str, arguments: list[str]) -> dict[str, str]:
+    """The option of each group that a command chooses, by the group with its key, such as `data@reference`."""
+    overrides, _ = set_search_path(verb, arguments)
+    parsed = [_single(parsed_override(each, verb)) for each in overrides if not each.startswith(DEBUG)]
+    groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
+    found = OmegaConf.to_container(_compose(verb, groups, hydra_too=True).hydra.runtime.choices)
+    assert isinstance(found, dict)
+    return {str(key): str(value) for key, value in found.items() if not str(key).startswith("hydra/") and value}
+
+
+def _debug_values(verb: str, overrides: list[str], defaults: DictConfig, given: list[Override]) -> list[Override]:
+    """What `debug=NAME` sets: keys that the config lists and the command does not give."""
+    known = {key for key, _ in leaves(defaults)} - {str(each.key_or_group) for each in given}
+    found = {
+        f"{prefix}{key}": value
+        for prefix, table in debug_sections(verb, overrides)
+        for key, value in leaves(table)
+        if f"{prefix}{key}" in known
+    }
+    return [
+        parsed_override(f"{key}={quoted(value) if isinstance(value, str) else shown(value)}", verb)
+        for key, value in found.items()
+    ]
 
 
 def _shadowed(override: Override) -> bool:
@@ -102,10 +148,12 @@ def search_path_override() -> list[str]:
     return [f"hydra.searchpath=[{added}]"] if added else []
 
 
-def _compose(verb: str, overrides: list[str]) -> DictConfig:
+def _compose(verb: str, overrides: list[str], hydra_too: bool = False) -> DictConfig:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(config_folder().resolve()), version_base="1.3"):
-        return hydra.compose(config_name=verb, overrides=[*search_path_override(), *overrides])
+        return hydra.compose(
+            config_name=verb, overrides=[*search_path_override(), *overrides], return_hydra_config=hydra_too
+        )
 
 
 def parsed_override(text: str, verb: str = "VERB") -> Override:
@@ -236,3 +284,15 @@ def quoted(text: str) -> str:
 def plain(config: Any) -> Any:
     """A config as plain dicts, lists and scalars."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def as_yaml(config: DictConfig, package: str | None = None) -> str:
+    """A config, or the part of it at a key, as YAML.
+
+    Raises:
+        MdgenError: if it has no such key.
+    """
+    found = config if package is None else OmegaConf.select(config, package)
+    if found is None:
+        raise MdgenError(f"there is no key {package!r} to show; it has {', '.join(map(str, config))}")
+    return OmegaConf.to_yaml(found) if OmegaConf.is_config(found) else f"{shown(found)}\n"

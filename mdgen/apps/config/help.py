@@ -42,10 +42,13 @@ def overview() -> str:
         "mdgen learns from molecular dynamics trajectories and generates new ones.\n\n"
         "usage: mdgen VERB [key=value ...]\n\n"
         + "\n".join(lines)
-        + "\n\nmdgen VERB --help   what a verb does, its keys with their defaults, examples\n"
-        "mdgen VERB --cfg    the config that a command would run with, without running it\n"
+        + "\n\nmdgen VERB --help                   what a verb does, its keys with their defaults, examples\n"
+        "mdgen VERB --cfg job                the config that a command would run with, without running it\n"
+        "mdgen VERB --info                   the same, with the files and parts that it comes from\n"
+        "mdgen VERB debug=fast ...           tiny settings, to see whether a command works\n"
         "mdgen VERB --multirun key=A,B ...   a run for each value, or each line of a file: key=@FILE\n"
-        "mdgen VERB plugins=[MODULE] ...     with parts of your own: encoders, propagators, decoders, potentials\n\n"
+        "mdgen VERB plugins=[MODULE] ...     with parts of your own: encoders, propagators, decoders, potentials\n"
+        'eval "$(mdgen --shell-completion install=bash)"   completion of verbs, keys and options (or zsh, fish)\n\n'
         "A first run:        mdgen demo\n"
         "Units:              every key that has one carries it: lag_ps, temperature_K, length_ns, timestep_fs\n"
     )
@@ -70,10 +73,14 @@ _SWEEPS = """--multirun (-m)  several runs by one command, each in a folder of i
   key=@FILE                 a run for each line of a file, such as a file of sequences; lines of # are passed over
   hydra/launcher=basic      one after another; joblib: in processes of this machine (hydra.launcher.n_jobs=4);
                             submitit_slurm: as jobs of a cluster (hydra.launcher.cpus_per_task=8 ...), submitit_local
-  The same command again continues: what is done is left alone. Runs that fail are named at the end.
+  The same command again continues: what is done is left alone. Runs that fail are named at the end. All runs end in
+  summary.csv, a line for each, and summary.svg, every metric against every key that has several values.
 """
 
-_OWN_PARTS = """plugins=[MODULE,...]  modules of your own, on PYTHONPATH or in this folder, that register parts with
+_OWN_PARTS = """--cfg job             the config that this command would run with; --package KEY shows a part of it
+--info                the same, with the folders, files and parts that it comes from
+debug=fast            tiny settings of conf/debug/fast.yaml, into runs/debug, to see whether a command works
+plugins=[MODULE,...]  modules of your own, on PYTHONPATH or in this folder, that register parts with
                       mdgen.registry.register; a folder `conf` beside one holds its configs, conf/encoder/mine.yaml
 --config-dir FOLDER   configs of your own, such as FOLDER/experiment/mine.yaml
 """

@@ -9,7 +9,7 @@ from mdgen.registry import resolve
 Path = Annotated[str, "path"]
 """Text that the messages call a path."""
 
-_OWN: dict[str, Any] = {
+OWN: dict[str, Any] = {
     **dict.fromkeys(("output", "run", "first", "second"), Path),
     **dict.fromkeys(("topology", "encoder_run", "start", "end", "pairs"), Path | None),
     **dict.fromkeys(("model", "pdb", "propagator_run", "decoder_run"), Path | None),
@@ -59,7 +59,7 @@ def key_types(
     for key, value in node.items():
         name = f"{prefix}{key}"
         if own:
-            found = _OWN.get(key) or _type_of(defaults.get(name))
+            found = OWN.get(key) or _type_of(defaults.get(name))
         else:
             found = {"_target_": str, "_partial_": bool}.get(key) or (
                 Any if annotations is None else annotations.get(key)

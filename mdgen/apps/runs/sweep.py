@@ -9,8 +9,8 @@ import logging
 import re
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 
 from mdgen.apps.config.composition import (
     compose,
+    output_of,
     parsed_override,
     plain,
     quoted,
@@ -30,7 +31,10 @@ from mdgen.apps.config.composition import (
 )
 from mdgen.apps.config.search_path import is_group
 from mdgen.apps.runs.concurrent_steps import require_one_device
+from mdgen.apps.runs.launchers import LAUNCHERS
 from mdgen.apps.runs.screen import show_on_screen
+from mdgen.apps.runs.sweep_job import Job
+from mdgen.apps.runs.sweep_mark import is_finished, mark_finished
 from mdgen.apps.verbs import RUN_FOLDER_VERBS
 from mdgen.errors import MdgenError
 from mdgen.progress import duration
@@ -39,27 +43,8 @@ logger = logging.getLogger("mdgen")
 
 _NOT_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|true|false|null|\[.*\]|\{.*\}", re.IGNORECASE)
 _LONGEST_NAME = 100
-LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
+SUMMARY, PLOTS = "summary.csv", "summary.svg"
 _KEY = r"[\w@/.]+"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep.
-
-    Args:
-        folder: run folder.
-        own: overrides that distinguish it, as on a command line.
-        arguments: all its arguments but `output`.
-    """
-
-    folder: Path
-    own: tuple[str, ...]
-    arguments: tuple[str, ...]
-
-    def config(self, verb: str) -> dict[str, Any]:
-        """The composed and checked config of the run."""
-        return dict(plain(compose(verb, [*self.arguments, f"output={quoted(str(self.folder))}"])))
 
 
 def _run_job(verb: str, jobs: tuple[Job, ...], config: Any) -> tuple[str | None, float]:
@@ -74,7 +59,7 @@ def _run_job(verb: str, jobs: tuple[Job, ...], config: Any) -> tuple[str | None,
     failure = None
     try:
         # Composed once more: Hydra's own composition has not been through our checks.
-        importlib.import_module(f"mdgen.apps.{verb}").run(job.config(verb))
+        importlib.import_module(f"mdgen.apps.{verb}").run(config_of(verb, job))
     except MdgenError as error:
         failure = str(error)
         logger.error("%s", error)
@@ -90,6 +75,9 @@ def _run_job(verb: str, jobs: tuple[Job, ...], config: Any) -> tuple[str | None,
 def run_sweep(verb: str, arguments: list[str]) -> None:
     """Run a verb once for each combination of values; runs that are done already are left alone.
 
+    The runs end in `summary.csv` and `summary.svg` of the folder. A sweep that was finished by the same command is not
+    begun: neither its runs nor its parts are looked at.
+
     Args:
         verb: one that writes a run folder.
         arguments: arguments of the verb, some with several values, and Hydra's own, such as `hydra/launcher=joblib`.
@@ -97,8 +85,12 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
     Raises:
         MdgenError: if the runs cannot be told from the arguments, or, at the end, if some failed, naming them.
     """
+    named = _named(verb, arguments)
+    folder = named[0].folder.parent
+    if (folder / SUMMARY).is_file() and is_finished(folder, verb, named):
+        logger.info("%d runs of `mdgen %s` done already: %s", len(named), verb, folder / SUMMARY)
+        return
     every = jobs(verb, arguments)
-    folder = every[0].folder.parent
     if (folder / "config.yaml").is_file():
         raise MdgenError(f"output={folder} is a run folder itself; choose another output for the folders of these runs")
     logger.info("%d runs of `mdgen %s` into %s", len(every), verb, folder)
@@ -107,11 +99,19 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
     for job, (failure, seconds) in zip(every, outcomes, strict=True):
         logger.info("%s  %s", job.folder.name, f"failed: {failure}" if failure else f"done in {duration(seconds)}")
         failed += [f"{job.folder.name}: {failure}"] if failure else []
+    importlib.import_module("mdgen.apps.runs.sweep_summary").write_summary(folder, every)
+    logger.info("table and plots of all runs: %s and %s", folder / SUMMARY, folder / PLOTS)
     if failed:
         raise MdgenError(
             f"{len(failed)} of {len(every)} runs failed: {'; '.join(failed)}; correct these, and the same command runs "
             "them alone"
         )
+    mark_finished(folder, verb, every)
+
+
+def config_of(verb: str, job: Job) -> dict[str, Any]:
+    """The composed and checked config of a run."""
+    return dict(plain(compose(verb, [*job.arguments, f"output={quoted(str(job.folder))}"])))
 
 
 def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[tuple[str | None, float]]:
@@ -147,6 +147,9 @@ def _launcher_setting(override: str) -> str:
     """An argument of Hydra's, which may choose a launcher and set its numbers and texts, but name no code."""
     key, _, value = override.partition("=")
     if key == "hydra/launcher" and value in LAUNCHERS:
+        plugin = f"hydra_plugins.hydra_{value.partition('_')[0]}_launcher"
+        if value != "basic" and (find_spec("hydra_plugins") is None or find_spec(plugin) is None):
+            raise MdgenError(f"{override} needs a launcher that is not installed; pip install 'mdgen[launchers]'")
         return override
     if re.fullmatch(r"hydra\.launcher\.[a-z]\w*", key) and re.fullmatch(r"[\w.,:/@ \[\]+-]*", value):
         return override
@@ -165,6 +168,14 @@ def jobs(verb: str, arguments: list[str]) -> tuple[Job, ...]:
     Raises:
         MdgenError: if no key has several values, one of them does not fit its key, or two runs are the same.
     """
+    found = _named(verb, arguments)
+    for job in found:
+        require_one_device(config_of(verb, job))  # a mistake in any of them is said before the first begins
+    return found
+
+
+def _named(verb: str, arguments: list[str]) -> tuple[Job, ...]:
+    """The runs of a command line, their values not yet compared with what their keys take."""
     if verb not in RUN_FOLDER_VERBS:
         raise MdgenError(f"--multirun is for verbs that write run folders: {', '.join(RUN_FOLDER_VERBS)}")
     arguments = [each for each in arguments if not each.startswith("hydra")]
@@ -186,12 +197,9 @@ def jobs(verb: str, arguments: list[str]) -> tuple[Job, ...]:
     own = [tuple(f"{key}={value}" for key, value in zip(swept, each, strict=True)) for each in combinations]
     shared = tuple(each for each in arguments if each.partition("=")[0] not in (*swept, "output"))
     given = [each for each in overrides if each.startswith("output=")]
-    folder = Path(plain(compose(verb, [*shared, *own[0], *given]))["output"])
+    folder = output_of(verb, [*shared, *own[0], *given])
     names = _names(list(swept), combinations)
-    found = tuple(Job(folder / name, each, (*shared, *each)) for name, each in zip(names, own, strict=True))
-    for job in found:
-        require_one_device(job.config(verb))  # a mistake in any of them is said before the first begins
-    return found
+    return tuple(Job(folder / name, each, (*shared, *each)) for name, each in zip(names, own, strict=True))
 
 
 def _values(override: str) -> list[str] | None:

@@ -85,7 +85,7 @@ def build_system(
         psf: a CHARMM structure, which needs `charmm_files`.
         charmm_files: its prm, rtf and str files.
         top: a GROMACS topology.
-        repair: let PDBFixer, where it is installed, add heavy atoms that a pdb misses.
+        repair: let PDBFixer, where it is installed, mend a pdb: missing atoms, names of hydrogens, CONECT lines.
         cutoff_nm: makes the system periodic, pairs ending there; None for no cutoff, and 1 nm with water.
         switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.

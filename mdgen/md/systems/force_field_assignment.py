@@ -10,6 +10,7 @@ import openmm.app
 from openmm import unit
 
 from mdgen.errors import MdgenError
+from mdgen.md.systems.pdb_repair import advice
 from mdgen.md.systems.peptides import ONE_LETTER
 from mdgen.md.systems.topology_files import Source, first_line, fixed_python_random, in_nm
 
@@ -97,6 +98,5 @@ def _no_template(
     if residue is not None and found is not None:
         reason = f"residue {residue.name} {residue.id} does not match: {reason[found.end() :] or 'other atoms'}"
     return MdgenError(
-        f"{name} cannot be assigned ({' '.join(reason.split())}); complete the residue (repair=true adds atoms that "
-        "are missing; a file without any hydrogens gets them) or name its atoms as in the PDB"
+        f"{name} cannot be assigned ({' '.join(reason.split())}); {advice()}; a file without any hydrogens gets them"
     )

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from openmm import unit
 
 from mdgen.errors import MdgenError
+from mdgen.md.systems.pdb_repair import repaired, require_no_stale_bonds
 
 logger = logging.getLogger("mdgen")
 
@@ -46,25 +47,29 @@ class Source:
 
 
 def from_pdb(path: str, repair: bool = False) -> Source:
-    """A PDB file; where it is to be repaired, PDBFixer adds atoms that are missing, hydrogens as at pH 7.
+    """A PDB file, repaired by PDBFixer (`pdb_repair.repaired`) where asked for.
 
     Of several models the first is taken, of alternate locations the first of each atom, with a word.
 
     Raises:
-        MdgenError: if the file is missing or broken, holds a chain with a gap, or PDBFixer is asked for and not
-            installed.
+        MdgenError: if the file is missing or broken, holds a chain with a gap or CONECT lines between distant atoms, or
+            PDBFixer is asked for and not installed.
     """
     require_file(path, "pdb")
     lines = Path(path).read_bytes().splitlines()
     atoms = [line for line in lines if line.startswith((b"ATOM  ", b"HETATM"))]
     if not atoms:
         raise MdgenError(f"{path} holds no atoms (no ATOM or HETATM lines); give a whole PDB file")
-    if any(line[16:17].strip() for line in atoms):
-        logger.warning("%s holds atoms at alternate locations; the first of each is taken", path)
     if repair:
-        return _repaired(path)
-    file = read_file(openmm.app.PDBFile, "a PDB file", path)
-    source = _checked(path, Source(file.topology, in_nm(file.positions)))
+        with fixed_python_random():
+            topology, positions = repaired(path)
+    else:
+        if any(line[16:17].strip() for line in atoms):
+            logger.warning("%s holds atoms at alternate locations; the first of each is taken", path)
+        require_no_stale_bonds(path, lines)
+        file = read_file(openmm.app.PDBFile, "a PDB file", path)
+        topology, positions = file.topology, file.positions
+    source = _checked(path, Source(topology, in_nm(positions)))
     _require_no_gap(path, source)
     return source
 
@@ -134,24 +139,6 @@ def fixed_python_random() -> Iterator[None]:
 def first_line(error: Exception) -> str:
     """The first line of an error, without its full stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _repaired(path: str) -> Source:
-    try:
-        import pdbfixer
-    except ImportError as error:
-        raise MdgenError(
-            f"repair=true needs PDBFixer to mend {path}, which is not installed; install it (pip install "
-            "pdbfixer), or give a whole file"
-        ) from error
-    fixer = read_file(pdbfixer.PDBFixer, "a PDB file", path)
-    _require_no_gap(path, Source(fixer.topology, in_nm(fixer.positions)))
-    fixer.missingResidues = {}  # whole residues are not invented
-    fixer.findMissingAtoms()
-    fixer.addMissingAtoms(seed=0)
-    with fixed_python_random():
-        fixer.addMissingHydrogens(7.0)
-    return _checked(path, Source(fixer.topology, in_nm(fixer.positions)))
 
 
 def _require_no_gap(path: str, source: Source) -> None:

@@ -1,0 +1,74 @@
+"""Which command finished a sweep: its digest in `sweep.json`, so that the same command is answered at once.
+
+Composing and checking the configs of many runs imports every part that they name and takes seconds to minutes. The
+digest is of what can change them: the command, the configs on the search path, the version, and the size and date of
+files and models that the command names.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdgen
+from mdgen.apps.config.search_path import search_folders
+from mdgen.apps.runs.sweep_job import Job
+from mdgen.documents import read_json
+from mdgen.errors import MdgenError
+from mdgen.files import write_aside
+
+SWEEP, DONE = "sweep.json", "DONE"
+_RESULTS = (DONE, "manifest.json", "simulator.json", "*.safetensors")
+"""Files of a run or a model that change where it is made again."""
+
+
+_LEVELS = ("*.yaml", "*/*.yaml")
+"""Configs of verbs, and of groups; a user's folder of configs may hold runs further down."""
+
+
+@dataclass(frozen=True)
+class SweepMark:
+    """What `sweep.json` says: the digest of the command that finished."""
+
+    digest: str
+
+
+def mark_finished(folder: Path, verb: str, jobs: tuple[Job, ...]) -> None:
+    """Say in the folder of a sweep that all its runs are done."""
+    content = json.dumps({"digest": _digest(verb, jobs)}) + "\n"
+    write_aside(folder / SWEEP, content.encode())
+
+
+def is_finished(folder: Path, verb: str, jobs: tuple[Job, ...]) -> bool:
+    """Whether the same command has finished this sweep, every run of which is still marked as done."""
+    if not (folder / SWEEP).is_file() or not all((job.folder / DONE).is_file() for job in jobs):
+        return False
+    try:
+        return read_json(folder / SWEEP, SweepMark, "").digest == _digest(verb, jobs)
+    except MdgenError:  # damaged: then the runs are looked at one by one
+        return False
+
+
+def _digest(verb: str, jobs: tuple[Job, ...]) -> str:
+    found = hashlib.sha256(json.dumps([mdgen.__version__, verb]).encode())
+    arguments = dict.fromkeys(each for job in jobs for each in job.arguments)
+    found.update(json.dumps([[job.folder.name, sorted(job.arguments)] for job in jobs]).encode())
+    for file in sorted(path for folder in search_folders() for level in _LEVELS for path in folder.glob(level)):
+        found.update(file.read_bytes())
+    for argument in arguments:
+        for path in _named_files(argument.partition("=")[2].strip("'\"")):
+            found.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
+    return found.hexdigest()
+
+
+def _named_files(value: str) -> Iterator[Path]:
+    """The file that a value names, or in a folder those that say when it was made."""
+    path = Path(value or "\0")
+    try:
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from sorted(each for pattern in _RESULTS for each in path.glob(pattern) if each.is_file())
+    except (OSError, ValueError):  # no name of a file
+        return

@@ -1,0 +1,127 @@
+"""PDB files of the wild: refused with the command that mends them, or repaired with a list of what was changed."""
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import openmm.app
+import pytest
+from openmm import unit
+
+from mdgen.errors import MdgenError
+from mdgen.md.systems.build import build_system
+from mdgen.md.systems.peptides import extended_peptide
+
+COMMAND = r"system\.repair=true mends"
+
+
+def lines_of(sequence: str = "AF", capped: bool = True) -> list[str]:
+    """The lines of a PDB file of a peptide with hydrogens."""
+    topology, positions = extended_peptide(sequence, capped)
+    modeller = openmm.app.Modeller(topology, positions * unit.nanometer)
+    modeller.addHydrogens(platform=openmm.Platform.getPlatformByName("Reference"))
+    text = io.StringIO()
+    openmm.app.PDBFile.writeFile(modeller.topology, modeller.positions, text)
+    return [line for line in text.getvalue().splitlines() if line.startswith(("ATOM", "HETATM", "TER"))]
+
+
+def stale_bonds(lines: list[str]) -> list[str]:
+    """CONECT lines of a file whose atoms have been numbered again: far atoms, a hydrogen of the same carbon's."""
+    return [*lines, "CONECT    1   20", "CONECT    2    3   30", "END"]
+
+
+def charmm_names(lines: list[str]) -> list[str]:
+    """Hydrogens of names that no table knows, and one more at the end of the chain."""
+    renamed = [line.replace(" HB2 PHE", " QB1 PHE").replace(" HB3 PHE", " QB2 PHE") for line in lines]
+    return [*renamed, "END"]
+
+
+def alternates(lines: list[str]) -> list[str]:
+    """The first carbon beta at two places."""
+    at = next(number for number, line in enumerate(lines) if " CB  ALA" in line)
+    first, second = (f"{lines[at][:16]}{letter}{lines[at][17:]}" for letter in "AB")
+    moved = f"{second[:30]}{float(second[30:38]) + 0.4:8.3f}{second[38:]}"
+    return [*lines[:at], first, moved, *lines[at + 1 :], "END"]
+
+
+def missing(lines: list[str]) -> list[str]:
+    """Without the end of a ring and its hydrogens."""
+    left_out = (" CE1 PHE", " CZ  PHE", " HE1 PHE", " HZ  PHE")
+    return [*(line for line in lines if not any(each in line for each in left_out)), "END"]
+
+
+def selenium(lines: list[str]) -> list[str]:
+    """Methionine as it is crystallised."""
+    lines = [line for line in lines_of("AM") if line[76:78].strip() != "H"]
+    return [
+        line.replace(" SD  MET", "SE   MSE").replace("MET", "MSE").replace("           S", "          SE")
+        for line in lines
+    ]
+
+
+WILD = {
+    "stale CONECT": (stale_bonds, "bonds atoms 1 "),
+    "names of hydrogens": (charmm_names, "does not match"),
+    "missing atoms": (missing, "does not match"),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_a_file_of_the_wild_is_refused_with_the_command_that_mends_it(tmp_path: Path, name: str) -> None:
+    damage, expected = WILD[name]
+    path = tmp_path / "wild.pdb"
+    path.write_text("\n".join(damage(lines_of())))
+    with pytest.raises(MdgenError, match=expected) as error:
+        build_system(pdb=str(path), solvent="vacuum", relax=False)
+    assert error.match(COMMAND)
+
+
+@pytest.mark.parametrize("damage", [stale_bonds, charmm_names, alternates, missing])
+def test_a_file_of_the_wild_is_repaired_with_a_list_of_what_was_changed(
+    tmp_path: Path, damage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pdbfixer", reason="PDBFixer is not installed (the extra `repair`)")
+    monkeypatch.setattr(logging.getLogger("mdgen"), "propagate", True)
+    path = tmp_path / "wild.pdb"
+    path.write_text("\n".join(damage(lines_of())))
+    with caplog.at_level("INFO", logger="mdgen"):
+        system = build_system(pdb=str(path), solvent="vacuum", relax=False, repair=True)
+    whole = build_system(sequence="AF", solvent="vacuum", relax=False)
+    assert system.molecule.n_atoms == whole.molecule.n_atoms
+    said = caplog.text
+    assert {
+        stale_bonds: "CONECT: 2 lines between atoms that are far apart left out",
+        charmm_names: "PHE 3 of chain A: QB1, QB2 not where hydrogens",
+        alternates: "ALA 2: alternate location of CB (B) left out",
+        missing: "PHE 3 of chain A: CE1, HE1, CZ, HZ added",
+    }[damage] in said
+    again = build_system(pdb=str(path), solvent="vacuum", relax=False, repair=True)
+    np.testing.assert_allclose(again.positions, system.positions, atol=1e-3)
+
+
+def test_modified_residues_become_what_they_were_made_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pdbfixer", reason="PDBFixer is not installed (the extra `repair`)")
+    monkeypatch.setattr(logging.getLogger("mdgen"), "propagate", True)
+    path = tmp_path / "wild.pdb"
+    path.write_text("\n".join([*selenium([]), "END"]))
+    with caplog.at_level("INFO", logger="mdgen"):
+        system = build_system(pdb=str(path), solvent="vacuum", relax=False, repair=True)
+    assert "MSE 3 of chain A: replaced by MET" in caplog.text
+    assert system.molecule.n_atoms == build_system(sequence="AM", solvent="vacuum", relax=False).molecule.n_atoms
+
+
+def test_a_whole_file_is_left_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pdbfixer", reason="PDBFixer is not installed (the extra `repair`)")
+    monkeypatch.setattr(logging.getLogger("mdgen"), "propagate", True)
+    path = tmp_path / "whole.pdb"
+    path.write_text("\n".join([*lines_of(), "END"]))
+    plain = build_system(pdb=str(path), solvent="vacuum", relax=False)
+    with caplog.at_level("INFO", logger="mdgen"):
+        same = build_system(pdb=str(path), solvent="vacuum", relax=False, repair=True)
+    assert "nothing had to be changed" in caplog.text
+    np.testing.assert_allclose(plain.positions, same.positions)
