@@ -67,6 +67,19 @@ VERBS = {
           generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report
         mdgen evaluate pairs=FOLDER output=runs/all   # a folder per molecule: reference*, generated*, topology.*""",
     ),
+    "reweight": Verb(
+        "weigh frames of one ensemble as samples of another, by the energies of both",
+        """Takes frames of dynamics or of a model as samples of their own ensemble, and weighs each by exp(U_A / kT_A -
+        U_B / kT_B) for another temperature, force field (sampled_system names their own) or added potential. Writes
+        weights.npy, free energies with intervals, and the effective sample size; too little overlap is refused. The
+        error of a model is not corrected: how probable it makes a frame is not known, and what it never makes has no
+        weight.""",
+        r"""mdgen reweight generated.trajectories=runs/ala_generated temperature_K=480 output=runs/reweighted
+        mdgen reweight generated.trajectories=runs/ala_generated system.force_field=amber14 \
+          system@sampled_system=peptide output=runs/reweighted
+        mdgen reweight generated.trajectories=runs/ala_md potential=torsion_restraint \
+          'potential.atoms=[[4,6,8,14]]' 'potential.angle_rad=[-1.4]'""",
+    ),
     "energy": Verb(
         "evaluate energies and forces of a structure or of trajectories, term by term",
         """Writes bond, angle, torsion, improper, Urey-Bradley, CMAP, Lennard-Jones, Coulomb, 1-4, generalised Born and
@@ -110,5 +123,5 @@ VERBS = {
     ),
 }
 
-RUN_FOLDER_VERBS = ("simulate", "train", "generate", "evaluate", "demo")
+RUN_FOLDER_VERBS = ("simulate", "train", "generate", "evaluate", "reweight", "demo")
 """Those that write a run folder, so that one command can make many runs of them."""
