@@ -22,6 +22,7 @@ from mdgen.documents import read_json
 from mdgen.enhanced_sampling.markov_estimate import MarkovEstimate, resampled_timescales, transition_counts
 from mdgen.enhanced_sampling.start_choice import (
     equilibrium_weights,
+    farthest_point_cells,
     frames_in,
     least_counts,
     timescale_uncertainty,
@@ -46,6 +47,7 @@ class Kinetics:
 
     Args:
         data: their runs.
+        latents: latent of every frame.
         states: state of every frame.
         n_states: number of states.
         counts: transitions in each run.
@@ -54,6 +56,7 @@ class Kinetics:
     """
 
     data: TrajectorySet
+    latents: Float[np.ndarray, "frame channel"]
     states: Int[np.ndarray, "frame"]
     n_states: int
     counts: Int[np.ndarray, "run state state"]
@@ -128,14 +131,13 @@ def _one_round(config: dict[str, Any], folder: Path, number: int, rounds: list[d
     kinetics = _kinetics(config, folder, number + 1)
     rng = np.random.default_rng([int(config["seed"]), number])
     measured = _measured(config, kinetics, rng)
-    chosen = _chosen(config, kinetics, rng)
-    frames = frames_in(kinetics.states, chosen, rng)
+    frames = _chosen(config, kinetics, rng)
     write_trajectory(
         _path(folder, number + 1) / STARTS, _structures(kinetics.data, frames), kinetics.data.molecule, 1.0
     )
     equilibration_ns = config["simulate"]["n_replicas"] * config["simulate"]["equilibration_ns"]
     total_ns = kinetics.data.n_frames * kinetics.data.frame_spacing_ps / 1000 + equilibration_ns
-    entry = {"round": number, "total_ns": total_ns, **measured, "next_starts_in_states": len(set(chosen.tolist()))}
+    entry = {"round": number, "total_ns": total_ns, **measured, "next_starts": frames.tolist()}
     write_aside(path / ROUND, (json.dumps(entry, indent=1) + "\n").encode())
     rounds.append(read_json(path / ROUND, dict[str, Any], ""))
     shown = ", ".join("gone" if each is None else f"{each:.4g}" for each in entry["timescales_ps"])
@@ -163,7 +165,7 @@ def _kinetics(config: dict[str, Any], folder: Path, n_rounds: int) -> Kinetics:
     lag_frames = lag_in_frames(config["lag_ps"], data.frame_spacing_ps)
     counts = transition_counts(np.split(states, np.cumsum(data.lengths)[:-1]), lag_frames, clusters.number)
     estimate = MarkovEstimate.from_counts(counts.sum(0), config["lag_ps"])
-    return Kinetics(data, states, clusters.number, counts, estimate, lag_frames)
+    return Kinetics(data, every, states, clusters.number, counts, estimate, lag_frames)
 
 
 def _measured(config: dict[str, Any], kinetics: Kinetics, rng: np.random.Generator) -> dict[str, Any]:
@@ -188,11 +190,13 @@ def _plain(values: Float[np.ndarray, "mode"]) -> list[float | None]:
 
 
 def _chosen(config: dict[str, Any], kinetics: Kinetics, rng: np.random.Generator) -> Int[np.ndarray, "start"]:
-    """The states that the runs of the next round start in."""
+    """The frames that the runs of the next round start from."""
     n_starts = int(config["simulate"]["n_replicas"])
     if config["choice"] == "uncertainty" and len(kinetics.estimate.active) > 1:
-        return timescale_uncertainty(kinetics.estimate, kinetics.lag_frames, n_starts)
-    return least_counts(np.bincount(kinetics.states, minlength=kinetics.n_states), n_starts, rng)
+        chosen = timescale_uncertainty(kinetics.estimate, kinetics.lag_frames, n_starts)
+        return frames_in(kinetics.states, chosen, rng)
+    cells = farthest_point_cells(kinetics.latents, int(config["n_states"]), int(rng.integers(len(kinetics.latents))))
+    return frames_in(cells, least_counts(np.bincount(cells), n_starts, rng), rng)
 
 
 def _structures(data: TrajectorySet, frames: Sequence[int] | np.ndarray) -> Float[np.ndarray, "start atom 3"]:

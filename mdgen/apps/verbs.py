@@ -70,7 +70,7 @@ VERBS = {
     "adapt": Verb(
         "simulate in rounds of short runs that start where the kinetics are least known",
         """Each round simulates many short runs, fits an encoder and a Markov state model to all rounds, and starts the
-        next in the states that were seen least (choice=counts) or that the slowest timescale hangs on most
+        next where the latent was seen least (choice=counts) or that the slowest timescale hangs on most
         (uncertainty), until the timescales have settled or n_rounds are done. Timescales and weights.npy, the weight of
         each frame in equilibrium, are unbiased by the choice of starts: transitions are counted within each run only.
         Settled says nothing of states that no run has visited. Stop with Ctrl-C; the same command continues.""",

@@ -8,10 +8,35 @@ from mdgen.enhanced_sampling.markov_estimate import MarkovEstimate
 
 def least_counts(visits: Int[np.ndarray, "state"], n_starts: int, rng: np.random.Generator) -> Int[np.ndarray, "start"]:
     """States drawn with a probability inverse to the frames seen in each (Bowman et al., J. Chem. Theory Comput. 6, 787
-    (2010)): explores. States without a frame cannot be started from.
+    (2010)): explores. No state is drawn twice before all are, or one lonely frame would get every run. States without
+    a frame cannot be started from.
     """
     weights = np.where(visits > 0, 1 / np.maximum(visits, 1), 0.0)
-    return rng.choice(len(visits), n_starts, p=weights / weights.sum())
+    chosen: list[int] = []
+    while len(chosen) < n_starts:
+        some = min(n_starts - len(chosen), int((visits > 0).sum()))
+        chosen += rng.choice(len(visits), some, replace=False, p=weights / weights.sum()).tolist()
+    return np.array(chosen, dtype=np.int64)
+
+
+def farthest_point_cells(
+    latents: Float[np.ndarray, "frame channel"], n_cells: int, first: int
+) -> Int[np.ndarray, "frame"]:
+    """Cells around frames, each the farthest from all before (Gonzalez, Theor. Comput. Sci. 38, 293 (1985)).
+
+    k-means places its centres where frames are many; a barrier of which a few frames are known shares a cell with the
+    well beside it, and least counts never starts there. These cells are of one size whatever they hold.
+    """
+    cells, nearest = np.zeros(len(latents), dtype=np.int64), np.full(len(latents), np.inf)
+    centre = first
+    for cell in range(n_cells):
+        distances = np.linalg.norm(latents - latents[centre], axis=1)
+        closer = distances < nearest
+        nearest[closer], cells[closer] = distances[closer], cell
+        centre = int(nearest.argmax())
+        if nearest[centre] == 0:
+            break
+    return cells
 
 
 def timescale_uncertainty(

@@ -6,6 +6,7 @@ import pytest
 from mdgen.enhanced_sampling.markov_estimate import MarkovEstimate, resampled_timescales, transition_counts
 from mdgen.enhanced_sampling.start_choice import (
     equilibrium_weights,
+    farthest_point_cells,
     frames_in,
     least_counts,
     timescale_uncertainty,
@@ -58,9 +59,12 @@ def test_states_that_are_entered_and_never_left_are_no_part_of_the_chain() -> No
     assert np.isnan(MarkovEstimate.from_counts(np.diag([3, 1]), 1.0).timescales_ps(1)[0])
 
 
-def test_least_counts_prefers_what_was_seen_least() -> None:
-    drawn = least_counts(np.array([100, 10, 0, 1]), 10_000, np.random.default_rng(0))
-    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 10_000, np.array([0.01, 0.1, 0, 1]) / 1.11, atol=0.02)
+def test_least_counts_prefers_what_was_seen_least_and_draws_none_twice_before_all() -> None:
+    visits, rng = np.array([100, 10, 0, 1]), np.random.default_rng(0)
+    drawn = np.concatenate([least_counts(visits, 1, rng) for _ in range(4000)])
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 4000, np.array([0.01, 0.1, 0, 1]) / 1.11, atol=0.02)
+    assert sorted(least_counts(visits, 6, rng).tolist()) == [0, 0, 1, 1, 3, 3]
+    assert len(set(least_counts(np.arange(1, 101), 16, rng).tolist())) == 16
 
 
 def test_uncertainty_is_where_further_transitions_lower_the_variance_most() -> None:
@@ -82,6 +86,18 @@ def test_uncertainty_is_where_further_transitions_lower_the_variance_most() -> N
     assert chosen[0] == best
     later = timescale_uncertainty(estimate, 1, 3000)
     assert len(set(later.tolist())) > 1  # not all go to one state once that is known well
+
+
+def test_farthest_point_cells_give_few_frames_far_away_a_cell_of_their_own() -> None:
+    crowd = np.random.default_rng(0).standard_normal((10_000, 2))
+    latents = np.concatenate([crowd, [[9.0, 9.0], [9.1, 9.0], [-9.0, 9.0]]])
+    cells = farthest_point_cells(latents, 5, first=0)
+    assert cells[-3] == cells[-2]
+    assert (cells[:-3] != cells[-3]).all()
+    assert (cells == cells[-1]).sum() == 1
+    assert len(set(farthest_point_cells(np.zeros((4, 1)), 3, first=2).tolist())) == 1
+    radius = [np.linalg.norm(latents[cells == c] - latents[cells == c].mean(0), axis=1).max() for c in set(cells)]
+    assert max(radius) < 4.5
 
 
 def test_a_frame_of_each_chosen_state() -> None:
