@@ -30,6 +30,7 @@ from mdgen.enhanced_sampling.start_choice import (
 from mdgen.errors import MdgenError
 from mdgen.evaluation.statistics.states import States
 from mdgen.files import write_aside
+from mdgen.interfaces import Encoder
 from mdgen.progress import duration, simulated
 from mdgen.results import Acceptance, Estimate
 from mdgen.training.gathering import encode_trajectories
@@ -156,16 +157,28 @@ def _stores(folder: Path, n_rounds: int) -> list[str]:
 
 def _kinetics(config: dict[str, Any], folder: Path, n_rounds: int) -> Kinetics:
     """The chain on the states of the last encoder over the runs of the first rounds."""
-    data = open_trajectories(_stores(folder, n_rounds))
     encoder = train.load_encoder(_path(folder, n_rounds - 1) / "encoder")
-    latents = [table.flatten(1).numpy() for table in encode_trajectories(data, encoder)]
-    every = np.concatenate(latents)
-    clusters = States(every, config["n_states"], seed=int(config["seed"]) + 1)
-    states = clusters.assign(every).astype(np.int64)
-    lag_frames = lag_in_frames(config["lag_ps"], data.frame_spacing_ps)
+    data = open_trajectories(_stores(folder, n_rounds))
+    return kinetics_of(data, encoder, config["lag_ps"], config["n_states"], int(config["seed"]) + 1)
+
+
+def kinetics_of(data: TrajectorySet, encoder: Encoder, lag_ps: float, n_states: int, seed: int) -> Kinetics:
+    """The chain on k-means cells of the latent of some runs.
+
+    Args:
+        data: runs.
+        encoder: encoder of the latent.
+        lag_ps: lag of the transitions.
+        n_states: number of cells.
+        seed: seed of k-means.
+    """
+    latents = np.concatenate([table.flatten(1).numpy() for table in encode_trajectories(data, encoder)])
+    clusters = States(latents, n_states, seed)
+    states = clusters.assign(latents).astype(np.int64)
+    lag_frames = lag_in_frames(lag_ps, data.frame_spacing_ps)
     counts = transition_counts(np.split(states, np.cumsum(data.lengths)[:-1]), lag_frames, clusters.number)
-    estimate = MarkovEstimate.from_counts(counts.sum(0), config["lag_ps"])
-    return Kinetics(data, every, states, clusters.number, counts, estimate, lag_frames)
+    estimate = MarkovEstimate.from_counts(counts.sum(0), lag_ps)
+    return Kinetics(data, latents, states, clusters.number, counts, estimate, lag_frames)
 
 
 def _measured(config: dict[str, Any], kinetics: Kinetics, rng: np.random.Generator) -> dict[str, Any]:
