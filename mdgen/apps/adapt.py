@@ -126,7 +126,7 @@ def _one_round(config: dict[str, Any], folder: Path, number: int, rounds: list[d
     if number:
         runs |= {"start": str(path / STARTS), "equilibration_ns": 0.0, "anneal_temperature_K": None}
     simulate.run(runs)
-    fitted = {key: config[key] for key in ("encoder", "trainer", "logger", "seed", "threads")}
+    fitted = {key: config[key] for key in ("trainer", "logger", "seed", "threads")} | {"encoder": _encoder(config)}
     data = {**data_defaults(), "trajectories": _stores(folder, number + 1)}
     train.run({**fitted, "encoder_run": None, "output": str(path / "encoder"), "data": data})
     kinetics = _kinetics(config, folder, number + 1)
@@ -144,6 +144,12 @@ def _one_round(config: dict[str, Any], folder: Path, number: int, rounds: list[d
     shown = ", ".join("gone" if each is None else f"{each:.4g}" for each in entry["timescales_ps"])
     logger.info("adapt         %s in all, timescales %s ps", simulated(total_ns), shown)
     return kinetics
+
+
+def _encoder(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the encoder, with the lag of the Markov state model where it has one."""
+    model = config["encoder"]["model"]
+    return {**config["encoder"], "model": model | ({"lag_ps": config["lag_ps"]} if "lag_ps" in model else {})}
 
 
 def _seed(config: dict[str, Any], number: int) -> int:

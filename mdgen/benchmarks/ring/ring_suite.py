@@ -56,7 +56,7 @@ class RingSettings(Suite):
     lag: int = 100
     n_repeats: int = 20
     encoder_steps: int = 600
-    propagator_steps: int = 4000
+    propagator_steps: int = 2000
     n_components: int = 16
     seed: int = 0
 
