@@ -2,8 +2,8 @@
 
     mdgen simulate system.sequence=A n_replicas=64 length_ns=20 equilibration_ns=1 anneal_temperature_K=600 save_ps=2 \
       integrator.temperature_K=400 seed=900 output=runs/reference
-    mdgen adapt --multirun experiment=adapt_alanine_dipeptide seed=0,1,2,3,4 output=runs/adaptive
-    mdgen adapt --multirun experiment=adapt_alanine_dipeptide n_rounds=1 simulate.length_ns=2 seed=0,1,2,3,4 \
+    mdgen adapt --multirun experiment=adapt_alanine_dipeptide seed=0,1,2,3,4,5,6,7 output=runs/adaptive
+    mdgen adapt --multirun experiment=adapt_alanine_dipeptide n_rounds=1 simulate.length_ns=2 seed=0,1,2,3,4,5,6,7 \
       output=runs/plain
     python notebooks/adaptive_seeds.py --reference runs/reference/trajectories --adaptive runs/adaptive/* \
       --plain runs/plain/* --output data/results/adapt.json
