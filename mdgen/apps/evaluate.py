@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from mdgen.apps.config.instantiation import instantiate
-from mdgen.apps.molecule_pairs import run_pairs
+from mdgen.apps.runs.molecule_pairs import run_pairs
+from mdgen.apps.runs.potentials import potential_for
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.runs.training_runs import training_runs
@@ -15,8 +16,6 @@ from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, verdict_table, write_report
 from mdgen.evaluation.protocols import Protocol
 from mdgen.evaluation.report.losses import loss_curves
-from mdgen.interfaces import Potential, System
-from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
@@ -62,7 +61,7 @@ def judged(config: dict[str, Any]) -> Evaluation:
         generated,
         replicate,
         None if encoder is None else encoder.encode,
-        _potential(config, reference.molecule),
+        potential_for(config["system"], reference.molecule) if config.get("system") else None,
         settings,
         config["metrics"]["tolerances"],
         seeds=[open_data({**config["generated"], "trajectories": run}, "seeds") for run in config["seeds"] or []],
@@ -71,42 +70,3 @@ def judged(config: dict[str, Any]) -> Evaluation:
     judged_by = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
     numbers = None if protocol is None else protocol.judge(reference, judged_by)
     return replace(result, curves={**result.curves, **losses}, protocol=numbers)
-
-
-def _potential(config: dict[str, Any], molecule: Molecule) -> Potential | None:
-    """The force field of the key `system`, for energies of the molecule that is judged.
-
-    Raises:
-        MdgenError: if its atoms are not those of the trajectories, in their order, or if it needs a periodic box.
-    """
-    if config.get("system") is None:
-        return None
-    system: System = instantiate({**config["system"], "relax": False})
-    if system.cell is not None:
-        raise MdgenError(
-            "system: this force field needs a periodic box, and energies are judged without one; choose an implicit "
-            "solvent or vacuum, such as system.solvent=obc2"
-        )
-    _require_same_atoms(system.molecule, molecule)
-    return system.potential
-
-
-def _require_same_atoms(of_system: Molecule, of_trajectories: Molecule) -> None:
-    """Raise unless elements and bonds agree atom by atom; names may differ, as between AMBER and PDB."""
-    if of_system.n_atoms != of_trajectories.n_atoms:
-        of_trajectories.require_same(of_system, "the system of the force field")
-    for index, (mine, other) in enumerate(zip(of_system.elements, of_trajectories.elements, strict=True)):
-        if mine != other:
-            raise MdgenError(
-                f"the system of the force field has {of_system.atom_label(index)} where the trajectories have "
-                f"{of_trajectories.atom_label(index)}; build it from their own topology, such as system=pdb "
-                "system.pdb=FILE"
-            )
-    bonds, others = ({tuple(sorted(pair)) for pair in m.bonds.tolist()} for m in (of_system, of_trajectories))
-    if bonds != others:
-        first, second = min(bonds ^ others)
-        raise MdgenError(
-            f"only one of the force field's system and the trajectories has the bond of "
-            f"{of_trajectories.atom_label(first)} and {of_trajectories.atom_label(second)}; build the system from "
-            "their own topology, such as system=pdb system.pdb=FILE"
-        )

@@ -21,6 +21,7 @@ from mdgen.data.manifest import MOST_TRAJECTORIES
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
+from mdgen.generation.load import read_structures
 from mdgen.interfaces import Integrator, System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
@@ -28,6 +29,7 @@ from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine, passed_over
 from mdgen.md.force_field.forces import SumOfPotentials
+from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration, simulated
 from mdgen.tensor_files import load_tensors, save_tensors
 
@@ -141,7 +143,9 @@ def _engine(config: dict[str, Any], system: System, threads: int, generator: tor
 def _starts(
     config: dict[str, Any], system: System, threads: int, generator: torch.Generator, folder: Path
 ) -> tuple[Tensor | None, list[float] | None]:
-    """Starts drawn by tempering, one a replica, kept in the run folder so that a resumed run has the same."""
+    """Starts of a file, or drawn by tempering, one a replica; the latter kept so that a resumed run has the same."""
+    if config["start"] is not None:
+        return _given_starts(config, system), None
     if config.get("tempering") is None:
         return None, None
     settings: Tempering = instantiate(config["tempering"])
@@ -164,6 +168,16 @@ def _starts(
     save_tensors(file, {"positions": starts, "swap_rates": torch.tensor(ensemble.swap_rates)}, {})
     shutil.rmtree(folder / _TEMPERING, ignore_errors=True)
     return starts, list(ensemble.swap_rates)
+
+
+def _given_starts(config: dict[str, Any], system: System) -> Tensor:
+    """The frames of the key `start`, one a replica, taken in turn."""
+    if config.get("tempering") is not None:
+        raise MdgenError("start and tempering were both given, which draws starts of its own; leave out one of them")
+    structures = read_structures(config["start"])
+    system.molecule.require_same(Molecule.from_mdtraj(structures.topology), str(config["start"]))
+    turns = np.arange(int(config["n_replicas"])) % len(structures)
+    return torch.from_numpy(np.array(structures.xyz[turns], dtype=np.float64))
 
 
 def _total_ns(store: TrajectoryStore) -> float:

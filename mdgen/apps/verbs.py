@@ -67,6 +67,30 @@ VERBS = {
           generated.trajectories='model/*.xtc' generated.topology=my.pdb output=runs/report
         mdgen evaluate pairs=FOLDER output=runs/all   # a folder per molecule: reference*, generated*, topology.*""",
     ),
+    "adapt": Verb(
+        "simulate in rounds of short runs that start where the kinetics are least known",
+        """Each round simulates many short runs, fits an encoder and a Markov state model to all rounds, and starts the
+        next where the latent was seen least (choice=counts) or that the slowest timescale hangs on most
+        (uncertainty), until the timescales have settled or n_rounds are done. Timescales and weights.npy, the weight of
+        each frame in equilibrium, are unbiased by the choice of starts: transitions are counted within each run only.
+        Settled says nothing of states that no run has visited. Stop with Ctrl-C; the same command continues.""",
+        """mdgen adapt simulate.system.sequence=A output=runs/ala_adapt
+        mdgen adapt simulate.system.sequence=IPGD choice=uncertainty n_rounds=50 output=runs/ipgd_adapt
+        mdgen adapt simulate.start=runs/ala_generated/trajectory-0000.h5 encoder=srv""",
+    ),
+    "reweight": Verb(
+        "weigh frames of one ensemble as samples of another, by the energies of both",
+        """Takes frames of dynamics or of a model as samples of their own ensemble, and weighs each by exp(U_A / kT_A -
+        U_B / kT_B) for another temperature, force field (sampled_system names their own) or added potential. Writes
+        weights.npy, free energies with intervals, and the effective sample size; too little overlap is refused. The
+        error of a model is not corrected: how probable it makes a frame is not known, and what it never makes has no
+        weight.""",
+        r"""mdgen reweight generated.trajectories=runs/ala_generated temperature_K=480 output=runs/reweighted
+        mdgen reweight generated.trajectories=runs/ala_generated system.force_field=amber14 \
+          system@sampled_system=peptide output=runs/reweighted
+        mdgen reweight generated.trajectories=runs/ala_md potential=torsion_restraint \
+          'potential.atoms=[[4,6,8,14]]' 'potential.angle_rad=[-1.4]'""",
+    ),
     "energy": Verb(
         "evaluate energies and forces of a structure or of trajectories, term by term",
         """Writes bond, angle, torsion, improper, Urey-Bradley, CMAP, Lennard-Jones, Coulomb, 1-4, generalised Born and
@@ -110,5 +134,5 @@ VERBS = {
     ),
 }
 
-RUN_FOLDER_VERBS = ("simulate", "train", "generate", "evaluate", "demo")
+RUN_FOLDER_VERBS = ("simulate", "train", "generate", "evaluate", "reweight", "adapt", "demo")
 """Those that write a run folder, so that one command can make many runs of them."""

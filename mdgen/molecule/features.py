@@ -76,6 +76,37 @@ class TorsionDistanceFeatures(nn.Module):
         return torch.cat([angles.sin(), angles.cos(), bond_lengths(positions, self._pairs)], dim=-1)
 
 
+@register
+class ParticlePositions(nn.Module):
+    """Coordinates in nm of every particle, for a potential that fixes the frame: a point in a model potential.
+
+    Nothing is done about rigid motions, so these are no features of a molecule that tumbles.
+
+    Args:
+        molecule: particles of the positions.
+        axes: coordinates that are taken, some of `xyz`.
+
+    Raises:
+        MdgenError: if an axis is unknown.
+    """
+
+    def __init__(self, molecule: Molecule, axes: str = "xyz") -> None:
+        super().__init__()
+        if not axes or not set(axes) <= set("xyz"):
+            raise MdgenError(f"there are no axes {axes!r}; choose some of xyz")
+        self.molecule, self.axes = molecule, axes
+        self.names = tuple(f"{axis} {molecule.atom_label(i)}" for i in range(molecule.n_atoms) for axis in axes)
+
+    @property
+    def n_features(self) -> int:
+        """Length of the feature axis."""
+        return len(self.names)
+
+    def forward(self, positions: Float[Tensor, "*batch atom 3"]) -> Float[Tensor, "*batch feature"]:
+        """The coordinates of each frame, particle by particle."""
+        return positions[..., ["xyz".index(axis) for axis in self.axes]].flatten(-2)
+
+
 def distance_pairs(molecule: Molecule, distances: str) -> Int[np.ndarray, "pair 2"]:
     """The atom pairs of a kind of `DISTANCES`, at least three bonds apart."""
     if distances == "none":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdgen.apps.main import main
-from mdgen.apps.molecule_pairs import configs_of_pairs
+from mdgen.apps.runs.molecule_pairs import configs_of_pairs
 from mdgen.apps.runs.training_runs import training_runs
 from tests.evaluation.alanine import molecule, trajectory
 

@@ -7,6 +7,9 @@ import pytest
 
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
+from mdgen.data.trajectories import write_trajectory
+from mdgen.md.force_field.double_well import DoubleWell
+from mdgen.md.systems.particles import build_particles
 
 SMALL = ["system.sequence=A", "n_replicas=2", "equilibration_ns=0.001", "save_ps=1", "threads=1"]
 
@@ -41,3 +44,18 @@ def test_a_run_without_a_thermostat_has_no_temperature(tmp_path: Path) -> None:
     assert store.metadata["initial_temperature_K"] == [300.0]
     assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.002"]) == 0
     assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.003", "integrator.temperature_K=310"]) == 2
+
+
+def test_replicas_begin_at_the_structures_of_a_file_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    well = ["system=double_well", "integrator=overdamped", "threads=1", "equilibration_ns=0", "save_ps=0.0001"]
+    molecule = build_particles(DoubleWell(), [[0.0, 0.0, 0.0]]).molecule
+    places = np.array([[[-0.2, 0, 0]], [[0.2, 0.01, 0]]], dtype=np.float32)
+    write_trajectory(tmp_path / "starts.h5", places, molecule, 1.0)
+    run = ["simulate", *well, "n_replicas=3", "length_ns=0.0000001", f"output={tmp_path / 'run'}"]
+    assert main([*run, f"start={tmp_path / 'starts.h5'}"]) == 0
+    store = TrajectoryStore.open(tmp_path / "run/trajectories")
+    first = np.array([store.positions(replica)[0, 0] for replica in range(3)])
+    np.testing.assert_allclose(first, places[[0, 1, 0], 0], atol=0.005)
+    other = ["simulate", *SMALL, "length_ns=0.001", f"output={tmp_path / 'other'}", f"start={tmp_path / 'starts.h5'}"]
+    assert main(other) == 2
+    assert "starts.h5 has 1 atoms where 22 were expected" in capsys.readouterr().err

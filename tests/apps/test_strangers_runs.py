@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from mdgen.apps.config.composition import compose, plain
 from mdgen.apps.config.instantiation import instantiate
-from mdgen.apps.molecule_pairs import configs_of_pairs
+from mdgen.apps.runs.molecule_pairs import configs_of_pairs
 from mdgen.apps.train import with_data_of_encoder
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import write_trajectory

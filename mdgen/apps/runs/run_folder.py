@@ -33,7 +33,7 @@ OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.js
 INCIDENTAL_KEYS = ("output", "threads", "logger", "plugins")
 """Keys that do not change a run's result: a folder may be resumed with others."""
 
-GROWING_KEYS = {"simulate": "length_ns"}
+GROWING_KEYS = {"simulate": "length_ns", "adapt": "n_rounds"}
 """Key of each verb whose value may grow: a run that is done is then continued."""
 
 

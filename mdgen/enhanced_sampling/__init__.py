@@ -1,0 +1,1 @@
+"""Sampling beyond plain dynamics: reweighting from one ensemble to another, and adaptive choice of where runs start."""
