@@ -32,7 +32,6 @@ FRAMEWORKS = {
 }
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "v2", "misc"}
 MOST_FILES = 16
-FULLER_FOLDERS = {"md/systems": 18}
 IMPORTERS = {"__init__", "registry", "apps", "benchmarks"}
 """Rooms that import modules by name: our public face, the registry, verbs, and the workers of the speed suite."""
 
@@ -136,7 +135,7 @@ def test_files_have_names_of_their_own_in_folders_of_a_size() -> None:
     named = Counter((room_of(path), path.name) for path in FILES if path.name != "__init__.py")
     assert [each for each, count in named.items() if count > 1] == []
     sizes = Counter(str(path.parent.relative_to(PACKAGE)) for path in FILES)
-    assert {folder: n for folder, n in sizes.items() if n > FULLER_FOLDERS.get(folder, MOST_FILES)} == {}
+    assert {folder: n for folder, n in sizes.items() if n > MOST_FILES} == {}
 
 
 def test_the_rules_can_fail(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mdgen.apps.config.composition import compose, leaves
 from mdgen.apps.config.flags import read_flags
 from mdgen.apps.config.search_path import config_folder
 from mdgen.apps.main import main
-from mdgen.apps.runs.sweep import jobs
+from mdgen.apps.sweeps.sweep import jobs
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
 from tests.isolated_registry import isolated
 from tests.models.structures import alanine_dipeptide, frames

@@ -19,7 +19,7 @@ from mdgen.files import write_aside
 from mdgen.interfaces import System
 from mdgen.md.force_field.energy_decomposition import EnergyTerms
 from mdgen.md.force_field.force_field import force_field_of
-from mdgen.md.systems.openmm_reference import reference_errors, relative_error
+from mdgen.md.systems.openmm_systems.openmm_reference import reference_errors, relative_error
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate, acceptance_table, write_result

@@ -82,7 +82,7 @@ def _dispatch(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Imported late: `mdgen --help` must not wait for torch.
     if flags.multirun:
-        sweep = importlib.import_module("mdgen.apps.runs.sweep")
+        sweep = importlib.import_module("mdgen.apps.sweeps.sweep")
         if flags.cfg or flags.info:
             sys.stdout.write("".join(f"{job.folder}: {' '.join(job.own)}\n" for job in sweep.jobs(name, overrides)))
         else:

@@ -20,7 +20,7 @@ from mdgen.interfaces import State
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.peptides import extended_peptide
 from tests.isolated_registry import isolated
 from tests.md.test_sources import GRO, TOP

@@ -14,7 +14,7 @@ from mdgen.apps.config.composition import compose, leaves, plain
 from mdgen.apps.config.debug import debug_sections
 from mdgen.apps.config.flags import read_flags
 from mdgen.apps.main import main
-from mdgen.apps.runs.sweep import jobs
+from mdgen.apps.sweeps.sweep import jobs
 from mdgen.errors import MdgenError
 
 

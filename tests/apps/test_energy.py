@@ -11,7 +11,7 @@ import torch
 from mdgen.apps.main import main
 from mdgen.md.force_field.energy_decomposition import EnergyTerms
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_reference import reference_energies_and_forces
+from mdgen.md.systems.openmm_systems.openmm_reference import reference_energies_and_forces
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM, KCAL
 from tests.md.reference import shaken
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from mdgen.apps.main import main
-from mdgen.apps.runs import sweep
-from mdgen.apps.runs.sweep import config_of, jobs
-from mdgen.apps.runs.sweep_job import Job
-from mdgen.apps.runs.sweep_mark import is_finished, mark_finished
-from mdgen.apps.runs.sweep_summary import metrics_of
+from mdgen.apps.sweeps import sweep
+from mdgen.apps.sweeps.sweep import config_of, jobs
+from mdgen.apps.sweeps.sweep_job import Job
+from mdgen.apps.sweeps.sweep_mark import is_finished, mark_finished
+from mdgen.apps.sweeps.sweep_summary import metrics_of
 from mdgen.data.store import TrajectoryStore, is_store
 
 SMALL = ["n_replicas=2", "engine=torch", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"]

@@ -20,7 +20,7 @@ from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.cmap import cmap_energy
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import box_edges, load_openmm_system
 from mdgen.md.systems.peptides import extended_peptide
 from tests.md.reference import openmm_energies_and_forces
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_reference import reference_errors, relative_error
+from mdgen.md.systems.openmm_systems.openmm_reference import reference_errors, relative_error
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "force_field_systems"
 

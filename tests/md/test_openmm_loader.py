@@ -7,7 +7,7 @@ import openmm.app
 import pytest
 
 from mdgen.errors import MdgenError
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from tests.md.reference import strained
 
 

@@ -18,7 +18,7 @@ from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine, passed_over
 from mdgen.md.engines.openmm_engine import OpenMMEngine
-from mdgen.md.systems.openmm_xml import build_openmm_xml, read_openmm_system, system_for_openmm
+from mdgen.md.systems.openmm_systems.openmm_xml import build_openmm_xml, read_openmm_system, system_for_openmm
 
 EDGE_NM = 1.5
 TRICLINIC_NM = [[1.5, 0.0, 0.0], [0.3, 1.5, 0.0], [-0.3, 0.2, 1.5]]

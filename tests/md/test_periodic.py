@@ -16,7 +16,7 @@ from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.neighbour_list import verlet_list
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system, system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import box_edges, load_openmm_system, system_from_openmm
 from tests.md.reference import openmm_energies_and_forces
 from tests.md.water import water_box
 

@@ -19,8 +19,8 @@ from mdgen.md.force_field.module_potential import ModulePotential
 from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.force_field.repulsion import PowerRepulsion
 from mdgen.md.systems.bond_graph import BondGraph
-from mdgen.md.systems.openmm_export import to_openmm_system
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_export import to_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.yaml_force_field import load_yaml_force_field
 from mdgen.md.systems.yaml_system import build_yaml_system
 from mdgen.molecule.topology import Molecule

@@ -13,7 +13,7 @@ import yaml
 from mdgen.apps.config.flags import KINDS, OPTIONS
 from mdgen.apps.config.help import included
 from mdgen.apps.config.search_path import config_file, is_group, option_names
-from mdgen.apps.runs.launchers import LAUNCHERS
+from mdgen.apps.sweeps.launchers import LAUNCHERS
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 

@@ -11,7 +11,7 @@ from mdgen.benchmarks.speed.start import FRICTION_PER_PS, TEMPERATURE_K, TIMESTE
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
-from mdgen.md.systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 
 _KINDS: dict[str, Any] = {"mdgen_kernel": "kernel", "mdgen_torch": "torch"}
 

@@ -15,8 +15,8 @@ from mdgen.files import write_aside
 from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_loader import load_openmm_system
-from mdgen.md.systems.openmm_reference import reference_energies_and_forces, relative_error
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_reference import reference_energies_and_forces, relative_error
 from mdgen.units import KCAL
 
 _BOX = "prod_alanine_dipeptide_amber"

@@ -21,7 +21,7 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 from mdgen.units import BOLTZMANN

@@ -17,7 +17,7 @@ from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_reference import reference_errors, relative_error
+from mdgen.md.systems.openmm_systems.openmm_reference import reference_errors, relative_error
 from mdgen.progress import Progress
 from mdgen.results import Acceptance, Estimate
 

@@ -22,7 +22,7 @@ from mdgen.md.force_field.force_field import ForceField, force_field_of, require
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.restraints import DistanceRestraints
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
-from mdgen.md.systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.peptides import extended_peptide
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top

@@ -14,7 +14,7 @@ from mdgen.interfaces import System
 from mdgen.md.dynamics.minimize import minimize
 from mdgen.md.force_field.force_field import require_room
 from mdgen.md.force_field.parameters import Cutoff
-from mdgen.md.systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 
 _WATER_NM = ((0.0, 0.0, 0.0), (0.09572, 0.0, 0.0), (-0.023999, 0.092663, 0.0))
 """Oxygen and the two hydrogens of TIP3P."""

@@ -13,7 +13,7 @@ from mdgen.md.dynamics.minimize import minimize
 from mdgen.md.force_field.force_field import ForceField, require_room
 from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.parameters import Cutoff
-from mdgen.md.systems.openmm_export import to_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_export import to_openmm_system
 from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.topology_files import from_pdb, read_file, require_file
 from mdgen.md.systems.yaml_force_field import load_yaml_force_field

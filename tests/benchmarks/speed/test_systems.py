@@ -19,7 +19,7 @@ from mdgen.benchmarks.speed.start import TEMPERATURE_K, Start
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, Prepared, _sources, prepare_system
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.build import build_system
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.units import KCAL
 from tests.md.reference import kinetic_temperature
 

@@ -11,7 +11,7 @@ from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.md.systems.openmm_loader import box_edges, load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import box_edges, load_openmm_system
 from tests.md.water import water_box
 
 CONDUCTOR = 1e9

@@ -9,7 +9,7 @@ from openmm import unit
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.force_field.force_field import ForceField
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.units import BOLTZMANN
 from tests.md.engines.lanes.boxes import kernel_at, water
 

@@ -14,7 +14,7 @@ from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import CorrectionMaps, Cutoff, ForceFieldParameters, HarmonicImpropers, PairTable
-from mdgen.md.systems.openmm_loader import load_openmm_system
+from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from tests.md.engines.lanes.systems import peptide
 from tests.md.reference import openmm_energies_and_forces
 from tests.md.water import water_box

@@ -9,7 +9,7 @@ from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.engines.torch_engine import TorchEngine
-from mdgen.md.systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 from tests.md.engines.lanes.boxes import kernel_at, water
 
 

@@ -21,8 +21,8 @@ from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.openmm_potential import OpenMMPotential
-from mdgen.md.systems.openmm_loader import box_vectors, is_orthorhombic
-from mdgen.md.systems.openmm_nonbonded import number
+from mdgen.md.systems.openmm_systems.openmm_loader import box_vectors, is_orthorhombic
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import number
 from mdgen.md.systems.topology_files import first_line, from_pdb, require_file
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import CorrectionMaps, HarmonicImpropers, PairTable
-from mdgen.md.systems.openmm_nonbonded import lookup_tables, plain, real
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import lookup_tables, plain, real
 
 _NUMBER = r"[-+]?\d[\d.e+-]*"
 _IMPROPER = re.compile(

@@ -31,10 +31,10 @@ from mdgen.apps.config.composition import (
 )
 from mdgen.apps.config.search_path import is_group
 from mdgen.apps.runs.concurrent_steps import require_one_device
-from mdgen.apps.runs.launchers import LAUNCHERS
 from mdgen.apps.runs.screen import show_on_screen
-from mdgen.apps.runs.sweep_job import Job
-from mdgen.apps.runs.sweep_mark import is_finished, mark_finished
+from mdgen.apps.sweeps.launchers import LAUNCHERS
+from mdgen.apps.sweeps.sweep_job import Job
+from mdgen.apps.sweeps.sweep_mark import is_finished, mark_finished
 from mdgen.apps.verbs import RUN_FOLDER_VERBS
 from mdgen.errors import MdgenError
 from mdgen.progress import duration
@@ -99,7 +99,7 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
     for job, (failure, seconds) in zip(every, outcomes, strict=True):
         logger.info("%s  %s", job.folder.name, f"failed: {failure}" if failure else f"done in {duration(seconds)}")
         failed += [f"{job.folder.name}: {failure}"] if failure else []
-    importlib.import_module("mdgen.apps.runs.sweep_summary").write_summary(folder, every)
+    importlib.import_module("mdgen.apps.sweeps.sweep_summary").write_summary(folder, every)
     logger.info("table and plots of all runs: %s and %s", folder / SUMMARY, folder / PLOTS)
     if failed:
         raise MdgenError(

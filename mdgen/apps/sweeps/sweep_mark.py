@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mdgen
 from mdgen.apps.config.search_path import search_folders
-from mdgen.apps.runs.sweep_job import Job
+from mdgen.apps.sweeps.sweep_job import Job
 from mdgen.documents import read_json
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside

@@ -19,9 +19,14 @@ from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import ForceFieldParameters
-from mdgen.md.systems.openmm_born import born_from_custom, born_from_gbsa
-from mdgen.md.systems.openmm_charmm import correction_maps_from, exceptions_from_bonds, impropers_from, pair_table_from
-from mdgen.md.systems.openmm_nonbonded import cutoff_from, nonbonded_tables, number
+from mdgen.md.systems.openmm_systems.openmm_born import born_from_custom, born_from_gbsa
+from mdgen.md.systems.openmm_systems.openmm_charmm import (
+    correction_maps_from,
+    exceptions_from_bonds,
+    impropers_from,
+    pair_table_from,
+)
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import cutoff_from, nonbonded_tables, number
 from mdgen.md.systems.parameter_checks import require_every_atom, require_valid
 from mdgen.molecule.topology import Molecule
 from mdgen.units import COULOMB_OPENMM

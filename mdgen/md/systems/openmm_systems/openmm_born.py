@@ -12,7 +12,7 @@ import openmm
 
 from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import BornParameters, NeckParameters
-from mdgen.md.systems.openmm_nonbonded import lookup_tables, plain, real
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import lookup_tables, plain, real
 
 _OFFSET_NM = 0.009
 _ACE_SURFACE_ENERGY = 28.3919551

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mdgen.apps.runs.sweep import PLOTS, SUMMARY
-from mdgen.apps.runs.sweep_job import Job
 from mdgen.apps.runs.verification import MARK
+from mdgen.apps.sweeps.sweep import PLOTS, SUMMARY
+from mdgen.apps.sweeps.sweep_job import Job
 from mdgen.documents import read_json
 from mdgen.errors import MdgenError
 from mdgen.files import write_aside
