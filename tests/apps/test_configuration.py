@@ -38,7 +38,8 @@ CHOICES = [
     for each in included(verb)
     if each.name != "experiment"
     for option in option_names(each.name)
-    if (verb, option) not in [("energy", "double_well"), ("energy", "potential")]  # no force field, no terms
+    if (verb, option)
+    not in [("energy", name) for name in ("double_well", "potential", "openmm_xml")]  # no terms of ours
 ]
 
 

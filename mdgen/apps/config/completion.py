@@ -67,8 +67,8 @@ def completions(line: str) -> list[str]:
 
     >>> completions("mdgen simu")
     ['simulate ']
-    >>> completions("mdgen train encoder=")
-    ['encoder=se3_tokens ', 'encoder=srv ', 'encoder=tica ']
+    >>> completions("mdgen train encoder=s")
+    ['encoder=se3_tokens ', 'encoder=srv ']
     """
     try:
         words = shlex.split(line)

@@ -113,4 +113,4 @@ def test_the_engine_for_a_box_is_this_one() -> None:
     frames, cells = engine.record(2, 3)
     assert frames.shape == (2, 2, x.shape[1], 3)
     assert cells is not None
-    assert np.array_equal(cells[:, 1], start.cell.float().numpy())
+    assert np.array_equal(cells[:, 1], torch.diag_embed(start.cell).float().numpy())
