@@ -79,6 +79,7 @@ def run(config: dict[str, Any]) -> None:
             file = _path(folder.path, len(rounds)) / ROUND
             if file.is_file():
                 rounds.append(read_json(file, dict[str, Any], "delete it and go on"))
+                kinetics = None  # of fewer rounds, where one of them was done again
                 continue
             kinetics = _one_round(config, folder.path, len(rounds), rounds)
         n_rounds = len(rounds)
@@ -99,14 +100,16 @@ def run(config: dict[str, Any]) -> None:
 def _check(config: dict[str, Any]) -> None:
     if config["choice"] not in CHOICES:
         raise MdgenError(f"choice={config['choice']}: expected one of {', '.join(CHOICES)}")
-    for key, least in (("n_rounds", 1), ("n_states", 2), ("n_timescales", 1), ("resamples", 2)):
+    for key, least in (("n_rounds", 1), ("n_states", 2), ("n_timescales", 1), ("resamples", 2), ("seed", 0)):
         if config[key] < least:
             raise MdgenError(f"{key}={config[key]}: expected at least {least}")
     if not config["tolerance"] > 0:
         raise MdgenError(f"tolerance={config['tolerance']}: expected a number above 0")
-    for key in ("save_atoms", "tempering"):
+    for key in ("save_atoms", "tempering", "pressure_bar"):
         if config["simulate"].get(key) is not None:
-            raise MdgenError(f"simulate.{key} does not go with adapt, whose runs start from whole frames; leave it out")
+            raise MdgenError(
+                f"simulate.{key} does not go with adapt, whose runs start from whole frames in one box; leave it out"
+            )
     if config["lag_ps"] >= 1000 * config["simulate"]["length_ns"]:
         raise MdgenError(
             f"lag_ps={config['lag_ps']:g} is not shorter than a run of simulate.length_ns="

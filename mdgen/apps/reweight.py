@@ -9,6 +9,7 @@ empty.
 
 import logging
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import TrajectorySet
+from mdgen.documents import read_yaml
 from mdgen.enhanced_sampling.reweighting import (
     effective_sample_size,
     log_weights,
@@ -46,12 +48,15 @@ _ATOMS_AT_ONCE = 100_000
 def run(config: dict[str, Any]) -> None:
     """Take both energies of every frame, weigh, and write weights, free energies and a drawing."""
     use_threads(config["threads"])
+    if config["seed"] < 0:
+        raise MdgenError(f"seed={config['seed']}: expected at least 0")
     if config["bins"] < 2 or config["resamples"] < 2:
         raise MdgenError(f"bins={config['bins']} and resamples={config['resamples']}: expected at least 2 of each")
     with open_run(config["output"], "reweight", config) as folder:
         if folder.done:
             logger.info("reweight      done already: %s", folder.path)
             return
+        _require_plain_runs(config["generated"]["trajectories"])
         data = open_data(config["generated"], "generated")
         sampled_K, target_K = _temperatures(config, data)
         target = potential_for(config["system"], data.molecule)
@@ -76,7 +81,7 @@ def run(config: dict[str, Any]) -> None:
             "largest_weight": weights.max(),
             "frames_without_energy": int((~np.isfinite(logarithms)).sum()),
             "mean_energy_kJ_mol": {
-                "sampled": np.mean(energies[0][weights > 0]),
+                "sampled": np.mean(energies[0][np.isfinite(energies[0])]),
                 "reweighted": weights @ np.where(weights > 0, energies[-1], 0.0),
             },
             "free_energies": _free_energies(data, weights, units, config),
@@ -86,6 +91,19 @@ def run(config: dict[str, Any]) -> None:
         effective = Estimate(effective_sample_size(weights))
         folder.finish(figures, [Acceptance.above("effective_frames", effective, float(config["least_effective"]))])
         logger.info("reweight      %s", folder.path / "weights.npy")
+
+
+def _require_plain_runs(trajectories: str | list[str]) -> None:
+    """Raise where a run was sampled under an added potential, of which the energies here know nothing."""
+    for name in [trajectories] if isinstance(trajectories, str) else trajectories:
+        file = Path(name) / "config.yaml"
+        if file.is_file():
+            stored = read_yaml(file, "name the files of its trajectories")
+            if isinstance(stored, dict) and stored.get("potential") is not None:
+                raise MdgenError(
+                    f"{name} was sampled under an added potential, and would be weighed as if it had none; give frames "
+                    "of the force field alone"
+                )
 
 
 def _temperatures(config: dict[str, Any], data: TrajectorySet) -> tuple[float, float]:

@@ -176,6 +176,12 @@ def _given_starts(config: dict[str, Any], system: System) -> Tensor:
         raise MdgenError("start and tempering were both given, which draws starts of its own; leave out one of them")
     structures = read_structures(config["start"])
     system.molecule.require_same(Molecule.from_mdtraj(structures.topology), str(config["start"]))
+    lengths = structures.unitcell_lengths
+    if lengths is not None and system.cell is not None and not np.allclose(lengths, system.cell, rtol=1e-3):
+        raise MdgenError(
+            f"{config['start']} holds frames of another periodic box than the system's {system.cell.tolist()} nm; give "
+            "frames of that box"
+        )
     turns = np.arange(int(config["n_replicas"])) % len(structures)
     return torch.from_numpy(np.array(structures.xyz[turns], dtype=np.float64))
 

@@ -84,7 +84,7 @@ def test_a_users_config_is_data_and_names_only_what_is_registered(
 @pytest.mark.parametrize("arguments", [
     ["simulate"], ["generate"], ["evaluate"], ["benchmark"], ["train", "encoder=srv"], ["train", "propagator=mdn"],
     ["train", "propagator=interpolant"], ["train", "decoder=cwgan"], ["train", "decoder=neighbour_flow"], ["demo"],
-    ["demo", "parts=tokens"],
+    ["demo", "parts=tokens"], ["adapt"], ["reweight"],
 ], ids=" ".join)  # fmt: skip
 def test_debug_sets_keys_that_there_are_and_gives_way_to_the_command(arguments: list[str]) -> None:
     verb, *rest = arguments
@@ -103,7 +103,7 @@ def test_every_key_of_debug_fast_is_one_of_some_config() -> None:
     """A key that was renamed would otherwise be passed over in silence."""
     parts = {"encoder": ("srv",), "propagator": ("mdn", "interpolant"), "decoder": ("cwgan", "neighbour_flow")}
     commands = [("train", [f"{part}={name}"]) for part, names in parts.items() for name in names]
-    commands += [(verb, []) for verb in ("simulate", "generate", "evaluate", "demo", "benchmark")]
+    commands += [(verb, []) for verb in ("simulate", "generate", "evaluate", "demo", "benchmark", "adapt", "reweight")]
     commands += [("benchmark", ["suite=charge_recovery"])]
     known: dict[str, set[str]] = {}
     for verb, arguments in commands:

@@ -166,18 +166,24 @@ def test_a_sweep_ends_in_a_table_and_plots_and_is_answered_at_once(
         main(command)
 
 
-def test_a_model_that_was_trained_again_is_no_finished_sweep(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("argument", "file"), [
+    ("model={}", "encoder.safetensors"), ("seeds=[{}]", "encoder.safetensors"), ("encoder_run={}", "encoder/DONE"),
+    ("data.trajectories={}/*.xtc", "a.xtc"), ("data.trajectories='{}/*.xtc'", "a.xtc"), ("coarse={}", "a.xtc"),
+    ("data.trajectories=[{}/b.xtc,{}/a.xtc]", "a.xtc"),
+])  # fmt: skip
+def test_what_was_made_again_is_no_finished_sweep(argument: str, file: str, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    model.mkdir()
-    (model / "encoder.safetensors").write_bytes(b"1")
-    found = tuple(Job(tmp_path / f"n_{n}", (f"seed={n}",), (f"model={model}", f"seed={n}")) for n in (0, 1))
+    (model / file).parent.mkdir(parents=True)
+    (model / file).write_bytes(b"1")
+    given = argument.replace("{}", str(model))
+    found = tuple(Job(tmp_path / f"n_{n}", (f"seed={n}",), (given, f"seed={n}")) for n in (0, 1))
     for job in found:
         job.folder.mkdir()
         (job.folder / "DONE").touch()
     assert not is_finished(tmp_path, "generate", found)
     mark_finished(tmp_path, "generate", found)
     assert is_finished(tmp_path, "generate", found)
-    (model / "encoder.safetensors").write_bytes(b"12")
+    (model / file).write_bytes(b"12")
     assert not is_finished(tmp_path, "generate", found)
 
 

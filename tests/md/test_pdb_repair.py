@@ -12,6 +12,7 @@ from openmm import unit
 from mdgen.errors import MdgenError
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.peptides import extended_peptide
+from mdgen.md.systems.topology_files import from_pdb
 
 COMMAND = r"system\.repair=true mends"
 
@@ -125,3 +126,14 @@ def test_a_whole_file_is_left_as_it_is(
         same = build_system(pdb=str(path), solvent="vacuum", relax=False, repair=True)
     assert "nothing had to be changed" in caplog.text
     np.testing.assert_allclose(plain.positions, same.positions)
+
+
+def test_a_conect_line_without_atoms_is_one_sentence_and_hydrogen_bonds_beyond_its_columns_no_bonds(
+    tmp_path: Path,
+) -> None:
+    file, lines = tmp_path / "a.pdb", lines_of()
+    file.write_text("\n".join([*lines, f"CONECT    1{' ' * 20}{len(lines) // 2:5d}", "END"]))
+    assert len(from_pdb(str(file)).positions) > 0
+    file.write_text("\n".join([*lines, "CONECT", "END"]))
+    with pytest.raises(MdgenError, match="as a PDB file"):
+        from_pdb(str(file))

@@ -20,7 +20,8 @@ def potential_for(config: dict[str, Any], molecule: Molecule, key: str = "system
         MdgenError: if its atoms are not those of the trajectories, in their order, or if it needs a periodic box.
     """
     system: System = instantiate({**config, "relax": False})
-    if system.cell is not None:
+    alone = getattr(system.potential, "openmm_system", None)
+    if system.cell is not None or (alone is not None and alone.usesPeriodicBoundaryConditions()):
         raise MdgenError(
             f"{key}: this force field needs a periodic box, and energies are judged without one; choose an implicit "
             f"solvent or vacuum, such as {key}.solvent=obc2"

@@ -5,6 +5,7 @@ digest is of what can change them: the command, the configs on the search path, 
 files and models that the command names.
 """
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ _RESULTS = (DONE, "manifest.json", "simulator.json", "*.safetensors")
 """Files of a run or a model that change where it is made again."""
 
 
+_OPAQUE = ("experiment=", "plugins=")
+"""Arguments that name inputs which do not stand in the command: each of their runs is looked at again."""
+
 _LEVELS = ("*.yaml", "*/*.yaml")
 """Configs of verbs, and of groups; a user's folder of configs may hold runs further down."""
 
@@ -35,7 +39,9 @@ class SweepMark:
 
 
 def mark_finished(folder: Path, verb: str, jobs: tuple[Job, ...]) -> None:
-    """Say in the folder of a sweep that all its runs are done."""
+    """Say in the folder of a sweep that all its runs are done, where the command names all that they depend on."""
+    if any(each.startswith(_OPAQUE) for job in jobs for each in job.arguments):
+        return
     content = json.dumps({"digest": _digest(verb, jobs)}) + "\n"
     write_aside(folder / SWEEP, content.encode())
 
@@ -57,18 +63,19 @@ def _digest(verb: str, jobs: tuple[Job, ...]) -> str:
     for file in sorted(path for folder in search_folders() for level in _LEVELS for path in folder.glob(level)):
         found.update(file.read_bytes())
     for argument in arguments:
-        for path in _named_files(argument.partition("=")[2].strip("'\"")):
+        for path in _named_files(argument.partition("=")[2]):
             found.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
     return found.hexdigest()
 
 
 def _named_files(value: str) -> Iterator[Path]:
-    """The file that a value names, or in a folder those that say when it was made."""
-    path = Path(value or "\0")
-    try:
-        if path.is_file():
-            yield path
-        elif path.is_dir():
-            yield from sorted(each for pattern in _RESULTS for each in path.glob(pattern) if each.is_file())
-    except (OSError, ValueError):  # no name of a file
-        return
+    """The files that a value, a list or a pattern names: of a run those that say when it was made, else all in it."""
+    for text in value.strip("[]").split(","):
+        for name in sorted(glob.glob(text.strip(" '\""))):
+            path = Path(name)
+            if path.is_file():
+                yield path
+                continue
+            levels = (level + pattern for pattern in _RESULTS for level in ("", "*/"))
+            results = sorted(each for level in levels for each in path.glob(level) if each.is_file())
+            yield from results or sorted(each for each in path.iterdir() if each.is_file())

@@ -54,7 +54,10 @@ class OpenMMEngine(Engine):
             mover.setConstraintTolerance(_TOLERANCE)
             if barostat is not None:
                 barostat.setRandomNumberSeed(pressure_seed)
-            self._contexts.append(openmm.Context(copy, mover, platform, properties))
+            try:
+                self._contexts.append(openmm.Context(copy, mover, platform, properties))
+            except openmm.OpenMMException as error:
+                raise MdgenError(f"OpenMM cannot use the system ({' '.join(str(error).split())}); mend it") from error
             self._kept.append(self._contexts[-1].createCheckpoint())
         self._periodic, self._edges_suffice = copy.usesPeriodicBoundaryConditions(), system.cell is not None
         self._lost = [False] * self.n_replicas

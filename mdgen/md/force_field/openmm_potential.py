@@ -7,6 +7,7 @@ import numpy as np
 import openmm
 import torch
 
+from mdgen.errors import MdgenError
 from mdgen.interfaces import Cells, Energies, Positions
 
 
@@ -30,7 +31,10 @@ class OpenMMPotential:
     @cached_property
     def _context(self) -> openmm.Context:
         reference = openmm.Platform.getPlatformByName("Reference")
-        return openmm.Context(self.openmm_system, openmm.VerletIntegrator(0.001), reference)
+        try:
+            return openmm.Context(self.openmm_system, openmm.VerletIntegrator(0.001), reference)
+        except openmm.OpenMMException as error:
+            raise MdgenError(f"OpenMM cannot use the system ({' '.join(str(error).split())}); mend it") from error
 
     def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Potential energy in kJ/mol by OpenMM's Reference platform, without a gradient.

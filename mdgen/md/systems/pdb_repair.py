@@ -166,10 +166,10 @@ def _stale(lines: list[bytes]) -> Iterator[tuple[int, _Record, _Record, float]]:
     for number, line in enumerate(lines):
         if not line.startswith(b"CONECT"):
             continue
-        first, *others = (
+        first, *others = [
             records.get(line[start : start + 5].decode(errors="replace").strip())
-            for start in range(6, len(line.rstrip()), 5)
-        )
+            for start in range(6, min(31, len(line.rstrip())), 5)  # beyond are hydrogen bonds, in old files
+        ] or [None]
         for second in others:
             if first is None or second is None or first is second:
                 continue
@@ -209,10 +209,14 @@ def _alternates(lines: Iterable[bytes]) -> Iterator[str]:
         if line.startswith((b"ATOM  ", b"HETATM")) and line[16:17].strip():
             atom, place = line[12:16] + line[17:27], line[16:17]
             if seen.setdefault(atom, {place}) != {place}:
-                residue = f"{line[17:20].decode().strip()} {line[22:27].decode().strip()}"
-                left.setdefault(residue, []).append(f"{line[12:16].decode().strip()} ({place.decode()})")
+                residue = f"{_text(line[17:20])} {_text(line[22:27])}"
+                left.setdefault(residue, []).append(f"{_text(line[12:16])} ({_text(place)})")
     for residue, atoms in left.items():
         yield f"{residue}: alternate location of {', '.join(atoms)} left out"
+
+
+def _text(column: bytes) -> str:
+    return column.decode(errors="replace").strip()
 
 
 def _names(topology: openmm.app.Topology) -> dict[str, list[str]]:

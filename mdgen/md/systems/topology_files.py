@@ -46,10 +46,11 @@ class Source:
     create: Callable[..., openmm.System] | None = None
 
 
-def from_pdb(path: str, repair: bool = False) -> Source:
+def from_pdb(path: str, repair: bool = False, any_bonds: bool = False) -> Source:
     """A PDB file, repaired by PDBFixer (`pdb_repair.repaired`) where asked for.
 
-    Of several models the first is taken, of alternate locations the first of each atom, with a word.
+    Of several models the first is taken, of alternate locations the first of each atom, with a word. `any_bonds` takes
+    CONECT lines between distant atoms as they are, such as those of coarse-grained beads.
 
     Raises:
         MdgenError: if the file is missing or broken, holds a chain with a gap or CONECT lines between distant atoms, or
@@ -66,7 +67,8 @@ def from_pdb(path: str, repair: bool = False) -> Source:
     else:
         if any(line[16:17].strip() for line in atoms):
             logger.warning("%s holds atoms at alternate locations; the first of each is taken", path)
-        require_no_stale_bonds(path, lines)
+        if not any_bonds:
+            require_no_stale_bonds(path, lines)
         file = read_file(openmm.app.PDBFile, "a PDB file", path)
         topology, positions = file.topology, file.positions
     source = _checked(path, Source(topology, in_nm(positions)))

@@ -4,6 +4,7 @@ Nothing of it is read but masses, constraints and box. The file is one that `ope
 from a stranger, so what would run code is refused before OpenMM reads it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -29,7 +30,9 @@ from mdgen.registry import register
 
 _LARGEST_BYTES = 2**30
 _DEEPEST = 64
-_MOST_PARENTHESES = 1000
+_MOST_OPERATORS = 1000
+_LARGEST_EXPRESSION = 10_000
+"""Names in an expression after its definitions are put in, as OpenMM does; each may name another twice."""
 _OF_THE_RUN = ("AndersenThermostat", "Barostat")
 
 
@@ -46,7 +49,7 @@ def build_openmm_xml(xml: str, pdb: str, relax: bool = True) -> System:
         MdgenError: for a file that is missing, broken, or no system, a `PythonForce`, a thermostat or barostat, or
             files of different numbers of atoms.
     """
-    openmm_system, source = read_openmm_system(xml), from_pdb(pdb)
+    openmm_system, source = read_openmm_system(xml), from_pdb(pdb, any_bonds=True)
     n_particles = openmm_system.getNumParticles()
     if n_particles != len(source.positions):
         raise MdgenError(
@@ -113,13 +116,32 @@ def read_openmm_system(path: str) -> openmm.System:
         raise MdgenError(f"{path} has {size} bytes, but at most {_LARGEST_BYTES} are read; give a smaller system")
     try:
         system = openmm.XmlSerializer.deserialize(_harmless(path, Path(path).read_bytes()))
-    except openmm.OpenMMException as error:
+    except (openmm.OpenMMException, ValueError) as error:
         raise MdgenError(
             f"cannot read {path} as an openmm.System ({first_line(error)}); write it with openmm.XmlSerializer"
         ) from error
     if not isinstance(system, openmm.System):
         raise MdgenError(f"{path} holds an openmm {type(system).__name__}, but a System is expected; write that one")
     return system
+
+
+def _exhausts_a_parser(value: str) -> bool:
+    """Whether an attribute, taken as an expression `main; a = ...; b = ...`, is too deep or grows too large."""
+    if sum(map(value.count, "+-*/^(")) > _MOST_OPERATORS or value.count(";") > _DEEPEST:
+        return True
+    main, *rest = value.split(";")
+    definitions = {name.strip(): text for name, equals, text in (each.partition("=") for each in rest) if equals}
+    sizes: dict[str, float] = {}
+
+    def size(text: str, within: tuple[str, ...]) -> float:
+        total = 0.0
+        for name in re.findall(r"[A-Za-z_]\w*", text):
+            if name in definitions and name not in sizes:
+                sizes[name] = float("inf") if name in within else size(definitions[name], (*within, name))
+            total += sizes.get(name, 1.0)
+        return total
+
+    return size(main, ()) > _LARGEST_EXPRESSION
 
 
 def _harmless(path: str, content: bytes) -> str:
@@ -132,14 +154,14 @@ def _harmless(path: str, content: bytes) -> str:
 
     def refuse(*_: Any) -> None:
         raise MdgenError(
-            f"{path} has a document type, elements {_DEEPEST} deep or an expression of {_MOST_PARENTHESES} "
-            "parentheses, which no openmm.System needs; write it with openmm.XmlSerializer"
+            f"{path} has a document type, elements {_DEEPEST} deep or an expression of {_MOST_OPERATORS} operators or "
+            f"{_LARGEST_EXPRESSION} names, which no openmm.System needs; write it with openmm.XmlSerializer"
         )
 
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
-        if depth > _DEEPEST or any(value.count("(") > _MOST_PARENTHESES for value in attributes.values()):
+        if depth > _DEEPEST or any(map(_exhausts_a_parser, attributes.values())):
             refuse()
         if any("PythonForce" in value for value in attributes.values()):
             raise MdgenError(
