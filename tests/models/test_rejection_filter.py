@@ -86,6 +86,54 @@ def test_jumps_are_those_of_the_data_and_the_gap_stays_empty(equalising: bool) -
     assert not ((step > 1.5) & (step < 4.5)).any()
 
 
+def test_wells_have_the_shape_of_the_data_and_detailed_balance_stays() -> None:
+    """A walk of two channels, exactly reversible, around the wrong places: the filter gives it the data's densities."""
+    generator = torch.Generator().manual_seed(0)
+    data = _correlated(100_000, 0.5, generator)
+    run = now = _correlated(50_000, 0.53, generator)
+    filter_ = RejectionFilter(2)
+    filter_.fit_support(data)
+    before = _largest_difference(data, run)
+    for _ in range(5):
+        for _ in range(12):
+            now = _walk(now, filter_, generator)
+        run = torch.cat([now := _walk(now, filter_, generator) for _ in range(4)])
+        filter_.correct_densities(data, run)
+    for _ in range(12):
+        now = _walk(now, filter_, generator)
+    following = _walk(now, filter_, generator)
+    assert before > 0.2
+    assert _largest_difference(data, now) < 0.03
+    ahead, back = (float((a[:, 0] * b[:, 1].square()).mean()) for a, b in ((now, following), (following, now)))
+    assert ahead == pytest.approx(back, abs=1e-3)
+
+
+def _correlated(n: int, centre: float, generator: torch.Generator) -> torch.Tensor:
+    common = torch.randn(n, 1, generator=generator)
+    return centre + 0.05 * common + 0.02 * torch.randn(n, 2, generator=generator)
+
+
+def _walk(now: torch.Tensor, filter_: RejectionFilter, generator: torch.Generator) -> torch.Tensor:
+    """A step that leaves the law around 0.53 as it is, of which the filter keeps some."""
+    memory = 0.6
+    after, wanted = now.clone(), torch.ones(len(now), dtype=torch.bool)
+    for _ in range(64):
+        moved = 0.53 + memory * (now - 0.53) + (1 - memory**2) ** 0.5 * _correlated(len(now), 0.0, generator)
+        kept = wanted & filter_.keeps(now, moved, generator)
+        after[kept], wanted = moved[kept], wanted & ~kept
+    return after
+
+
+def _largest_difference(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Kolmogorov-Smirnov distance of the channels, the larger one."""
+    grid = torch.linspace(0, 1, 401)
+    laws = [
+        torch.searchsorted(each.T.sort().values.contiguous(), grid.expand(2, -1).contiguous()) / len(each)
+        for each in (first, second)
+    ]
+    return float((laws[0] - laws[1]).abs().max())
+
+
 def test_without_a_fit_the_filter_keeps_everything() -> None:
     filter_ = RejectionFilter(2)
     points = torch.rand(100, 2)

@@ -33,7 +33,7 @@ MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
 LAW_FRAMES = 1_000
 """Frames of a batch over which the law is tested."""
-FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 3, 2000, 200
+FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the rejection filter, and the trajectories of each with their length."""
 
 
@@ -264,7 +264,7 @@ class MDN(Part):
         n = len(self.rejection_filter.acceptance)
         jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
         jumps = jumps + jumps.T if self.reversible else jumps
-        for _ in range(FILTER_ROUNDS if len(wells.unique()) > 1 else 0):
+        for _ in range(FILTER_ROUNDS):
             rows = _evenly(wells, FILTER_WALKERS, generator)
             # The last frames of a trajectory begin no pair: theirs is the context of the last pair before them.
             context = pairs.context.rows((torch.searchsorted(pairs.now, rows, right=True) - 1).clamp_min(0))
@@ -273,24 +273,28 @@ class MDN(Part):
             condition = conditions.first_frame(pairs.frames[rows][:, None], FILTER_FRAMES)
             run = self.scaled(self.sample(condition, context, generator)[:, :, 0])
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
+            self.rejection_filter.correct_densities(scaled, visited)
             self.rejection_filter.correct(jumps, self._jumps(visited, generator))
 
     def _jumps(
-        self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 64, size: int = 20_000
+        self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 16, size: int = 80_000
     ) -> Float[Tensor, "well well"]:
         """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
-        now = visited[_evenly(self.rejection_filter.wells(visited), size, generator)]
-        before, mixture = self.rejection_filter.wells(now), self.mixture(now)
-        n = len(self.rejection_filter.acceptance)
-        chances = torch.zeros(size, n, dtype=torch.float64)
-        for _ in range(draws):
-            after = _draw(mixture, generator)
-            inside = (~self.rejection_filter.leaves_support(after)).double()
-            chances.scatter_add_(1, self.rejection_filter.wells(after)[:, None], inside[:, None])
-        chances *= self.rejection_filter.acceptance[before]
-        # Refused samples are drawn again, so the chances of a frame add up to one.
-        chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
-        return torch.zeros(n, n, dtype=torch.float64).index_add_(0, before, chances)
+        filter_, n = self.rejection_filter, len(self.rejection_filter.acceptance)
+        jumps = torch.zeros(n, n, dtype=torch.float64)
+        # Few frames at the edge of a well make most of its jumps: many frames and few draws of each tell them best.
+        for now in visited[_evenly(filter_.wells(visited), size, generator)].split(10_000):
+            before, mixture = filter_.wells(now), self.mixture(now)
+            chances = torch.zeros(len(now), n, dtype=torch.float64)
+            for _ in range(draws):
+                after = _draw(mixture, generator)
+                kept = torch.where(filter_.leaves_support(after), 0.0, filter_.weight(after))
+                chances.scatter_add_(1, filter_.wells(after)[:, None], kept.double()[:, None])
+            chances *= filter_.acceptance[before]
+            # Refused samples are drawn again, so the chances of a frame add up to one.
+            chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
+            jumps.index_add_(0, before, chances)
+        return jumps
 
     @torch.no_grad()
     def sample(

@@ -177,6 +177,10 @@ def _kept(rejection, now, following, stream):
         before += (now[c] > rejection.thresholds[c]) << c
         after += (following[c] > rejection.thresholds[c]) << c
     chance = rejection.acceptance[before, after]
+    n_bins = rejection.weights.shape[1]
+    for c in range(now.shape[0]):
+        place = int(following[c] * n_bins)
+        chance *= rejection.weights[c, min(max(place, 0), n_bins - 1)]
     return chance >= 1.0 or _uniform(stream) < chance
 
 

@@ -1,12 +1,16 @@
-"""A filter on the samples of a propagator: they stay where data are, and jump between wells as often as the data do.
+"""A filter on the samples of a propagator: they lie as the data do, and jump between wells as often as the data do.
 
 A mixture of Gaussians leaves a little density everywhere, also between wells, and one jump too many in a thousand steps
-is nothing to a likelihood but everything to a slow timescale. So a sample is kept with a probability that depends on
-the cell it falls into and on the wells it joins, and drawn again otherwise:
+is nothing to a likelihood but everything to a slow timescale; and it blurs the sharp edges at which slow modes end. So
+a sample is kept with a probability that depends on the cell it falls into, on the wells it joins and on where it lies
+along each channel, and drawn again otherwise:
 
-    p'(next | now) = p(next | now) a(now, next) / Z(now),   a = 0 outside of the data's cells,
+    p'(next | now) = p(next | now) a(now, next) w_1(next_1) w_2(next_2) ... / Z(now),   a = 0 outside the data's cells,
 
-with `a` between wells such that the jumps, averaged over a well, are those counted in the data in both directions.
+with `a` between wells such that the jumps, averaged over a well, are those counted in the data in both directions, and
+`w` such that within the wells each channel is distributed as in the data. Where `p` obeys detailed balance with the
+density q, `p'` does with `q w Z`: of all reversible dynamics with the data's distribution of each channel the one
+nearest to `p` in relative entropy, as in the bridges of Schroedinger (Leonard, arXiv:1308.0215).
 """
 
 from typing import NamedTuple
@@ -21,6 +25,8 @@ CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
 MAX_CHANNELS_WITH_WELLS = 6
 """With more channels all is one well: the table of jumps between wells grows as 4 to the power of the channels."""
 _BINS = 64
+_SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.1
+"""Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a bin."""
 _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
@@ -35,6 +41,7 @@ class FilterTables(NamedTuple):
     occupied: np.ndarray
     thresholds: np.ndarray
     acceptance: np.ndarray
+    weights: np.ndarray
 
 
 class RejectionFilter(nn.Module):
@@ -48,6 +55,7 @@ class RejectionFilter(nn.Module):
     occupied: Tensor
     thresholds: Tensor
     acceptance: Tensor
+    weights: Tensor
 
     def __init__(self, channels: int, padding: float = 0.0) -> None:
         super().__init__()
@@ -58,6 +66,7 @@ class RejectionFilter(nn.Module):
         self.has_wells = channels <= MAX_CHANNELS_WITH_WELLS
         n_wells = 2**channels if self.has_wells else 1
         self.register_buffer("acceptance", torch.ones(n_wells, n_wells))
+        self.register_buffer("weights", torch.ones(channels, _BINS))
 
     def cells(self, scaled: Frames) -> Int[Tensor, "frame"]:
         """Number of the cell of each frame."""
@@ -79,9 +88,13 @@ class RejectionFilter(nn.Module):
 
     def keeps(self, now: Frames, following: Frames, generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Whether each sample is kept."""
-        chance = self.acceptance[self.wells(now), self.wells(following)]
+        chance = self.acceptance[self.wells(now), self.wells(following)] * self.weight(following)
         drawn = torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype)
         return ~self.outside(following) & (drawn < chance)
+
+    def weight(self, scaled: Frames) -> Float[Tensor, "frame"]:
+        """The product of the weights of each frame's bins."""
+        return self.weights.gather(1, _bins(scaled).T).prod(0)
 
     @torch.no_grad()
     def fit_support(self, scaled: Frames) -> None:
@@ -112,6 +125,29 @@ class RejectionFilter(nn.Module):
         wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
         self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
 
+    @torch.no_grad()
+    def correct_densities(self, data: Frames, run: Float[Tensor, "visit channel"]) -> None:
+        """Move the weights so that each channel of a run under them is distributed as in the data, well by well.
+
+        The run is weighted to the data's shares of the wells, since it may be too short for its own. Iterative
+        proportional fitting, as the channels depend on each other; of what it asks for the square root is taken: a
+        walker that stays where it is passes the same weight again and again.
+        """
+        wells, bins = self.wells(run), _bins(run)
+        n = len(self.acceptance)
+        shares = [torch.bincount(each, minlength=n).double() / len(each) for each in (self.wells(data), wells)]
+        frames = (shares[0] / shares[1].clamp_min(1e-12))[wells] * (len(data) / len(run))
+        wanted = [torch.bincount(column, minlength=_BINS) for column in _bins(data).T]
+        change = torch.ones_like(self.weights, dtype=torch.float64)
+        for _ in range(_SWEEPS):
+            for channel, column in enumerate(bins.T):
+                found = torch.bincount(column, frames, minlength=_BINS)
+                step = (wanted[channel] + _PRIOR) / (found + _PRIOR)
+                change[channel] *= step
+                frames = frames * step[column]
+        weights = self.weights * change.sqrt()
+        self.weights.copy_((weights / weights.max(1, keepdim=True).values).clamp_min(_LEAST_WEIGHT))
+
     def tables(self) -> FilterTables:
         """Arrays for the compiled rollout."""
         return FilterTables(
@@ -119,7 +155,12 @@ class RejectionFilter(nn.Module):
             self.occupied.cpu().numpy(),
             self.thresholds.cpu().numpy().astype(np.float32),
             self.acceptance.cpu().numpy().astype(np.float32),
+            self.weights.cpu().numpy().astype(np.float32),
         )
+
+
+def _bins(scaled: Frames) -> Int[Tensor, "frame channel"]:
+    return (scaled * _BINS).long().clamp(0, _BINS - 1)
 
 
 def _rows(counts: Float[Tensor, "well well"]) -> Float[Tensor, "well well"]:
