@@ -67,12 +67,11 @@ class PairBatch(_Batch):
         return len(self.now)
 
     def rows(self, chosen: Int[Tensor, "row"]) -> "PairBatch":
-        """Some of the pairs, over a table of their own."""
+        """Some of the pairs, over a table of their own; all alike, since rows are drawn as often as weights say."""
         rows = torch.cat([self.now[chosen], self.later[chosen]])
         places = torch.arange(len(rows), device=self.frames.device)
-        weights = None if self.weights is None else self.weights[chosen]
         n = len(chosen)
-        return PairBatch(self.frames[rows], places[:n], places[n:], weights, self.context.rows(chosen))
+        return PairBatch(self.frames[rows], places[:n], places[n:], context=self.context.rows(chosen))
 
     def share(self, dtype: torch.dtype) -> Float[Tensor, "pair"]:
         """The weight of each pair as a share of the whole."""

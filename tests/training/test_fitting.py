@@ -218,6 +218,13 @@ def test_processes_share_every_batch_between_them(n_processes, monkeypatch):
     assert lengths == {49 // (5 * n_processes)}
 
 
+def test_weights_of_drawn_pairs_count_once():
+    pairs = PairBatch(torch.arange(3.0)[:, None], torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([9.0, 1.0]))
+    (batch,) = RandomDraws(pairs, 4000, 1, torch.Generator().manual_seed(0))
+    often = (batch.frames[batch.now][:, 0] == 0).float()
+    assert float((batch.share(torch.float32) * often).sum()) == pytest.approx(0.9, abs=0.02)
+
+
 def test_distinct_pairs_count_every_pair():
     states = torch.randint(4, (300,), generator=torch.Generator().manual_seed(0))
     pairs = distinct_pairs(states, torch.arange(4.0)[:, None], 2)
