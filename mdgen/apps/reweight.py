@@ -31,6 +31,7 @@ from mdgen.enhanced_sampling.reweighting import (
     reachable_share,
 )
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.evaluation.statistics.distributions import linear_bins
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, unit_ids
 from mdgen.files import write_aside
@@ -87,7 +88,7 @@ def run(config: dict[str, Any]) -> None:
             "free_energies": _free_energies(data, weights, units, config),
         }
         write_aside(folder.path / "weights.npy", partial(np.save, arr=weights))
-        draw_reweighting(folder.path / "reweighted.png", figures)
+        write_png(folder.path / "reweighted.png", lambda: draw_reweighting(figures))
         effective = Estimate(effective_sample_size(weights))
         folder.finish(figures, [Acceptance.above("effective_frames", effective, float(config["least_effective"]))])
         logger.info("reweight      %s", folder.path / "weights.npy")

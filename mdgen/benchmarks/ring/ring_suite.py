@@ -20,7 +20,8 @@ from scipy.sparse.linalg import eigsh
 
 from mdgen.benchmarks.exact_chains import judge_encoder, judge_propagator, train_on_chain
 from mdgen.benchmarks.ring.ring_chain import Ring
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.interfaces import LatentSpace
 from mdgen.models.batches import PairBatch
 from mdgen.models.encoders.srv import SRV
