@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 from mdgen.errors import MdgenError
 
+MARK = "DONE"
+"""File in the folder of a run that has ended well."""
+
 
 def write_aside(path: Path | str, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write a file atomically: to a temporary file beside it, flushed to disk, then renamed to `path`.

@@ -45,11 +45,6 @@ RING = ["save_ps=0.02", "length_ns=2e-4"]
 """Of a particle in a potential, with its time step of 2 fs."""
 
 
-def blocks(page: str) -> Iterator[tuple[str, str, str]]:
-    """Language, file name and text of each code block of a page."""
-    yield from FENCE.findall((DOCS / f"{page}.md").read_text())
-
-
 def commands(text: str) -> Iterator[list[str]]:
     """The words of each command of a block for the shell."""
     for line in text.replace("\\\n", " ").splitlines():
@@ -87,6 +82,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def steps(page: str, folder: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
+    """Language, text and commands of each code block of a page but those of files, which are written into `folder`."""
+    for language, name, text in FENCE.findall((DOCS / f"{page}.md").read_text()):
+        if name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        else:
+            yield language, text, list(commands(text)) if language == "bash" else []
+
+
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in sorted(PAGES)]
 )
@@ -94,18 +99,13 @@ def test_the_code_of_a_page_runs(page: str, folder: Path, capsys: pytest.Capture
     names: dict[str, object] = {}
     ran = 0
     with isolated():
-        for language, name, text in blocks(page):
-            if name:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
-            elif language == "bash":
-                for words in commands(text):
-                    status = main(made_quick(words))
-                    assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
-                    ran += 1
-            elif language == "python":
+        for language, text, every in steps(page, folder):
+            for words in every:
+                status = main(made_quick(words))
+                assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
+            if language == "python":
                 exec(text, names)
-                ran += 1
+            ran += len(every) + (language == "python")
     assert ran > 1
 
 
@@ -113,17 +113,13 @@ def test_the_code_of_a_page_runs(page: str, folder: Path, capsys: pytest.Capture
 def test_the_commands_of_a_page_compose_as_they_stand(page: str, folder: Path) -> None:
     """The keys and options of all of them, also of pages whose commands take minutes."""
     with isolated():
-        for language, name, text in blocks(page):
-            if name:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
-            elif language == "bash":
-                for _, verb, *words in commands(text):
-                    flags = read_flags(words, VERBS[verb].positional)
-                    if flags.multirun:
-                        assert len(jobs(verb, list(flags.overrides))) > 1
-                    else:
-                        compose(verb, list(flags.overrides))
+        for _, _, every in steps(page, folder):
+            for _, verb, *words in every:
+                flags = read_flags(words, VERBS[verb].positional)
+                if flags.multirun:
+                    assert len(jobs(verb, list(flags.overrides))) > 1
+                else:
+                    compose(verb, list(flags.overrides))
 
 
 def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:

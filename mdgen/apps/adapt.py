@@ -28,6 +28,7 @@ from mdgen.enhanced_sampling.start_choice import (
     timescale_uncertainty,
 )
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.evaluation.statistics.states import States
 from mdgen.files import write_aside
 from mdgen.interfaces import Encoder
@@ -86,7 +87,7 @@ def run(config: dict[str, Any]) -> None:
         kinetics = kinetics or _kinetics(config, folder.path, n_rounds)
         weights = equilibrium_weights(kinetics.estimate, kinetics.states, kinetics.n_states)
         write_aside(folder.path / "weights.npy", partial(np.save, arr=weights))
-        draw_timescales(folder.path / "timescales.png", rounds, config)
+        write_png(folder.path / "timescales.png", lambda: draw_timescales(rounds, config))
         settled = has_settled(rounds, config)
         row = Acceptance.judged("rounds", Estimate(n_rounds), f"settled within {config['n_rounds']} rounds", settled)
         names = [str(_path(Path(), number) / "simulate") for number in range(n_rounds)]

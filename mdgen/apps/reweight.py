@@ -7,6 +7,7 @@ frame is not known for a decoder such as the cWGAN, so no weight can undo it, an
 empty.
 """
 
+import glob
 import logging
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,8 @@ from mdgen.apps.runs.potentials import potential_for
 from mdgen.apps.runs.reweighting_files import draw_reweighting, observed
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
-from mdgen.apps.trajectories import open_data
+from mdgen.apps.trajectories import STORE, open_data
+from mdgen.data.store import is_store
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.documents import read_yaml
 from mdgen.enhanced_sampling.reweighting import (
@@ -31,6 +33,7 @@ from mdgen.enhanced_sampling.reweighting import (
     reachable_share,
 )
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.evaluation.statistics.distributions import linear_bins
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, unit_ids
 from mdgen.files import write_aside
@@ -87,7 +90,7 @@ def run(config: dict[str, Any]) -> None:
             "free_energies": _free_energies(data, weights, units, config),
         }
         write_aside(folder.path / "weights.npy", partial(np.save, arr=weights))
-        draw_reweighting(folder.path / "reweighted.png", figures)
+        write_png(folder.path / "reweighted.png", lambda: draw_reweighting(figures))
         effective = Estimate(effective_sample_size(weights))
         folder.finish(figures, [Acceptance.above("effective_frames", effective, float(config["least_effective"]))])
         logger.info("reweight      %s", folder.path / "weights.npy")
@@ -95,13 +98,15 @@ def run(config: dict[str, Any]) -> None:
 
 def _require_plain_runs(trajectories: str | list[str]) -> None:
     """Raise where a run was sampled under an added potential, of which the energies here know nothing."""
-    for name in [trajectories] if isinstance(trajectories, str) else trajectories:
-        file = Path(name) / "config.yaml"
-        if file.is_file():
-            stored = read_yaml(file, "name the files of its trajectories")
+    named = [trajectories] if isinstance(trajectories, str) else trajectories
+    for path in [Path(match) for name in named for match in glob.glob(name, recursive=True) or [name]]:
+        # The run that a path belongs to: its folder, its store, or a file in one of them.
+        run = next((each for each in (path, *path.absolute().parents[:2]) if is_store(each / STORE)), None)
+        if run is not None and (run / "config.yaml").is_file():
+            stored = read_yaml(run / "config.yaml", "make that run again, or copy its trajectories to another folder")
             if isinstance(stored, dict) and stored.get("potential") is not None:
                 raise MdgenError(
-                    f"{name} was sampled under an added potential, and would be weighed as if it had none; give frames "
+                    f"{path} was sampled under an added potential, and would be weighed as if it had none; give frames "
                     "of the force field alone"
                 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.apps.config.instantiation import instantiate
@@ -17,6 +17,7 @@ from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
 from mdgen.data.export import TOPOLOGY, export_trajectories
+from mdgen.data.formats.cells import lengths_and_angles
 from mdgen.data.manifest import MOST_TRAJECTORIES
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
@@ -29,6 +30,8 @@ from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine, passed_over
 from mdgen.md.force_field.forces import SumOfPotentials
+from mdgen.md.force_field.openmm_potential import OpenMMPotential
+from mdgen.md.systems.openmm_systems.openmm_loader import box_vectors
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import duration, simulated
 from mdgen.tensor_files import load_tensors, save_tensors
@@ -100,8 +103,16 @@ def _write_topology(folder: Path, system: System, saved: Int[np.ndarray, "saved"
     """`topology.pdb`: the atoms that are stored, at the start of the simulation, with the box."""
     positions = system.positions[None].float().numpy()
     molecule = system.molecule if saved is None else system.molecule.subset(saved)
-    cells = None if system.cell is None else np.diag(system.cell.float().numpy())[None]
+    box = _box(system)
+    cells = None if box is None else box[None]
     write_trajectory(folder / TOPOLOGY, positions if saved is None else positions[:, saved], molecule, save_ps, cells)
+
+
+def _box(system: System) -> Float[np.ndarray, "3 3"] | None:
+    """Box vectors in nm, one a row; a triclinic box is no cell of ours and stands in the `openmm.System` alone."""
+    if system.cell is not None:
+        return np.diag(system.cell.double().numpy())
+    return box_vectors(system.potential.openmm_system) if isinstance(system.potential, OpenMMPotential) else None
 
 
 def _system(config: dict[str, Any]) -> System:
@@ -176,12 +187,15 @@ def _given_starts(config: dict[str, Any], system: System) -> Tensor:
         raise MdgenError("start and tempering were both given, which draws starts of its own; leave out one of them")
     structures = read_structures(config["start"])
     system.molecule.require_same(Molecule.from_mdtraj(structures.topology), str(config["start"]))
-    lengths = structures.unitcell_lengths
-    if lengths is not None and system.cell is not None and not np.allclose(lengths, system.cell, rtol=1e-3):
-        raise MdgenError(
-            f"{config['start']} holds frames of another periodic box than the system's {system.cell.tolist()} nm; give "
-            "frames of that box"
-        )
+    box = _box(system)
+    if structures.unitcell_lengths is not None and box is not None:
+        lengths, angles = lengths_and_angles(box[None])
+        same = np.allclose(structures.unitcell_lengths, lengths, rtol=1e-3)
+        if not same or not np.allclose(structures.unitcell_angles, angles, rtol=1e-3):
+            raise MdgenError(
+                f"{config['start']} holds frames of another periodic box than the system's, of edges "
+                f"{lengths[0].tolist()} nm and angles {angles[0].tolist()} degrees; give frames of that box"
+            )
     turns = np.arange(int(config["n_replicas"])) % len(structures)
     return torch.from_numpy(np.array(structures.xyz[turns], dtype=np.float64))
 

@@ -5,16 +5,9 @@ A new suite is a frozen dataclass that derives from `Suite`, decorated with `mdg
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
-from mdgen.evaluation.report.canvas import STYLE
-from mdgen.files import write_aside
 from mdgen.results import Acceptance
 
 Figures = tuple[dict[str, Any], list[Acceptance]]
@@ -36,12 +29,3 @@ class Suite(ABC):
     def draw(self, result: dict[str, Any], output: Path) -> list[Path]:
         """Draw a result beside its JSON file `output`; returns the paths of the drawings, none by default."""
         return []
-
-
-def write_png(path: Path, draw: Callable[[], Figure]) -> Path:
-    """Write the figure that `draw` makes, in the style of the reports; returns `path`."""
-    content = BytesIO()
-    with matplotlib.rc_context(STYLE | {"figure.facecolor": "white"}):
-        draw().savefig(content, dpi=160, facecolor="white", format="png")
-    write_aside(path, content.getvalue())
-    return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from mdgen.data.store import is_store
 from mdgen.data.trajectories import STORE, TrajectorySet, open_trajectories
 from mdgen.errors import MdgenError
+from mdgen.files import MARK
 from mdgen.molecule.topology import Molecule
 
 logger = logging.getLogger("mdgen")
@@ -34,7 +35,7 @@ def open(
         return open_trajectories(paths, topology, frame_spacing_ps)
     run = Path(paths)
     if is_store(run / STORE):
-        if not (run / "DONE").is_file():
+        if not (run / MARK).is_file():
             logger.warning("the run in %s is not finished; it is opened as far as it went", run)
         return open_trajectories(run / STORE, topology, frame_spacing_ps)
     inside = sorted(str(each.parent) for each in run.glob(f"*/{STORE}"))

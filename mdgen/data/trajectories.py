@@ -18,6 +18,7 @@ from mdgen.data.sources import ArraySource, Source, StoreSource
 from mdgen.data.spacing import common_spacing
 from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.errors import MdgenError
+from mdgen.files import MARK
 from mdgen.molecule.topology import Molecule
 
 __all__ = ["STORE", "TrajectorySet", "open_trajectories", "write_trajectory"]
@@ -313,6 +314,6 @@ def _resolved(path: Path) -> Path:
         return path
     if not is_store(store):
         raise MdgenError(f"folder {path} holds no trajectory store; name the files in it, as {path}/*.xtc")
-    if not (path / "DONE").is_file():
+    if not (path / MARK).is_file():
         raise MdgenError(f"the run in {path} is not finished; finish it by running its command again")
     return store

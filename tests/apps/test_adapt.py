@@ -75,10 +75,13 @@ def test_an_interrupted_run_continues_to_the_same_result_and_a_longer_one_goes_o
     assert main([*short, "n_rounds=3"]) == 0
     rounds, whole = (json.loads((f / "metrics.json").read_text())["rounds"] for f in (tmp_path / "run", adapted))
     assert rounds == whole[:3]
-    (tmp_path / "run/DONE").unlink()
-    (tmp_path / "run/round-002/round.json").unlink()
-    assert main([*short, "n_rounds=3"]) == 0
-    assert json.loads((tmp_path / "run/metrics.json").read_text())["rounds"] == rounds
+    weights = np.load(tmp_path / "run/weights.npy")
+    for number in (2, 1):  # the last, and one in the middle: the weights are those of all rounds
+        (tmp_path / "run/DONE").unlink()
+        (tmp_path / f"run/round-{number:03d}/round.json").unlink()
+        assert main([*short, "n_rounds=3"]) == 0
+        assert json.loads((tmp_path / "run/metrics.json").read_text())["rounds"] == rounds
+        np.testing.assert_array_equal(np.load(tmp_path / "run/weights.npy"), weights)
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,6 +90,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         ("n_rounds=0", "n_rounds=0"),
         ("lag_ps=20", "lag_ps=20 is not shorter"),
         ("simulate.save_atoms=all", "save_atoms does not go with adapt"),
+        ("simulate.pressure_bar=1", "pressure_bar does not go with adapt"),
+        ("seed=-1", "seed=-1: expected at least 0"),
     ):
         assert main([*COMMAND, wrong, f"output={tmp_path / 'run'}"]) == 2
         assert said in capsys.readouterr().err

@@ -4,10 +4,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import openmm
 import pytest
 
 from mdgen.apps.main import main
+from mdgen.apps.runs.potentials import potential_for
 from mdgen.data.store import TrajectoryStore
+from mdgen.errors import MdgenError
+from mdgen.md.force_field.openmm_potential import OpenMMPotential
+from mdgen.md.systems.openmm_systems.openmm_xml import build_openmm_xml
 from mdgen.molecule.topology import Molecule
 from mdgen.units import thermal_energy
 
@@ -86,6 +91,57 @@ def test_too_little_overlap_is_refused_and_leaves_nothing(
     assert main(command) == 2
     assert "of this very ensemble" in capsys.readouterr().err
     assert main([*command, "temperature_K=-3"]) == 2
+    capsys.readouterr()
+    assert main([*command, "temperature_K=290", "seed=-1"]) == 2
+    assert "seed=-1: expected at least 0" in capsys.readouterr().err
     assert main(["reweight", f"generated.trajectories={frames}", "temperature_K=290", f"output={tmp_path}/run"]) == 2
     assert "atom" in capsys.readouterr().err  # the double well's particle is no alanine dipeptide
     assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_of_a_run_under_an_added_potential_are_refused_however_they_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restraint = ["potential=harmonic_restraint", "potential.positions_nm=[[0.2,0.0,0.0]]", "potential.k=20"]
+    run = ["simulate", "system=double_well", "integrator=overdamped", "n_replicas=2", "length_ns=2e-5", "save_ps=0.01"]
+    run += ["equilibration_ns=0", "export=h5", "threads=1"]
+    assert main([*run, *restraint, f"output={tmp_path / 'held'}"]) == 0
+    assert main([*run, f"output={tmp_path / 'free'}"]) == 0
+    command = ["reweight", "system=double_well", "temperature_K=299", "least_effective=2", f"output={tmp_path / 'x'}"]
+    for name, is_named in (
+        ("{}", "{}"),
+        ("{}/trajectories", "{}/trajectories"),
+        ("{}/*.h5", "{}/"),
+        ("[{}/trajectories,{}/trajectories]", "{}/trajectories"),
+    ):
+        held, free = (name.replace("{}", str(tmp_path / each)) for each in ("held", "free"))
+        asked = [*command, "generated.temperature_K=300"] if "h5" in name else command
+        capsys.readouterr()
+        assert main([*asked, f"generated.trajectories={held}"]) == 2
+        said = capsys.readouterr().err
+        assert f"mdgen: {is_named.replace('{}', str(tmp_path / 'held'))}" in said
+        assert "was sampled under an added potential" in said
+        assert main([*asked, f"generated.trajectories={free}", f"output={tmp_path / str(len(name))}"]) == 0
+
+
+@pytest.mark.parametrize("vectors", [None, [[2, 0, 0], [0, 2, 0], [0, 0, 2]], [[2, 0, 0], [0.5, 2, 0], [0, 0.5, 2]]])
+def test_a_force_field_of_openmm_in_a_box_is_refused(tmp_path: Path, vectors: list[list[float]] | None) -> None:
+    openmm_system, force = openmm.System(), openmm.NonbondedForce()
+    openmm_system.addParticle(39.9)
+    force.addParticle(0.0, 0.34, 1.0)
+    openmm_system.addForce(force)
+    if vectors is not None:
+        openmm_system.setDefaultPeriodicBoxVectors(*vectors)
+        force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    (tmp_path / "argon.xml").write_text(openmm.XmlSerializer.serialize(openmm_system))
+    (tmp_path / "argon.pdb").write_text(
+        "HETATM    1 AR   AR  A   1       0.000   0.000   0.000  1.00  0.00          AR\nEND\n"
+    )
+    given = {"_target_": "mdgen.md.systems.openmm_systems.openmm_xml.build_openmm_xml"}
+    given |= {kind: str(tmp_path / f"argon.{kind}") for kind in ("xml", "pdb")}
+    molecule = build_openmm_xml(given["xml"], given["pdb"], relax=False).molecule
+    if vectors is None:
+        assert isinstance(potential_for(given, molecule), OpenMMPotential)
+        return
+    with pytest.raises(MdgenError, match="system: this force field needs a periodic box"):
+        potential_for(given, molecule)

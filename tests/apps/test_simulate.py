@@ -56,6 +56,12 @@ def test_replicas_begin_at_the_structures_of_a_file_in_turn(tmp_path: Path, caps
     store = TrajectoryStore.open(tmp_path / "run/trajectories")
     first = np.array([store.positions(replica)[0, 0] for replica in range(3)])
     np.testing.assert_allclose(first, places[[0, 1, 0], 0], atol=0.005)
+    for edges, status in (([1.5, 1.5, 1.6], 2), ([1.5, 1.5, 1.5], 0)):  # of the frames; the system's are all 1.5 nm
+        box = np.broadcast_to(np.diag(edges), (2, 3, 3))
+        write_trajectory(tmp_path / "boxed.h5", places, molecule, 1.0, box)
+        boxed = [*run[:-1], "system.box_nm=[1.5,1.5,1.5]", f"output={tmp_path / 'boxed'}"]
+        assert main([*boxed, f"start={tmp_path / 'boxed.h5'}"]) == status
+        assert ("of another periodic box" in capsys.readouterr().err) == (status == 2)
     other = ["simulate", *SMALL, "length_ns=0.001", f"output={tmp_path / 'other'}", f"start={tmp_path / 'starts.h5'}"]
     assert main(other) == 2
     assert "starts.h5 has 1 atoms where 22 were expected" in capsys.readouterr().err

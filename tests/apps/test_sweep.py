@@ -187,6 +187,21 @@ def test_what_was_made_again_is_no_finished_sweep(argument: str, file: str, tmp_
     assert not is_finished(tmp_path, "generate", found)
 
 
+def test_an_input_that_is_gone_is_no_finished_sweep(tmp_path: Path) -> None:
+    (tmp_path / "a.xtc").write_bytes(b"1")
+    (tmp_path / "linked.xtc").symlink_to(tmp_path / "a.xtc")
+    job = Job(tmp_path / "run", ("seed=0",), (f"data.trajectories={tmp_path}/linked.xtc", "seed=0"))
+    job.folder.mkdir()
+    (job.folder / "DONE").touch()
+    mark_finished(tmp_path, "train", (job,))
+    assert is_finished(tmp_path, "train", (job,))
+    (tmp_path / "a.xtc").unlink()  # the link stays, and leads nowhere
+    assert not is_finished(tmp_path, "train", (job,))
+    (tmp_path / "sweep.json").unlink()
+    mark_finished(tmp_path, "train", (job,))
+    assert not (tmp_path / "sweep.json").exists()
+
+
 def test_rows_and_intervals_of_an_evaluation_are_metrics_by_their_names(tmp_path: Path) -> None:
     document = {
         "verb": "evaluate",

@@ -14,7 +14,7 @@ QUICK = RingSettings(n_steps=1_000_000, n_repeats=3, encoder_steps=250, propagat
 
 
 def test_detailed_balance_and_eigenfunctions() -> None:
-    matrix, law, functions = ring.transition_matrix, ring.stationary, ring.eigenfunctions
+    matrix, law, functions = ring.transition_matrix, ring.stationary, ring.eigenfunctions()
     np.testing.assert_allclose(matrix.sum(1), 1)
     flux = law[:, None] * matrix
     np.testing.assert_allclose(flux, flux.T, atol=1e-16)

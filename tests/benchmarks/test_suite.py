@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from mdgen import registry
 from mdgen.apps import benchmark
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.results import Acceptance, Estimate
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "suite").glob("*.yaml"))

@@ -4,6 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import openmm
 import openmm.app
@@ -106,7 +107,7 @@ def test_a_barostat_moves_a_triclinic_box(tmp_path: Path) -> None:
     np.testing.assert_allclose(cells[0, 0] / cells[0, 0, 0, 0], np.array(TRICLINIC_NM) / 1.5, atol=1e-5)
 
 
-def test_the_command_line_runs_and_resumes_it(tmp_path: Path) -> None:
+def test_the_command_line_runs_and_resumes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = written(tmp_path, TRICLINIC_NM)
     run = ["simulate", "system=openmm_xml", f"system.xml={files['xml']}", f"system.pdb={files['pdb']}"]
     run += ["n_replicas=1", "equilibration_ns=0", "integrator.timestep_fs=1.0", "save_ps=0.01", "threads=1"]
@@ -115,9 +116,16 @@ def test_the_command_line_runs_and_resumes_it(tmp_path: Path) -> None:
     with TrajectoryStore.open(tmp_path / "run" / "trajectories") as store:
         assert store.n_frames == 3
         np.testing.assert_allclose(store.cells(0)[-1], TRICLINIC_NM, atol=1e-6)
+    start = mdtraj.load(str(tmp_path / "run/topology.pdb"))
+    np.testing.assert_allclose(start.unitcell_vectors[0], TRICLINIC_NM, atol=1e-3)
     assert main([*run, "length_ns=0.00005"]) == 0
     with TrajectoryStore.open(tmp_path / "run" / "trajectories") as store:
         assert store.n_frames == 5
+    start.unitcell_angles = start.unitcell_angles + 1.0
+    start.save_pdb(str(tmp_path / "start.pdb"))
+    other = [*run[:-1], "system.relax=false", f"start={tmp_path / 'start.pdb'}", f"output={tmp_path / 'other'}"]
+    assert main(other) == 2
+    assert "of another periodic box than the system's" in capsys.readouterr().err
 
 
 class _Code:

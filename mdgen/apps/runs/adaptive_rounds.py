@@ -1,14 +1,10 @@
 """The rounds of `mdgen adapt`: whether their timescales have settled, and a drawing of them."""
 
 from collections.abc import Sequence
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-
-from mdgen.files import write_aside
 
 AGREEING = 3
 """Rounds whose timescales have to agree."""
@@ -31,7 +27,7 @@ def has_settled(rounds: Sequence[dict[str, Any]], config: dict[str, Any]) -> boo
     return bool((changes <= reach).all() and (widths <= reach).all())
 
 
-def draw_timescales(path: Path, rounds: Sequence[dict[str, Any]], config: dict[str, Any]) -> None:
+def draw_timescales(rounds: Sequence[dict[str, Any]], config: dict[str, Any]) -> Figure:
     """Timescales with their intervals against the simulated time."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -45,6 +41,4 @@ def draw_timescales(path: Path, rounds: Sequence[dict[str, Any]], config: dict[s
     axes.axhline(config["lag_ps"], color="0.6", lw=1, ls="--", label="lag")
     axes.set(yscale="log", xlabel="simulated time in all (ns)", ylabel="implied timescale (ps)")
     axes.legend(fontsize=8, frameon=False)
-    content = BytesIO()
-    figure.savefig(content, dpi=160, facecolor="white", format="png")
-    write_aside(path, content.getvalue())
+    return figure

@@ -1,7 +1,6 @@
 """A lag scan in a run's folder: `lag_scan.json` and a drawing of it."""
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ def write_lag_scan(folder: Path, scan: dict[str, Any]) -> None:
     Raises:
         MdgenError: if they cannot be written.
     """
+    from mdgen.evaluation.report.canvas import write_png  # with all metrics, for which no other training need wait
+
     write_aside(folder / "lag_scan.json", json.dumps(scan, indent=1).encode())
-    content = BytesIO()
-    draw_lag_scan(scan).savefig(content, dpi=160, facecolor="white", format="png")
-    write_aside(folder / "lag_scan.png", content.getvalue())
+    write_png(folder / "lag_scan.png", lambda: draw_lag_scan(scan))
 
 
 def draw_lag_scan(scan: dict[str, Any]) -> Figure:

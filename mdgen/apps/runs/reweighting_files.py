@@ -1,8 +1,6 @@
 """What `mdgen reweight` looks at in each frame, and its drawing."""
 
 from collections.abc import Iterator
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from mdgen.data.trajectories import TrajectorySet
-from mdgen.files import write_aside
 from mdgen.geometry.dihedrals import dihedral_angles
 from mdgen.molecule.torsions import torsion_atoms, torsions
 
@@ -37,7 +34,7 @@ def observed(data: TrajectorySet) -> Iterator[tuple[str, Float[np.ndarray, "fram
             yield f"{letter} (nm) of particle {particle}", values, (float(values.min()), float(values.max()))
 
 
-def draw_reweighting(path: Path, figures: dict[str, Any]) -> None:
+def draw_reweighting(figures: dict[str, Any]) -> Figure:
     """Free energies as they were sampled and reweighted, one panel each."""
     panels = figures["free_energies"]
     columns = min(3, len(panels))
@@ -55,6 +52,4 @@ def draw_reweighting(path: Path, figures: dict[str, Any]) -> None:
     axes[0].legend(fontsize=8, frameon=False)
     for each in axes[len(panels) :]:
         each.set_axis_off()
-    content = BytesIO()
-    figure.savefig(content, dpi=160, facecolor="white", format="png")
-    write_aside(path, content.getvalue())
+    return figure

@@ -18,11 +18,11 @@ from mdgen.apps.config.composition import leaves
 from mdgen.apps.config.stored import stored_config
 from mdgen.apps.runs.provenance import provenance
 from mdgen.apps.runs.screen import HarmlessFormatter
-from mdgen.apps.runs.verification import MARK, require_whole, write_mark
+from mdgen.apps.runs.verification import require_whole, write_mark
 from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.documents import read_json
 from mdgen.errors import MdgenError
-from mdgen.files import writable, write_aside
+from mdgen.files import MARK, writable, write_aside
 from mdgen.results import Acceptance, acceptance_table, write_result
 
 logger = logging.getLogger("mdgen")

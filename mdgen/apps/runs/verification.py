@@ -14,9 +14,7 @@ from mdgen.data.manifest import crc32_of
 from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.documents import content_of, is_sealed, parsed_file, seal, unsealed_field
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
-
-MARK = "DONE"
+from mdgen.files import MARK, write_aside
 
 _ADVICE = "copy the run again, or delete the folder and run its command again"
 _LOGS = ("run.log", "lock", "wandb")

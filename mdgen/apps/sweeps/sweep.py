@@ -37,6 +37,7 @@ from mdgen.apps.sweeps.sweep_job import Job
 from mdgen.apps.sweeps.sweep_mark import is_finished, mark_finished
 from mdgen.apps.verbs import RUN_FOLDER_VERBS
 from mdgen.errors import MdgenError
+from mdgen.files import MARK
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
@@ -135,7 +136,7 @@ def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[t
     except HydraException as error:
         raise MdgenError(" ".join(str(error).partition("Config search path")[0].split())) from error
     except Exception as error:  # a process that was killed, or a job that the cluster ended
-        done = sum((job.folder / "DONE").is_file() for job in every)
+        done = sum((job.folder / MARK).is_file() for job in every)
         raise MdgenError(
             f"the launcher stopped after {done} of {len(every)} runs ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}); the same command continues with those that are not done"

@@ -17,12 +17,11 @@ from mdgen.apps.config.search_path import search_folders
 from mdgen.apps.sweeps.sweep_job import Job
 from mdgen.documents import read_json
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
+from mdgen.files import MARK, write_aside
 
-SWEEP, DONE = "sweep.json", "DONE"
-_RESULTS = (DONE, "manifest.json", "simulator.json", "*.safetensors")
+SWEEP = "sweep.json"
+_RESULTS = (MARK, "manifest.json", "simulator.json", "*.safetensors")
 """Files of a run or a model that change where it is made again."""
-
 
 _OPAQUE = ("experiment=", "plugins=")
 """Arguments that name inputs which do not stand in the command: each of their runs is looked at again."""
@@ -39,20 +38,27 @@ class SweepMark:
 
 
 def mark_finished(folder: Path, verb: str, jobs: tuple[Job, ...]) -> None:
-    """Say in the folder of a sweep that all its runs are done, where the command names all that they depend on."""
+    """Say in the folder of a sweep that all its runs are done, where all that they depend on is named and still there.
+
+    Raises:
+        MdgenError: if that cannot be written.
+    """
     if any(each.startswith(_OPAQUE) for job in jobs for each in job.arguments):
         return
-    content = json.dumps({"digest": _digest(verb, jobs)}) + "\n"
+    try:
+        content = json.dumps({"digest": _digest(verb, jobs)}) + "\n"
+    except OSError:  # a file that has gone since, or may not be looked at: of that no mark can speak
+        return
     write_aside(folder / SWEEP, content.encode())
 
 
 def is_finished(folder: Path, verb: str, jobs: tuple[Job, ...]) -> bool:
     """Whether the same command has finished this sweep, every run of which is still marked as done."""
-    if not (folder / SWEEP).is_file() or not all((job.folder / DONE).is_file() for job in jobs):
-        return False
     try:
+        if not (folder / SWEEP).is_file() or not all((job.folder / MARK).is_file() for job in jobs):
+            return False
         return read_json(folder / SWEEP, SweepMark, "").digest == _digest(verb, jobs)
-    except MdgenError:  # damaged: then the runs are looked at one by one
+    except (MdgenError, OSError):  # damaged, or a file is gone: then the runs are looked at one by one
         return False
 
 
@@ -69,7 +75,7 @@ def _digest(verb: str, jobs: tuple[Job, ...]) -> str:
 
 
 def _named_files(value: str) -> Iterator[Path]:
-    """The files that a value, a list or a pattern names: of a run those that say when it was made, else all in it."""
+    """The files that a value, a list or a pattern names: in a run's folder those that a new run changes, else all."""
     for text in value.strip("[]").split(","):
         for name in sorted(glob.glob(text.strip(" '\""))):
             path = Path(name)

@@ -11,12 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mdgen.apps.runs.verification import MARK
 from mdgen.apps.sweeps.sweep import PLOTS, SUMMARY
 from mdgen.apps.sweeps.sweep_job import Job
 from mdgen.documents import read_json
 from mdgen.errors import MdgenError
-from mdgen.files import write_aside
+from mdgen.files import MARK, write_aside
 
 _LEFT_OUT = ("verb", "crc32", "provenance", "engine")
 """Entries of `metrics.json` that say how a run was made."""

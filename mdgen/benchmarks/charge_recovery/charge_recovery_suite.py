@@ -26,8 +26,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.benchmarks.charge_recovery.charge_recovery_plots import draw_charge_recovery
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.files import write_aside
 from mdgen.interfaces import State, System
 from mdgen.md.dynamics.differentiable import rollout

@@ -24,9 +24,10 @@ from mdgen.benchmarks.evaluation.faults import FAULTS
 from mdgen.benchmarks.evaluation.judged_runs import Files, Outcome, Run, true_values
 from mdgen.benchmarks.evaluation.known_chain import PEPTIDES
 from mdgen.benchmarks.evaluation.tallies import acceptance, figures
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Settings
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.files import write_aside
 from mdgen.progress import Progress
 from mdgen.registry import register

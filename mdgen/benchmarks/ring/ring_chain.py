@@ -12,17 +12,16 @@ energies (kT) and times (steps) have no units here.
 """
 
 from functools import cached_property
-from typing import no_type_check
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.linalg import eigh
+
+from mdgen.benchmarks.exact_chains import ExactChain
 
 RADIUS, WIDTH = 0.7, 0.08
 BARRIERS_KT, BARRIER_WIDTH = (4.0, 3.0, 2.0, 5.0), 0.25
-SIDE, HIGHEST_KT = 41, 8.0
+SIDE, HIGHEST_ENERGY_KT = 41, 8.0
 MOVES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
 
 
@@ -36,7 +35,7 @@ def potential(points: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batc
     return energy
 
 
-class Ring:
+class Ring(ExactChain):
     """The chain with its exact spectrum and a sampler.
 
     >>> Ring().timescales.round(1)
@@ -49,7 +48,7 @@ class Ring:
         axis = np.linspace(-1, 1, SIDE)
         energy = potential(np.stack(np.meshgrid(axis, axis, indexing="ij"), -1))
         energy -= energy.min()
-        places = np.argwhere(energy < HIGHEST_KT)
+        places = np.argwhere(energy < HIGHEST_ENERGY_KT)
         numbers = np.full((SIDE, SIDE), -1)
         numbers[tuple(places.T)] = np.arange(len(places))
         return places, numbers, energy[tuple(places.T)]
@@ -88,47 +87,7 @@ class Ring:
         weight = np.exp(-self.energies) / self.moves[1][:, 0]
         return weight / weight.sum()
 
-    @cached_property
-    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        root = np.sqrt(self.stationary)
-        symmetric = root[:, None] * self.transition_matrix / root
-        size = len(root)
-        values, vectors = eigh((symmetric + symmetric.T) / 2, subset_by_index=[size - 4, size - 1])
-        return values[::-1], vectors[:, ::-1] / root[:, None]
-
-    @property
-    def timescales(self) -> Float[np.ndarray, "3"]:
-        """The three slow relaxation times in steps, slowest first."""
-        return -1 / np.log(self._spectrum[0][1:])
-
-    def eigenvalues(self, lag: int) -> Float[np.ndarray, "3"]:
-        """The three largest eigenvalues after 1 at a lag."""
-        return self._spectrum[0][1:] ** lag
-
-    @property
-    def eigenfunctions(self) -> Float[np.ndarray, "point 3"]:
-        """The three slowest right eigenvectors after the constant one, of unit variance."""
-        return self._spectrum[1][:, 1:]
-
     def sample(self, n_steps: int, generator: torch.Generator) -> Int[np.ndarray, "step"]:
         """Points along a stationary trajectory."""
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        to, chances = self.moves
-        now, path = int(rng.choice(len(to), p=self.stationary)), np.empty(n_steps, dtype=np.int64)
-        for first in range(0, n_steps, 1_000_000):
-            block = path[first : first + 1_000_000]
-            now = _walk(now, rng.random(len(block)), to, chances.cumsum(1), block)
-        return path
-
-
-@numba.njit(cache=True)
-@no_type_check  # numba compiles the plain function, without the checks that tests add
-def _walk(now: int, uniform: np.ndarray, to: np.ndarray, cumulative: np.ndarray, out: np.ndarray) -> int:
-    """Fill `out` with the points from `now` on; returns the first point of the next block."""
-    for step in range(len(uniform)):
-        out[step] = now
-        move = 0
-        while move < 4 and uniform[step] >= cumulative[now, move]:
-            move += 1
-        now = to[now, move]
-    return now
+        return self.sample_path(int(rng.choice(len(self.points), p=self.stationary)), n_steps, rng)

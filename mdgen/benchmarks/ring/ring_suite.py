@@ -18,20 +18,16 @@ from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 
-from mdgen.benchmarks.four_wells.four_wells_chain import correlations, free_energy_error, total_variation
-from mdgen.benchmarks.four_wells.four_wells_suite import Z_OF_THREE
+from mdgen.benchmarks.exact_chains import judge_encoder, judge_propagator, train_on_chain
 from mdgen.benchmarks.ring.ring_chain import Ring
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.interfaces import LatentSpace
-from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.batches import PairBatch
 from mdgen.models.encoders.srv import SRV
 from mdgen.models.propagators.mdn import MDN
 from mdgen.registry import register
-from mdgen.results import Acceptance, Estimate
-from mdgen.training.modules import GradientTraining
 from mdgen.training.pair_batches import distinct_pairs
-from mdgen.training.settings import settings_for
-from mdgen.training.train import descend
 
 PAIRS_A_STEP = 4000
 """Pairs in each optimiser step of the propagator."""
@@ -73,10 +69,6 @@ class RingSettings(Suite):
             "n_steps": self.n_steps,
             "lag": self.lag,
             "points": ring.points,
-            "exact_stationary": ring.stationary,
-            "exact_timescales": ring.timescales,
-            "exact_eigenvalues": ring.eigenvalues(self.lag),
-            "exact_eigenfunctions": ring.eigenfunctions,
             **encoder_figures,
             **propagator_figures,
             "seconds": time.monotonic() - begin,
@@ -97,32 +89,9 @@ class RingSettings(Suite):
     ) -> Figures:
         pairs = distinct_pairs(torch.from_numpy(steps), points, self.lag)
         encoder = SRV(2, lag_ps=float(self.lag), n_modes=3, extra_outputs=0)
-        optimiser = functools.partial(torch.optim.Adam, lr=1e-2)
-        settings = settings_for(encoder, optimizer=optimiser, max_epochs=self.encoder_steps, n_steps=0)
-        data = encoder.prepare(TrainingData(pairs), generator)
-        descend(GradientTraining(encoder, settings, generator), data, label="ring-encoder")
+        train_on_chain(encoder, pairs, generator, "ring-encoder", max_epochs=self.encoder_steps, n_steps=0)
         encoder.fit_spectrum(pairs)
-        learnt, counted, rows = encoder.timescales_ps.numpy(), _counted(steps, self.lag, ring), []
-        for mode, exact in enumerate(ring.timescales):
-            deviation = Estimate(abs(learnt[mode] / counted[mode] - 1))
-            rows.append(Acceptance.below(f"srv_timescale_{mode + 1}_against_msm", deviation, 0.02))
-            half = Z_OF_THREE * spread[mode]
-            estimate = Estimate(learnt[mode], learnt[mode] - half, learnt[mode] + half)
-            bound = f"interval holds the exact {exact:.1f}"
-            rows.append(Acceptance.judged(f"srv_timescale_{mode + 1}", estimate, bound, estimate.contains(exact)))
-        modes = encoder.encode_features(points).detach().double().numpy()
-        overlap = correlations(modes, ring.eigenfunctions, ring.stationary)
-        rows += [
-            Acceptance.above(f"srv_eigenfunction_{mode + 1}_correlation", Estimate(abs(overlap[mode])), 0.99)
-            for mode in range(3)
-        ]
-        figures = {
-            "srv_timescales": learnt,
-            "msm_timescales": counted,
-            "timescale_sampling_error": spread,
-            "srv_eigenfunctions": modes * np.sign(overlap),
-        }
-        return figures, rows
+        return judge_encoder(encoder, points, _counted(steps, self.lag, ring), spread, ring)
 
     def _propagator(
         self, ring: Ring, steps: Int[np.ndarray, "step"], points: torch.Tensor, generator: torch.Generator
@@ -130,23 +99,11 @@ class RingSettings(Suite):
         now = torch.from_numpy(steps)
         pairs = PairBatch(points, now[: -self.lag], now[self.lag :])
         propagator = MDN(LatentSpace("position", 1, 2), float(self.lag), self.n_components, density_equalising=False)
-        optimiser = functools.partial(torch.optim.Adam, lr=5e-3)
-        settings = settings_for(propagator, optimizer=optimiser, n_steps=self.propagator_steps, batch_size=PAIRS_A_STEP)
-        data = propagator.prepare(TrainingData(pairs), generator)
-        descend(GradientTraining(propagator, settings, generator), data, label="ring-propagator")
+        limits = {"n_steps": self.propagator_steps, "batch_size": PAIRS_A_STEP}
+        train_on_chain(propagator, pairs, generator, "ring-propagator", lr=5e-3, **limits)
         with torch.no_grad():  # the density itself is judged, at the chain's points, without its rejection filter
             table = propagator.log_prob_table(points[:, None], points[:, None]).double().softmax(1).numpy()
-        values, vectors = np.linalg.eig(table.T)
-        order = np.argsort(-values.real)
-        learnt, stationary = values.real[order][1:4], np.abs(vectors.real[:, order[0]])
-        stationary /= stationary.sum()
-        deviation = np.abs(learnt - ring.eigenvalues(self.lag))
-        rows = [Acceptance.below(f"mdn_eigenvalue_{m + 1}_deviation", Estimate(deviation[m]), 0.02) for m in range(3)]
-        variation = Estimate(total_variation(stationary, ring.stationary))
-        error = Estimate(free_energy_error(stationary, ring.stationary))
-        rows.append(Acceptance.below("mdn_stationary_total_variation", variation, 0.05))
-        rows.append(Acceptance.below("mdn_free_energy_rmse_kT", error, 0.15))
-        return {"mdn_eigenvalues": learnt, "mdn_stationary": stationary}, rows
+        return judge_propagator(table, self.lag, ring)
 
 
 def _counted(steps: Int[np.ndarray, "step"], lag: int, ring: Ring) -> Float[np.ndarray, "3"]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from mdgen.benchmarks.suite import write_png
+from mdgen.evaluation.report.canvas import write_png
 
 LOOKS = {
     "mdgen_kernel": ("mdgen, compiled kernel", "#e2572b", "o"),

@@ -12,12 +12,13 @@ import torch
 
 from mdgen.benchmarks.speed.speed_suite import processor
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.benchmarks.tokens.block_costs import block_rows, engine_row
 from mdgen.benchmarks.tokens.matrix_peak import MatrixPeak
 from mdgen.benchmarks.tokens.network_costs import SIZES, Shape, evaluation_row, mixer_rows, training_row
 from mdgen.benchmarks.tokens.token_plots import costs
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.models.blocks.number_format import fastest_format
 from mdgen.registry import register
 from mdgen.results import Acceptance, Estimate

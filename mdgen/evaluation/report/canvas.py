@@ -1,6 +1,7 @@
-"""Shared parts of all plots: style, colours, lines, free-energy maps and legends."""
+"""Shared parts of all plots: style, colours, lines, free-energy maps, legends and files."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from mdgen.evaluation.result import Evaluation
+from mdgen.files import write_aside
 
 COLOURS = {
     "reference": "#16181d",
@@ -108,6 +110,19 @@ def to_svg(figure: Figure) -> str:
     figure.savefig(buffer, format="svg", metadata={"Date": None}, dpi=150)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def write_png(path: Path, draw: Callable[[], Figure]) -> Path:
+    """Write the figure that `draw` makes, in the style of the reports on white; returns `path`.
+
+    Raises:
+        MdgenError: if it cannot be written.
+    """
+    content = io.BytesIO()
+    with matplotlib.rc_context(STYLE | {"figure.facecolor": "white"}):
+        draw().savefig(content, dpi=160, facecolor="white", format="png")
+    write_aside(path, content.getvalue())
+    return path
 
 
 def angle_axis(axis: matplotlib.axis.Axis) -> None:

@@ -22,18 +22,26 @@ from mdgen.errors import MdgenError
 logger = logging.getLogger("mdgen")
 
 _PH = 7.0
-_LONGEST_BOND_NM, _LONGEST_TO_HYDROGEN_NM = 0.22, 0.14
+_LONGEST_BOND_NM, _LONGEST_TO_HYDROGEN_NM, _LONGEST_TO_METAL_NM = 0.22, 0.14, 0.30
 """No bond of organic molecules is longer (S-S 0.205 nm, S-H 0.134 nm); atoms two bonds apart are further from each
-other, but for hydrogens of one atom."""
+other, but for hydrogens of one atom. Metals are held at 0.19 to 0.29 nm (Zn-S 0.23, Ca-O 0.24, K-O 0.28 nm)."""
+_HYDROGENS = {"H", "D"}
+_ORGANIC = {*_HYDROGENS, "C", "N", "O", "F", "P", "S", "CL", "SE", "BR", "I", ""}
+"""Elements of organic molecules, and none where the file does not say it."""
 
 
 @dataclass(frozen=True)
 class _Record:
-    """An ATOM or HETATM line: what CONECT lines call the atom, its name, and where it is in nm."""
+    """An ATOM or HETATM line: what CONECT lines call the atom, its name, its element, and where it is in nm."""
 
     serial: str
     name: str
+    element: str
     position: np.ndarray
+
+    @property
+    def is_hydrogen(self) -> bool:
+        return self.element in _HYDROGENS or (not self.element and self.name.lstrip("0123456789").startswith("H"))
 
 
 def advice() -> str:
@@ -177,9 +185,15 @@ def _stale(lines: list[bytes]) -> Iterator[tuple[int, _Record, _Record, float]]:
             if edges is not None:
                 apart -= edges * np.round(apart / edges)
             length = float(np.linalg.norm(apart))
-            hydrogen = any(each.name.lstrip("0123456789").startswith("H") for each in (first, second))
-            if length > (_LONGEST_TO_HYDROGEN_NM if hydrogen else _LONGEST_BOND_NM):
+            if length > _longest_nm(first, second):
                 yield number, first, second, length
+
+
+def _longest_nm(first: _Record, second: _Record) -> float:
+    """The length in nm that no bond of these two atoms exceeds."""
+    if not {first.element, second.element} <= _ORGANIC:
+        return _LONGEST_TO_METAL_NM
+    return _LONGEST_TO_HYDROGEN_NM if first.is_hydrogen or second.is_hydrogen else _LONGEST_BOND_NM
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[_Record]:
@@ -189,8 +203,8 @@ def _records(lines: Iterable[bytes]) -> Iterator[_Record]:
                 place = np.array([float(line[start : start + 8]) / 10 for start in (30, 38, 46)])
             except ValueError:  # a broken line, of which the reader says more
                 continue
-            serial, name = (line[a:b].decode(errors="replace").strip() for a, b in ((6, 11), (12, 16)))
-            yield _Record(serial, name, place)
+            element = _text(line[76:78]).upper()  # in old files the number of the line stands there
+            yield _Record(_text(line[6:11]), _text(line[12:16]), element if element.isalpha() else "", place)
 
 
 def _edges(line: bytes) -> np.ndarray | None:

@@ -248,10 +248,10 @@ class CWGAN(Part):
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
 
     def _draw(
-        self, of: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
+        self, latents: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
     ) -> tuple[Tensor, Tensor]:
-        """A structure for some rows of latents, and whether each is refused."""
-        latents = of[rows]
+        """A structure for some rows of the latents, and whether each is refused."""
+        latents = latents[rows]
         values = self.generate(latents, self.noise(len(latents), generator))
         positions = self.representation.build(values)
         seen = self.representation.ratio_values(values)

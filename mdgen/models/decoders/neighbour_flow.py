@@ -208,10 +208,10 @@ class NeighbourFlow(Part):
         return torch.cat([self.representation.build(block.float()) for block in self.library.split(BLOCK)])
 
     def _draw(
-        self, of: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
+        self, latents: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
     ) -> tuple[Tensor, Tensor]:
-        """A structure for some rows of latents, and whether each is refused."""
-        latents = of[rows]
+        """A structure for some rows of the latents, and whether each is refused."""
+        latents = latents[rows]
         start = self.library[self.neighbours.draw(latents, self.n_neighbours, generator)].float() * self._scale
         noise = torch.randn(start.shape, generator=generator, device=start.device)
         point = torch.lerp(start, noise, self.noise)
