@@ -22,9 +22,10 @@ from mdgen.benchmarks.speed.engines import EngineSetup
 from mdgen.benchmarks.speed.runner import time_engines
 from mdgen.benchmarks.speed.speed_suite import processor
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, prepare_system
-from mdgen.benchmarks.suite import Figures, Suite, write_png
+from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.data.conditions import first_frame
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.generation.parallel_decoding import decode_in_parts
 from mdgen.interfaces import Context
 from mdgen.registry import register
@@ -67,7 +68,7 @@ class LatentSettings(Suite):
     n_frames: int = 500
     n_decoded: int = 50_000
     neighbours: Sequence[int] = (1, 3)
-    n_steps: int = 500
+    n_steps: int = 2000
     length_ns: float = 0.5
     n_replicas: int = 256
     repeats: int = 3

@@ -1,0 +1,82 @@
+"""The suite of latent simulators: its rows add up, and its bounds can fail."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mdgen.benchmarks.latent import latent_suite, timed_parts
+from mdgen.benchmarks.latent.latent_suite import LatentSettings, acceptance_rows, busy
+from mdgen.errors import MdgenError
+from tests.models.parts import trajectories
+
+TINY = LatentSettings(
+    propagators=["markov_state_model"],
+    decoders=["nearest_frame"],
+    n_trajectories=5,
+    n_frames=4,
+    n_decoded=40,
+    neighbours=[1],
+    n_steps=2,
+    repeats=2,
+    threads=1,
+)
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the engine, which takes a minute to compile."""
+    steps = [
+        {"kind": "simulation", "part": "mdgen_kernel", "replicas": 256, "step_s": 2e-6},
+        {"kind": "simulation", "part": "openmm_cpu", "replicas": 1, "step_s": 2e-4},
+    ]
+    monkeypatch.setattr(timed_parts, "_dynamics", lambda *_: trajectories())
+    monkeypatch.setattr(LatentSettings, "_simulated", lambda self: steps)
+
+
+def test_it_runs_judges_and_draws(no_engine: None, tmp_path: Path) -> None:
+    figures, accepted = TINY.run(tmp_path)
+    kinds = [row["kind"] for row in figures["rows"]]
+    assert [kinds.count(kind) for kind in ("sampling", "decoding", "shared", "simulation", "microsecond")] == [
+        *(1, 1, 4, 2, 4)
+    ]
+    costs = {row["part"]: row["seconds"] for row in figures["rows"] if row["kind"] == "microsecond"}
+    assert costs["mdgen_kernel"] == pytest.approx(500)  # 2.5e8 steps of 4 fs
+    both, alone = costs["markov_state_model and nearest_frame"], costs["latent alone, markov_state_model"]
+    decoding = next(row for row in figures["rows"] if row["kind"] == "decoding")
+    assert both - alone == pytest.approx(1e6 / timed_parts.LAG_PS / decoding["frames_per_s"])
+    assert len(accepted) == 6
+    (drawn,) = TINY.draw(figures, tmp_path / "latent.json")
+    assert drawn.stat().st_size > 10_000
+
+
+def test_its_bounds_can_fail() -> None:
+    def row(rate: float, slow_down: float) -> list[dict[str, Any]]:
+        rates = {"frames_per_s": rate, "frames_per_s_low": rate, "frames_per_s_high": rate}
+        shared = {"work": "sampling", "neighbours": 1, "slow_down": slow_down, "slow_down_of_fair_share": 1.5}
+        return [{"kind": "sampling", "part": "mdn", **rates}, {"kind": "shared", **shared}]
+
+    assert [each.holds for each in acceptance_rows(row(3e6, 1.9))] == [True, True]
+    assert [each.holds for each in acceptance_rows(row(1e6, 2.0))] == [False, False]
+
+
+def test_neighbours_are_gone_afterwards() -> None:
+    with pytest.raises(RuntimeError, match="stop"), busy(2):
+        raise RuntimeError("stop")
+    with busy(0):
+        pass
+    assert "while True" in latent_suite._SPIN
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"propagators": ["mdm"]}, "propagator 'mdm' is unknown; known are mdn"),
+        ({"decoders": []}, "decoder '' is unknown"),
+        ({"molecule": "water"}, "molecule 'water' is unknown"),
+        ({"n_frames": 1}, "n_frames of at least 2"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(MdgenError, match=said):
+        LatentSettings(**wrong)
