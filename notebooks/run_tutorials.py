@@ -1,8 +1,8 @@
 """Run the tutorial notebooks and keep their outputs: `python notebooks/run_tutorials.py [NAME ...]`, some minutes.
 
-What the cells write goes to `runs/` of the current folder. Outputs stay small, text and one compressed picture a figure,
-with a digest of the code that made them: a test compares the two, so that no notebook shows what its code does not do.
-Jupyter runs the same files; no Jupyter is needed here.
+What the cells write goes to `runs/` of the current folder. Outputs stay small, text and one compressed picture a
+figure, with a digest of the code that made them: a test compares the two, so that no notebook shows what its code does
+not do. Jupyter runs the same files; no Jupyter is needed here.
 """
 
 import ast
