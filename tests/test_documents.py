@@ -45,7 +45,7 @@ SHORT = [f"simulate.{each}" for each in SHORT] + ["lag_ps=0.08", "evaluate.metri
 RING = ["save_ps=0.02", "length_ns=2e-4"]
 """Of a particle in a potential, with its time step of 2 fs."""
 
-WINDOWS = ["data.frames=4", "propagator.model.heads=2"]
+WINDOWS = ["data.frames=4", "data.test_share=0", "propagator.model.heads=2"]
 """Of many molecules, from runs of five frames."""
 
 

@@ -7,20 +7,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "notebooks/docs"
-WRITTEN = ("generated", "tutorials")
-"""Folders of pages that are written when the site is built."""
-
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DOCS.glob("how_to/*.md")]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)")
 
 
 def is_there(page: Path, target: str) -> bool:
     path = page.parent / target
-    if page.is_relative_to(DOCS) and Path(target).parts[-2:-1] and Path(target).parts[-2] in WRITTEN:
+    if path.parent == DOCS / "tutorials":
+        return path.stem == "index" or (ROOT / f"notebooks/tutorials/{path.stem}.ipynb").is_file()
+    if path.parent == DOCS / "generated":
         kind, _, name = path.stem.partition("_")
-        if path.parent.name == "tutorials":
-            return path.stem == "index" or (ROOT / "notebooks/tutorials" / f"{path.stem}.ipynb").is_file()
-        return path.stem == "index" or (ROOT / "conf" / {"verb": f"{name}.yaml"}.get(kind, name)).exists()
+        return path.stem == "index" or (ROOT / "conf" / (f"{name}.yaml" if kind == "verb" else name)).exists()
     return path.exists()
 
 

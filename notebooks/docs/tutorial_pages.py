@@ -16,8 +16,8 @@ ORDER = ("engine", "latent_simulator", "trajectory_tokens", "evaluation", "diffe
 
 HEAD = """# Tutorials
 
-Notebooks, each of some minutes on one core. They lie in `notebooks/tutorials`; start Jupyter there, or read them here with the
-pictures and numbers of their last run (`python notebooks/run_tutorials.py`).
+Notebooks, each of some minutes on one core. They lie in `notebooks/tutorials`; start Jupyter there, or read them here
+with the pictures and numbers of their last run (`python notebooks/run_tutorials.py`).
 """
 
 
