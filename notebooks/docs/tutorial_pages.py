@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "tutorials"
 NOTEBOOKS = Path(__file__).parents[1] / "tutorials"
-ORDER = ("engine", "latent_simulator", "trajectory_tokens", "evaluation", "differentiable_dynamics")
+TUTORIALS = {
+    "engine": "Alanine dipeptide in 64 replicas, energies against OpenMM, trajectories opened and exported.",
+    "latent_simulator": "Encoder, propagator and decoder learn from dynamics and are compared with what was held out.",
+    "trajectory_tokens": "Four tasks with the weights that come with mdgen, and a look at the geometry.",
+    "evaluation": "Verdicts on a perfect model and on copies, shuffled frames and the wrong temperature.",
+    "differentiable_dynamics": "A gradient through the integrator, charges from a trajectory, and where it ends.",
+}
+"""What each notebook does, in the order of the site."""
 
 HEAD = """# Tutorials
 
@@ -32,18 +39,14 @@ def write_pages(folder: Path) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines = [HEAD]
-    for name in ORDER:
+    for name, summary in TUTORIALS.items():
         notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())
         (folder / f"{name}.md").write_text(_page(name, notebook, folder))
-        title, _, text = "".join(notebook["cells"][0]["source"]).partition("\n\n")
-        lines.append(f"- [{title.removeprefix('# ')}]({name}.md). {_first_sentence(text)}")
-    listed = "\n".join(ORDER)
+        title = notebook["cells"][0]["source"][0].removeprefix("# ").strip()
+        lines.append(f"- [{title}]({name}.md). {summary}")
+    listed = "\n".join(TUTORIALS)
     (folder / "index.md").write_text("\n".join(lines) + f"\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n")
-    return [folder / f"{name}.md" for name in (*ORDER, "index")]
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.?!])\s", " ".join(text.split()))[0]
+    return [folder / f"{name}.md" for name in (*TUTORIALS, "index")]
 
 
 def _page(name: str, notebook: dict[str, Any], folder: Path) -> str:
