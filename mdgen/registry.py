@@ -25,10 +25,7 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 ENTRY_POINT_GROUP = "mdgen.plugins"
 """Installed packages announce their plug-in modules under this name, as pytest's do under `pytest11`."""
 
-LIBRARY_PARTS = (
-    *("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD"),
-    *("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.WandbLogger"),
-)
+LIBRARY_PARTS = ("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD")
 """What configs may name of other libraries; imported when first used."""
 
 _PARTS: dict[str, Any] = dict.fromkeys(LIBRARY_PARTS)

@@ -26,7 +26,8 @@ from tests.models.structures import alanine_dipeptide, frames
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "notebooks/docs"
 PAGES = ["get_started", *(f"how_to/{path.stem}" for path in (DOCS / "how_to").glob("*.md") if path.stem != "index")]
-SLOW = {"get_started", "how_to/own_trajectories", "how_to/choose_a_lag", "how_to/run_on_a_cluster"}
+SLOW = {"get_started", *(f"how_to/{name}" for name in ("own_trajectories", "choose_a_lag", "run_on_a_cluster"))}
+SLOW |= {"how_to/a_thousand_molecules"}
 FENCE = re.compile(
     r"^(?:```|:::)(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n+)?(.*?)^(?:```|:::)$", re.MULTILINE | re.DOTALL
 )
@@ -44,6 +45,9 @@ SHORT = [f"simulate.{each}" for each in SHORT] + ["lag_ps=0.08", "evaluate.metri
 RING = ["save_ps=0.02", "length_ns=2e-4"]
 """Of a particle in a potential, with its time step of 2 fs."""
 
+WINDOWS = ["data.frames=4", "data.test_share=0", "propagator.model.heads=2"]
+"""Of many molecules, from runs of five frames."""
+
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of each command of a block for the shell."""
@@ -57,6 +61,7 @@ def made_quick(words: list[str]) -> list[str]:
     _, verb, *arguments = words
     if verb in RUN_FOLDER_VERBS and "--cfg" not in words and "--info" not in words:
         quick = [*QUICK.get(verb, []), *(RING if "system=ring" in words else [])]
+        quick += WINDOWS if "data=molecules" in words else []
         if verb == "demo" and not any(each.startswith("data.trajectories=") for each in arguments):
             quick += SHORT
         replaced = {each.partition("=")[0] for each in quick}

@@ -52,8 +52,6 @@ def _sentence_of(error: Exception) -> str | None:
         return f"a number that was given is too large ({reason[:80]}); use one below 2^63"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename} cannot be used ({error.strerror}); check the path"
-    if isinstance(error, ModuleNotFoundError) and "wandb" in reason:
-        return "logger=wandb needs wandb, which is not installed; pip install 'mdgen[wandb]', or leave out logger=wandb"
     if module == "wandb":
         return f"wandb refuses ({reason}); log in with `wandb login`, or leave out logger=wandb"
     return None

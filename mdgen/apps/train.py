@@ -12,6 +12,7 @@ from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.config.stored import data_defaults, require_data, stored_config
 from mdgen.apps.runs.lag_scan_files import write_lag_scan
 from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.run_logger import run_logger
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data, open_windows
 from mdgen.data.loading import WindowLoaders
@@ -161,16 +162,9 @@ def _trained(
     """Train a part in place; its metrics."""
     chosen = config[part]
     given = instantiate({**chosen["training"], "_partial_": True}).keywords
-    metrics = train(
-        module,
-        data,
-        settings_for(module, **given, seed=config["seed"]),
-        encoder,
-        instantiate(config["trainer"]),
-        folder,
-        instantiate(config["logger"], save_dir=str(folder)),
-        part,
-    )
+    settings, machine = settings_for(module, **given, seed=config["seed"]), instantiate(config["trainer"])
+    with run_logger(config, folder) as receiver:
+        metrics = train(module, data, settings, encoder, machine, folder, receiver, part)
     if "lag_scan" in metrics:
         write_lag_scan(folder, metrics["lag_scan"])
         logger.info("%-12s  %s", part, metrics["lag_scan"]["reason"])

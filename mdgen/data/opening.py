@@ -38,8 +38,10 @@ def open(
         if not (run / MARK).is_file():
             logger.warning("the run in %s is not finished; it is opened as far as it went", run)
         return open_trajectories(run / STORE, topology, frame_spacing_ps)
+    if is_store(run):
+        return open_trajectories(run, topology, frame_spacing_ps)
     inside = sorted(str(each.parent) for each in run.glob(f"*/{STORE}"))
-    if inside and not is_store(run):
+    if inside:
         raise MdgenError(f"{run} holds no trajectories itself; name a run within it: {', '.join(inside)}")
     if any(run.glob("*.safetensors")):
         raise MdgenError(f"{run} holds a trained part and no trajectories; mdgen.load({str(run)!r}) reads it")

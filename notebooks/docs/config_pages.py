@@ -72,13 +72,19 @@ def _group_page(name: str) -> str:
             if name in ("experiment", "debug", "parts")
             else ""
         )
-        parts += [f"## {name}={option}", comment]
+        parts += [f"## {name}={option}", comment or _summary(file)]
         if name == "experiment" and experiment_verbs(option):
             parts.append(
                 "For " + ", ".join(f"`mdgen {verb} experiment={option}`" for verb in experiment_verbs(option)) + "."
             )
         parts.append(_table(file))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _summary(file: Path) -> str:
+    """The first line of the docstring of what a config names."""
+    named = (yaml.safe_load(file.read_text()) or {}).get("_target_", MISSING)
+    return "" if named == MISSING else (inspect.getdoc(resolve(named)) or "").partition("\n")[0]
 
 
 def _table(file: Path) -> str:

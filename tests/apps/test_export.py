@@ -35,6 +35,7 @@ def test_a_run_holds_its_topology_and_the_files_asked_for(run: Path) -> None:
 
 def test_a_run_is_opened_as_mdtraj(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     opened = mdgen.open(run)
+    assert mdgen.open(run / "trajectories").lengths == opened.lengths  # beside a checkpoint
     assert len(opened) == 2
     assert all(isinstance(each, mdtraj.Trajectory) for each in opened)
     np.testing.assert_array_equal(opened[1, ::2].xyz, opened[1].xyz[::2])

@@ -88,7 +88,7 @@ def test_an_h5_topology_that_a_folder_of_pairs_brings_runs_nothing(tmp_path: Pat
         ({"trajectories": "a", "fraction": "all"}, "data.fraction=all: expected a list of two numbers"),
         ({"trajectories": "a", "frame_spacing_ps": "abc"}, "expected a number, or null"),
         ({"trajectories": "a", "surprise": 3}, "no key data.surprise"),
-        ({"molecules": "a", "loader": {"_target_": "lightning.pytorch.loggers.WandbLogger"}}, "which no command does"),
+        ({"molecules": "a", "loader": {"_target_": "mdgen.apps.runs.run_logger.wandb"}}, "which no command does"),
     ],
 )
 def test_what_no_command_could_say_is_refused(tmp_path: Path, data: dict, said: str) -> None:

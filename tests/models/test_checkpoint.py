@@ -121,7 +121,7 @@ def renamed(path, name):
         ("os.system", "not registered"),
         ("mdgen.models.fingerprint.fingerprint", "not registered"),
         ("mdgen.no_such_room.Part", "not registered"),
-        ("lightning.pytorch.loggers.CSVLogger", "no part of a model"),
+        ("mdgen.apps.runs.run_logger.csv", "no part of a model"),
         ("mdgen.training.settings.TrainingSettings", "no part of a model"),
     ],
 )

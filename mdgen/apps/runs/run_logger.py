@@ -1,0 +1,128 @@
+"""Where the figures of a training go: Lightning's loggers, told the run's name, its group and all of its settings.
+
+A run is named after its folder, and its group is the folder above: the runs of a sweep, or the parts of a demo.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+from mdgen.apps.config.instantiation import instantiate
+from mdgen.errors import MdgenError
+from mdgen.registry import register
+from mdgen.training.fitting import quiet_lightning
+
+_LOG = "log"
+"""Folder within the run folder."""
+
+
+@contextmanager
+def run_logger(config: dict[str, Any], folder: Path | str) -> Iterator[Logger]:
+    """The logger of a training run, which has received the run's settings; closed afterwards.
+
+    Args:
+        config: config of the run; its `logger` names one of the loggers below.
+        folder: run folder.
+
+    Raises:
+        MdgenError: if the logger's package is not installed.
+    """
+    logger: Logger = instantiate(config["logger"], save_dir=str(folder))
+    with quiet_lightning():
+        logger.log_hyperparams({key: value for key, value in config.items() if key != "logger" and value is not None})
+    try:
+        yield logger
+    finally:
+        if isinstance(logger, WandbLogger):  # or the next run of a sweep would be logged into this one
+            logger.experiment.finish()
+
+
+@register
+def csv(save_dir: str) -> Logger:
+    """`log/metrics.csv` in the run folder.
+
+    Args:
+        save_dir: run folder.
+    """
+    return CSVLogger(save_dir, name="", version=_LOG)
+
+
+@register
+def wandb(
+    save_dir: str,
+    name: str | None = None,
+    group: str | None = None,
+    project: str = "mdgen",
+    offline: bool = True,
+) -> Logger:
+    """A run of Weights & Biases.
+
+    Args:
+        save_dir: run folder.
+        name: name of the run; that of the run folder where None.
+        group: group of the run; the folder above the run folder where None.
+        project: project of your account.
+        offline: whether the run stays in the run folder, for `wandb sync`; false sends it to your account.
+
+    Raises:
+        MdgenError: if wandb is not installed.
+    """
+    _require("wandb", "wandb")
+    named, grouped = _name_and_group(save_dir, name, group)
+    return WandbLogger(save_dir=save_dir, name=named, group=grouped, project=project, offline=offline)
+
+
+@register
+def tensorboard(save_dir: str) -> Logger:
+    """Event files in `log` of the run folder; `tensorboard --logdir` on a folder of runs shows each by its folder.
+
+    Args:
+        save_dir: run folder.
+
+    Raises:
+        MdgenError: if tensorboard is not installed.
+    """
+    _require("tensorboard", "tensorboard")
+    return TensorBoardLogger(save_dir, name="", version=_LOG, default_hp_metric=False)
+
+
+@register
+def mlflow(
+    save_dir: str,
+    name: str | None = None,
+    group: str | None = None,
+    experiment: str = "mdgen",
+    tracking_uri: str = "sqlite:///mlflow.db",
+) -> Logger:
+    """A run of MLflow, with its group as the tag `group`.
+
+    Args:
+        save_dir: run folder.
+        name: name of the run; that of the run folder where None.
+        group: group of the run; the folder above the run folder where None.
+        experiment: experiment that the run belongs to.
+        tracking_uri: address of the server, or a data base: a file in the current folder, where `mlflow ui` looks.
+
+    Raises:
+        MdgenError: if mlflow is not installed.
+    """
+    _require("mlflow", "mlflow")
+    named, grouped = _name_and_group(save_dir, name, group)
+    return MLFlowLogger(experiment, named, tracking_uri, {"group": grouped})
+
+
+def _name_and_group(save_dir: str, name: str | None, group: str | None) -> tuple[str, str]:
+    folder = Path(save_dir)
+    return name or folder.resolve().name, group or str(folder.parent)
+
+
+def _require(package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise MdgenError(
+            f"logger={extra} needs {package}, which is not installed; pip install 'mdgen[{extra}]', or leave out "
+            f"logger={extra}"
+        )
