@@ -55,9 +55,25 @@ def parse(kind: type[Document], content: bytes | str) -> Document:
     try:
         return cast(Document, _adapter(cast(Hashable, kind)).validate_json(content, strict=True))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(each) for each in first["loc"])[:80]
-        raise ValueError(f"{place}: {first['msg']}" if place else str(first["msg"])) from None
+        raise ValueError(_first_of(error)) from None
+
+
+def as_type(kind: type[Document], value: Any, what: str) -> Document:
+    """Plain data, such as a value of a YAML file, as an object of a type; numbers may be written as text.
+
+    Raises:
+        MdgenError: if it is not of that type, beginning with `what` it is.
+    """
+    try:
+        return cast(Document, _adapter(cast(Hashable, kind)).validate_python(value))
+    except ValidationError as error:
+        raise MdgenError(f"{what}: {_first_of(error)}; mend it there") from None
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(each) for each in first["loc"])[:80]
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 def read_json(path: Path, kind: type[Document], advice: str) -> Document:

@@ -169,8 +169,11 @@ def test_any_module_is_a_potential(file: Path, molecule: Molecule, positions: to
     [
         ("(A, B): {k0", "(A, C): {k0", "has no angles|no bonds for B, B|no bonds"),
         ("masses: {A: 12.0, B: 1.0}", "masses: {A: 12.0}", "no mass for type B of atom 0"),
-        ("masses: {A: 12.0, B: 1.0}", "masses: {A: 12.0, B: 0.0}", "mass 0.0 amu"),
+        ("masses: {A: 12.0, B: 1.0}", "masses: {A: 12.0, B: 0.0}", "mass of type B: Input should be greater than 0"),
         ("masses: {A: 12.0, B: 1.0}", "", "no section `masses`"),
+        ("(A, B): {k0: 300.0, req: 1.5}", "(A, B): {req: 1.5}", r"bonds of \(A, B\): k0: Field required"),
+        ("(A, B): {k0: 300.0, req: 1.5}", "(A, B): {k0: stiff, req: 1.5}", r"bonds of \(A, B\): k0: Input should be"),
+        ("bonds:", "bonds: 3\nunknown:", "`bonds` is no table"),
         ("atomtypes: [A, B]", "atomtypes: [A, B", "is no plain YAML"),
     ],
 )

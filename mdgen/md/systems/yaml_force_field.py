@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import permutations, product
 from math import radians
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from mdgen.documents import read_yaml
+from mdgen.documents import Positive, as_type, read_yaml
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
@@ -28,6 +29,52 @@ TERMS = ("bonds", "angles", "dihedrals", "impropers", "1-4", "lj", "electrostati
 """Terms known by name, as TorchMD lists them in `forceterms`."""
 
 _POWERS = {"repulsion": 12, "repulsioncg": 6}
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class _Bond:
+    k0: Finite
+    req: Finite
+
+
+@dataclass(frozen=True)
+class _Angle:
+    k0: Finite
+    theta0: Finite
+
+
+@dataclass(frozen=True)
+class _Torsion:
+    phi_k: Finite
+    phase: Finite
+    per: Annotated[int, Field(ge=0, le=100)]
+
+
+@dataclass(frozen=True)
+class _Dihedral:
+    terms: list[_Torsion]
+    scnb: Positive | None = None
+    scee: Positive | None = None
+
+
+@dataclass(frozen=True)
+class _Charge:
+    charge: Finite
+
+
+@dataclass(frozen=True)
+class _LennardJones:
+    sigma: Finite
+    epsilon: Finite
+
+
+@dataclass(frozen=True)
+class _LennardJones14:
+    sigma14: Finite
+    epsilon14: Finite
 
 
 @dataclass(frozen=True)
@@ -95,42 +142,57 @@ class _File:
             raise MdgenError(f"{path} is no force field: it has no section `masses`; give one in TorchMD's format")
         self.sections: dict[str, Any] = content
 
-    def found(self, section: str, types: Sequence[str], center: int | None = None) -> dict[str, Any] | None:
-        """The entry of these types, the one with the fewest wildcards; None where there is none."""
-        entries = self.sections.get(section) or {}
+    def section(self, name: str) -> dict[Any, Any]:
+        """A section by its name; empty where there is none."""
+        entries = self.sections.get(name) or {}
+        if not isinstance(entries, dict):
+            raise MdgenError(f"{self.path}: the section `{name}` is no table; give one in TorchMD's format")
+        return entries
+
+    def found(self, section: str, types: Sequence[str], kind: type[Entry], center: int | None = None) -> Entry | None:
+        """The entry of these types, the one with the fewest wildcards; None where there is none.
+
+        Raises:
+            MdgenError: if it lacks a number.
+        """
+        entries = self.section(section)
         variants = _variants(tuple(types), center)
         keys = (variant[0] if len(variant) == 1 else f"({', '.join(variant)})" for variant in variants)
-        return next((entries[key] for key in keys if key in entries), None)
+        key = next((key for key in keys if key in entries), None)
+        return None if key is None else as_type(kind, entries[key], f"{self.path}, {section} of {key}")
 
-    def numbers(self, section: str, types: Sequence[str]) -> dict[str, Any]:
+    def numbers(self, section: str, types: Sequence[str], kind: type[Entry]) -> Entry:
         """The entry of these types.
 
         Raises:
-            MdgenError: naming the types that have none.
+            MdgenError: naming the types that have none, or the number that it lacks.
         """
-        entry = self.found(section, types)
+        entry = self.found(section, types, kind)
         if entry is None:
             raise MdgenError(f"{self.path} has no {section} for {', '.join(types)}; add them, or leave that term out")
         return entry
 
     def masses(self, types: Sequence[str]) -> Tensor:
         """amu."""
-        known = self.sections["masses"]
+        known = self.section("masses")
         for index, name in enumerate(types):
             if name not in known:
                 raise MdgenError(f"{self.path} has no mass for type {name} of atom {index}; add it to `masses`")
-            if not float(known[name]) > 0:
-                raise MdgenError(f"{self.path} gives type {name} the mass {known[name]} amu; it must be positive")
-        return _real([known[name] for name in types])
+        return _real([as_type(Positive, known[name], f"{self.path}, mass of type {name}") for name in types])  # type: ignore[arg-type]
 
-    def lennard_jones(self, types: Sequence[str], suffix: str = "") -> tuple[Tensor, Tensor]:
+    def lennard_jones(self, types: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Sigma in nm and epsilon in kJ/mol; CHARMM's negative epsilons lose their sign."""
-        rows = [self.numbers("lj", [name]) for name in types]
-        for name, row in zip(types, rows, strict=True):
-            if f"sigma{suffix}" not in row or f"epsilon{suffix}" not in row:
-                raise MdgenError(f"{self.path} has no sigma{suffix} and epsilon{suffix} for {name}; add them to `lj`")
-        sigma, epsilon = (_real([row[f"{key}{suffix}"] for row in rows]) for key in ("sigma", "epsilon"))
-        return sigma * ANGSTROM, epsilon.abs() * KCAL
+        rows = [self.numbers("lj", [name], _LennardJones) for name in types]
+        return _lennard_jones([row.sigma for row in rows], [row.epsilon for row in rows])
+
+    def lennard_jones_14(self, types: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The same for pairs across three bonds."""
+        rows = [self.numbers("lj", [name], _LennardJones14) for name in types]
+        return _lennard_jones([row.sigma14 for row in rows], [row.epsilon14 for row in rows])
+
+
+def _lennard_jones(sigma: Sequence[float], epsilon: Sequence[float]) -> tuple[Tensor, Tensor]:
+    return _real(sigma) * ANGSTROM, _real(epsilon).abs() * KCAL
 
 
 def _variants(types: tuple[str, ...], center: int | None) -> Iterator[tuple[str, ...]]:
@@ -147,21 +209,21 @@ def _variants(types: tuple[str, ...], center: int | None) -> Iterator[tuple[str,
 
 def _bonds(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
     bonds = graph.bonds if "bonds" in wanted else []
-    rows = [file.numbers("bonds", [types[i] for i in bond]) for bond in bonds]
+    rows = [file.numbers("bonds", [types[i] for i in bond], _Bond) for bond in bonds]
     return {
         "bond_atoms": bonds,
-        "bond_length": ANGSTROM * _real([row["req"] for row in rows]),
-        "bond_k": KCAL / ANGSTROM**2 * _real([row["k0"] for row in rows]),
+        "bond_length": ANGSTROM * _real([row.req for row in rows]),
+        "bond_k": KCAL / ANGSTROM**2 * _real([row.k0 for row in rows]),
     }
 
 
 def _angles(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[str]) -> dict[str, Any]:
     angles = graph.angles if "angles" in wanted else []
-    rows = [file.numbers("angles", [types[i] for i in angle]) for angle in angles]
+    rows = [file.numbers("angles", [types[i] for i in angle], _Angle) for angle in angles]
     return {
         "angle_atoms": angles,
-        "angle_theta0": [radians(row["theta0"]) for row in rows],
-        "angle_k": KCAL * _real([row["k0"] for row in rows]),
+        "angle_theta0": [radians(row.theta0) for row in rows],
+        "angle_k": KCAL * _real([row.k0 for row in rows]),
     }
 
 
@@ -169,15 +231,15 @@ def _torsions(file: _File, graph: BondGraph, types: Sequence[str], wanted: set[s
     """Dihedrals of all their terms, and impropers where the file knows them."""
     terms = []
     for quad in graph.dihedrals if "dihedrals" in wanted else []:
-        terms += [(quad, term) for term in file.numbers("dihedrals", [types[i] for i in quad])["terms"]]
+        terms += [(quad, term) for term in file.numbers("dihedrals", [types[i] for i in quad], _Dihedral).terms]
     for quad in graph.impropers if "impropers" in wanted else []:
-        improper = file.found("impropers", [types[i] for i in quad], center=2)
+        improper = file.found("impropers", [types[i] for i in quad], _Torsion, center=2)
         terms += [] if improper is None else [(quad, improper)]
     return {
         "torsion_atoms": [quad for quad, _ in terms],
-        "torsion_periodicity": [int(term["per"]) for _, term in terms],
-        "torsion_phase": [radians(term["phase"]) for _, term in terms],
-        "torsion_k": KCAL * _real([term["phi_k"] for _, term in terms]),
+        "torsion_periodicity": [term.per for _, term in terms],
+        "torsion_phase": [radians(term.phase) for _, term in terms],
+        "torsion_k": KCAL * _real([term.phi_k for _, term in terms]),
     }
 
 
@@ -185,7 +247,7 @@ def _atoms(file: _File, types: Sequence[str], wanted: set[str]) -> dict[str, Any
     zero = torch.zeros(len(types), dtype=torch.float64)
     sigma, epsilon = file.lennard_jones(types) if "lj" in wanted else (zero + 1, zero)
     charged = "electrostatics" in wanted
-    charges = _real([file.numbers("electrostatics", [name])["charge"] for name in types]) if charged else zero
+    charges = _real([file.numbers("electrostatics", [name], _Charge).charge for name in types]) if charged else zero
     return {"sigma": sigma, "epsilon": epsilon, "charges": charges}
 
 
@@ -199,15 +261,15 @@ def _exceptions(file: _File, graph: BondGraph, types: Sequence[str], wanted: set
             continue
         scaled[pair] = (0.0, 1.0, 0.0)
         if "1-4" in wanted:
-            row = file.numbers("dihedrals", [types[i] for i in quad])
-            if "scnb" not in row or "scee" not in row:
+            row = file.numbers("dihedrals", [types[i] for i in quad], _Dihedral)
+            if row.scnb is None or row.scee is None:
                 continue
-            sigma, epsilon = file.lennard_jones([types[i] for i in pair], "14") if "lj" in wanted else _NOTHING
+            sigma, epsilon = file.lennard_jones_14([types[i] for i in pair]) if "lj" in wanted else _NOTHING
             product_ = _atoms(file, [types[i] for i in pair], wanted & {"electrostatics"})["charges"].prod()
             scaled[pair] = (
-                float(product_) / row["scee"],
+                float(product_) / row.scee,
                 float(sigma.mean()),
-                float(epsilon.prod().sqrt()) / row["scnb"],
+                float(epsilon.prod().sqrt()) / row.scnb,
             )
     rows = [(0.0, 1.0, 0.0)] * len(near) + list(scaled.values())
     return {
