@@ -3,14 +3,19 @@
 from functools import cache
 
 import numpy as np
+import pytest
 import torch
 
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.lanes.lane_kernel import LaneKernel
+from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.systems.build import build_system
 from mdgen.units import BOLTZMANN
+
+both_kernels = pytest.mark.parametrize("kind", [ReplicaKernel, MoleculeKernel])
 
 
 @cache
@@ -40,13 +45,12 @@ def kernel_at(
     precision: str = "single",
     seed: int = 0,
     threads: int = 1,
-) -> ReplicaKernel:
+    kind: type[LaneKernel] = ReplicaKernel,
+) -> LaneKernel:
     """A kernel started from the relaxed molecule with velocities of 300 K."""
     parameters = system.potential.parameters
     generator = torch.Generator().manual_seed(seed)
-    kernel = ReplicaKernel(
-        parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads
-    )
+    kernel = kind(parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads)
     constraints = DistanceConstraints(
         parameters.masses, parameters.constraint_atoms, parameters.constraint_length, tolerance=1e-12
     )

@@ -8,10 +8,13 @@ import torch
 
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import passed_over
+from mdgen.md.engines.kernel_engine import kernel_class
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
-from mdgen.md.engines.lanes.rigid_bonds import constrain_velocities
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_velocities
 from mdgen.md.force_field.force_field import ForceField
 from tests.md.engines.lanes.systems import bond_errors, kernel_at, peptide
 
@@ -47,7 +50,7 @@ def test_velocities_along_rigid_bonds_vanish(dtype, tolerance) -> None:
     np.testing.assert_allclose(np.einsum("a,axl->xl", parameters.masses.numpy(), v), momentum, atol=1e2 * tolerance)
 
 
-def test_an_engine_that_has_them_takes_constraints_that_sweeps_cannot_meet() -> None:
+def test_strongly_coupled_constraints_are_solved_one_replica_at_a_time() -> None:
     system = peptide("A", "obc2")
     parameters = system.potential.parameters
     everything_rigid = replace(
@@ -55,9 +58,13 @@ def test_an_engine_that_has_them_takes_constraints_that_sweeps_cannot_meet() -> 
         constraint_atoms=torch.cat([parameters.constraint_atoms, parameters.bond_atoms]),
         constraint_length=torch.cat([parameters.constraint_length, parameters.bond_length]),
     )
+    assert kernel_class(parameters, 64) is ReplicaKernel
+    assert kernel_class(everything_rigid, 64) is MoleculeKernel
     rigid = replace(system, potential=ForceField(everything_rigid))
-    said = passed_over(rigid, Langevin(1.0, 300.0))
-    assert said == {"kernel": "constraints as strongly coupled as these without a cutoff (more than 60 sweeps a step)"}
+    assert passed_over(rigid, Langevin(1.0, 300.0)) == {}
+    kernel = kernel_at(rigid, 4, timestep_ps=0.001, kind=MoleculeKernel)
+    kernel.advance(500)
+    assert bond_errors(rigid, kernel.positions()).max() < 1e-9
 
 
 def test_an_engine_that_has_them_takes_torsions_of_a_high_periodicity() -> None:

@@ -1,9 +1,11 @@
-"""Effective Born radii of sixteen replicas: pairwise descreening, necks, and what the radii respond to.
+"""Generalised Born: pairwise descreening, necks, effective radii, and the energy of pairs, for lanes of either kind.
+
+Numbers of an atom are lane values or numbers alike, so that lanes may hold replicas of a pair or atoms of a molecule.
 
 References:
     Hawkins, Cramer, Truhlar, J. Phys. Chem. 1996, 100, 19824 (pairwise descreening); Onufriev, Bashford, Case, Proteins
     2004, 55, 383 (OBC); Mongan et al., J. Chem. Theory Comput. 2007, 3, 156 (necks); Nguyen, Roe, Simmerling, J. Chem.
-    Theory Comput. 2013, 9, 2020 (GBn2).
+    Theory Comput. 2013, 9, 2020 (GBn2); Still et al., JACS 1990, 112, 6127 (energy of a pair).
 """
 
 from typing import Any
@@ -18,17 +20,13 @@ from mdgen.md.engines.lanes.lane_instructions import (
     reciprocal_root,
     select_less,
 )
-from mdgen.md.engines.lanes.lane_math import LOG2_E, exp2, log
-from mdgen.md.engines.lanes.lanes import filled, load, store
-from mdgen.md.engines.lanes.vectors import dot, load_vector, minus
-
-SQUARE, INVERSE, SLOPE_I, SLOPE_J = 0, 1, 2, 3
-"""Rows of the work space of a pair: r^2, 1/r, and the slopes over r of the descreening of i by j and of j by i."""
+from mdgen.md.engines.lanes.lane_math import LN_2, LOG2_E, exp2, log
+from mdgen.md.engines.lanes.lanes import load, store
+from mdgen.md.engines.lanes.layouts import energy_after, energy_before
 
 RADIUS, EXPONENT, GRADIENT, RESPONSE = 0, 1, 2, 3
 """Rows of the work space of an atom: Born radius B, sqrt(log2(e)) / (2 B), dE/dB, and dB/dI of the descreening I."""
 
-PROBE_NM = 0.14
 DISTANT = 0.28
 """Where the polynomial for distant atoms ends: largest (scaled radius / distance)^2."""
 
@@ -60,13 +58,11 @@ def _descreening(square: Any, inverse_r: Any, offset_radius: Any, inverse_radius
     value = value + inverse_r * (weight * ((square - scaled_square) * squares) + 0.25 * logarithm)
     slope = (square + scaled_square) * squares - (2.0 * lower * lower) * logarithm
     slope = slope * (weight * (inverse_r * inverse_r * inverse_r))
-    if scaled_radius < 0.0:
-        # GBn2 gives sulphur a negative scale; as in OpenMM the term ends where r + s falls below rho.
-        value = select_less(r + scaled_radius, offset_radius, 0.0, value)
-        slope = select_less(r + scaled_radius, offset_radius, 0.0, slope)
-    if scaled_radius > offset_radius:
-        value = value + select_less(r + offset_radius, scaled_radius, inverse_radius - inverse_lower, 0.0)
-    return value, slope
+    # A sphere within the atom takes nothing from it. GBn2 gives sulphur a negative scale; as in OpenMM its term ends
+    # at the same place.
+    value = select_less(r + scaled_radius, offset_radius, 0.0, value)
+    slope = select_less(r + scaled_radius, offset_radius, 0.0, slope)
+    return value + select_less(r + offset_radius, scaled_radius, inverse_radius - inverse_lower, 0.0), slope
 
 
 @lane_function
@@ -84,12 +80,13 @@ def _distant_descreening(inverse_square: Any, scaled_radius: Any) -> Any:
 
 
 @lane_function
-def _neck(r: Any, inverse_r: Any, reach: Any, distance: Any, height: Any) -> Any:
+def neck(r: Any, inverse_r: Any, reach: Any, distance: Any, height: Any) -> Any:
     """What the neck between two atoms adds to the descreening of one, and `d/dr` of it over `r`.
 
     `h / (1 + 100 x^2 + 0.3e6 x^6)` with `x = r - distance`, up to `reach`.
     """
-    x = r - distance
+    # Held at its reach, so that no power overflows beyond.
+    x = minimum(r, reach) - distance
     square = x * x
     inverse = 1.0 / (1.0 + square * (100.0 + 0.3e6 * square * square))
     value = select_less(r, reach, height * inverse, 0.0)
@@ -97,61 +94,67 @@ def _neck(r: Any, inverse_r: Any, reach: Any, distance: Any, height: Any) -> Any
 
 
 @lane_function
-def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> None:
-    """Sum the descreening of every atom into `born[RADIUS]` and keep distances and slopes in `pairs`."""
-    atoms = positions.shape[0]
-    atom = tables.born_atoms
-    for i in range(atoms):
-        store(born, (RADIUS, i), filled(positions, 0.0))
-    pair = 0
-    for i in range(atoms):
-        here = load_vector(positions, i)
-        total = load(born, (RADIUS, i))
-        offset_i, inverse_offset_i, scaled_i, distance_i = atom[i, 0], atom[i, 1], atom[i, 2], atom[i, 5]
-        for j in range(i + 1, atoms):
-            between = minus(here, load_vector(positions, j))
-            square = dot(between, between)
-            inverse = reciprocal_root(square)
-            r = square * inverse
-            inverse_square = inverse * inverse
-            of_i, slope_i = _distant_descreening(inverse_square, atom[j, 2])
-            of_j, slope_j = _distant_descreening(inverse_square, scaled_i)
-            reach = max(offset_i + abs(atom[j, 2]), atom[j, 0] + abs(scaled_i), distance_i, atom[j, 5])
-            # Selected lane by lane, so that what one replica needs never shows in another's rounding.
-            if bits_less(r, reach):
-                near_i, near_slope_i = _descreening(square, inverse, offset_i, inverse_offset_i, atom[j, 2])
-                near_j, near_slope_j = _descreening(square, inverse, atom[j, 0], atom[j, 1], scaled_i)
-                of_i = select_less(r, reach, near_i, of_i)
-                of_j = select_less(r, reach, near_j, of_j)
-                slope_i = select_less(r, reach, near_slope_i, slope_i)
-                slope_j = select_less(r, reach, near_slope_j, slope_j)
-            if tables.necks.shape[0] > 0:
-                neck = tables.necks
-                neck_i, neck_slope_i = _neck(r, inverse, neck[pair, 0], neck[pair, 1], neck[pair, 2])
-                neck_j, neck_slope_j = _neck(r, inverse, neck[pair, 0], neck[pair, 3], neck[pair, 4])
-                of_i, slope_i = of_i + neck_i, slope_i + neck_slope_i
-                of_j, slope_j = of_j + neck_j, slope_j + neck_slope_j
-            total = total + of_i
-            store(born, (RADIUS, j), load(born, (RADIUS, j)) + of_j)
-            store(pairs, (pair, SQUARE), square)
-            store(pairs, (pair, INVERSE), inverse)
-            store(pairs, (pair, SLOPE_I), slope_i)
-            store(pairs, (pair, SLOPE_J), slope_j)
-            pair += 1
-        store(born, (RADIUS, i), total)
+def descreening(square: Any, inverse: Any, atom_i: Any, atom_j: Any, reach: Any) -> Any:
+    """Descreening of i by j and `d/dr` of it over r, then those of j by i.
+
+    Args:
+        square: r^2 in nm^2.
+        inverse: 1/r.
+        atom_i: radius less offset, its inverse, and scaled radius.
+        atom_j: the same of the other atom.
+        reach: distance beyond which the polynomial for distant atoms holds both ways.
+    """
+    r = square * inverse
+    inverse_square = inverse * inverse
+    of_i, slope_i = _distant_descreening(inverse_square, atom_j[2])
+    of_j, slope_j = _distant_descreening(inverse_square, atom_i[2])
+    # Selected lane by lane, so that what one lane needs never shows in another's rounding.
+    if bits_less(r, reach):
+        near_i, near_slope_i = _descreening(square, inverse, atom_i[0], atom_i[1], atom_j[2])
+        near_j, near_slope_j = _descreening(square, inverse, atom_j[0], atom_j[1], atom_i[2])
+        of_i = select_less(r, reach, near_i, of_i)
+        of_j = select_less(r, reach, near_j, of_j)
+        slope_i = select_less(r, reach, near_slope_i, slope_i)
+        slope_j = select_less(r, reach, near_slope_j, slope_j)
+    return of_i, slope_i, of_j, slope_j
 
 
 @lane_function
-def effective_radii(tables: Any, born: Any, energies: Any) -> None:
+def still(square: Any, solvated: Any, born_i: Any, born_j: Any) -> Any:
+    """Energy of a pair at fixed Born radii, `-d/dr` of it over r, and how it changes with the product of the radii.
+
+    Args:
+        square: r^2 in nm^2.
+        solvated: generalised Born's constant times the charges' product.
+        born_i: Born radius and `EXPONENT` of i.
+        born_j: the same of j.
+    """
+    exponent = -square * born_i[1] * born_j[1]
+    decay = exp2(exponent)
+    inverse_f = reciprocal_root(square + born_i[0] * born_j[0] * decay)
+    energy = solvated * inverse_f
+    cubed = energy * inverse_f * inverse_f
+    by_product = (0.5 * cubed) * (decay - LN_2 * exponent * decay)
+    return -energy, cubed * (0.25 * decay - 1.0), by_product
+
+
+@lane_function
+def effective_radii(atoms: Any, born: Any, share: Any, energies: Any) -> None:
     """Turn descreening sums into Born radii; start dE/dB with the self energy and the surface term.
 
     `1/B = 1/rho - tanh(alpha psi - beta psi^2 + gamma psi^3) / R` with `psi = rho I`.
+
+    Args:
+        atoms: numbers of the atoms as `born_table` has them, (atom, column) over replicas and (block, column, lane)
+            over atoms.
+        born: work space (4, atom or block, lane), see `RADIUS`.
+        share: part of self energy and surface term to count.
+        energies: energies in kJ/mol, row 6 added to; None where no energy is wanted.
     """
-    surface = tables.surface[0]
     for i in range(born.shape[1]):
-        offset_radius, inverse_offset = tables.born_atoms[i, 0], tables.born_atoms[i, 1]
-        radius, self_energy = tables.born_atoms[i, 3], tables.born_atoms[i, 4]
-        alpha, beta, gamma = tables.born_atoms[i, 6], tables.born_atoms[i, 7], tables.born_atoms[i, 8]
+        offset_radius, inverse_offset = load(atoms, (i, 0)), load(atoms, (i, 1))
+        radius, self_energy, surface = load(atoms, (i, 3)), load(atoms, (i, 4)), load(atoms, (i, 9))
+        alpha, beta, gamma = load(atoms, (i, 6)), load(atoms, (i, 7)), load(atoms, (i, 8))
         psi = offset_radius * load(born, (RADIUS, i))
         argument = minimum(((gamma * psi - beta) * psi + alpha) * psi, 20.0)
         tangent = 1.0 - 2.0 / (1.0 + exp2((2.0 * LOG2_E) * argument))
@@ -161,11 +164,10 @@ def effective_radii(tables: Any, born: Any, energies: Any) -> None:
         response = radius_of_born * radius_of_born * (1.0 - tangent * tangent) * slope * (offset_radius / radius)
         ratio = radius * inverse
         cube = ratio * ratio * ratio
-        covered = surface * (radius + PROBE_NM) * (radius + PROBE_NM) * cube * cube
-        itself = self_energy * inverse
+        covered = (share * surface) * cube * cube
+        itself = (share * self_energy) * inverse
         store(born, (RADIUS, i), radius_of_born)
         store(born, (EXPONENT, i), (0.5 * LOG2_E**0.5) * inverse)
         store(born, (GRADIENT, i), -(itself + 6.0 * covered) * inverse)
         store(born, (RESPONSE, i), response)
-        if energies is not None:
-            store(energies, (6,), load(energies, (6,)) + itself + covered)
+        energy_after(energies, 6, energy_before(energies, 6, born) + itself + covered)
