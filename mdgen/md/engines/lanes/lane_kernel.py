@@ -115,6 +115,11 @@ class LaneKernel(ABC):
         self._run(n_frames * steps_per_frame, steps_per_frame, frames)
         return frames[: self.n_replicas]
 
+    @classmethod
+    def tasks(cls, n_replicas: int, n_atoms: int) -> int:
+        """The most threads that can work on so many replicas of so many atoms."""
+        return n_replicas
+
     @abstractmethod
     def energies_and_forces(self) -> EnergiesAndForces:
         """Potential energy of each term in kJ/mol, and forces in kJ/mol/nm, at the present positions."""

@@ -28,6 +28,11 @@ _ATOMS_OF_PARTS = 1000
 """Atoms of a large molecule: a step takes milliseconds from there on, and threads that wait for each other little."""
 
 
+def _parts(n_atoms: int) -> int:
+    """Parts of a molecule: by its size alone, not by the threads, since they decide the order of sums."""
+    return _PARTS if n_atoms >= _ATOMS_OF_PARTS else 1
+
+
 class MoleculeKernel(LaneKernel):
     """Langevin or constant-energy dynamics of `n_replicas` copies of a molecule, without cutoff or box.
 
@@ -40,8 +45,7 @@ class MoleculeKernel(LaneKernel):
     name = "molecule_kernel"
 
     def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
-        # By the size alone, not by the threads: parts decide the order of sums.
-        self._parts = _PARTS if self.n_atoms >= _ATOMS_OF_PARTS else 1
+        self._parts = _parts(self.n_atoms)
         self._model = Model(
             molecule_tables(parameters, self.dtype),
             bonded_terms(parameters, self.dtype, grouped=True),
@@ -52,6 +56,11 @@ class MoleculeKernel(LaneKernel):
         shape = (self.n_replicas, self.n_atoms, 3)
         random = np.ascontiguousarray(streams.swapaxes(1, 2))
         return Motion(np.zeros(shape), np.zeros(shape), random, np.zeros((self.n_replicas, 1)))
+
+    @classmethod
+    def tasks(cls, n_replicas: int, n_atoms: int) -> int:
+        """The replicas, or the parts of one if it is large."""
+        return max(n_replicas, _parts(n_atoms))
 
     def energies_and_forces(self) -> EnergiesAndForces:
         """Energies by term, and forces."""

@@ -31,7 +31,7 @@ class ReplicaKernel(LaneKernel):
     name = "kernel"
 
     def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
-        self.n_blocks = -(-self.n_replicas // LANES)
+        self.n_blocks = self.tasks(self.n_replicas, self.n_atoms)
         self._model = Model(
             force_tables(parameters, self.dtype),
             constraint_tables(parameters, self.dtype),
@@ -46,6 +46,11 @@ class ReplicaKernel(LaneKernel):
         )
         state.random[:] = streams
         return state
+
+    @classmethod
+    def tasks(cls, n_replicas: int, n_atoms: int) -> int:
+        """The blocks of sixteen replicas."""
+        return -(-n_replicas // LANES)
 
     def energies_and_forces(self) -> EnergiesAndForces:
         """Energies by term, and forces."""
