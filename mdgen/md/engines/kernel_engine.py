@@ -125,8 +125,6 @@ def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
     unknown = {
         "generalised Born with a cutoff": boxed and born is not None,
         f"room for {n_atoms} atoms (at most {MOST_ATOMS})": not boxed and n_atoms > MOST_ATOMS,
-        "salt in generalised Born": born is not None and born.kappa_per_nm != 0,
-        "generalised Born after HCT": born is not None and born.kind == "HCT",
         f"torsions of a periodicity outside 1 to {HIGHEST_PERIODICITY}": bool(
             ((periodicity < 1) | (periodicity > HIGHEST_PERIODICITY)).any()
         ),

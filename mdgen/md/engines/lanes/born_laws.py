@@ -120,7 +120,15 @@ def descreening(square: Any, inverse: Any, atom_i: Any, atom_j: Any, reach: Any)
 
 
 @lane_function
-def still(square: Any, solvated: Any, born_i: Any, born_j: Any) -> Any:
+def _screened(f: Any, salt: Any) -> Any:
+    """What salt multiplies an energy over f by, `t = 1 + g (1 - exp(-kappa f))`, and its slope: `t - f dt/df`."""
+    passed = salt[1] * exp2((-LOG2_E * salt[0]) * f)
+    factor = 1.0 + (salt[1] - passed)
+    return factor, factor - salt[0] * f * passed
+
+
+@lane_function
+def still(square: Any, solvated: Any, born_i: Any, born_j: Any, salt: Any) -> Any:
     """Energy of a pair at fixed Born radii, `-d/dr` of it over r, and how it changes with the product of the radii.
 
     Args:
@@ -128,46 +136,59 @@ def still(square: Any, solvated: Any, born_i: Any, born_j: Any) -> Any:
         solvated: generalised Born's constant times the charges' product.
         born_i: Born radius and `EXPONENT` of i.
         born_j: the same of j.
+        salt: kappa in 1/nm, 0 without any, and `g`, the solvent's inverse permittivity over the difference of both.
     """
     exponent = -square * born_i[1] * born_j[1]
     decay = exp2(exponent)
-    inverse_f = reciprocal_root(square + born_i[0] * born_j[0] * decay)
+    f_square = square + born_i[0] * born_j[0] * decay
+    inverse_f = reciprocal_root(f_square)
     energy = solvated * inverse_f
     cubed = energy * inverse_f * inverse_f
+    if salt[0] > 0.0:
+        factor, of_slope = _screened(f_square * inverse_f, salt)
+        energy, cubed = energy * factor, cubed * of_slope
     by_product = (0.5 * cubed) * (decay - LN_2 * exponent * decay)
     return -energy, cubed * (0.25 * decay - 1.0), by_product
 
 
 @lane_function
-def effective_radii(atoms: Any, born: Any, share: Any, energies: Any) -> None:
+def effective_radii(atoms: Any, born: Any, salt: Any, share: Any, energies: Any) -> None:
     """Turn descreening sums into Born radii; start dE/dB with the self energy and the surface term.
 
-    `1/B = 1/rho - tanh(alpha psi - beta psi^2 + gamma psi^3) / R` with `psi = rho I`.
+    `1/B = 1/rho - tanh(alpha psi - beta psi^2 + gamma psi^3) / R` with `psi = rho I`; HCT has `1/B = 1/rho - I`, which
+    is what is left, `straight psi / R`, where alpha, beta and gamma are 0 and `straight = R / rho`.
 
     Args:
         atoms: numbers of the atoms as `born_table` has them, (atom, column) over replicas and (block, column, lane)
             over atoms.
         born: work space (4, atom or block, lane), see `RADIUS`.
+        salt: see `still`.
         share: part of self energy and surface term to count.
         energies: energies in kJ/mol, row 6 added to; None where no energy is wanted.
     """
     for i in range(born.shape[1]):
         offset_radius, inverse_offset = load(atoms, (i, 0)), load(atoms, (i, 1))
         radius, self_energy, surface = load(atoms, (i, 3)), load(atoms, (i, 4)), load(atoms, (i, 9))
-        alpha, beta, gamma = load(atoms, (i, 6)), load(atoms, (i, 7)), load(atoms, (i, 8))
+        alpha, beta, gamma, straight = (
+            load(atoms, (i, 6)),
+            load(atoms, (i, 7)),
+            load(atoms, (i, 8)),
+            load(atoms, (i, 10)),
+        )
         psi = offset_radius * load(born, (RADIUS, i))
         argument = minimum(((gamma * psi - beta) * psi + alpha) * psi, 20.0)
         tangent = 1.0 - 2.0 / (1.0 + exp2((2.0 * LOG2_E) * argument))
-        radius_of_born = 1.0 / (inverse_offset - tangent * (1.0 / radius))
+        radius_of_born = 1.0 / (inverse_offset - (tangent + straight * psi) * (1.0 / radius))
         inverse = 1.0 / radius_of_born
-        slope = (3.0 * gamma * psi - 2.0 * beta) * psi + alpha
-        response = radius_of_born * radius_of_born * (1.0 - tangent * tangent) * slope * (offset_radius / radius)
+        slope = (1.0 - tangent * tangent) * ((3.0 * gamma * psi - 2.0 * beta) * psi + alpha) + straight
+        response = radius_of_born * radius_of_born * slope * (offset_radius / radius)
         ratio = radius * inverse
         cube = ratio * ratio * ratio
         covered = (share * surface) * cube * cube
+        factor, of_slope = _screened(radius_of_born, salt)
         itself = (share * self_energy) * inverse
         store(born, (RADIUS, i), radius_of_born)
         store(born, (EXPONENT, i), (0.5 * LOG2_E**0.5) * inverse)
-        store(born, (GRADIENT, i), -(itself + 6.0 * covered) * inverse)
+        store(born, (GRADIENT, i), -(itself * of_slope + 6.0 * covered) * inverse)
         store(born, (RESPONSE, i), response)
-        energy_after(energies, 6, energy_before(energies, 6, born) + itself + covered)
+        energy_after(energies, 6, energy_before(energies, 6, born) + itself * factor + covered)

@@ -16,7 +16,9 @@ from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_velocities
 from mdgen.md.force_field.force_field import ForceField
-from tests.md.engines.lanes.systems import bond_errors, kernel_at, peptide
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
+from tests.md.engines.lanes.systems import bond_errors, kernel_at, openmm_path, peptide
+from tests.md.water import water_box
 
 
 @lane_function
@@ -65,6 +67,17 @@ def test_strongly_coupled_constraints_are_solved_one_replica_at_a_time() -> None
     kernel = kernel_at(rigid, 4, timestep_ps=0.001, kind=MoleculeKernel)
     kernel.advance(500)
     assert bond_errors(rigid, kernel.positions()).max() < 1e-9
+
+
+def test_rigid_water_without_a_cutoff_moves_as_in_openmm() -> None:
+    openmm_system, _, x = water_box(1.0, method="NoCutoff")
+    system = system_from_openmm(openmm_system, x[0])
+    assert kernel_class(system.potential.parameters, 16) is MoleculeKernel
+    kernel = kernel_at(system, 2, 0.0, 1.0, 0.001, "double", kind=MoleculeKernel)
+    expected, start = openmm_path(system, kernel, 1.0, 0.0, 30), kernel.positions()
+    kernel.advance(30)
+    assert np.abs(kernel.positions() - start).max() > 0.01
+    np.testing.assert_allclose(kernel.positions(), expected, rtol=0, atol=1e-7)
 
 
 def test_an_engine_that_has_them_takes_torsions_of_a_high_periodicity() -> None:

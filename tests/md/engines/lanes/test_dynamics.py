@@ -4,7 +4,6 @@ import numpy as np
 import openmm
 import pytest
 import torch
-from openmm import unit
 
 from mdgen.md.engines.lanes.integration import RECENTRE_EVERY
 from tests.md.engines.lanes.systems import (
@@ -13,22 +12,9 @@ from tests.md.engines.lanes.systems import (
     kernel_at,
     kinetic_energy,
     kinetic_temperature,
+    openmm_path,
     peptide,
 )
-
-
-def openmm_path(system, kernel, friction_per_ps: float, temperature_K: float, steps: int) -> np.ndarray:
-    """Positions of each replica after `steps` of OpenMM's LangevinMiddleIntegrator in double precision."""
-    integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, kernel.timestep_ps)
-    integrator.setConstraintTolerance(1e-10)
-    context = openmm.Context(system.potential.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
-    paths = []
-    for positions, velocities in zip(kernel.positions(), kernel.velocities(), strict=True):
-        context.setPositions(positions)
-        context.setVelocities(velocities)
-        integrator.step(steps)
-        paths.append(context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer))
-    return np.stack(paths)
 
 
 @both_kernels

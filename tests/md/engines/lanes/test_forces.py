@@ -1,19 +1,16 @@
 """Energies and forces of the kernels against OpenMM's Reference platform."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.engines.kernel_engine import KernelEngine
+from mdgen.md.engines.engine import passed_over
 from mdgen.md.engines.lanes.born_laws import RADIUS, effective_radii
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.engines.lanes.replicas.pair_sweeps import SLOPE_I, SLOPE_J, descreening_sweep
-from mdgen.md.force_field.force_field import ForceField
 from tests.md.engines.lanes.systems import both_kernels, peptide
 from tests.md.reference import openmm_energies_and_forces
 
@@ -31,7 +28,7 @@ TERMS = {
 MOLECULES = pytest.mark.parametrize(
     ("sequence", "solvent", "force_field"),
     [
-        *(("A", solvent, "amber14") for solvent in ("vacuum", "obc1", "obc2", "gbn")),
+        *(("A", solvent, "amber14") for solvent in ("vacuum", "hct", "obc1", "obc2", "gbn")),
         *(("WDMK", solvent, "amber14") for solvent in ("vacuum", "obc2", "gbn2")),
         *((sequence, "gbn2", "amber19") for sequence in ("A", "WDMK")),
         *(("A", solvent, "charmm36") for solvent in ("vacuum", "obc2")),
@@ -90,7 +87,7 @@ def test_single_precision_stays_close(kind, sequence: str, solvent: str, force_f
 @lane_function
 def sweep(positions, tables, pairs, born):
     descreening_sweep(positions, tables, pairs, born)
-    effective_radii(tables.born_atoms, born, 1.0, None)
+    effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0, None)
 
 
 @pytest.mark.parametrize("solvent", ["obc2", "gbn2"])
@@ -150,11 +147,20 @@ def test_forces_do_not_push_or_turn_the_molecule(kind) -> None:
     assert np.abs(np.cross(positions, forces).sum(1)).max() < 1e-10 * scale
 
 
-def test_salt_is_refused() -> None:
-    system = peptide("A", "obc2")
-    parameters = system.potential.parameters
-    salty = ForceField(replace(parameters, born=replace(parameters.born, kappa_per_nm=1.0)))
-    assert KernelEngine.lacks(replace(system, potential=salty), Langevin(2.0, 300.0)) == "salt in generalised Born"
+@both_kernels
+@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize("solvent", ["hct", "obc2", "gbn2"])
+def test_salt_agrees_with_openmm(kind, solvent: str, precision: str) -> None:
+    system = peptide("DK", solvent, salt_kappa_per_nm=3.0)
+    assert passed_over(system, Langevin(2.0, 300.0)) == {}
+    positions = shaken(system, 0.01)
+    energies, forces = evaluated(kind, system, positions, precision)
+    by_force, expected = openmm_of(system, positions)
+    without, _ = openmm_of(peptide("DK", solvent), positions)
+    theirs, plain = ([replica["CustomGBForce"] for replica in replicas] for replicas in (by_force, without))
+    np.testing.assert_allclose(energies["generalized_born"], theirs, rtol=0, atol=1e-3 * KCAL)
+    assert np.abs(np.subtract(theirs, plain)).min() > 1.0
+    assert forces_differ_by(forces, expected) < 1e-5
 
 
 def test_terms_of_the_same_four_atoms_are_merged() -> None:

@@ -123,14 +123,14 @@ def radii_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
         for other in range(1, parts):
             total = total + load(space.descreened, (other, block))
         store(born, (RADIUS, block), total)
-    effective_radii(tables.born_atoms, born, 1.0 / parts, energies)
+    effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0 / parts, energies)
 
 
 @lane_function
 def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
     """Forces of the pairs in a part at fixed Born radii, and their part of dE/dB; energies to elements 5 and 6."""
     x, born, forces, solvated = space.coordinates, space.born[part], space.forces[part], tables.born_atoms.shape[0] > 0
-    blocks = x.shape[0]
+    blocks, salt = x.shape[0], (tables.salt[0], tables.salt[1])
     energy = polarised = zero = filled(x, 0.0)
     for block in range(blocks):
         for axis in range(3):
@@ -151,7 +151,7 @@ def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
                 energy = energy + select_set(mask, dispersed + charged, 0.0)
             if solvated:
                 born_j = load(born, (RADIUS, block)), load(born, (EXPONENT, block))
-                of_pair, through_solvent, by_product = still(square, charges * in_solvent, born_i, born_j)
+                of_pair, through_solvent, by_product = still(square, charges * in_solvent, born_i, born_j, salt)
                 gradient_i = gradient_i + by_product * born_j[0]
                 store(born, (GRADIENT, block), load(born, (GRADIENT, block)) + by_product * born_i[0])
                 pull = pull + through_solvent

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
-from mdgen.md.engines.lanes.born_tables import born_factor, born_table
+from mdgen.md.engines.lanes.born_tables import born_factor, born_table, salt_table
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
@@ -19,8 +19,9 @@ class MoleculeTables(NamedTuple):
         kinds: int64 (2, atom): row of `strengths` and of `necks` for each atom.
         strengths: number (kind, block, 2, lane): 48 epsilon sigma^12 and 24 epsilon sigma^6 of an atom with each other.
         masks: uint16 (atom, block): the later atoms that are no exceptions of an atom.
-        born_atoms: number (block, 10, lane): see `born_table`; no rows without generalised Born. The distance beyond
+        born_atoms: number (block, 11, lane): see `born_table`; no rows without generalised Born. The distance beyond
             which descreening is a polynomial holds for the pair if it is the larger of the two.
+        salt: number (2,): see `salt_table`.
         necks: number (kind, block, 4, lane): distance and height of the neck for an atom by each other, and for each
             other by it; no rows without necks.
         factors: number (2,): generalised Born's constant over Coulomb's; width of water in necks, nm.
@@ -31,6 +32,7 @@ class MoleculeTables(NamedTuple):
     strengths: np.ndarray
     masks: np.ndarray
     born_atoms: np.ndarray
+    salt: np.ndarray
     necks: np.ndarray
     factors: np.ndarray
 
@@ -52,6 +54,7 @@ def molecule_tables(parameters: ForceFieldParameters, dtype: type) -> MoleculeTa
         strengths=_in_blocks(strengths, dtype),
         masks=_masks(parameters),
         born_atoms=_born_blocks(parameters, dtype),
+        salt=salt_table(parameters, dtype),
         necks=_in_blocks(necks, dtype),
         factors=factors,
     )

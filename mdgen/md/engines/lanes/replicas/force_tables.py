@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
-from mdgen.md.engines.lanes.born_tables import born_factor, born_table
+from mdgen.md.engines.lanes.born_tables import born_factor, born_table, salt_table
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
 
@@ -16,7 +16,8 @@ class ForceTables(NamedTuple):
     Args:
         pairs: number (pair, 4) over i < j: coulomb constant times charges; 48 epsilon sigma^12; 24 epsilon sigma^6;
             generalised Born's constant times charges.
-        born_atoms: number (atom, 10): see `born_table`.
+        born_atoms: number (atom, 11): see `born_table`.
+        salt: number (2,): see `salt_table`.
         necks: number (pair, 5): reach; distance and height of the neck for i by j; the same for j by i; no rows without
             necks.
         bonded: terms one by one; exceptions stand in `pairs`.
@@ -24,6 +25,7 @@ class ForceTables(NamedTuple):
 
     pairs: np.ndarray
     born_atoms: np.ndarray
+    salt: np.ndarray
     necks: np.ndarray
     bonded: BondedTerms
 
@@ -37,6 +39,7 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     return ForceTables(
         pairs=np.ascontiguousarray(_pair_table(parameters), dtype),
         born_atoms=np.ascontiguousarray(born_table(parameters, dtype), dtype),
+        salt=salt_table(parameters, dtype),
         necks=np.ascontiguousarray(_neck_table(parameters), dtype),
         bonded=bonded_terms(parameters, dtype, grouped=False),
     )

@@ -73,7 +73,7 @@ def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> Non
 def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
     """Replace r^2 of each pair by its force over r at fixed Born radii, and add up dE/dB."""
     atoms = born.shape[1]
-    pair = 0
+    pair, salt = 0, (tables.salt[0], tables.salt[1])
     energy = filled(pairs, 0.0)
     solvation = filled(pairs, 0.0)
     for i in range(atoms):
@@ -89,7 +89,7 @@ def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
 
             radius_j = load(born, (RADIUS, j))
             born_j = radius_j, load(born, (EXPONENT, j))
-            polarised, through_solvent, by_product = still(square, solvated, (radius_i, exponent_i), born_j)
+            polarised, through_solvent, by_product = still(square, solvated, (radius_i, exponent_i), born_j, salt)
             gradient_i = gradient_i + by_product * radius_j
             store(born, (GRADIENT, j), load(born, (GRADIENT, j)) + by_product * radius_i)
             store(pairs, (pair, FORCE), force + through_solvent)
@@ -138,7 +138,7 @@ def born_forces(positions: Any, forces: Any, tables: Any, pairs: Any, born: Any,
         energies: (7, lane), rows 5 and 6 added to; None where no energy is wanted, which compiles it away.
     """
     descreening_sweep(positions, tables, pairs, born)
-    effective_radii(tables.born_atoms, born, 1.0, energies)
+    effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0, energies)
     _energy_sweep(tables, pairs, born, energies)
     _force_sweep(positions, forces, pairs, born)
 
