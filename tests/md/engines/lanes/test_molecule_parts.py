@@ -47,6 +47,11 @@ def test_a_failure_of_one_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> No
         kernel_at(peptide("A", "vacuum"), 1, kind=MoleculeKernel, threads=2).advance(3)
 
 
+def test_a_small_molecule_stays_on_one_thread() -> None:
+    assert (MoleculeKernel.tasks(1, 138), MoleculeKernel.tasks(3, 138), MoleculeKernel.tasks(1, 2025)) == (1, 3, 8)
+    assert (ReplicaKernel.tasks(16, 22), ReplicaKernel.tasks(17, 22)) == (1, 2)
+
+
 def test_few_replicas_run_one_by_one_and_many_in_lanes() -> None:
     small, larger = (peptide(sequence, "vacuum").potential.parameters for sequence in ("A", "WDMK"))
     assert [kernel_class(small, n) for n in (1, 2, 16)] == [MoleculeKernel, ReplicaKernel, ReplicaKernel]
