@@ -32,9 +32,15 @@ def charmm(constraints: str = "hbonds") -> System:
     return peptide("A", "vacuum", constraints, force_field="charmm36")
 
 
+def larger(constraints: str = "hbonds") -> System:
+    """A peptide so large that few replicas of it run one by one."""
+    return peptide("WDMKWD", "vacuum", constraints)
+
+
 CASES: dict[str, tuple[type[Engine], Callable[..., System]]] = {
     "kernel": (KernelEngine, alanine_dipeptide),
     "charmm_kernel": (KernelEngine, charmm),
+    "molecule_kernel": (KernelEngine, larger),
     "box_kernel": (KernelEngine, brine),
     "torch": (TorchEngine, alanine_dipeptide),
     "torch_box": (TorchEngine, brine),

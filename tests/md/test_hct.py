@@ -1,4 +1,4 @@
-"""Generalised Born after HCT, AMBER's igb=1: against OpenMM, and refused where it is not."""
+"""Generalised Born after HCT, AMBER's igb=1: against OpenMM."""
 
 import dataclasses
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.engines.kernel_engine import KernelEngine
 from mdgen.md.systems.build import build_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM
 from tests.md.reference import openmm_energies_and_forces, shaken
@@ -26,11 +24,6 @@ def test_hct_agrees_with_openmm(surface: str) -> None:
     assert float(terms["born"] + terms["surface"]) == pytest.approx(energies["CustomGBForce"], abs=4e-3)
     mine = field.energy_and_forces(x)[1][0].numpy()
     assert np.linalg.norm(mine - forces) < 1e-5 * np.linalg.norm(forces)
-
-
-def test_the_kernel_leaves_hct_to_the_torch_engine() -> None:
-    system = build_system("A", force_field="amber14", solvent="hct", relax=False)
-    assert KernelEngine.lacks(system, Langevin(1.0, 300.0)) == "generalised Born after HCT"
 
 
 def test_ambers_coulomb_constant_scales_what_is_electric() -> None:

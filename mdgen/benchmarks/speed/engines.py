@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mdgen.benchmarks.speed.start import TIMESTEP_FS, UNCONSTRAINED_FS
-from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.kernel_engine import kernel_class
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 ENGINES = ("mdgen_kernel", "mdgen_torch", "openmm_reference", "openmm_cpu", "torchmd")
@@ -73,7 +73,7 @@ def engine_setups(
     found = []
     for n in sorted(replicas):
         found.append(EngineSetup("mdgen_kernel", n))
-        if cores > 1 and n > (1 if boxed else LANES):
+        if cores > 1 and kernel_class(parameters, n).tasks(n, parameters.n_atoms) > 1:
             found.append(EngineSetup("mdgen_kernel", n, cores))
     found += [EngineSetup("mdgen_torch", n, device=device) for n in sorted({min(few), max(few)})]
     found += [EngineSetup("openmm_reference", processes=n, precision="double") for n in each]

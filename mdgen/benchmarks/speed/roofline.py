@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit
 
+from mdgen.md.engines.lanes.born_laws import DISTANT
 from mdgen.md.engines.lanes.lanes import LANES, load, store
-from mdgen.md.engines.lanes.replicas.born_radii import DISTANT
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 OPERATIONS_BORN = 140

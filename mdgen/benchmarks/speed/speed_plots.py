@@ -28,6 +28,7 @@ SHORT = {
     "ipgd_obc2": "IPGD\nOBC2",
     "ipgd_gbn2": "IPGD\nGBn2",
     "chignolin_obc2": "chignolin\nOBC2",
+    "alpha_synuclein_obc2": "alpha-synuclein\nOBC2",
     "water_688_reaction_field": "water box\nreaction field",
 }
 """Labels of the systems."""

@@ -50,16 +50,21 @@ class Start:
             return cls(system, stored["positions"], stored["velocities"], stored["cell"])
 
 
-def thermalised(system: openmm.System, positions: Float[np.ndarray, "atom 3"], steps: int = 1000) -> Start:
+_LARGE = 1000
+"""Atoms from which on OpenMM's Reference platform takes too long, and a short equilibration has to do."""
+
+
+def thermalised(system: openmm.System, positions: Float[np.ndarray, "atom 3"]) -> Start:
     """Equilibrate a relaxed structure at `TEMPERATURE_K` with OpenMM."""
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE_K, 10.0, 1e-3 * TIMESTEP_FS)
     integrator.setRandomNumberSeed(1)
     periodic = system.usesPeriodicBoundaryConditions()
-    platform = openmm.Platform.getPlatformByName("CPU" if periodic else "Reference")
+    large = system.getNumParticles() >= _LARGE
+    platform = openmm.Platform.getPlatformByName("CPU" if periodic or large else "Reference")
     context = openmm.Context(system, integrator, platform)
     context.setPositions(positions)
     context.setVelocitiesToTemperature(TEMPERATURE_K, 1)
-    integrator.step(steps)
+    integrator.step(100 if large else 1000)
     state = context.getState(getPositions=True, getVelocities=True)
     positions, velocities, box = (
         np.array(found._value)

@@ -24,6 +24,11 @@ _BOX_NM = (1.983881, 1.96193, 1.96342)
 _SOLVATED = {"sequence": "A", "solvent": "tip3p", "padding_nm": 0.9875}
 """Alanine dipeptide in a box of 222 waters: 688 atoms, as in TorchMD's test set."""
 
+_SYNUCLEIN = (
+    "MDVFMKGLSKAKEGVVAAAEKTKQGVAEAAGKTKEGVLYVGSKTKEGVVHGVATVAEKTKEQVTNVGGAVVTGVTAVAQKTVEGAGSIAAATGFVKKDQLGKNEEG"
+    "APQEGILEDMPVDPDNEAYEMPSEEGYQDYEPEA"
+)
+
 
 @dataclass(frozen=True)
 class SpeedSystem:
@@ -66,6 +71,11 @@ SYSTEMS = {
         "chignolin (GYDPETGTWG) with charged ends, ff14SB, OBC2 with the surface term, all pairs",
         _AMBER14 | {"sequence": "GYDPETGTWG", "capped": False},
         most_replicas=256,
+    ),
+    "alpha_synuclein_obc2": SpeedSystem(
+        "alpha-synuclein (a disordered chain of 140 residues), capped, ff14SB, OBC2 with the surface term, all pairs",
+        _AMBER14 | {"sequence": _SYNUCLEIN, "relax": False},
+        most_replicas=1,
     ),
     "water_688_reaction_field": SpeedSystem(
         "alanine dipeptide in 222 rigid TIP3P waters, periodic, Lennard-Jones and reaction field to 0.9 nm",

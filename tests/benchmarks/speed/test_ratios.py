@@ -74,3 +74,13 @@ def test_what_ran_on_a_graphics_card_is_not_compared_with_processors() -> None:
     card = measured(EngineSetup("mdgen_torch", 4096, device="cuda"), 0.001)
     assert best([card, OURS], "mdgen") is OURS
     assert best([card], "mdgen") is None
+
+
+def test_one_replica_alone_is_held_against_one_process_alone() -> None:
+    alone = measured(EngineSetup("mdgen_kernel", 1), 100.0, 100.0, 100.0)
+    theirs = measured(EngineSetup("openmm_cpu", threads=2), 500.0, 500.0, 450.0)
+    pair = measured(EngineSetup("openmm_cpu", processes=2), 150.0, 150.0, 150.0)
+    rows = {row.name: row for row in acceptance_rows("chignolin_obc2", [OURS, alone, theirs, pair])}
+    assert rows["chignolin_obc2_alone_over_openmm"].value == 5.0
+    assert rows["chignolin_obc2_alone_over_openmm"].holds
+    assert rows["chignolin_obc2_speed_over_openmm"].value == 60.0

@@ -10,7 +10,7 @@ from mdgen.md.engines.lanes.lane_instructions import maximum, minimum, reciproca
 from mdgen.md.engines.lanes.lane_math import arccos
 from mdgen.md.engines.lanes.lanes import load
 from mdgen.md.engines.lanes.layouts import add_force, difference, energy_after, energy_before, subtract_force
-from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones
+from mdgen.md.engines.lanes.pair_laws import pair_force
 from mdgen.md.engines.lanes.torsion_forces import improper_forces, map_forces, torsion_forces
 from mdgen.md.engines.lanes.vectors import dot, minus, plus, scaled
 
@@ -76,21 +76,18 @@ def _angle_forces(x: Any, forces: Any, angles: Any, work: Any, energies: Any) ->
 
 
 @lane_function
-def exception_forces(x: Any, forces: Any, exceptions: Any, work: Any, energies: Any) -> None:
+def exception_forces(x: Any, forces: Any, exceptions: Any, work: Any, energies: Any, rows: Any) -> None:
     """Add the forces of pairs with numbers of their own, without cutoff and between the very atoms, not their images.
 
-    With `energies`, those of Lennard-Jones go to row 5 and those of Coulomb to row 6.
+    With `energies`, those of Lennard-Jones go to the first of two rows and those of Coulomb to the second.
     """
     atoms, numbers = exceptions
     for term in range(atoms.shape[0]):
         a, b, charges = load(numbers, (term, 0)), load(numbers, (term, 1)), load(numbers, (term, 2))
         between = difference(x, atoms, term, 0, 1, work, 0)
-        inverse = reciprocal_root(dot(between, between))
-        inverse_square = inverse * inverse
-        pull, energy = lennard_jones(inverse_square, a, b)
-        charged = coulomb(charges, inverse)
-        force = scaled(between, inverse_square * (pull + charged))
+        strength, dispersed, charged = pair_force(reciprocal_root(dot(between, between)), charges, a, b)
+        force = scaled(between, strength)
         add_force(forces, atoms, term, 0, work, force)
         subtract_force(forces, atoms, term, 1, work, force)
-        energy_after(energies, 5, energy_before(energies, 5, numbers) + energy)
-        energy_after(energies, 6, energy_before(energies, 6, numbers) + charged)
+        energy_after(energies, rows[0], energy_before(energies, rows[0], numbers) + dispersed)
+        energy_after(energies, rows[1], energy_before(energies, rows[1], numbers) + charged)

@@ -12,6 +12,9 @@ from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import load
 from mdgen.md.engines.lanes.vectors import add_to, load_vector, plus, scaled, store_vector
 
+RECENTRE_EVERY = 1000
+"""Steps after which a molecule's centre goes back to the origin: single precision would fade as it diffuses away."""
+
 
 class Dynamics(NamedTuple):
     """Settings of the integrator.

@@ -122,6 +122,24 @@ def converted(typingctx: Any, a: Any, like: Any) -> Any:
     return like(a, like), lower
 
 
+def _set_bits(context: Any, builder: ir.IRBuilder, mask: ir.Value, kind: types.Type) -> ir.Value:
+    bits = context.cast(builder, mask, kind, types.uint16)
+    return builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+
+
+@intrinsic
+def select_set(typingctx: Any, mask: Any, when_set: Any, otherwise: Any) -> Any:
+    """`when_set` in the lanes whose bit of the integer `mask` is set, else the number `otherwise`; lane 0 is bit 0."""
+    if not isinstance(mask, types.Integer):
+        return None
+
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        other = as_lanes(context, builder, args[2], sig.args[2], when_set.dtype)
+        return builder.select(_set_bits(context, builder, args[0], sig.args[0]), args[1], other)
+
+    return when_set(mask, when_set, otherwise), lower
+
+
 @intrinsic
 def select_within(typingctx: Any, a: Any, limit: Any, mask: Any, value: Any) -> Any:
     """`value` in the lanes where `a < limit` and whose bit of the integer `mask` is set, else zero; lane 0 is bit 0."""
@@ -129,8 +147,7 @@ def select_within(typingctx: Any, a: Any, limit: Any, mask: Any, value: Any) -> 
         return None
 
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        bits = context.cast(builder, args[2], sig.args[2], types.uint16)
-        set_bits = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+        set_bits = _set_bits(context, builder, args[2], sig.args[2])
         less = builder.fcmp_ordered("<", args[0], as_lanes(context, builder, args[1], sig.args[1], a.dtype))
         return builder.select(builder.and_(less, set_bits), args[3], ir.Constant(args[3].type, None))
 

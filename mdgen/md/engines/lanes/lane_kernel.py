@@ -1,10 +1,10 @@
-"""State and threads that the kernels of replicas and of boxes share."""
+"""State and threads that all kernels share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -54,6 +54,10 @@ class LaneKernel(ABC):
         threads: processor threads; None for torch's number.
     """
 
+    name: ClassVar[str]
+    cells: Float[np.ndarray, "replica 3"] | None = None
+    """Edges of the boxes in nm; None without any."""
+
     def __init__(
         self,
         parameters: ForceFieldParameters,
@@ -72,6 +76,21 @@ class LaneKernel(ABC):
         seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
         self._state = self._lay_out(parameters, friction_per_ps, seed)
         self.set_temperature(temperature_K)
+
+    def set_state(
+        self,
+        positions: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
+        velocities: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
+        cell: Float[Tensor, "replica 3"] | None = None,
+    ) -> None:
+        """Put every replica at `positions` (nm) with `velocities` (nm/ps).
+
+        Without a `cell` (nm), replicas are moved so that their centres are the origin.
+        """
+        self._check_shapes(positions, velocities)
+        where = np.asarray(positions, dtype=np.float64)
+        self._state.positions[:] = self._pack(where - where.mean(1, keepdims=True))
+        self._state.velocities[:] = self._pack(np.asarray(velocities))
 
     def set_temperature(self, temperature_K: float | Float[Tensor, "replica"]) -> None:
         """Set the temperature in K of all replicas, or of each; velocities stay as they are."""
@@ -95,6 +114,11 @@ class LaneKernel(ABC):
         frames = self._frames(n_frames)
         self._run(n_frames * steps_per_frame, steps_per_frame, frames)
         return frames[: self.n_replicas]
+
+    @classmethod
+    def tasks(cls, n_replicas: int, n_atoms: int) -> int:
+        """The most threads that can work on so many replicas of so many atoms."""
+        return n_replicas
 
     @abstractmethod
     def energies_and_forces(self) -> EnergiesAndForces:

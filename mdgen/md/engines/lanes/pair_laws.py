@@ -46,3 +46,12 @@ def coulomb(charges: Any, inverse: Any) -> Any:
 def reaction_field(charges: Any, inverse: Any, square: Any, field: Any) -> Any:
     """Energy `q (1/r + k r^2 - c)` of Coulomb with a reaction field; its `r F` is that of Coulomb less `2 k q r^2`."""
     return charges * (inverse + field[0] * square - field[1])
+
+
+@lane_function
+def pair_force(inverse: Any, charges: Any, a: Any, b: Any) -> Any:
+    """Force over distance of Lennard-Jones and Coulomb without a cutoff, and their energies, from `1/r`."""
+    inverse_square = inverse * inverse
+    pull, dispersed = lennard_jones(inverse_square, a, b)
+    charged = coulomb(charges, inverse)
+    return inverse_square * (pull + charged), dispersed, charged

@@ -3,14 +3,21 @@
 from functools import cache
 
 import numpy as np
+import openmm
+import pytest
 import torch
+from openmm import unit
 
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
+from mdgen.md.engines.lanes.lane_kernel import LaneKernel
+from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.systems.build import build_system
 from mdgen.units import BOLTZMANN
+
+both_kernels = pytest.mark.parametrize("kind", [ReplicaKernel, MoleculeKernel])
 
 
 @cache
@@ -20,6 +27,7 @@ def peptide(
     constraints: str = "hbonds",
     hydrogen_mass_amu: float | None = None,
     force_field: str = "amber14",
+    salt_kappa_per_nm: float = 0.0,
 ) -> System:
     """A capped peptide, relaxed."""
     return build_system(
@@ -28,6 +36,7 @@ def peptide(
         solvent=solvent,
         constraints=constraints,
         hydrogen_mass_amu=hydrogen_mass_amu,
+        salt_kappa_per_nm=salt_kappa_per_nm,
     )
 
 
@@ -40,13 +49,12 @@ def kernel_at(
     precision: str = "single",
     seed: int = 0,
     threads: int = 1,
-) -> ReplicaKernel:
+    kind: type[LaneKernel] = ReplicaKernel,
+) -> LaneKernel:
     """A kernel started from the relaxed molecule with velocities of 300 K."""
     parameters = system.potential.parameters
     generator = torch.Generator().manual_seed(seed)
-    kernel = ReplicaKernel(
-        parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads
-    )
+    kernel = kind(parameters, replicas, timestep_ps, temperature_K, friction_per_ps, generator, precision, threads)
     constraints = DistanceConstraints(
         parameters.masses, parameters.constraint_atoms, parameters.constraint_length, tolerance=1e-12
     )
@@ -58,6 +66,20 @@ def kernel_at(
     ]
     kernel.set_state(positions, torch.cat(velocities))
     return kernel
+
+
+def openmm_path(system, kernel, friction_per_ps: float, temperature_K: float, steps: int) -> np.ndarray:
+    """Positions of each replica after `steps` of OpenMM's LangevinMiddleIntegrator in double precision."""
+    integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, kernel.timestep_ps)
+    integrator.setConstraintTolerance(1e-10)
+    context = openmm.Context(system.potential.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    paths = []
+    for positions, velocities in zip(kernel.positions(), kernel.velocities(), strict=True):
+        context.setPositions(positions)
+        context.setVelocities(velocities)
+        integrator.step(steps)
+        paths.append(context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    return np.stack(paths)
 
 
 def degrees_of_freedom(system: System) -> int:

@@ -8,12 +8,17 @@ import torch
 
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import passed_over
+from mdgen.md.engines.kernel_engine import kernel_class
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
-from mdgen.md.engines.lanes.rigid_bonds import constrain_velocities
+from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
+from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_velocities
 from mdgen.md.force_field.force_field import ForceField
-from tests.md.engines.lanes.systems import bond_errors, kernel_at, peptide
+from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
+from tests.md.engines.lanes.systems import bond_errors, kernel_at, openmm_path, peptide
+from tests.md.water import water_box
 
 
 @lane_function
@@ -47,7 +52,7 @@ def test_velocities_along_rigid_bonds_vanish(dtype, tolerance) -> None:
     np.testing.assert_allclose(np.einsum("a,axl->xl", parameters.masses.numpy(), v), momentum, atol=1e2 * tolerance)
 
 
-def test_an_engine_that_has_them_takes_constraints_that_sweeps_cannot_meet() -> None:
+def test_strongly_coupled_constraints_are_solved_one_replica_at_a_time() -> None:
     system = peptide("A", "obc2")
     parameters = system.potential.parameters
     everything_rigid = replace(
@@ -55,9 +60,24 @@ def test_an_engine_that_has_them_takes_constraints_that_sweeps_cannot_meet() -> 
         constraint_atoms=torch.cat([parameters.constraint_atoms, parameters.bond_atoms]),
         constraint_length=torch.cat([parameters.constraint_length, parameters.bond_length]),
     )
+    assert kernel_class(parameters, 64) is ReplicaKernel
+    assert kernel_class(everything_rigid, 64) is MoleculeKernel
     rigid = replace(system, potential=ForceField(everything_rigid))
-    said = passed_over(rigid, Langevin(1.0, 300.0))
-    assert said == {"kernel": "constraints as strongly coupled as these without a cutoff (more than 60 sweeps a step)"}
+    assert passed_over(rigid, Langevin(1.0, 300.0)) == {}
+    kernel = kernel_at(rigid, 4, timestep_ps=0.001, kind=MoleculeKernel)
+    kernel.advance(500)
+    assert bond_errors(rigid, kernel.positions()).max() < 1e-9
+
+
+def test_rigid_water_without_a_cutoff_moves_as_in_openmm() -> None:
+    openmm_system, _, x = water_box(1.0, method="NoCutoff")
+    system = system_from_openmm(openmm_system, x[0])
+    assert kernel_class(system.potential.parameters, 16) is MoleculeKernel
+    kernel = kernel_at(system, 2, 0.0, 1.0, 0.001, "double", kind=MoleculeKernel)
+    expected, start = openmm_path(system, kernel, 1.0, 0.0, 30), kernel.positions()
+    kernel.advance(30)
+    assert np.abs(kernel.positions() - start).max() > 0.01
+    np.testing.assert_allclose(kernel.positions(), expected, rtol=0, atol=1e-7)
 
 
 def test_an_engine_that_has_them_takes_torsions_of_a_high_periodicity() -> None:

@@ -4,37 +4,25 @@ import numpy as np
 import openmm
 import pytest
 import torch
-from openmm import unit
 
-from mdgen.md.engines.lanes.replicas.replica_steps import RECENTRE_EVERY
+from mdgen.md.engines.lanes.integration import RECENTRE_EVERY
 from tests.md.engines.lanes.systems import (
+    both_kernels,
     degrees_of_freedom,
     kernel_at,
     kinetic_energy,
     kinetic_temperature,
+    openmm_path,
     peptide,
 )
 
 
-def openmm_path(system, kernel, friction_per_ps: float, temperature_K: float, steps: int) -> np.ndarray:
-    """Positions of each replica after `steps` of OpenMM's LangevinMiddleIntegrator in double precision."""
-    integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, kernel.timestep_ps)
-    integrator.setConstraintTolerance(1e-10)
-    context = openmm.Context(system.potential.openmm_system, integrator, openmm.Platform.getPlatformByName("Reference"))
-    paths = []
-    for positions, velocities in zip(kernel.positions(), kernel.velocities(), strict=True):
-        context.setPositions(positions)
-        context.setVelocities(velocities)
-        integrator.step(steps)
-        paths.append(context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer))
-    return np.stack(paths)
-
-
+@both_kernels
 @pytest.mark.parametrize(("solvent", "constraints"), [("obc2", "hbonds"), ("vacuum", "none")])
 @pytest.mark.parametrize("friction_per_ps", [0.0, 20.0])
-def test_without_noise_the_path_is_that_of_openmm(solvent: str, constraints: str, friction_per_ps: float) -> None:
+def test_without_noise_the_path_is_that_of_openmm(kind, solvent: str, constraints: str, friction_per_ps: float) -> None:
     system = peptide("A", solvent, constraints)
-    kernel = kernel_at(system, 2, 0.0, friction_per_ps, 0.001, "double")
+    kernel = kernel_at(system, 2, 0.0, friction_per_ps, 0.001, "double", kind=kind)
     expected = openmm_path(system, kernel, friction_per_ps, 0.0, 50)
     start = kernel.positions()
     kernel.advance(50)
@@ -60,10 +48,11 @@ def test_energy_error_falls_with_the_square_of_the_time_step() -> None:
     assert fluctuation(0.0005) / fluctuation(0.00025) == pytest.approx(4, abs=0.5)
 
 
+@both_kernels
 @pytest.mark.parametrize(("hydrogen_mass_amu", "timestep_ps"), [(None, 0.002), (3.0, 0.004)])
-def test_kinetic_energy_is_that_of_the_temperature(hydrogen_mass_amu, timestep_ps) -> None:
+def test_kinetic_energy_is_that_of_the_temperature(kind, hydrogen_mass_amu, timestep_ps) -> None:
     system = peptide("A", "obc2", hydrogen_mass_amu=hydrogen_mass_amu)
-    kernel = kernel_at(system, 64, 300.0, 10.0, timestep_ps)
+    kernel = kernel_at(system, 64, 300.0, 10.0, timestep_ps, kind=kind)
     kernel.advance(500)
     samples = []
     for _ in range(60):
@@ -90,57 +79,63 @@ def test_each_replica_has_its_own_temperature() -> None:
     assert hot == pytest.approx(450, abs=18)
 
 
+@both_kernels
 @pytest.mark.parametrize("precision", ["single", "double"])
-def test_stopping_and_restarting_changes_nothing(precision: str) -> None:
+def test_stopping_and_restarting_changes_nothing(kind, precision: str) -> None:
     system = peptide("A", "obc2")
-    whole = kernel_at(system, 5, precision=precision)
-    first = kernel_at(system, 5, precision=precision)
+    whole = kernel_at(system, 5, precision=precision, kind=kind)
+    first = kernel_at(system, 5, precision=precision, kind=kind)
     whole.advance(100)
     first.advance(50)
-    second = kernel_at(system, 5, precision=precision, seed=99)
+    second = kernel_at(system, 5, precision=precision, seed=99, kind=kind)
     second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
     second.advance(50)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-def test_a_restart_across_the_recentring_changes_nothing() -> None:
+@both_kernels
+def test_a_restart_across_the_recentring_changes_nothing(kind) -> None:
     system = peptide("A", "obc2")
-    whole, parts = kernel_at(system, 2), kernel_at(system, 2)
+    whole, parts = kernel_at(system, 2, kind=kind), kernel_at(system, 2, kind=kind)
     whole.advance(RECENTRE_EVERY + 10)
     for steps in (RECENTRE_EVERY - 1, 1, 10):
         parts.advance(steps)
     np.testing.assert_array_equal(whole.positions(), parts.positions())
 
 
-def test_the_centre_goes_back_to_the_origin() -> None:
-    kernel = kernel_at(peptide("A", "obc2"), 3)
+@both_kernels
+def test_the_centre_goes_back_to_the_origin(kind) -> None:
+    kernel = kernel_at(peptide("A", "obc2"), 3, kind=kind)
     kernel.advance(RECENTRE_EVERY - 1)
     assert np.abs(kernel.positions().mean(1)).max() > 1e-3
     kernel.advance(1)
     assert np.abs(kernel.positions().mean(1)).max() < 1e-6
 
 
-def test_recorded_frames_are_the_positions_on_the_way() -> None:
+@both_kernels
+def test_recorded_frames_are_the_positions_on_the_way(kind) -> None:
     system = peptide("A", "obc2")
-    recording, stepping = kernel_at(system, 18), kernel_at(system, 18)
+    recording, stepping = kernel_at(system, 18, kind=kind), kernel_at(system, 18, kind=kind)
     frames = recording.record(4, 25)
     assert frames.shape == (18, 4, system.potential.parameters.n_atoms, 3)
     assert frames.dtype == np.float32
     for frame in range(4):
         stepping.advance(25)
-        np.testing.assert_array_equal(frames[:, frame], stepping.positions())
+        np.testing.assert_array_equal(frames[:, frame], stepping.positions().astype(np.float32))
 
 
-def test_threads_change_nothing() -> None:
+@both_kernels
+def test_threads_change_nothing(kind) -> None:
     system = peptide("A", "obc2")
-    one, three = kernel_at(system, 50, threads=1), kernel_at(system, 50, threads=3)
+    one, three = kernel_at(system, 50, threads=1, kind=kind), kernel_at(system, 50, threads=3, kind=kind)
     np.testing.assert_array_equal(one.record(2, 20), three.record(2, 20))
 
 
-def test_a_replica_does_not_depend_on_how_many_there_are() -> None:
+@both_kernels
+def test_a_replica_does_not_depend_on_how_many_there_are(kind) -> None:
     system = peptide("A", "obc2")
-    few, many = kernel_at(system, 3), kernel_at(system, 37)
+    few, many = kernel_at(system, 3, kind=kind), kernel_at(system, 37, kind=kind)
     few.advance(60)
     many.advance(60)
     np.testing.assert_array_equal(few.positions(), many.positions()[:3])
@@ -161,8 +156,9 @@ def test_replicas_do_not_talk_to_each_other(shift_nm: float) -> None:
     assert not np.array_equal(calm.positions()[4], disturbed.positions()[4])
 
 
-def test_a_replica_with_two_atoms_in_one_place_becomes_nan_alone() -> None:
-    kernel = kernel_at(peptide("A", "obc2"), 16)
+@both_kernels
+def test_a_replica_with_two_atoms_in_one_place_becomes_nan_alone(kind) -> None:
+    kernel = kernel_at(peptide("A", "obc2"), 16, kind=kind)
     state = kernel.state_dict()
     state["positions"][9, 3] = state["positions"][9, 15]
     kernel.load_state_dict(state)

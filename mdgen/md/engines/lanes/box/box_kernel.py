@@ -15,11 +15,11 @@ from mdgen.md.engines.lanes.box.block_neighbours import (
 )
 from mdgen.md.engines.lanes.box.box_steps import ENERGY_TERMS, Model, WorkSpace, advance_replica, replica_energies
 from mdgen.md.engines.lanes.box.cutoff_pairs import PairTables
-from mdgen.md.engines.lanes.box.rigid_tables import rigid_tables
 from mdgen.md.engines.lanes.integration import dynamics
 from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.random import WORDS, seeded_streams
+from mdgen.md.engines.lanes.rigid.rigid_tables import rigid_tables
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
@@ -41,8 +41,7 @@ class BoxKernel(LaneKernel):
     finite stands still from then on.
     """
 
-    cells: Float[np.ndarray, "replica 3"] | None = None
-    """Edges of the boxes in nm; None without any."""
+    name = "box_kernel"
 
     def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
         assert parameters.cutoff is not None
@@ -63,14 +62,14 @@ class BoxKernel(LaneKernel):
 
     def set_state(
         self,
-        positions: Float[Tensor, "replica atom 3"],
-        velocities: Float[Tensor, "replica atom 3"],
-        cell: Float[Tensor, "replica 3"] | None,
+        positions: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
+        velocities: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
+        cell: Float[Tensor, "replica 3"] | None = None,
     ) -> None:
         """Put every replica at `positions` (nm) with `velocities` (nm/ps) in a box of edges `cell` (nm)."""
         self._check_shapes(positions, velocities)
         self._field.require_cell(cell)
-        self._state.positions[:], self._state.velocities[:] = as_numpy(positions), as_numpy(velocities)
+        self._state.positions[:], self._state.velocities[:] = np.asarray(positions), np.asarray(velocities)
         for ordered in self._ordered:
             ordered.listed[:] = np.nan
         if cell is not None:

@@ -8,12 +8,10 @@ import numpy as np
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces, exception_forces
 from mdgen.md.engines.lanes.box.block_neighbours import DIVERGED, READY, is_stale, rebuild, update_grid
 from mdgen.md.engines.lanes.box.cutoff_pairs import cutoff_pair_forces
-from mdgen.md.engines.lanes.box.rigid_water import constrain_triangle_positions, constrain_triangle_velocities
-from mdgen.md.engines.lanes.integration import Dynamics, drift, kick
+from mdgen.md.engines.lanes.integration import Dynamics
 from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
 from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.random import fill_normal
-from mdgen.md.engines.lanes.rigid_bonds import constrain_cluster_positions, constrain_cluster_velocities
+from mdgen.md.engines.lanes.rigid.whole_step import move
 
 ENERGY_TERMS = (*BONDED_TERMS, "lennard_jones", "coulomb")
 """The elements of an energy table, in order."""
@@ -63,21 +61,7 @@ def _forces(x: Any, ordered: Any, neighbours: Any, model: Any, work: Any, energi
         for axis in range(3):
             work.forces[ordered.order[slot], axis] = ordered.forces[slot // LANES, axis, slot % LANES]
     bonded_forces(x, work.forces, model.bonded, work.terms, energies)
-    exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies)
-
-
-@lane_function
-def _step(x: Any, v: Any, random: Any, thermal: Any, ordered: Any, neighbours: Any, model: Any, work: Any) -> None:
-    timestep, inverse_timestep = model.dynamics.numbers[0], model.dynamics.numbers[1]
-    _forces(x, ordered, neighbours, model, work, None)
-    kick(v, work.forces, model.dynamics)
-    constrain_triangle_velocities(x, v, model.rigid, work.triangles)
-    constrain_cluster_velocities(x, v, model.rigid, timestep)
-    if model.dynamics.numbers[3] > 0.0:
-        fill_normal(random, work.noise)
-    drift(x, v, work.previous, work.noise.reshape(-1), thermal, model.dynamics)
-    constrain_triangle_positions(work.previous, x, v, inverse_timestep, model.rigid, work.triangles)
-    constrain_cluster_positions(work.previous, x, v, inverse_timestep, model.rigid)
+    exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies, (5, 6))
 
 
 def _entry_points(digest: str) -> tuple[Callable, Callable]:
@@ -91,7 +75,8 @@ def _entry_points(digest: str) -> tuple[Callable, Callable]:
         for step in range(done + 1, steps + 1):
             state = _ready(x, ordered, neighbours, model)
             if state == READY:
-                _step(x, v, random, motion.thermal[replica], ordered, neighbours, model, work)
+                _forces(x, ordered, neighbours, model, work, None)
+                move(x, v, random, motion.thermal[replica], model, work)
             elif state != DIVERGED:
                 return step - 1, state
             if step % every == 0:

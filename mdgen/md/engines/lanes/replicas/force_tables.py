@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
-from mdgen.md.engines.lanes.replicas.born_radii import DISTANT
+from mdgen.md.engines.lanes.born_tables import born_factor, born_table, salt_table
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
 
@@ -16,19 +16,17 @@ class ForceTables(NamedTuple):
     Args:
         pairs: number (pair, 4) over i < j: coulomb constant times charges; 48 epsilon sigma^12; 24 epsilon sigma^6;
             generalised Born's constant times charges.
-        born_atoms: number (atom, 9): radius less offset, its inverse, scaled radius, radius, self energy times Born
-            radius, distance beyond which its descreening is a polynomial, alpha, beta, gamma; no rows without
-            generalised Born.
+        born_atoms: number (atom, 11): see `born_table`.
+        salt: number (2,): see `salt_table`.
         necks: number (pair, 5): reach; distance and height of the neck for i by j; the same for j by i; no rows without
             necks.
-        surface: number (1,): surface energy.
         bonded: terms one by one; exceptions stand in `pairs`.
     """
 
     pairs: np.ndarray
     born_atoms: np.ndarray
+    salt: np.ndarray
     necks: np.ndarray
-    surface: np.ndarray
     bonded: BondedTerms
 
 
@@ -40,24 +38,17 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     """
     return ForceTables(
         pairs=np.ascontiguousarray(_pair_table(parameters), dtype),
-        born_atoms=np.ascontiguousarray(_born_table(parameters, dtype), dtype),
+        born_atoms=np.ascontiguousarray(born_table(parameters, dtype), dtype),
+        salt=salt_table(parameters, dtype),
         necks=np.ascontiguousarray(_neck_table(parameters), dtype),
-        surface=np.array([0.0 if parameters.born is None else parameters.born.surface_energy], dtype),
         bonded=bonded_terms(parameters, dtype, grouped=False),
     )
-
-
-def _born_factor(parameters: ForceFieldParameters) -> float:
-    born = parameters.born
-    if born is None:
-        return 0.0
-    return parameters.coulomb_constant * (1 / born.solute_dielectric - 1 / born.solvent_dielectric)
 
 
 def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
     charges = as_numpy(parameters.charges)
     product = charges[:, None] * charges
-    solvated = _born_factor(parameters) * product
+    solvated = born_factor(parameters) * product
     table = parameters.pair_table or pair_kinds(parameters.sigma, parameters.epsilon)
     kind = as_numpy(table.kind)
     sigma, epsilon = (as_numpy(of_kinds)[kind[:, None], kind] for of_kinds in (table.sigma, table.epsilon))
@@ -72,20 +63,6 @@ def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
     columns = [parameters.coulomb_constant * product, 48 * epsilon * sigma**12, 24 * epsilon * sigma**6, solvated]
     upper = np.triu_indices(len(charges), k=1)
     return np.stack([column[upper] for column in columns], -1)
-
-
-def _born_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
-    born = parameters.born
-    if born is None:
-        return np.zeros((0, 9))
-    radius = as_numpy(born.radius)
-    reduced = radius - born.offset_nm
-    descreening = as_numpy(born.scale) * reduced
-    self_energy = -0.5 * _born_factor(parameters) * as_numpy(parameters.charges) ** 2
-    # The polynomial has single precision; in double every distance takes the closed form.
-    distant = np.abs(descreening) / np.sqrt(DISTANT) if dtype == np.float32 else np.full_like(radius, np.inf)
-    model = [np.broadcast_to(np.asarray(factor), radius.shape) for factor in (born.alpha, born.beta, born.gamma)]
-    return np.stack([reduced, 1 / reduced, descreening, radius, self_energy, distant, *model], -1)
 
 
 def _neck_table(parameters: ForceFieldParameters) -> np.ndarray:

@@ -5,49 +5,75 @@
 3. Forces: the pair's own and those through the Born radii, added once.
 
 No cutoff: this is for molecules of up to a few hundred atoms. Pairs run over `i < j` as in `ForceTables.pairs`.
-
-Reference for the pair function of the second: Still et al., JACS 1990, 112, 6127.
 """
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import reciprocal_root
-from mdgen.md.engines.lanes.lane_math import LN_2, exp2
-from mdgen.md.engines.lanes.lanes import filled, load, store
-from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones
-from mdgen.md.engines.lanes.replicas.born_radii import (
+from mdgen.md.engines.lanes.born_laws import (
     EXPONENT,
     GRADIENT,
-    INVERSE,
     RADIUS,
     RESPONSE,
-    SLOPE_I,
-    SLOPE_J,
-    SQUARE,
-    descreening_sweep,
+    descreening,
     effective_radii,
+    neck,
+    still,
 )
+from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.lane_instructions import reciprocal_root
+from mdgen.md.engines.lanes.lanes import filled, load, store
+from mdgen.md.engines.lanes.pair_laws import pair_force
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector, subtract_from
+
+SQUARE, INVERSE, SLOPE_I, SLOPE_J = 0, 1, 2, 3
+"""Rows of the work space of a pair: r^2, 1/r, and the slopes over r of the descreening of i by j and of j by i."""
 
 FORCE = SQUARE
 """The second sweep replaces r^2 by the force over r."""
 
 
 @lane_function
-def _pair(inverse: Any, charges: Any, repulsion: Any, dispersion: Any) -> Any:
-    """Force over distance of Lennard-Jones and Coulomb, and their energies."""
-    inverse_square = inverse * inverse
-    pull, dispersed = lennard_jones(inverse_square, repulsion, dispersion)
-    charged = coulomb(charges, inverse)
-    return inverse_square * (pull + charged), dispersed, charged
+def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> None:
+    """Sum the descreening of every atom into `born[RADIUS]` and keep distances and slopes in `pairs`."""
+    atoms = positions.shape[0]
+    atom = tables.born_atoms
+    for i in range(atoms):
+        store(born, (RADIUS, i), filled(positions, 0.0))
+    pair = 0
+    for i in range(atoms):
+        here = load_vector(positions, i)
+        total = load(born, (RADIUS, i))
+        offset_i, scaled_i, distance_i = atom[i, 0], atom[i, 2], atom[i, 5]
+        atom_i = offset_i, atom[i, 1], scaled_i
+        for j in range(i + 1, atoms):
+            between = minus(here, load_vector(positions, j))
+            square = dot(between, between)
+            inverse = reciprocal_root(square)
+            r = square * inverse
+            reach = max(offset_i + abs(atom[j, 2]), atom[j, 0] + abs(scaled_i), distance_i, atom[j, 5])
+            atom_j = atom[j, 0], atom[j, 1], atom[j, 2]
+            of_i, slope_i, of_j, slope_j = descreening(square, inverse, atom_i, atom_j, reach)
+            if tables.necks.shape[0] > 0:
+                rows = tables.necks
+                neck_i, neck_slope_i = neck(r, inverse, rows[pair, 0], rows[pair, 1], rows[pair, 2])
+                neck_j, neck_slope_j = neck(r, inverse, rows[pair, 0], rows[pair, 3], rows[pair, 4])
+                of_i, slope_i = of_i + neck_i, slope_i + neck_slope_i
+                of_j, slope_j = of_j + neck_j, slope_j + neck_slope_j
+            total = total + of_i
+            store(born, (RADIUS, j), load(born, (RADIUS, j)) + of_j)
+            store(pairs, (pair, SQUARE), square)
+            store(pairs, (pair, INVERSE), inverse)
+            store(pairs, (pair, SLOPE_I), slope_i)
+            store(pairs, (pair, SLOPE_J), slope_j)
+            pair += 1
+        store(born, (RADIUS, i), total)
 
 
 @lane_function
 def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
     """Replace r^2 of each pair by its force over r at fixed Born radii, and add up dE/dB."""
     atoms = born.shape[1]
-    pair = 0
+    pair, salt = 0, (tables.salt[0], tables.salt[1])
     energy = filled(pairs, 0.0)
     solvation = filled(pairs, 0.0)
     for i in range(atoms):
@@ -59,22 +85,17 @@ def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
             inverse = load(pairs, (pair, INVERSE))
             charges, solvated = tables.pairs[pair, 0], tables.pairs[pair, 3]
             repulsion, dispersion = tables.pairs[pair, 1], tables.pairs[pair, 2]
-            force, dispersed, charged = _pair(inverse, charges, repulsion, dispersion)
+            force, dispersed, charged = pair_force(inverse, charges, repulsion, dispersion)
 
             radius_j = load(born, (RADIUS, j))
-            product = radius_i * radius_j
-            exponent = -square * exponent_i * load(born, (EXPONENT, j))
-            decay = exp2(exponent)
-            inverse_f = reciprocal_root(square + product * decay)
-            still = solvated * inverse_f
-            cubed = still * inverse_f * inverse_f
-            by_product = (0.5 * cubed) * (decay - LN_2 * exponent * decay)
+            born_j = radius_j, load(born, (EXPONENT, j))
+            polarised, through_solvent, by_product = still(square, solvated, (radius_i, exponent_i), born_j, salt)
             gradient_i = gradient_i + by_product * radius_j
             store(born, (GRADIENT, j), load(born, (GRADIENT, j)) + by_product * radius_i)
-            store(pairs, (pair, FORCE), force + cubed * (0.25 * decay - 1.0))
+            store(pairs, (pair, FORCE), force + through_solvent)
             if energies is not None:
                 energy = energy + dispersed + charged
-                solvation = solvation - still
+                solvation = solvation + polarised
             pair += 1
         store(born, (GRADIENT, i), gradient_i)
     if energies is not None:
@@ -117,7 +138,7 @@ def born_forces(positions: Any, forces: Any, tables: Any, pairs: Any, born: Any,
         energies: (7, lane), rows 5 and 6 added to; None where no energy is wanted, which compiles it away.
     """
     descreening_sweep(positions, tables, pairs, born)
-    effective_radii(tables, born, energies)
+    effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0, energies)
     _energy_sweep(tables, pairs, born, energies)
     _force_sweep(positions, forces, pairs, born)
 
@@ -135,7 +156,7 @@ def vacuum_forces(positions: Any, forces: Any, tables: Any, energies: Any) -> No
             between = minus(here, load_vector(positions, j))
             inverse = reciprocal_root(dot(between, between))
             charges, repulsion, dispersion = tables.pairs[pair, 0], tables.pairs[pair, 1], tables.pairs[pair, 2]
-            strength, dispersed, charged = _pair(inverse, charges, repulsion, dispersion)
+            strength, dispersed, charged = pair_force(inverse, charges, repulsion, dispersion)
             force = scaled(between, strength)
             force_i = plus(force_i, force)
             subtract_from(forces, j, force)

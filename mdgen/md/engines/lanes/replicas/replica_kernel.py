@@ -1,8 +1,6 @@
 """Many replicas of one small molecule, sixteen to a SIMD block: the engine's fast path on processors."""
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.engines.lanes.integration import dynamics
@@ -14,8 +12,6 @@ from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
 from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.engines.lanes.replicas.replica_steps import ENERGY_TERMS, Model, WorkSpace, advance_block, energy_block
 from mdgen.md.force_field.parameters import ForceFieldParameters
-
-MOST_ATOMS = 500
 
 
 class ReplicaKernel(LaneKernel):
@@ -32,8 +28,10 @@ class ReplicaKernel(LaneKernel):
     nothing; double precision, for tests, is slower by about five.
     """
 
+    name = "kernel"
+
     def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
-        self.n_blocks = -(-self.n_replicas // LANES)
+        self.n_blocks = self.tasks(self.n_replicas, self.n_atoms)
         self._model = Model(
             force_tables(parameters, self.dtype),
             constraint_tables(parameters, self.dtype),
@@ -49,16 +47,10 @@ class ReplicaKernel(LaneKernel):
         state.random[:] = streams
         return state
 
-    def set_state(
-        self,
-        positions: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
-        velocities: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
-    ) -> None:
-        """Put every replica at `positions` (nm), moved so that its centre is the origin, with `velocities` (nm/ps)."""
-        self._check_shapes(positions, velocities)
-        where = np.asarray(positions, dtype=np.float64)
-        self._state.positions[:] = self._pack(where - where.mean(1, keepdims=True))
-        self._state.velocities[:] = self._pack(np.asarray(velocities))
+    @classmethod
+    def tasks(cls, n_replicas: int, n_atoms: int) -> int:
+        """The blocks of sixteen replicas."""
+        return -(-n_replicas // LANES)
 
     def energies_and_forces(self) -> EnergiesAndForces:
         """Energies by term, and forces."""

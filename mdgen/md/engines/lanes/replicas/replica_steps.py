@@ -6,21 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces
-from mdgen.md.engines.lanes.integration import Dynamics, drift, kick
+from mdgen.md.engines.lanes.integration import RECENTRE_EVERY, Dynamics, drift, kick
 from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
 from mdgen.md.engines.lanes.lanes import LANES, filled, store
 from mdgen.md.engines.lanes.random import fill_normal
 from mdgen.md.engines.lanes.replicas.constraint_tables import ConstraintTables
 from mdgen.md.engines.lanes.replicas.force_tables import ForceTables
 from mdgen.md.engines.lanes.replicas.pair_sweeps import born_forces, vacuum_forces
-from mdgen.md.engines.lanes.rigid_bonds import constrain_positions, constrain_velocities
+from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_positions, constrain_velocities
 from mdgen.md.engines.lanes.vectors import load_vector, plus, scaled, subtract_from
 
 ENERGY_TERMS = (*BONDED_TERMS, "nonbonded", "generalized_born")
 """The rows of an energy table, in order."""
-
-RECENTRE_EVERY = 1000
-"""Steps after which a molecule's centre goes back to the origin: single precision would fade as it diffuses away."""
 
 
 class Model(NamedTuple):

@@ -1,0 +1,166 @@
+"""Forces and time steps of one replica of a molecule, in one call or, for threads to share, phase by phase."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces, exception_forces
+from mdgen.md.engines.lanes.integration import RECENTRE_EVERY, Dynamics
+from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.molecule.all_pairs import (
+    PairSpace,
+    descreening_part,
+    pair_part,
+    radii_part,
+    response_part,
+)
+from mdgen.md.engines.lanes.rigid.whole_step import move
+
+ENERGY_TERMS = (*BONDED_TERMS, "nonbonded", "generalized_born")
+"""The elements of an energy table, in order."""
+
+
+class Model(NamedTuple):
+    """Tables that do not change during a run: of pairs, bonded terms, rigid bonds and integrator."""
+
+    pairs: Any
+    bonded: Any
+    rigid: Any
+    dynamics: Dynamics
+
+
+class WorkSpace(NamedTuple):
+    """Arrays that a replica needs beside its state; contents do not matter between calls.
+
+    Args:
+        pairs: work space of all pairs.
+        forces: number (atom, 3).
+        previous: float64 (atom, 3).
+        noise: float32 (row, lane), an even number of rows, at least three numbers an atom.
+        terms: number (4, 3, lane).
+        triangles: float64 (3, 3, lane).
+    """
+
+    pairs: PairSpace
+    forces: np.ndarray
+    previous: np.ndarray
+    noise: np.ndarray
+    terms: np.ndarray
+    triangles: np.ndarray
+
+
+@lane_function
+def _place(x: Any, coordinates: Any) -> None:
+    for atom in range(x.shape[0]):
+        for axis in range(3):
+            coordinates[atom // LANES, axis, atom % LANES] = x[atom, axis]
+
+
+@lane_function
+def _gather(x: Any, model: Any, work: Any, energies: Any) -> None:
+    """Forces of the pairs of all parts, and those of all other terms, to `work.forces`."""
+    of_parts = work.pairs.forces
+    for atom in range(x.shape[0]):
+        block, lane = atom // LANES, atom % LANES
+        for axis in range(3):
+            total = of_parts[0, block, axis, lane]
+            for part in range(1, of_parts.shape[0]):
+                total += of_parts[part, block, axis, lane]
+            work.forces[atom, axis] = total
+    bonded_forces(x, work.forces, model.bonded, work.terms, energies)
+    exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies, (5, 5))
+
+
+@lane_function
+def _forces(x: Any, model: Any, work: Any, energies: Any) -> None:
+    tables, space = model.pairs, work.pairs
+    solvated, parts = tables.born_atoms.shape[0] > 0, space.forces.shape[0]
+    _place(x, space.coordinates)
+    if solvated:
+        for part in range(parts):
+            descreening_part(part, tables, space)
+        for part in range(parts):
+            radii_part(part, tables, space, energies)
+    for part in range(parts):
+        pair_part(part, tables, space, energies)
+    if solvated:
+        for part in range(parts):
+            response_part(part, tables, space)
+    _gather(x, model, work, energies)
+
+
+@lane_function
+def _recentre(x: Any) -> None:
+    for axis in range(3):
+        x[:, axis] -= x[:, axis].mean()
+
+
+@lane_function
+def _finish(
+    step: Any, every: Any, replica: Any, motion: Any, model: Any, work: Any, steps_done: Any, frames: Any
+) -> None:
+    """Move the atoms by `work.forces`, and write the frame of a step, counted within a run, that has one."""
+    x, v, random = motion.positions[replica], motion.velocities[replica], motion.random[replica]
+    move(x, v, random, motion.thermal[replica], model, work)
+    if (steps_done + step) % RECENTRE_EVERY == 0:
+        _recentre(x)
+    if step % every == 0:
+        for atom in range(x.shape[0]):
+            for axis in range(3):
+                frames[step // every - 1, atom, axis] = x[atom, axis]
+
+
+def _entry_points(digest: str) -> tuple[Callable, ...]:
+    """The compiled functions that Python calls; see `jit.source_digest`."""
+
+    @entry_point
+    def advance_molecule(replica, motion, model, work, steps_done, steps, every, frames):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        for step in range(1, steps + 1):
+            _forces(motion.positions[replica], model, work, None)
+            _finish(step, every, replica, motion, model, work, steps_done, frames)
+
+    @entry_point
+    def molecule_energies(x, model, work, energies):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        _forces(x, model, work, energies)
+
+    @entry_point
+    def place_phase(x, coordinates):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        _place(x, coordinates)
+
+    @entry_point
+    def descreening_phase(part, tables, space):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        descreening_part(part, tables, space)
+
+    @entry_point
+    def pair_phase(part, tables, space):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        if tables.born_atoms.shape[0] > 0:
+            radii_part(part, tables, space, None)
+        pair_part(part, tables, space, None)
+
+    @entry_point
+    def response_phase(part, tables, space):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        response_part(part, tables, space)
+
+    @entry_point
+    def finish_phase(step, every, replica, motion, model, work, steps_done, frames):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        _gather(motion.positions[replica], model, work, None)
+        _finish(step, every, replica, motion, model, work, steps_done, frames)
+        _place(motion.positions[replica], work.pairs.coordinates)
+
+    compiled = advance_molecule, molecule_energies, place_phase
+    return *compiled, descreening_phase, pair_phase, response_phase, finish_phase
+
+
+_compiled = _entry_points(source_digest())
+advance_molecule, molecule_energies, place_phase, descreening_phase, pair_phase, response_phase, finish_phase = (
+    _compiled
+)
