@@ -94,7 +94,7 @@ def trained_parts(
         seed: seed of everything random.
     """
     data = _dynamics(molecule, length_ns, n_replicas, folder, seed)
-    encoder = SRV(TorsionDistanceFeatures(data.molecule), lag_ps=LAG_PS)
+    encoder: Any = SRV(TorsionDistanceFeatures(data.molecule), lag_ps=LAG_PS)
     learn = functools.partial(_learn, n_steps=n_steps, seed=seed)
     learn(encoder, data)
     steppers = {name: learn(PROPAGATORS[name](encoder), data, encoder) for name in propagators}
