@@ -159,12 +159,18 @@ def _kill_one(path: Path, after_s: float) -> None:
 def run_simulation(path: Path, announce: bool = False) -> None:
     """The simulation to be killed; it flushes every frame and resumes from its checkpoint."""
     system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="vacuum")
-    first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
-    engine = make_engine(system, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
-    if announce:
+    if announce:  # once the kernel is loaded, which may take longer than a process has until it is killed
+        with tempfile.TemporaryDirectory() as folder:
+            _simulate_frames(system, Path(folder) / "one", 1)
         sys.stdout.write("running\n")
         sys.stdout.flush()
-    simulate(system, engine, path, _FRAMES * 1e-4, 5e-4, 0.1, generator, report_s=0.0, flush_s=0.0)
+    _simulate_frames(system, path, _FRAMES)
+
+
+def _simulate_frames(system: System, path: Path, n_frames: int) -> None:
+    first, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
+    engine = make_engine(system, Langevin(2.0, 300.0), _REPLICAS, first, threads=1)
+    simulate(system, engine, path, n_frames * 1e-4, 5e-4, 0.1, generator, report_s=0.0, flush_s=0.0)
 
 
 if __name__ == "__main__":
