@@ -63,6 +63,8 @@ def run_notebook(notebook: Notebook, parameters: dict[str, Any] | None = None) -
             if unknown := set(parameters) - set(names):
                 raise KeyError(f"the notebook has no parameters {sorted(unknown)}")
             names |= parameters
+    if parameters and not parameters.keys() <= names.keys():
+        raise KeyError("the notebook has no cell tagged `parameters`")
     notebook["metadata"]["code_digest"] = code_digest(notebook)
     return names
 

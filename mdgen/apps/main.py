@@ -54,6 +54,8 @@ def _sentence_of(error: Exception) -> str | None:
         return f"{error.filename} cannot be used ({error.strerror}); check the path"
     if module == "wandb":
         return f"wandb refuses ({reason}); log in with `wandb login`, or leave out logger=wandb"
+    if module == "mlflow":
+        return f"mlflow refuses ({reason}); check logger.tracking_uri, or leave out logger=mlflow"
     return None
 
 

@@ -101,7 +101,7 @@ def _require_plain_runs(trajectories: str | list[str]) -> None:
     named = [trajectories] if isinstance(trajectories, str) else trajectories
     for path in [Path(match) for name in named for match in glob.glob(name, recursive=True) or [name]]:
         # The run that a path belongs to: its folder, its store, or a file in one of them.
-        run = next((each for each in (path, *path.absolute().parents[:2]) if is_store(each / STORE)), None)
+        run = next((each for each in (path, *path.resolve().parents[:2]) if is_store(each / STORE)), None)
         if run is not None and (run / "config.yaml").is_file():
             stored = read_yaml(run / "config.yaml", "make that run again, or copy its trajectories to another folder")
             if isinstance(stored, dict) and stored.get("potential") is not None:

@@ -1,14 +1,20 @@
 """The suite of latent simulators: its rows add up, and its bounds can fail."""
 
+import inspect
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mdgen.benchmarks.latent import latent_suite, timed_parts
 from mdgen.benchmarks.latent.latent_suite import LatentSettings, acceptance_rows, busy
+from mdgen.benchmarks.latent.timed_parts import DECODERS
 from mdgen.errors import MdgenError
-from tests.models.parts import trajectories
+from tests.models.parts import MOLECULE, trained_encoder, trajectories
+
+CONF = Path(__file__).parents[2] / "conf" / "decoder"
 
 TINY = LatentSettings(
     propagators=["markov_state_model"],
@@ -60,12 +66,34 @@ def test_its_bounds_can_fail() -> None:
     assert [each.holds for each in acceptance_rows(row(1e6, 2.0))] == [False, False]
 
 
-def test_neighbours_are_gone_afterwards() -> None:
-    with pytest.raises(RuntimeError, match="stop"), busy(2):
-        raise RuntimeError("stop")
-    with busy(0):
-        pass
-    assert "while True" in latent_suite._SPIN
+def test_neighbours_are_busy_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen] = []
+
+    def start(command: list[str]) -> subprocess.Popen:
+        started.append(subprocess.Popen(command))
+        return started[-1]
+
+    monkeypatch.setattr(latent_suite, "_start", start)
+    with busy(2):
+        assert [each.poll() for each in started] == [None, None]
+    assert all(each.returncode for each in started)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders_are_those_of_the_configs(name: str) -> None:
+    """Every setting that a config names is what the timed decoder has."""
+    config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    inherited = [each for each in config.get("defaults", []) if isinstance(each, str) and each != "_self_"]
+    model: dict[str, Any] = {}
+    for each in (*inherited, name):
+        model |= yaml.safe_load((CONF / f"{each}.yaml").read_text()).get("model", {})
+    encoder = trained_encoder("TICA")
+    made = DECODERS[name](encoder, encoder.features.molecule if hasattr(encoder, "features") else MOLECULE)
+    assert type(made).__name__ == model.pop("_target_").rpartition(".")[2]
+    defaults = {key: each.default for key, each in inspect.signature(type(made)).parameters.items()}
+    for key, value in model.items():
+        found = made.arguments.get(key, defaults[key])
+        assert (list(found) if isinstance(found, tuple) else found) == value, key
 
 
 @pytest.mark.parametrize(
@@ -75,6 +103,10 @@ def test_neighbours_are_gone_afterwards() -> None:
         ({"decoders": []}, "decoder '' is unknown"),
         ({"molecule": "water"}, "molecule 'water' is unknown"),
         ({"n_frames": 1}, "n_frames of at least 2"),
+        ({"neighbours": [-1]}, "no negative number of neighbours"),
+        ({"threads": -1}, "threads of at least 1"),
+        ({"molecule": "water_688_reaction_field"}, "lies in a box"),
+        ({"length_ns": -1.0}, "length_ns=-1.0: expected a number above 0"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(wrong: dict[str, Any], said: str) -> None:

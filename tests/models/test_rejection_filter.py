@@ -14,13 +14,13 @@ from mdgen.training.pair_batches import pairs_of
 EXIT, ENTRY = 0.02, 0.002
 
 
-def two_wells(n_frames: int = 50_000) -> torch.Tensor:
+def two_wells(n_frames: int = 50_000, exit_chance: float = EXIT, entry_chance: float = ENTRY) -> torch.Tensor:
     """A narrow common well and a rare far one, with an empty gap between them; jumps at known rates."""
     generator = torch.Generator().manual_seed(0)
     draws = torch.rand(n_frames, generator=generator)
     rare, states = False, []
     for draw in draws.tolist():
-        rare = draw >= EXIT if rare else draw < ENTRY
+        rare = draw >= exit_chance if rare else draw < entry_chance
         states.append(rare)
     state = torch.tensor(states)
     noise = torch.randn(n_frames, generator=generator)
@@ -66,6 +66,31 @@ def test_log_prob_is_a_density_in_the_latent_itself() -> None:
     now = latents[:1].double().expand(len(grid), 1)[:, None]
     density = model.double().log_prob(grid, now).exp().detach()
     assert float(torch.trapezoid(density, grid[:, 0, 0])) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_a_well_of_short_visits_does_not_become_a_trap() -> None:
+    """A rare well that is left after three frames, of which a mixture hardly trained knows next to nothing."""
+    latents = two_wells(exit_chance=1 / 3, entry_chance=0.004)
+    model = leaky(latents, equalising=True)
+    model.finish(TrainingData(pairs_of([latents], 1)), torch.Generator().manual_seed(2))
+    start = latents[torch.randint(len(latents), (2000,), generator=torch.Generator().manual_seed(3))][:, None]
+    rare = model.sample(first_frame(start, 200), Context(), torch.Generator().manual_seed(4))[:, :, 0, 0] > 3
+    exits = (rare[:, :-1] & ~rare[:, 1:]).sum() / rare[:, :-1].sum()
+    assert float(exits) == pytest.approx(1 / 3, rel=0.2)
+    assert float(rare.float().mean()) == pytest.approx(0.012, rel=0.35)
+
+
+def test_what_a_run_did_not_visit_changes_no_weight_elsewhere() -> None:
+    generator = torch.Generator().manual_seed(0)
+    near = 0.2 + 0.02 * torch.randn(95_000, 1, generator=generator)
+    data = torch.cat([near, 0.8 + 0.02 * torch.randn(5_000, 1, generator=generator)])
+    filter_ = RejectionFilter(1)
+    filter_.fit_support(data)
+    proposed = 0.21 + 0.02 * torch.randn(50_000, 1, generator=generator)
+    for _ in range(6):
+        kept = filter_.keeps(proposed, proposed, generator)
+        filter_.correct_densities(data, proposed[kept])
+    assert float(proposed[kept].mean()) == pytest.approx(0.2, abs=0.003)
 
 
 @pytest.mark.parametrize("equalising", [False, True])

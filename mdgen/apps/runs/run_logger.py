@@ -32,13 +32,16 @@ def run_logger(config: dict[str, Any], folder: Path | str) -> Iterator[Logger]:
         MdgenError: if the logger's package is not installed.
     """
     logger: Logger = instantiate(config["logger"], save_dir=str(folder))
-    with quiet_lightning():
-        logger.log_hyperparams({key: value for key, value in config.items() if key != "logger" and value is not None})
+    failed = 1
     try:
+        with quiet_lightning():
+            settings = {key: value for key, value in config.items() if key != "logger" and value is not None}
+            logger.log_hyperparams(settings)
         yield logger
+        failed = 0
     finally:
         if isinstance(logger, WandbLogger):  # or the next run of a sweep would be logged into this one
-            logger.experiment.finish()
+            logger.experiment.finish(exit_code=failed)
 
 
 @register
@@ -121,7 +124,8 @@ def _name_and_group(save_dir: str, name: str | None, group: str | None) -> tuple
 
 
 def _require(package: str, extra: str) -> None:
-    if find_spec(package) is None:
+    found = find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name is no package
         raise MdgenError(
             f"logger={extra} needs {package}, which is not installed; pip install 'mdgen[{extra}]', or leave out "
             f"logger={extra}"

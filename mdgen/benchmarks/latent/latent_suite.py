@@ -36,7 +36,7 @@ logger = logging.getLogger("mdgen")
 ENGINE_FS = 4.0
 """Time step of the simulations that a microsecond is compared with; mdgen takes it by default, with heavy hydrogens."""
 
-_SPIN = "while True: pass"
+_start = subprocess.Popen
 
 
 @register
@@ -82,12 +82,17 @@ class LatentSettings(Suite):
             for name in given or ("",):
                 if name not in known:
                     raise MdgenError(f"{key} {name!r} is unknown; known are {', '.join(known)}")
-        least = min(self.n_trajectories, self.n_frames - 1, self.n_decoded, self.n_steps, self.repeats)
-        if least < 1 or not 0 < self.turn_s < math.inf:
+        if "sequence" not in SYSTEMS[self.molecule].settings:
+            raise MdgenError(f"molecule {self.molecule!r} lies in a box; give a peptide without one")
+        counts = (self.n_trajectories, self.n_frames - 1, self.n_decoded, self.n_steps, self.repeats, self.n_replicas)
+        if min(*counts, self.threads or 1, *(n + 1 for n in self.neighbours)) < 1:
             raise MdgenError(
-                "expected n_trajectories, n_decoded, n_steps and repeats of at least 1, n_frames of at least 2 and a "
-                "turn_s above 0"
+                "expected n_trajectories, n_decoded, n_steps, repeats, n_replicas and threads of at least 1, n_frames "
+                "of at least 2 and no negative number of neighbours"
             )
+        for key in ("turn_s", "length_ns"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise MdgenError(f"{key}={getattr(self, key)}: expected a number above 0")
 
     def run(self, partial: Path) -> Figures:
         """Simulate, train, and time everything, one after the other."""
@@ -150,7 +155,7 @@ class LatentSettings(Suite):
         """Work that decodes frames of a sampled trajectory, and says how many."""
         propagator: Any = parts.propagators[self.propagators[0]]
         generator = torch.Generator().manual_seed(self.seed)
-        n = self.n_decoded // 10 if name.startswith("neighbour_flow") else self.n_decoded
+        n = max(1, self.n_decoded // 10) if name.startswith("neighbour_flow") else self.n_decoded
         chosen = torch.arange(min(n, 100)) % len(propagator.starts)
         condition = first_frame(propagator.starts[chosen], max(2, n // 100))
         latent = propagator.sample(condition, Context(), generator)
@@ -175,8 +180,8 @@ class LatentSettings(Suite):
                 with busy(n):
                     rate = _rates(work, self.repeats, time.perf_counter)["frames_per_s"]
                 alone = rate if n == 0 else alone
-                # As many threads as cores share the cores with n neighbours in equal parts.
-                left = cores / (cores + n)
+                # Threads and neighbours share the machine's cores in equal parts.
+                fair = max(1.0, (cores + n) / len(os.sched_getaffinity(0)))
                 rows.append(
                     {
                         "kind": "shared",
@@ -186,7 +191,7 @@ class LatentSettings(Suite):
                         "threads": cores,
                         "frames_per_s": rate,
                         "slow_down": alone / rate,
-                        "slow_down_of_fair_share": 1 / left,
+                        "slow_down_of_fair_share": fair,
                     }
                 )
         return rows
@@ -210,7 +215,7 @@ class LatentSettings(Suite):
 @contextmanager
 def busy(n: int) -> Iterator[None]:
     """So many processes beside this one that never rest."""
-    neighbours = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(n)]
+    neighbours = [_start([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
     try:
         yield
     finally:

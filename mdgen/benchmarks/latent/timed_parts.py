@@ -47,7 +47,7 @@ DECODERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "cwgan": lambda encoder, molecule: CWGAN(encoder.latent),
     # as conf/decoder/neighbour_flow_small.yaml
     "neighbour_flow_small": lambda encoder, molecule: NeighbourFlow(
-        encoder.latent, noise=0.5, width=64, blocks=2, n_evaluations=4, corrections=2
+        encoder.latent, noise=0.5, width=64, blocks=2, n_evaluations=4, corrections=3
     ),
     "nearest_frame": lambda encoder, molecule: NearestFrame(encoder.latent, molecule),
 }

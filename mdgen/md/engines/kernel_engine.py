@@ -29,8 +29,8 @@ class KernelEngine(Engine):
     Without a cutoff, many replicas run on `lanes.ReplicaKernel`, where multiples of 16 waste nothing, and few on
     `lanes.MoleculeKernel`, where each fills the lanes by itself, see `kernel_class`; both move the centre of every
     replica to the origin. With a cutoff it runs on `lanes.BoxKernel`: positions are never wrapped into the box, so that
-    molecules stay whole and diffusion can be read off a trajectory. Positions and velocities are in double precision
-    in the latter two.
+    molecules stay whole and diffusion can be read off a trajectory. `MoleculeKernel` and `BoxKernel` keep positions and
+    velocities in double precision.
     """
 
     name = "kernel"
@@ -109,9 +109,10 @@ class KernelEngine(Engine):
 def kernel_class(parameters: ForceFieldParameters, n_replicas: int) -> type[LaneKernel]:
     """The kernel for a force field and a number of replicas, chosen by them alone so that threads change nothing.
 
-    Without a cutoff it is the one that takes less processor time. Sixteen replicas in the lanes cost as much as `1 +
-    n_atoms / 36` replicas one by one: measured in generalised Born, 1.7 of 22 atoms, 3.2 of 55, 5.9 of 138 and 12.4 of
-    408. Constraints so strongly coupled that no number of sweeps is known beforehand are solved one by one, too.
+    Without a cutoff it is about the one that takes less processor time. Sixteen replicas in the lanes cost as much as
+    some `1 + n_atoms / 36` replicas one by one: measured in generalised Born, 1.7 of 22 atoms, 3.2 of 55, 5.9 of 138
+    and 12.4 of 408. Replicas whose constraints are so strongly coupled that no number of sweeps is known beforehand run
+    one by one, too.
     """
     if parameters.cutoff is not None:
         return BoxKernel
@@ -124,6 +125,9 @@ def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
     periodicity = parameters.torsion_periodicity[parameters.torsion_k != 0]
     unknown = {
         "generalised Born with a cutoff": boxed and born is not None,
+        "salt where solute and solvent have one permittivity": born is not None
+        and bool(born.kappa_per_nm)
+        and born.solute_dielectric == born.solvent_dielectric,
         f"room for {n_atoms} atoms (at most {MOST_ATOMS})": not boxed and n_atoms > MOST_ATOMS,
         f"torsions of a periodicity outside 1 to {HIGHEST_PERIODICITY}": bool(
             ((periodicity < 1) | (periodicity > HIGHEST_PERIODICITY)).any()

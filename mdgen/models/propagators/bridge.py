@@ -10,7 +10,8 @@ The integrals are sums over particles `r_j` that all times share (random grid: R
 are drawn from steps of the propagator itself, `q(r) = mean_k p(r | s_k)` for known `s_k`, and weighted by `1 / q(r_j)`:
 so the chain on the particles becomes the exact bridge as their number grows, whatever the `s_k` are. No step is drawn
 blindly, and a jump that the propagator makes once in a million steps is made where the end asks for it. Nothing beyond
-`step` and `log_prob` is asked of the propagator.
+`step` and `log_prob` is asked of the propagator. Where `step` draws again what a filter refuses, `log_prob` is that of
+the propagator before the filter, and the bridge lies between the two.
 """
 
 import functools

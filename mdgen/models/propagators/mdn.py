@@ -4,6 +4,7 @@ Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Fergu
 """
 
 import functools
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from mdgen.models.part import Part
 from mdgen.models.propagators.bridge import sample_between, simulate_forward
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 from mdgen.models.propagators.regression_law import RegressionLaw
-from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.models.propagators.rejection_filter import MAX_CHANNELS_WITH_WELLS, RejectionFilter
 from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.registry import register
 
@@ -35,7 +36,10 @@ LAW_FRAMES = 1_000
 """Frames of a batch over which the law is tested."""
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the rejection filter, and the trajectories of each with their length."""
+MOST_STILL = 0.02
+"""Share of frames that repeat the one before, above which a warning says so."""
 
+logger = logging.getLogger("mdgen")
 
 Scaled = Float[Tensor, "batch channel"]
 Latents = Float[Tensor, "batch token channel"]
@@ -79,6 +83,8 @@ class MDN(Part):
         n_starts: number of frames of the data that are kept to start trajectories from.
         density_equalising: whether crowded regions of each channel get more room (`DensityEqualising`); worth it where
             rare states lie far from narrow peaks, as in slow modes of molecules.
+        match_densities: whether each channel of a rollout is given the distribution of the data, which must then be in
+            equilibrium, as long trajectories are and short runs from chosen starts are not.
         law_weight: weight in the loss of the squared violation of the `RegressionLaw`; 1 where few samples leave the
             support. The law is that of the mixture before any rejection: where many do, it makes timescales too long.
     """
@@ -100,6 +106,7 @@ class MDN(Part):
         reject_outside: bool = True,
         n_starts: int = 512,
         density_equalising: bool = True,
+        match_densities: bool = True,
         law_weight: float = 0.0,
     ) -> None:
         super().__init__()
@@ -115,6 +122,7 @@ class MDN(Part):
         self.latent, self.lag_ps, self.frame_spacing_ps = latent, float(lag_ps), (float(lag_ps), float(lag_ps))
         self.n_components, self.padding, self.width_floor = n_components, padding, width_floor
         self.reversible, self.reject_outside = reversible, reject_outside
+        self.match_densities = match_densities and latent.channels <= MAX_CHANNELS_WITH_WELLS
         channels = latent.channels
         self.per_component = channels + channels * (channels + 1) // 2
         self.trunk = perceptron(channels, hidden[:-1], hidden[-1], "relu")
@@ -253,8 +261,8 @@ class MDN(Part):
     def finish(self, data: TrainingData, generator: torch.Generator) -> None:
         """After the training: where the data are, and how often they jump between wells (`RejectionFilter`).
 
-        Each round runs the model under the filter so far, from every well alike, and counts the jumps that it would
-        make from the frames it visits: what matters is where the model itself goes, not where the data are.
+        Each round runs the model under the filter so far, from every well alike, and looks where it goes and how often
+        it would jump from there: what matters is where the model itself goes, not where the data are.
         """
         if not self.reject_outside:
             return
@@ -264,7 +272,8 @@ class MDN(Part):
         n = len(self.rejection_filter.acceptance)
         jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
         jumps = jumps + jumps.T if self.reversible else jumps
-        for _ in range(FILTER_ROUNDS):
+        n_wells, still = len(wells.unique()), 0.0
+        for _ in range(FILTER_ROUNDS if n_wells > 1 or self.match_densities else 0):
             rows = _evenly(wells, FILTER_WALKERS, generator)
             # The last frames of a trajectory begin no pair: theirs is the context of the last pair before them.
             context = pairs.context.rows((torch.searchsorted(pairs.now, rows, right=True) - 1).clamp_min(0))
@@ -273,8 +282,17 @@ class MDN(Part):
             condition = conditions.first_frame(pairs.frames[rows][:, None], FILTER_FRAMES)
             run = self.scaled(self.sample(condition, context, generator)[:, :, 0])
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
-            self.rejection_filter.correct_densities(scaled, visited)
-            self.rejection_filter.correct(jumps, self._jumps(visited, generator))
+            if self.match_densities:
+                self.rejection_filter.correct_densities(scaled, visited)
+            if n_wells > 1:
+                self.rejection_filter.correct(jumps, self._jumps(visited, generator))
+            still = float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
+        if still > MOST_STILL:
+            logger.warning(
+                "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
+                100 * still,
+                MAX_REDRAWS + 1,
+            )
 
     def _jumps(
         self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 16, size: int = 80_000
@@ -288,12 +306,15 @@ class MDN(Part):
             chances = torch.zeros(len(now), n, dtype=torch.float64)
             for _ in range(draws):
                 after = _draw(mixture, generator)
-                kept = torch.where(filter_.leaves_support(after), 0.0, filter_.weight(after))
-                chances.scatter_add_(1, filter_.wells(after)[:, None], kept.double()[:, None])
+                weight = torch.where(filter_.leaves_support(after), 0.0, filter_.weight(after))
+                chances.scatter_add_(1, filter_.wells(after)[:, None], weight.double()[:, None])
             chances *= filter_.acceptance[before]
-            # Refused samples are drawn again, so the chances of a frame add up to one.
-            chances /= chances.sum(1, keepdim=True).clamp_min(1e-12)
-            jumps.index_add_(0, before, chances)
+            # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all
+            # refused stays.
+            kept = chances.sum(1, keepdim=True)
+            stays = (1 - kept / draws).clamp(0, 1) ** (MAX_REDRAWS + 1)
+            chances *= (1 - stays) / kept.clamp_min(1e-12)
+            jumps.index_add_(0, before, chances.scatter_add(1, before[:, None], stays))
         return jumps
 
     @torch.no_grad()

@@ -8,9 +8,10 @@ along each channel, and drawn again otherwise:
     p'(next | now) = p(next | now) a(now, next) w_1(next_1) w_2(next_2) ... / Z(now),   a = 0 outside the data's cells,
 
 with `a` between wells such that the jumps, averaged over a well, are those counted in the data in both directions, and
-`w` such that within the wells each channel is distributed as in the data. Where `p` obeys detailed balance with the
-density q, `p'` does with `q w Z`: of all reversible dynamics with the data's distribution of each channel the one
-nearest to `p` in relative entropy, as in the bridges of Schroedinger (Leonard, arXiv:1308.0215).
+`w` such that each channel is distributed as in the data where wells have the data's shares. Where `p` obeys detailed
+balance with the density q, `p'` without `a` does with `q w Z`: of all reversible dynamics with the data's distribution
+of each channel the one nearest to `p` in relative entropy, as in the problem of Schroedinger (Leonard,
+arXiv:1308.0215).
 """
 
 from typing import NamedTuple
@@ -25,8 +26,8 @@ CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
 MAX_CHANNELS_WITH_WELLS = 6
 """With more channels all is one well: the table of jumps between wells grows as 4 to the power of the channels."""
 _BINS = 64
-_SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.1
-"""Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a bin."""
+_SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.02
+"""Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a frame."""
 _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
@@ -127,26 +128,29 @@ class RejectionFilter(nn.Module):
 
     @torch.no_grad()
     def correct_densities(self, data: Frames, run: Float[Tensor, "visit channel"]) -> None:
-        """Move the weights so that each channel of a run under them is distributed as in the data, well by well.
+        """Move the weights so that each channel of a run under them is distributed as in the data.
 
-        The run is weighted to the data's shares of the wells, since it may be too short for its own. Iterative
-        proportional fitting, as the channels depend on each other; of what it asks for the square root is taken: a
-        walker that stays where it is passes the same weight again and again.
+        The run is weighted to the data's shares of the wells, since it may be too short for its own; of wells that it
+        did not visit, and of bins, nothing is learnt. Iterative proportional fitting, as the channels depend on each
+        other; of what it asks for the square root is taken: a walker that stays where it is passes the same weight
+        again and again.
         """
         wells, bins = self.wells(run), _bins(run)
         n = len(self.acceptance)
         shares = [torch.bincount(each, minlength=n).double() / len(each) for each in (self.wells(data), wells)]
         frames = (shares[0] / shares[1].clamp_min(1e-12))[wells] * (len(data) / len(run))
-        wanted = [torch.bincount(column, minlength=_BINS) for column in _bins(data).T]
+        visited = data[(shares[1] > 0)[self.wells(data)]]
+        wanted = torch.stack([torch.bincount(column, minlength=_BINS) for column in _bins(visited).T])
         change = torch.ones_like(self.weights, dtype=torch.float64)
         for _ in range(_SWEEPS):
             for channel, column in enumerate(bins.T):
                 found = torch.bincount(column, frames, minlength=_BINS)
-                step = (wanted[channel] + _PRIOR) / (found + _PRIOR)
+                step = torch.where(found < _PRIOR, 1.0, (wanted[channel] + _PRIOR) / (found + _PRIOR))
                 change[channel] *= step
                 frames = frames * step[column]
         weights = self.weights * change.sqrt()
-        self.weights.copy_((weights / weights.max(1, keepdim=True).values).clamp_min(_LEAST_WEIGHT))
+        largest = torch.where(wanted > 0, weights, 0.0).max(1, keepdim=True).values
+        self.weights.copy_((weights / largest.clamp_min(1e-12)).clamp(_LEAST_WEIGHT ** (1 / len(weights)), 1.0))
 
     def tables(self) -> FilterTables:
         """Arrays for the compiled rollout."""

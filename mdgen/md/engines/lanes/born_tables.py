@@ -45,7 +45,7 @@ def born_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
 def salt_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
     """The two numbers of salt, see `still`."""
     born = parameters.born
-    if born is None:
+    if born is None or not born.kappa_per_nm:
         return np.zeros(2, dtype)
     transfer = 1 / born.solute_dielectric - 1 / born.solvent_dielectric
     numbers: np.ndarray = np.array([born.kappa_per_nm, 1 / born.solvent_dielectric / transfer], dtype)

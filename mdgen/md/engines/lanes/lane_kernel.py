@@ -40,8 +40,8 @@ class LaneKernel(ABC):
     """Replicas in motion on the processor: their state, and the threads that work on them.
 
     Settings are not checked: engines and integrators have done so. Nothing is checked for instabilities while steps
-    run: look whether positions are finite. A replica that has diverged costs no time and harms no other. A call cannot
-    be interrupted; ask for a second's worth of steps at a time.
+    run: look whether positions are finite. A replica that has diverged harms no other. A call cannot be interrupted;
+    ask for a second's worth of steps at a time.
 
     Args:
         parameters: the force field.
@@ -85,12 +85,12 @@ class LaneKernel(ABC):
     ) -> None:
         """Put every replica at `positions` (nm) with `velocities` (nm/ps).
 
-        Without a `cell` (nm), replicas are moved so that their centres are the origin.
+        Replicas are moved so that their centres are the origin; in a box, of edges `cell` (nm), they are left.
         """
         self._check_shapes(positions, velocities)
-        where = np.asarray(positions, dtype=np.float64)
+        where = as_numpy(torch.as_tensor(positions).double())
         self._state.positions[:] = self._pack(where - where.mean(1, keepdims=True))
-        self._state.velocities[:] = self._pack(np.asarray(velocities))
+        self._state.velocities[:] = self._pack(as_numpy(torch.as_tensor(velocities)))
 
     def set_temperature(self, temperature_K: float | Float[Tensor, "replica"]) -> None:
         """Set the temperature in K of all replicas, or of each; velocities stay as they are."""

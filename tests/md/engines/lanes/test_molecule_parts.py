@@ -42,9 +42,15 @@ def test_a_failure_of_one_thread_ends_all(monkeypatch: pytest.MonkeyPatch) -> No
     def fails(*arguments: object) -> None:
         raise MdgenError("broken")
 
-    monkeypatch.setattr("mdgen.md.engines.lanes.molecule.parts.finish_phase", fails)
-    with pytest.raises(MdgenError, match="broken"):
-        kernel_at(peptide("A", "vacuum"), 1, kind=MoleculeKernel, threads=2).advance(3)
+    def fails_in_part_1(part: int, *_: object) -> None:
+        if part == 1:
+            raise MdgenError("broken")
+
+    for name, broken in (("finish_phase", fails), ("pair_phase", fails_in_part_1)):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"mdgen.md.engines.lanes.molecule.parts.{name}", broken)
+            with pytest.raises(MdgenError, match="broken"):
+                kernel_at(peptide("A", "vacuum"), 1, kind=MoleculeKernel, threads=2).advance(3)
 
 
 def test_a_small_molecule_stays_on_one_thread() -> None:

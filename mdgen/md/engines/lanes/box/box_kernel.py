@@ -69,7 +69,8 @@ class BoxKernel(LaneKernel):
         """Put every replica at `positions` (nm) with `velocities` (nm/ps) in a box of edges `cell` (nm)."""
         self._check_shapes(positions, velocities)
         self._field.require_cell(cell)
-        self._state.positions[:], self._state.velocities[:] = np.asarray(positions), np.asarray(velocities)
+        self._state.positions[:] = as_numpy(torch.as_tensor(positions))
+        self._state.velocities[:] = as_numpy(torch.as_tensor(velocities))
         for ordered in self._ordered:
             ordered.listed[:] = np.nan
         if cell is not None:

@@ -1,7 +1,7 @@
 """Threads that share the parts of one molecule: they meet after each sweep, and sleep while they wait."""
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 
@@ -43,10 +43,16 @@ def advance_in_parts(
                 if member == 0:
                     finish_phase(step, every, replica, motion, model, work, steps_done, frames)
                 meeting.wait()
+        except BrokenBarrierError:
+            pass  # another member has failed, and says why
         except BaseException:
             meeting.abort()  # nobody waits for a member that has failed
             raise
 
     place_phase(motion.positions[replica], work.pairs.coordinates)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(advance, range(threads)))
+        try:
+            list(pool.map(advance, range(threads)))
+        except BaseException:
+            meeting.abort()  # nor for one that never began
+            raise

@@ -9,7 +9,7 @@ from mdgen.md.force_field.parameters import ForceFieldParameters
 
 _TARGET = 1e-8
 MOST_SWEEPS = 60
-"""Sweeps a step above which an engine that solves for all constraints at once is faster."""
+"""Sweeps a step above which replicas are solved one by one, each with the sweeps that it needs."""
 
 
 class ConstraintTables(NamedTuple):
