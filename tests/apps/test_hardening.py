@@ -3,6 +3,8 @@
 HARDENING_OUTPUT=data/results/hardening.json pytest -m slow tests/apps/test_hardening.py
 """
 
+import importlib
+import json
 import os
 import pickle
 import shutil
@@ -27,6 +29,7 @@ from mdgen.results import Acceptance, Estimate, write_result
 from tests.apps.test_hostile_files import fuzz
 from tests.apps.test_strangers_runs import Payload, data_of, encoder_run, hostile
 from tests.apps.test_verify import FILES, run  # noqa: F401 (a fixture)
+from tests.hostile_files import _PDB as PDB
 from tests.hostile_files import KINDS, Kind, molecule
 
 Attempt = Callable[[Path, Path], Any]
@@ -35,8 +38,20 @@ Attempt = Callable[[Path, Path], Any]
 N_FUZZED, N_FLIPPED, N_KILLS = 2_000, 200, 20
 FOREIGN = ("xtc", "dcd", "h5", "npy", "pdb")
 
-TARGETS = ("os.mkdir", "os.system", "builtins.eval", "subprocess.run", "torch.load", "pathlib.Path.mkdir", "mdgen.load")
-KEYS = ("system", "integrator", "potential", "tempering")
+TARGETS = {
+    "os.mkdir": {"path": "MADE"},
+    "os.system": {"command": "touch MADE"},
+    "subprocess.run": {"args": ["touch", "MADE"]},
+    "shutil.copy": {"src": "/dev/null", "dst": "MADE"},
+    "io.open": {"file": "MADE", "mode": "w"},
+}
+"""Functions that leave something behind when they are called by name, with what they are told."""
+GROUPS = {
+    "simulate": ("system", "integrator", "potential", "tempering"),
+    "train": ("encoder", "propagator", "decoder", "logger"),
+    "benchmark": ("suite",),
+}
+"""Groups of configs of which a stranger's folder may bring one, by the verb that takes it."""
 
 
 def _pickled(name: str, read: Callable[[Path], Any]) -> Attempt:
@@ -75,9 +90,20 @@ def _yaml(tag: str) -> Attempt:
     return attempt
 
 
-def _command(word: str) -> Attempt:
+def _config(verb: str, group: str, target: str) -> Attempt:
     def attempt(folder: Path, made: Path) -> None:
-        main(["simulate", word.replace("MADE", str(made)), f"output={folder / 'run'}"])
+        (folder / "conf" / group).mkdir(parents=True)
+        told = json.dumps({"_target_": target, **TARGETS[target]}).replace("MADE", str(made))
+        if group in ("encoder", "propagator", "decoder"):
+            told = json.dumps({"model": json.loads(told), "training": {}})
+        (folder / "conf" / group / "theirs.yaml").write_text(told)
+        given = [f"--config-dir={folder / 'conf'}", f"{group}=theirs", f"output={folder / 'run'}"]
+        if verb == "train":
+            np.save(folder / "a.npy", np.zeros((9, molecule().n_atoms, 3), np.float32))
+            (folder / "a.pdb").write_bytes((PDB).read_bytes())
+            given += [f"data.trajectories={folder / 'a.npy'}", f"data.topology={folder / 'a.pdb'}"]
+            given += ["data.frame_spacing_ps=1.0", *(["encoder=tica"] if group == "logger" else [])]
+        assert main([verb, *given]) == 2
 
     return attempt
 
@@ -111,12 +137,12 @@ def attempts() -> Iterator[tuple[str, Attempt]]:
     yield "h5 of an encoder's run", _h5_of_encoder_run
     yield "a simulator's folders", _simulator
     yield "PythonForce", _python_force
-    for tag in ("object/apply:os.mkdir", "object/new:os.mkdir", "name:os.mkdir", "module:os"):
+    for tag in ("object/apply:os.mkdir", "object/new:os.mkdir"):
         yield f"yaml {tag}", _yaml(tag)
     for target in TARGETS:
-        for key in KEYS:
-            yield f"{key} {target}", _command(f"{key}={{_target_: {target}, _args_: [MADE]}}")
-            yield f"+{key} {target}", _command(f"+{key}.start={{_target_: {target}, _args_: [MADE]}}")
+        for verb, groups in GROUPS.items():
+            for group in groups:
+                yield f"{verb} {group} {target}", _config(verb, group, target)
 
 
 def _flips(kind: Kind, folder: Path, rng: np.random.Generator) -> tuple[int, int, int]:
@@ -158,6 +184,22 @@ def _own_flips(folder: Path, rng: np.random.Generator) -> tuple[int, int]:
             missed += not verify(folder).damage
         (folder / name).write_bytes(before)
     return tried, missed
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_without_the_guard_a_config_would_run_code(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the attempts below name is what does harm, where anything may be called."""
+
+    def unguarded(name: str) -> Any:
+        module, _, attribute = name.rpartition(".")
+        return getattr(importlib.import_module(module), attribute)
+
+    monkeypatch.setattr("mdgen.apps.config.instantiation.resolve", unguarded)
+    with suppress(Exception):
+        _config("simulate", "integrator", target)(tmp_path, tmp_path / "made")
+    assert (tmp_path / "made").exists()
 
 
 @pytest.mark.slow
