@@ -3,7 +3,6 @@
 HARDENING_OUTPUT=data/results/hardening.json pytest -m slow tests/apps/test_hardening.py
 """
 
-import importlib
 import json
 import os
 import pickle
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from mdgen import registry
 from mdgen.apps.main import main
 from mdgen.apps.runs.verification import verify
 from mdgen.benchmarks.validation.interruptions import check_kills
@@ -192,13 +192,9 @@ def test_without_the_guard_a_config_would_run_code(
 ) -> None:
     """What the attempts below name is what does harm, where anything may be called."""
 
-    def unguarded(name: str) -> Any:
-        module, _, attribute = name.rpartition(".")
-        return getattr(importlib.import_module(module), attribute)
-
-    monkeypatch.setattr("mdgen.apps.config.instantiation.resolve", unguarded)
+    monkeypatch.setitem(registry._PARTS, target, None)
     with suppress(Exception):
-        _config("simulate", "integrator", target)(tmp_path, tmp_path / "made")
+        _config("simulate", "system", target)(tmp_path, tmp_path / "made")
     assert (tmp_path / "made").exists()
 
 

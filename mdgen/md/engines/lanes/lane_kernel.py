@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.units import BOLTZMANN
 
