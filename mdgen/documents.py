@@ -21,6 +21,9 @@ Document = TypeVar("Document")
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """A whole number from 0 on, such as of frames."""
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+"""A finite number."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""
 

@@ -37,8 +37,8 @@ class FakeRun:
     def log(self, row: dict[str, Any], **_: Any) -> None:
         self.rows.append(row)
 
-    def finish(self) -> None:
-        self.finished, self._module.run = True, None
+    def finish(self, exit_code: int) -> None:
+        self.finished, self.exit_code, self._module.run = True, exit_code, None
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_wandb_gets_the_name_the_group_and_the_settings_of_each_run_of_a_sweep(
     assert wandb_runs[0].settings["encoder"]["model"]["n_modes"] == 3
     assert "logger" not in wandb_runs[0].settings
     assert wandb_runs[0].rows == [{"train/loss": 0.5, "trainer/global_step": 3}]
-    assert all(run.finished for run in wandb_runs)
+    assert all(run.finished and run.exit_code == 0 for run in wandb_runs)
 
 
 def test_a_name_and_a_group_that_are_given_are_taken(wandb_runs: list[FakeRun], tmp_path: Path) -> None:

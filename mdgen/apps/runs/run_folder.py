@@ -30,6 +30,9 @@ logger = logging.getLogger("mdgen")
 OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json", "topology.pdb"}
 """Files that say what a run is, but are none of its results."""
 
+LOG_FOLDER = "log"
+"""What loggers write in a training's folder."""
+
 INCIDENTAL_KEYS = ("output", "threads", "logger", "plugins")
 """Keys that do not change a run's result: a folder may be resumed with others."""
 
@@ -127,6 +130,8 @@ def _has_results(path: Path) -> bool:
                     return True
             except MdgenError:
                 return True
+        elif each.name == LOG_FOLDER and {file.name for file in each.rglob("*") if file.is_file()} <= {"hparams.yaml"}:
+            continue  # the settings of a training that has logged nothing
         elif each.name not in OWN_NOTES:
             return True
     return False

@@ -12,12 +12,10 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from mdgen.apps.config.instantiation import instantiate
+from mdgen.apps.runs.run_folder import LOG_FOLDER
 from mdgen.errors import MdgenError
 from mdgen.registry import register
 from mdgen.training.fitting import quiet_lightning
-
-_LOG = "log"
-"""Folder within the run folder."""
 
 
 @contextmanager
@@ -51,7 +49,7 @@ def csv(save_dir: str) -> Logger:
     Args:
         save_dir: run folder.
     """
-    return CSVLogger(save_dir, name="", version=_LOG)
+    return CSVLogger(save_dir, name="", version=LOG_FOLDER)
 
 
 @register
@@ -90,7 +88,7 @@ def tensorboard(save_dir: str) -> Logger:
         MdgenError: if tensorboard is not installed.
     """
     _require("tensorboard", "tensorboard")
-    return TensorBoardLogger(save_dir, name="", version=_LOG, default_hp_metric=False)
+    return TensorBoardLogger(save_dir, name="", version=LOG_FOLDER, default_hp_metric=False)
 
 
 @register

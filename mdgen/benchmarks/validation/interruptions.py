@@ -65,7 +65,7 @@ def _run_of_three(system: System, kind: str, path: Path, torn: bool) -> Trajecto
     engine = make_engine(system, Langevin(0.5, 300.0), 3, first, kind=kind)  # type: ignore[arg-type]
     start = system.positions.repeat(3, 1, 1)
     if torn:
-        start[_TORN, 8] = start[_TORN, 4] + 1e-3
+        start[_TORN, 19] = start[_TORN, 1] + 1e-3  # so far apart along the chain that they repel each other in full
     return simulate(system, engine, path, 4e-4, 0.0, 0.01, generator, start=start)
 
 

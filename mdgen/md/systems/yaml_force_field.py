@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from itertools import permutations, product
 from math import radians
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from mdgen.documents import Positive, as_type, read_yaml
+from mdgen.documents import Count, Finite, Positive, as_type, read_yaml
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Potential
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
@@ -30,7 +29,6 @@ TERMS = ("bonds", "angles", "dihedrals", "impropers", "1-4", "lj", "electrostati
 
 _POWERS = {"repulsion": 12, "repulsioncg": 6}
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Entry = TypeVar("Entry")
 
 
@@ -50,7 +48,7 @@ class _Angle:
 class _Torsion:
     phi_k: Finite
     phase: Finite
-    per: Annotated[int, Field(ge=0, le=100)]
+    per: Count
 
 
 @dataclass(frozen=True)
