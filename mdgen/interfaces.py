@@ -316,6 +316,16 @@ class Propagator(Protocol):
 
 
 @runtime_checkable
+class RefiningPropagator(Propagator, Protocol):
+    """A propagator of windows that may have been trained to make the frames between known ones."""
+
+    @property
+    def upsamples(self) -> bool:
+        """Whether it was: generation then makes coarse frames first, and those between them next."""
+        ...
+
+
+@runtime_checkable
 class MarkovPropagator(Propagator, Protocol):
     """A propagator whose next frame depends on this one alone."""
 

@@ -348,7 +348,9 @@ class LatentSimulator:
         n = n_trajectories or (1 if keys is None else len(keys))
         latents = [self._encoded(each, structures[0][:, :1], kelvin, spacing) for each in structures]
         condition = task.condition([in_turn(each, n) for each in latents or [self._drawn(n, seed)]])
-        Windows.of(condition, self.propagator)  # a task that it cannot do is refused before anything is written
+        Windows.of(
+            condition, self.propagator, spacing
+        )  # a task that it cannot do is refused before anything is written
         parts = {role: identity_of(part) for role, part in self._parts().items()}
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
         identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
@@ -365,7 +367,8 @@ class LatentSimulator:
         self, request: _Request, stream: LatentStream, progress: Progress, check: DecodingCheck | None = None
     ) -> Iterator[tuple[Float[np.ndarray, "trajectory frame atom 3"], LatentStream]]:
         # Each block has random streams of its own, so it comes out the same whoever computed the blocks before it.
-        windows, seed = Windows.of(request.condition, self.propagator), request.identity["seed"]
+        seed, spacing = request.identity["seed"], request.identity["frame_spacing_ps"]
+        windows = Windows.of(request.condition, self.propagator, spacing)
         n, n_frames = request.condition.values.shape[:2]
         while stream.n_frames < n_frames:
             block, done = stream.n_blocks, stream.n_frames

@@ -1,15 +1,26 @@
-"""A latent trajectory as a chain of the windows that a propagator makes at once."""
+"""A latent trajectory as a chain of the windows that a propagator makes at once, coarse frames before fine ones.
 
-from dataclasses import dataclass
+A network that makes many frames at once from noise gets each frame right more easily than the memory between them. A
+frame between two that are known has its memory from them. So where a propagator was trained to fill in frames, those
+far apart are made first, and the ones half-way between them next, until they are as close as was asked for (as Levy
+constructed Brownian motion). All levels together cost twice the last.
+"""
+
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mdgen.data.conditions import distinct
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator
+from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator, RefiningPropagator
+
+_SAME = 1e-4
+"""Relative difference below which two spacings are one."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +34,21 @@ class Windows:
     Args:
         known: whether a frame is known in all of its tokens and channels.
         longest: most frames of a window, known ones included; None for a Markov propagator, which makes any number.
+        doublings: how often the time between frames is halved within a window, from its coarsest frames to all.
     """
 
     known: Bool[np.ndarray, "frame"]
     longest: int | None
+    doublings: int = 0
 
     @classmethod
-    def of(cls, condition: Condition, propagator: Propagator) -> "Windows":
+    def of(cls, condition: Condition, propagator: Propagator, frame_spacing_ps: float | None = None) -> "Windows":
         """The windows in which a propagator makes a trajectory.
+
+        Args:
+            condition: what is known.
+            propagator: propagator.
+            frame_spacing_ps: time between two frames; where it is not said, all frames of a window are made at once.
 
         Raises:
             MdgenError: if its windows cannot meet the condition.
@@ -38,26 +56,28 @@ class Windows:
         name, window = type(propagator).__name__, propagator.window
         different = distinct(condition.known)
         known = different.all(-1).all(-1).all(0).cpu().numpy()
+        told = different.any(-1).any(-1).any(0).cpu().numpy()
         if window == 1:
-            later = different.any(-1).any(-1).any(0).cpu().numpy()
             bridges = isinstance(propagator, MarkovPropagator)  # its density says how to reach a known frame
-            if not known[0] or (later[1:] & ~(known[1:] & bridges)).any():
+            if not known[0] or (told[1:] & ~(known[1:] & bridges)).any():
                 through = ", through frames that are known as wholes" if bridges else " only"
                 raise MdgenError(
                     f"{name} makes each frame from the one before, so it simulates forward from a known first frame"
                     f"{through}; other conditions need a propagator that makes several frames at once"
                 )
             return cls(known, None)
+        doublings = _doublings(np.flatnonzero(told), propagator, frame_spacing_ps)
+        longest = ((window - 1) << doublings) + 1
         frames = np.flatnonzero(known)
         gaps = np.diff(frames, prepend=0)
-        if len(gaps) and gaps.max() >= window:
+        if len(gaps) and gaps.max() >= longest:
             far = int(gaps.argmax())
             raise MdgenError(
                 f"frames {frames[far] - gaps[far]} and {frames[far]} are {gaps[far]} frames apart with nothing wholly "
-                f"known between them, but {name} makes at most {window} frames at once, both of these included: ask "
-                f"for known frames at most {window - 1} apart"
+                f"known between them, but {name} makes at most {longest} frames at once, both of these included: ask "
+                f"for known frames at most {longest - 1} apart"
             )
-        return cls(known, window)
+        return cls(known, longest, doublings)
 
     def next_stop(self, done: int) -> int:
         """Frames that are made when the window after the first `done` frames is."""
@@ -82,6 +102,17 @@ class Windows:
         return done
 
 
+def _doublings(told: Int[np.ndarray, "known"], propagator: Propagator, frame_spacing_ps: float | None) -> int:
+    """How often frames may be left out, every other one, such that none of those that something is known of is lost,
+    and the propagator still knows the time between those that are left.
+    """
+    if frame_spacing_ps is None or not isinstance(propagator, RefiningPropagator) or not propagator.upsamples:
+        return 0
+    most = math.floor(math.log2(propagator.frame_spacing_ps[1] / frame_spacing_ps * (1 + _SAME)))
+    step = int(np.gcd.reduce(told)) if len(told) else 0
+    return max(0, most if step == 0 else min(most, (step & -step).bit_length() - 1))
+
+
 def sample_windows(
     propagator: Propagator, condition: Condition, context: Context, generator: torch.Generator
 ) -> Float[Tensor, "batch frame token channel"]:
@@ -90,21 +121,53 @@ def sample_windows(
     Raises:
         MdgenError: for a condition that the propagator cannot meet.
     """
-    windows = Windows.of(condition, propagator)
+    spacings = context.frame_spacing_ps
+    # Rows of several spacings share what the widest allows.
+    windows = Windows.of(condition, propagator, None if spacings is None else float(spacings.max()))
     pieces: list[Tensor] = []
     done, n_frames = 0, condition.values.shape[1]
     while done < n_frames:
         stop = windows.next_stop(done)
         part = part_of(condition, done, stop, pieces[-1][:, -1] if pieces else None)
-        made = propagator.sample(part, context, generator)
-        if made.shape != part.values.shape:
-            raise MdgenError(
-                f"{type(propagator).__name__}.sample returned a latent of shape {tuple(made.shape)} for a condition of "
-                f"shape {tuple(part.values.shape)}; a propagator must return the shape that it is given"
-            )
-        pieces.append(torch.where(part.known, part.values, made)[:, bool(done) :])
+        made = _coarse_to_fine(propagator, part, context, generator, windows.doublings)
+        pieces.append(made[:, bool(done) :])
         done = stop
     return torch.cat(pieces, 1)
+
+
+def _coarse_to_fine(
+    propagator: Propagator, condition: Condition, context: Context, generator: torch.Generator, doublings: int
+) -> Float[Tensor, "batch frame token channel"]:
+    """One window: its coarse frames, then with these known the windows at the time between frames asked for."""
+    n_frames = condition.values.shape[1]
+    if not doublings or n_frames < 3:
+        return _made(propagator, condition, context, generator)
+    assert context.frame_spacing_ps is not None
+    odd = 1 - n_frames % 2  # an even number of frames ends between two coarse ones: one more is made, and left out
+    values, known = (pad(each, (0, 0, 0, 0, 0, odd)) for each in (condition.values, condition.known))
+    coarser = replace(context, frame_spacing_ps=2 * context.frame_spacing_ps)
+    values[:, ::2] = _coarse_to_fine(
+        propagator, Condition(values[:, ::2], known[:, ::2]), coarser, generator, doublings - 1
+    )
+    known[:, ::2] = True
+    step = (propagator.window - 1) // 2 * 2
+    pieces = [values[:, :1]]
+    for begin in range(0, values.shape[1] - 1, step):
+        part = slice(begin, begin + step + 1)
+        pieces.append(_made(propagator, Condition(values[:, part], known[:, part]), context, generator)[:, 1:])
+    return torch.cat(pieces, 1)[:, :n_frames]
+
+
+def _made(
+    propagator: Propagator, condition: Condition, context: Context, generator: torch.Generator
+) -> Float[Tensor, "batch frame token channel"]:
+    made = propagator.sample(condition, context, generator)
+    if made.shape != condition.values.shape:
+        raise MdgenError(
+            f"{type(propagator).__name__}.sample returned a latent of shape {tuple(made.shape)} for a condition of "
+            f"shape {tuple(condition.values.shape)}; a propagator must return the shape that it is given"
+        )
+    return torch.where(condition.known, condition.values, made)
 
 
 def part_of(condition: Condition, done: int, stop: int, last: Float[Tensor, "batch token channel"] | None) -> Condition:

@@ -57,7 +57,7 @@ def training_row(
     def loss() -> Tensor:
         conditioning = network.condition(values, known, zeros, zeros, told)
         velocity = functools.partial(network, conditioning=conditioning)
-        return velocity_loss(velocity, Linear(), values, ~known, noise, times)
+        return velocity_loss(velocity, Linear(), values, ~known, noise, times, torch.zeros_like(values))
 
     def step() -> None:
         optimiser.zero_grad()

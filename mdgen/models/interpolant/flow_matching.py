@@ -1,4 +1,4 @@
-"""What a network of velocities descends: the error of its velocities."""
+"""What a network of velocities descends: the error of its velocities, beyond those of a Gaussian process."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from mdgen.models.interpolant.paths import Path
 
 Latent = Float[Tensor, "batch frame token channel"]
 Velocity = Callable[[Latent, Float[Tensor, "batch"]], Latent]
-"""Velocity of a value at the flow time of each row."""
+"""What a network adds to the velocity of a Gaussian process, for a value at the flow time of each row."""
 
 
 def velocity_loss(
@@ -20,10 +20,21 @@ def velocity_loss(
     free: Bool[Tensor, "batch frame token channel"],
     noise: Latent,
     time: Float[Tensor, "batch"],
+    mean: Latent,
 ) -> Float[Tensor, ""]:
-    """Mean square error of the velocity at a flow time of each row, over the entries that are generated."""
+    """Mean square error of the velocity at a flow time of each row, over the entries that are generated.
+
+    Args:
+        network: network.
+        path: path from noise to data.
+        data: where the path ends.
+        free: which entries are generated; the network is given zeros for the others.
+        noise: where the path begins.
+        time: flow time of each row.
+        mean: mean of both, given what is known.
+    """
     point = path.at(time, data, noise)
-    predicted = network(torch.where(free, point.value, 0.0), time)
+    predicted = path.gaussian_velocity(point.value, mean, time) + network(torch.where(free, point.value, 0.0), time)
     return masked_mean((predicted - point.velocity).square(), free)
 
 

@@ -16,6 +16,10 @@ LONGER_START = 0.25
 overlap by one frame."""
 
 
+EVERY_OTHER = 0.5
+"""Share of upsamplings in which every other frame is known: how generation fills in frames (`generation.windows`)."""
+
+
 def require_tasks(tasks: Sequence[str]) -> None:
     """Raise unless all tasks are known.
 
@@ -32,8 +36,8 @@ def draw_known(
 ) -> Bool[Tensor, "batch frame token"]:
     """What is known of each row, under a task drawn from `tasks` (one named twice is drawn twice as often).
 
-    The spacing of known frames in upsampling is drawn on a logarithmic scale, the share of known tokens evenly, and so
-    is the number of frames, up to half of all, where a rollout begins with several.
+    The spacing of known frames in upsampling is 2 or drawn on a logarithmic scale, the share of known tokens evenly,
+    and so is the number of frames, up to half of all, where a rollout begins with several.
 
     Args:
         shape: numbers of trajectories, frames and tokens.
@@ -51,7 +55,8 @@ def draw_known(
     frame = torch.arange(n_frames, device=device)
     last = max(n_frames - 1, 1)
     # Spacings from 2 to the whole window, of frames that begin with the first.
-    spacing = (2.0 * (max(last, 2) / 2.0) ** uniform(batch, 1)).round().long()
+    exponent = (uniform(batch, 1) - EVERY_OTHER).clamp_min(0.0) / (1.0 - EVERY_OTHER)
+    spacing = (2.0 * (max(last, 2) / 2.0) ** exponent).round().long()
     longer = uniform(batch, 1) < LONGER_START
     n_first = torch.where(longer, 1 + (uniform(batch, 1) * (n_frames // 2)).long(), 1)
     of_frames = torch.stack(

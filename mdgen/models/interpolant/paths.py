@@ -45,6 +45,19 @@ class Path(ABC):
         )
         return PathPoint(alpha * data + sigma * noise, d_alpha * data + d_sigma * noise)
 
+    def gaussian_velocity(
+        self, value: Float[Tensor, "batch *shape"], mean: Float[Tensor, "batch *shape"], time: Times
+    ) -> Float[Tensor, "batch *shape"]:
+        """Mean velocity at a value where data and noise are Gaussian of one mean and one covariance, whatever that is.
+
+        With the mean taken off, `E[data | x] = alpha / (alpha^2 + sigma^2) x`, and so for the noise.
+        """
+        alpha, sigma, d_alpha, d_sigma = (
+            each.view(-1, *[1] * (value.ndim - 1)) for each in (*self.coefficients(time), *self.derivatives(time))
+        )
+        slope = (alpha * d_alpha + sigma * d_sigma) / (alpha.square() + sigma.square())
+        return slope * value + (d_alpha + d_sigma - slope * (alpha + sigma)) * mean
+
 
 class Linear(Path):
     """`alpha = t`, `sigma = 1 - t`: straight lines, as in flow matching (Lipman et al., arXiv 2210.02747, 2022)."""

@@ -57,7 +57,8 @@ Latent = Float[Tensor, "batch frame token channel"]
 class InterpolantPropagator(Part):
     """Samples windows of latents at once: forward, between known frames, or around known tokens.
 
-    The flow starts from noise of the data's own time correlation (`interpolant.noise`).
+    The flow starts from noise of the data's own time correlation (`interpolant.noise`), and the network makes what is
+    added to the velocities of a Gaussian process: all zeros make one of the data's mean, spread and that correlation.
     What is known enters as it is and is met exactly. `solver`, `n_evaluations` and `time_warp` may be changed after the
     training.
 
@@ -158,6 +159,11 @@ class InterpolantPropagator(Part):
         self.evaluations = 0
         self._encoder: list[Encoder] = []  # in a list, or it would count among the propagator's own weights
 
+    @property
+    def upsamples(self) -> bool:
+        """Whether it was trained to make the frames between known ones."""
+        return "upsample" in self.tasks
+
     @torch.no_grad()
     def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
         """Draw the weights; take means, spreads and the range of temperatures from some windows.
@@ -200,7 +206,7 @@ class InterpolantPropagator(Part):
         with self._fast(device):
             conditioning = self._conditioning(expected, known, context, told)
             network = functools.partial(self.network, conditioning=conditioning)
-            return Loss(velocity_loss(network, self.path, standard, exists & ~known, noise, time))
+            return Loss(velocity_loss(network, self.path, standard, exists & ~known, noise, time, expected))
 
     @torch.no_grad()
     def sample(self, condition: Condition, context: Context, generator: torch.Generator) -> Latent:
@@ -250,7 +256,9 @@ class InterpolantPropagator(Part):
             conditioning = self._conditioning(expected, known, context, told)
 
             def velocity(value: Latent, time: float) -> Latent:
-                return self.network(value, torch.full((len(value),), time, device=value.device), conditioning) * free
+                times = torch.full((len(value),), time, device=value.device)
+                gaussian = self.path.gaussian_velocity(value, expected, times)
+                return (gaussian + self.network(value, times, conditioning)) * free
 
             solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
         self.evaluations = solution.n_evaluations
