@@ -9,7 +9,7 @@ from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.windows import Windows
 from mdgen.interfaces import Condition
-from tests.generation.toys import DECAY, LATENT, Atoms, GaussianProcess, RandomWalk, law
+from tests.generation.toys import DECAY, LATENT, Atoms, GaussianProcess, RandomWalk, RefiningProcess, law
 
 N = 13
 KNOWN = torch.randn(1, N, LATENT.tokens, LATENT.channels, generator=torch.Generator().manual_seed(0))
@@ -141,3 +141,60 @@ def test_a_long_rollout_of_many_trajectories_is_looked_through_at_once():
     condition = first_frame(torch.zeros(1000, 1, 3), 10**6)  # 12 GB if written out
     assert Windows.of(condition, RandomWalk()).block_stop(5, 100) == 105
     assert Windows.of(condition, GaussianProcess(50)).block_stop(0, 99) == 99
+
+
+COARSE_TO_FINE = {
+    "rollout": (first_frame(KNOWN[:, 0], N), [8, 4, 2, 1]),
+    "interpolate": (both_ends(KNOWN[:, 0], KNOWN[:, 1], N), [4, 2, 1]),
+    "upsample": (every_kth(KNOWN[:, :3], 6), [2, 1]),
+    "odd upsample": (every_kth(KNOWN[:, :5], 3), [1]),
+    "inpaint": (tokens(KNOWN, [1]), [1]),
+}
+
+
+@pytest.mark.parametrize("task", COARSE_TO_FINE)
+@pytest.mark.parametrize("window", [4, 5, 8])
+def test_coarse_frames_are_made_first_and_the_law_is_that_of_all_at_once(task, window):
+    one, spacings = COARSE_TO_FINE[task]
+    condition = Condition(*(each.expand(20_000, -1, -1, -1) for each in (one.values, one.known)))
+    process = RefiningProcess(window, spacing_ps=(1.0, 9.0))
+    simulator = LatentSimulator(Atoms(), process, Atoms())
+    made = simulator.sample(condition, torch.Generator().manual_seed(1))
+    assert torch.equal(made[condition.known], condition.values[condition.known])
+    asked = [float(context.frame_spacing_ps[0]) for context in process.contexts]
+    assert list(dict.fromkeys(asked[: len(spacings) + 3])) == spacings
+    for spacing, each in zip(asked, process.conditions, strict=True):
+        if spacing < max(spacings):  # every other frame is known, and with it the last
+            assert each.known[:, ::2].all()
+    mean, spread, lack = law(condition)
+    drawn = made.movedim(-1, 1).flatten(0, 1).flatten(1)[:, lack].double() - mean
+    assert float(drawn.mean(0).abs().max()) < 0.02
+    assert float((torch.cov(drawn.T) - spread).abs().max()) < 0.03
+
+
+def test_filling_in_reaches_further_than_a_window():
+    ends = both_ends(KNOWN[:, 0], KNOWN[:, 1], N)
+    simulator = LatentSimulator(Atoms(), RefiningProcess(4, spacing_ps=(1.0, 9.0)), Atoms())
+    assert simulator.sample(ends, torch.Generator()).shape == ends.values.shape
+    simulator.propagator.upsamples = False
+    with pytest.raises(MdgenError, match=r"frames 0 and 12 are 12 frames apart .* at most 4 frames at once"):
+        simulator.sample(ends, torch.Generator())
+
+
+@pytest.mark.parametrize(("n_frames", "known", "spacing", "doublings"), [
+    (100, [0], 1.0, 3), (100, [0], 1.2, 2), (100, [0], 5.0, 0), (100, [0, 96], 1.0, 3), (100, [0, 98], 1.0, 1),
+    (100, [0, 99], 1.0, 0), (100, [], 1.0, 3), (100, [4, 12], 1.0, 2),
+])  # fmt: skip
+def test_frames_are_left_out_as_often_as_known_ones_and_the_training_allow(n_frames, known, spacing, doublings):
+    mask = torch.zeros(1, n_frames, 2, 3, dtype=torch.bool)
+    mask[:, known] = True
+    windows = Windows.of(Condition(torch.zeros(mask.shape), mask), RefiningProcess(100, (1.0, 9.0)), spacing)
+    assert (windows.doublings, windows.longest) == (doublings, 99 * 2**doublings + 1)
+
+
+def test_blocks_of_a_refined_rollout_are_the_whole():
+    simulator = LatentSimulator(Atoms(), RefiningProcess(4, spacing_ps=(1.0, 9.0)), Atoms())
+    condition = first_frame(KNOWN[:, 0], 100)
+    windows = Windows.of(condition, simulator.propagator, 1.0)
+    assert [windows.block_stop(done, 30) for done in (0, 49, 97)] == [49, 97, 100]
+    assert simulator.sample(condition, torch.Generator()).shape == condition.values.shape

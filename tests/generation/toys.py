@@ -27,13 +27,13 @@ MOLECULE = argon()
 LATENT = LatentSpace("atoms", N_ATOMS, 3, "", MOLECULE.fingerprint)
 
 
-def covariance(n_frames: int) -> torch.Tensor:
+def covariance(n_frames: int, decay: float = DECAY) -> torch.Tensor:
     """Of one direction over (frame, atom), flattened."""
     times = torch.arange(n_frames)
-    return torch.kron(DECAY ** (times[:, None] - times).abs(), CORRELATIONS).double()
+    return torch.kron(decay ** (times[:, None] - times).abs(), CORRELATIONS).double()
 
 
-def law(condition: Condition) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def law(condition: Condition, decay: float = DECAY) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean (row, unknown) and covariance of the unknown values given the known, rows being trajectories by directions.
 
     The third is which of (frame, atom) are unknown; every row must know the same.
@@ -41,7 +41,7 @@ def law(condition: Condition) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     known = condition.known.movedim(-1, 1).flatten(0, 1).flatten(1)
     assert (known == known[0]).all()
     values = condition.values.movedim(-1, 1).flatten(0, 1).flatten(1).double()
-    whole, have, lack = covariance(condition.values.shape[1]), known[0], ~known[0]
+    whole, have, lack = covariance(condition.values.shape[1], decay), known[0], ~known[0]
     gain = torch.linalg.solve(whole[have][:, have], whole[have][:, lack]).T
     return values[:, have] @ gain.T, whole[lack][:, lack] - gain @ whole[have][:, lack], lack
 
@@ -79,7 +79,7 @@ class GaussianProcess:
         assert (condition.values[~condition.known] == 0).all()
         self.conditions.append(condition)
         self.contexts.append(context)
-        mean, spread, lack = law(condition)
+        mean, spread, lack = law(condition, self.decay(context))
         if not lack.any():
             return condition.values
         factor = torch.linalg.cholesky(spread)
@@ -88,6 +88,20 @@ class GaussianProcess:
         flat = rows.flatten(0, 1).flatten(1)
         flat[:, lack] = drawn.float()
         return flat.view(rows.shape).movedim(1, -1)
+
+    def decay(self, context) -> float:
+        """Correlation of neighbouring frames."""
+        return DECAY
+
+
+class RefiningProcess(GaussianProcess):
+    """The same process at many spacings, whose frames are known to make more between known ones."""
+
+    upsamples = True
+
+    def decay(self, context) -> float:
+        """That of frames `context.frame_spacing_ps` apart, where `DECAY` is over the least."""
+        return DECAY ** (float(context.frame_spacing_ps[0]) / self.frame_spacing_ps[0])
 
 
 class RandomWalk:

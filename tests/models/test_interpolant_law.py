@@ -20,6 +20,8 @@ DECAY = np.array([0.9, 0.6])
 """Autocorrelation of each channel after one ps."""
 MEAN, SPREAD = np.array([1.0, -2.0]), np.array([0.5, 2.0])
 WINDOW, N = 8, 4000
+STILL = functools.partial(torch.optim.SGD, lr=1e-12)
+"""An optimiser that leaves the weights as they are."""
 
 
 class FirstAtom:
@@ -58,6 +60,14 @@ def learnt():
     return part
 
 
+def untrained():
+    """A propagator whose network adds nothing, since its weights are as they are drawn."""
+    part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2)
+    settings = settings_for(part, batch_size=256, max_epochs=1, validation_share=0.0, optimizer=STILL)
+    train(part, processes(), settings, FirstAtom())
+    return part
+
+
 def sampled(part, spacing_ps, seed=0):
     """Forward simulations from stationary starts, standardised."""
     start = torch.tensor(MEAN + SPREAD * np.random.default_rng(seed).normal(size=(N, 2)), dtype=torch.float32)
@@ -78,8 +88,16 @@ def test_means_variances_and_correlations_are_those_of_the_process(spacing_ps):
     assert learnt().evaluations == 10
 
 
-def test_paths_between_two_ends_are_bridges():
-    part = learnt()
+def test_an_untrained_network_makes_the_gaussian_process_of_the_data():
+    made = sampled(untrained(), 1.0)
+    np.testing.assert_allclose(made[:, 1:].std((0, 1)), 1.0, atol=0.05)
+    for lag in (1, 2, 4):
+        np.testing.assert_allclose((made[:, :-lag] * made[:, lag:]).mean((0, 1)), DECAY**lag, atol=0.05)
+
+
+@pytest.mark.parametrize("part", [learnt, untrained])
+def test_paths_between_two_ends_are_bridges(part):
+    part = part()
     first, last = torch.tensor([[[1.5, -2.0]]]).expand(N, 1, 2), torch.tensor([[[0.5, 2.0]]]).expand(N, 1, 2)
     made = part.sample(both_ends(first, last, 5), Context(frame_spacing_ps=torch.ones(N)), seeded())[:, :, 0]
     assert torch.equal(made[:, 0], first[:, 0])

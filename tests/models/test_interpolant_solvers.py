@@ -31,6 +31,23 @@ def test_paths_go_from_noise_to_data_and_know_their_velocity(name):
     torch.testing.assert_close(path.at(time, data, noise).velocity, (later - sooner) / 2e-5, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", PATHS)
+def test_the_gaussian_velocity_is_the_mean_velocity_of_a_gaussian_process(name):
+    path = PATHS[name]
+    generator = torch.Generator().manual_seed(0)
+    root, mean = torch.tensor([[0.5, 0.0], [1.2, 0.8]], dtype=torch.float64), torch.tensor([0.7, -1.5]).double()
+    data, noise = (mean + torch.randn(200_000, 2, dtype=torch.float64, generator=generator) @ root.T for _ in range(2))
+    for time in (0.1, 0.5, 0.9):
+        point = path.at(torch.full((len(data),), time, dtype=torch.float64), data, noise)
+        predicted = path.gaussian_velocity(
+            point.value, mean.expand_as(data), torch.full((len(data),), time, dtype=torch.float64)
+        )
+        error = point.velocity - predicted
+        # What is left is unpredictable: of mean zero, and of no correlation with the value.
+        assert float(error.mean(0).abs().max()) < 0.02
+        assert float((error.T @ (point.value - point.value.mean(0)) / len(data)).abs().max()) < 0.02
+
+
 def test_the_trigonometric_path_keeps_unit_variance():
     alpha, sigma = PATHS["trigonometric"].coefficients(torch.linspace(0, 1, 9))
     torch.testing.assert_close(alpha.square() + sigma.square(), torch.ones(9))
