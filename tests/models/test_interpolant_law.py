@@ -1,4 +1,4 @@
-"""A propagator of windows learns a law with a known answer: two independent Ornstein-Uhlenbeck processes."""
+"""A propagator of windows learns jumps between wells, whose law is known; untrained it makes a Gaussian process."""
 
 import functools
 
@@ -20,8 +20,6 @@ DECAY = np.array([0.9, 0.6])
 """Autocorrelation of each channel after one ps."""
 MEAN, SPREAD = np.array([1.0, -2.0]), np.array([0.5, 2.0])
 WINDOW, N = 8, 4000
-STILL = functools.partial(torch.optim.SGD, lr=1e-12)
-"""An optimiser that leaves the weights as they are."""
 
 
 class FirstAtom:
@@ -33,44 +31,53 @@ class FirstAtom:
         return positions[..., :1, :2]
 
 
-def stationary(n, seed):
-    """Stretches of the processes, standardised: (n, frame, channel)."""
-    noise = np.random.default_rng(seed).normal(size=(600, n, 2))
+WELL = 0.2
+"""Spread within a well, of jumps between two of them."""
+
+
+def ornstein_uhlenbeck(n_frames, n, seed):
+    """Stretches of two standardised Gaussian processes: (n, frame, channel)."""
+    noise = np.random.default_rng(seed).normal(size=(n_frames, n, 2))
     x = noise.copy()
     for frame in range(1, len(x)):
         x[frame] = DECAY * x[frame - 1] + np.sqrt(1 - DECAY**2) * noise[frame]
     return x.transpose(1, 0, 2)
 
 
-def processes():
-    """Trajectories of two atoms, of which the first does two Ornstein-Uhlenbeck processes."""
+def telegraph(n_frames, n, seed):
+    """Stretches of two standardised processes that jump between wells at -1 and 1: (n, frame, channel)."""
+    rng = np.random.default_rng(seed)
+    flips = rng.random((n_frames, n, 2)) < np.where(np.arange(n_frames)[:, None, None], (1 - DECAY) / 2, 0.5)
+    wells = (1 - 2 * (flips.cumsum(0) % 2)) + WELL * rng.normal(size=flips.shape)
+    return wells.transpose(1, 0, 2) / np.hypot(1, WELL)
+
+
+def trained(process, **settings):
+    """A propagator of trajectories of two atoms, of which the first does the process."""
     positions = np.zeros((8, 600, 2, 3), dtype=np.float32)
-    positions[:, :, 0, :2] = MEAN + SPREAD * stationary(8, 0)
-    return TrajectorySet.from_arrays(argon(2), 1.0, list(positions))
+    positions[:, :, 0, :2] = MEAN + SPREAD * process(600, 8, 0)
+    data = TrajectorySet.from_arrays(argon(2), 1.0, list(positions))
+    part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2, shorter_share=0.0)
+    settings = settings_for(part, batch_size=256, validation_share=0.0, average_decay=0.98, **settings)
+    train(part, data, settings, FirstAtom())
+    return part
 
 
 @functools.cache
 def learnt():
-    part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2, shorter_share=0.0)
-    adam = functools.partial(torch.optim.AdamW, lr=2e-3)
-    settings = settings_for(
-        part, optimizer=adam, batch_size=256, max_epochs=7, validation_share=0.0, average_decay=0.98
-    )
-    train(part, processes(), settings, FirstAtom())
-    return part
+    """One that has learnt jumps."""
+    return trained(telegraph, optimizer=functools.partial(torch.optim.AdamW, lr=2e-3), max_epochs=7)
 
 
+@functools.cache
 def untrained():
-    """A propagator whose network adds nothing, since its weights are as they are drawn."""
-    part = InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, width=32, heads=2, blocks=2)
-    settings = settings_for(part, batch_size=256, max_epochs=1, validation_share=0.0, optimizer=STILL)
-    train(part, processes(), settings, FirstAtom())
-    return part
+    """One of a Gaussian process, whose network adds nothing: its weights are as they were drawn."""
+    return trained(ornstein_uhlenbeck, optimizer=functools.partial(torch.optim.SGD, lr=1e-12), max_epochs=1)
 
 
-def sampled(part, spacing_ps, seed=0):
+def sampled(part, process, spacing_ps, seed=1):
     """Forward simulations from stationary starts, standardised."""
-    start = torch.tensor(MEAN + SPREAD * np.random.default_rng(seed).normal(size=(N, 2)), dtype=torch.float32)
+    start = torch.tensor(MEAN + SPREAD * process(1, N, seed)[:, 0], dtype=torch.float32)
     context = Context(frame_spacing_ps=torch.full((N,), spacing_ps))
     made = part.sample(first_frame(start[:, None], WINDOW), context, seeded(seed))[:, :, 0]
     assert torch.equal(made[:, 0], start)
@@ -78,18 +85,20 @@ def sampled(part, spacing_ps, seed=0):
 
 
 @pytest.mark.parametrize("spacing_ps", [1.0, 2.0])
-def test_means_variances_and_correlations_are_those_of_the_process(spacing_ps):
-    made = sampled(learnt(), spacing_ps)
+def test_jumps_between_wells_are_those_of_the_process(spacing_ps):
+    made = sampled(learnt(), telegraph, spacing_ps)
     assert np.abs(made[:, -1].mean(0)).max() < 0.12
     np.testing.assert_allclose(made[:, 1:].std((0, 1)), 1.0, atol=0.12)
     for lag in (1, 2, 4):
         correlation = (made[:, :-lag] * made[:, lag:]).mean((0, 1))
-        np.testing.assert_allclose(correlation, DECAY ** (lag * spacing_ps), atol=0.1)
+        np.testing.assert_allclose(correlation, DECAY ** (lag * spacing_ps) / (1 + WELL**2), atol=0.1)
+    # A Gaussian process would have 38 % of its frames between the wells.
+    assert (np.abs(made[:, 1:]) < 0.5).mean() < 0.1
     assert learnt().evaluations == 10
 
 
 def test_an_untrained_network_makes_the_gaussian_process_of_the_data():
-    made = sampled(untrained(), 1.0)
+    made = sampled(untrained(), ornstein_uhlenbeck, 1.0)
     np.testing.assert_allclose(made[:, 1:].std((0, 1)), 1.0, atol=0.05)
     for lag in (1, 2, 4):
         np.testing.assert_allclose((made[:, :-lag] * made[:, lag:]).mean((0, 1)), DECAY**lag, atol=0.05)
@@ -97,21 +106,20 @@ def test_an_untrained_network_makes_the_gaussian_process_of_the_data():
 
 @pytest.mark.parametrize("part", [learnt, untrained])
 def test_paths_between_two_ends_are_bridges(part):
-    part = part()
-    first, last = torch.tensor([[[1.5, -2.0]]]).expand(N, 1, 2), torch.tensor([[[0.5, 2.0]]]).expand(N, 1, 2)
-    made = part.sample(both_ends(first, last, 5), Context(frame_spacing_ps=torch.ones(N)), seeded())[:, :, 0]
+    ends = np.array([[1.0, 1.0], [1.0, -1.0]])
+    first, last = torch.tensor(MEAN + SPREAD * ends, dtype=torch.float32)[:, None, None].expand(-1, N, -1, -1)
+    made = part().sample(both_ends(first, last, 5), Context(frame_spacing_ps=torch.ones(N)), seeded())[:, :, 0]
     assert torch.equal(made[:, 0], first[:, 0])
     assert torch.equal(made[:, -1], last[:, 0])
-    ends = (torch.stack([first[0, 0], last[0, 0]]).numpy() - MEAN) / SPREAD
     middle = ((made[:, 2].numpy() - MEAN) / SPREAD).mean(0)
-    # Mean of the middle, given both ends: b (x0 + x4) / (1 + b^2) with the correlation b over two frames.
+    # Mean of the middle given both ends, of either process: b (x0 + x4) / (1 + b^2), b being two frames' correlation.
     near = DECAY**2
     np.testing.assert_allclose(middle, near * ends.sum(0) / (1 + near**2), atol=0.15)
 
 
 def test_known_frames_are_met_exactly_wherever_they_are():
     part = learnt()
-    coarse = torch.tensor(stationary(3, 2)[:, :3, None], dtype=torch.float32)
+    coarse = torch.tensor(telegraph(600, 3, 2)[:, :3, None], dtype=torch.float32)
     condition = every_kth(coarse, 3)
     made = part.sample(condition, Context(frame_spacing_ps=torch.ones(3)), seeded())
     assert torch.equal(made[condition.known], condition.values[condition.known])
