@@ -109,7 +109,7 @@ MISTAKES = {
     "length_ns=0.1": "keeps no frames to start from",
     "pdb=start.pdb length_ns=0.1 frame_spacing_ps=50": "frame_spacing_ps=50 was asked for, but the propagator",
     "pdb=start.pdb length_ns=0.1 temperature_K=300": "the parts were trained at 400 K",
-    "task=interpolate start=start.pdb end=end.pdb length_ns=0.1": "makes at most 8 frames at once",
+    "task=interpolate start=start.pdb end=end.pdb length_ns=0.1": "makes at most 15 frames at once",
     "task=interpolate start=start.pdb end=gap.pdb length_ns=0.03": "the end has 12 atoms where 22 were expected",
     "task=upsample coarse=late.xtc factor=2": "are not equally spaced",
     "task=upsample coarse=coarse.xtc factor=3": "frame_spacing_ps=3.33333 follows from the times",
