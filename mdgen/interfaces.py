@@ -317,11 +317,15 @@ class Propagator(Protocol):
 
 @runtime_checkable
 class RefiningPropagator(Propagator, Protocol):
-    """A propagator of windows that may have been trained to make the frames between known ones."""
+    """A propagator of windows that may have been trained to make the frames between known ones.
+
+    Where it was, generation makes coarse frames first and those between them next, at any spacings within
+    `frame_spacing_ps`; so it must have learnt some that are at most some twofold apart throughout that range.
+    """
 
     @property
     def upsamples(self) -> bool:
-        """Whether it was: generation then makes coarse frames first, and those between them next."""
+        """Whether it was."""
         ...
 
 

@@ -25,7 +25,7 @@ from mdgen.generation.composition import (
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.parallel_decoding import decode_in_parts
-from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block
+from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block, most_doublings
 from mdgen.generation.tasks import (
     Frames,
     Inpainting,
@@ -203,7 +203,8 @@ class LatentSimulator:
         frame_spacing_ps: float | None = None,
         key_frames: Float[Tensor, "batch key atom 3"] | None = None,
     ) -> Float[Tensor, "batch frame token channel"]:
-        """Latent trajectories under any condition, chained from the windows that the propagator makes at once.
+        """Latent trajectories under any condition, chained from the windows that the propagator makes at once, coarse
+        frames before those between them (`generation.windows`).
 
         Args:
             condition: what is known; it is met exactly.
@@ -348,12 +349,13 @@ class LatentSimulator:
         n = n_trajectories or (1 if keys is None else len(keys))
         latents = [self._encoded(each, structures[0][:, :1], kelvin, spacing) for each in structures]
         condition = task.condition([in_turn(each, n) for each in latents or [self._drawn(n, seed)]])
-        Windows.of(
-            condition, self.propagator, spacing
-        )  # a task that it cannot do is refused before anything is written
+        # A task that it cannot do is refused before anything is written.
+        windows = self._windows(condition, spacing)
         parts = {role: identity_of(part) for role, part in self._parts().items()}
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
         identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
+        if windows.doublings:
+            identity["doublings"] = windows.doublings
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
         known = KnownFrames.of(task, structures, condition.values.shape[1]) if self._keeps_known() else None
         return _Request(condition, context, identity, known)
@@ -368,14 +370,14 @@ class LatentSimulator:
     ) -> Iterator[tuple[Float[np.ndarray, "trajectory frame atom 3"], LatentStream]]:
         # Each block has random streams of its own, so it comes out the same whoever computed the blocks before it.
         seed, spacing = request.identity["seed"], request.identity["frame_spacing_ps"]
-        windows = Windows.of(request.condition, self.propagator, spacing)
+        windows = self._windows(request.condition, spacing)
         n, n_frames = request.condition.values.shape[:2]
         while stream.n_frames < n_frames:
             block, done = stream.n_blocks, stream.n_frames
             stop = windows.block_stop(done, frames_a_block(n, self.molecule.n_atoms))
             part = part_of(request.condition, done, stop, stream.latent.to(self.device))
             random = block_generator(seed, block, "propagate", self.device)
-            latent = sample_windows(self.propagator, part, request.context, random)[:, bool(done) :]
+            latent = sample_windows(self.propagator, part, request.context, random, windows.doublings)[:, bool(done) :]
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1)
             streams = functools.partial(block_generator, seed, block, "decode", self.device)
             positions = decode_in_parts(self.decoder, latent, request.context, streams)
@@ -385,6 +387,11 @@ class LatentSimulator:
                 positions = request.known.put_into(positions, done)
             yield positions.cpu().numpy().astype(np.float32), stream
             progress.update(stop * n)
+
+    def _windows(self, condition: Condition, frame_spacing_ps: float) -> Windows:
+        """The windows in which a trajectory is made, short enough for their frames to be held in memory."""
+        most = most_doublings(len(condition.values), self.molecule.n_atoms, self.propagator.window)
+        return Windows.of(condition, self.propagator, frame_spacing_ps, most)
 
     def _drawn(self, n: int, seed: int) -> Float[Tensor, "known 1 token channel"]:
         pool = getattr(self.propagator, "starts", None)

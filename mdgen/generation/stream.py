@@ -10,11 +10,15 @@ from torch import Tensor
 from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.documents import Count
 from mdgen.errors import MdgenError
+from mdgen.generation.windows import MOST_DOUBLINGS
 from mdgen.molecule.topology import Molecule
 from mdgen.tensor_files import load_tensors, read_header, save_tensors
 
 BLOCK_BYTES = 32_000_000
 """Size of the positions of a block in memory and on disk."""
+
+STRETCH_BYTES = 512_000_000
+"""Size of the positions of one window with all that is filled in, at most: a block is made of whole ones."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,12 @@ class LatentStream:
 def frames_a_block(n_trajectories: int, n_atoms: int) -> int:
     """Frames in about `BLOCK_BYTES`; they depend on the size of a frame alone, never on how many follow."""
     return max(1, BLOCK_BYTES // (12 * n_atoms * n_trajectories))
+
+
+def most_doublings(n_trajectories: int, n_atoms: int, window: int) -> int:
+    """How often the time between frames may be halved within a window for `STRETCH_BYTES` to hold it."""
+    frames = STRETCH_BYTES // (12 * n_atoms * n_trajectories)
+    return min(MOST_DOUBLINGS, max(0, (frames // window).bit_length() - 1))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A network that makes many frames at once from noise gets each frame right more easily than the memory between them. A
 frame between two that are known has its memory from them. So where a propagator was trained to fill in frames, those
 far apart are made first, and the ones half-way between them next, until they are as close as was asked for (as Levy
-constructed Brownian motion). All levels together cost twice the last.
+constructed Brownian motion). All levels together cost at most twice the last. It takes a range of frame spacings, and
+known frames that lie a multiple of two apart: inpainting, where all frames are known in part, is done at once.
 """
 
 import math
@@ -22,6 +23,12 @@ from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator, R
 _SAME = 1e-4
 """Relative difference below which two spacings are one."""
 
+MOST_DOUBLINGS = 6
+"""How often the time between frames is halved at most: a stretch is held in memory as a whole."""
+
+ROWS = 1024
+"""Windows of one level that are sampled side by side, unless there are more trajectories."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -33,7 +40,8 @@ class Windows:
 
     Args:
         known: whether a frame is known in all of its tokens and channels.
-        longest: most frames of a window, known ones included; None for a Markov propagator, which makes any number.
+        longest: most frames of a window, known ones included, with all that are filled in between those that the
+            propagator makes at once; None for a Markov propagator, which makes any number.
         doublings: how often the time between frames is halved within a window, from its coarsest frames to all.
     """
 
@@ -42,13 +50,20 @@ class Windows:
     doublings: int = 0
 
     @classmethod
-    def of(cls, condition: Condition, propagator: Propagator, frame_spacing_ps: float | None = None) -> "Windows":
+    def of(
+        cls,
+        condition: Condition,
+        propagator: Propagator,
+        frame_spacing_ps: float | None = None,
+        most_doublings: int = MOST_DOUBLINGS,
+    ) -> "Windows":
         """The windows in which a propagator makes a trajectory.
 
         Args:
             condition: what is known.
             propagator: propagator.
             frame_spacing_ps: time between two frames; where it is not said, all frames of a window are made at once.
+            most_doublings: how often the time between frames is halved at most.
 
         Raises:
             MdgenError: if its windows cannot meet the condition.
@@ -66,7 +81,7 @@ class Windows:
                     f"{through}; other conditions need a propagator that makes several frames at once"
                 )
             return cls(known, None)
-        doublings = _doublings(np.flatnonzero(told), propagator, frame_spacing_ps)
+        doublings = min(most_doublings, _doublings(np.flatnonzero(told), propagator, frame_spacing_ps))
         longest = ((window - 1) << doublings) + 1
         frames = np.flatnonzero(known)
         gaps = np.diff(frames, prepend=0)
@@ -74,8 +89,9 @@ class Windows:
             far = int(gaps.argmax())
             raise MdgenError(
                 f"frames {frames[far] - gaps[far]} and {frames[far]} are {gaps[far]} frames apart with nothing wholly "
-                f"known between them, but {name} makes at most {longest} frames at once, both of these included: ask "
-                f"for known frames at most {longest - 1} apart"
+                f"known between them, but {name} makes at most {longest} frames at once, both of these included"
+                f"{' and those filled in' if doublings else ''}: ask for known frames at most {longest - 1} apart"
+                f"{_FURTHER if _may_refine(propagator) else ''}"
             )
         return cls(known, longest, doublings)
 
@@ -86,7 +102,11 @@ class Windows:
             return n_frames
         limit = min(begin + self.longest, n_frames)
         inner = np.flatnonzero(self.known[begin + 1 : limit])
-        return begin + 2 + int(inner[-1]) if len(inner) else limit
+        if len(inner):
+            return begin + 2 + int(inner[-1])
+        window = (self.longest - 1 >> self.doublings) + 1
+        whole = (_step(window) << self.doublings) + 1  # of whole windows at every level
+        return min(begin + whole, limit) if self.doublings else limit
 
     def block_stop(self, done: int, frames: int) -> int:
         """Frames that are made when whole windows have made at least `frames` more.
@@ -102,11 +122,23 @@ class Windows:
         return done
 
 
+_FURTHER = ", or all of them a multiple of 2, 4 or 8 frames apart, which reaches further"
+
+
+def _step(window: int) -> int:
+    """Frames from the first of a window to the first of the next, such that both are known at the coarser level."""
+    return (window - 1) // 2 * 2
+
+
+def _may_refine(propagator: Propagator) -> bool:
+    return isinstance(propagator, RefiningPropagator) and propagator.upsamples and propagator.window > 2
+
+
 def _doublings(told: Int[np.ndarray, "known"], propagator: Propagator, frame_spacing_ps: float | None) -> int:
     """How often frames may be left out, every other one, such that none of those that something is known of is lost,
     and the propagator still knows the time between those that are left.
     """
-    if frame_spacing_ps is None or not isinstance(propagator, RefiningPropagator) or not propagator.upsamples:
+    if frame_spacing_ps is None or not _may_refine(propagator):
         return 0
     most = math.floor(math.log2(propagator.frame_spacing_ps[1] / frame_spacing_ps * (1 + _SAME)))
     step = int(np.gcd.reduce(told)) if len(told) else 0
@@ -114,16 +146,28 @@ def _doublings(told: Int[np.ndarray, "known"], propagator: Propagator, frame_spa
 
 
 def sample_windows(
-    propagator: Propagator, condition: Condition, context: Context, generator: torch.Generator
+    propagator: Propagator,
+    condition: Condition,
+    context: Context,
+    generator: torch.Generator,
+    most_doublings: int = MOST_DOUBLINGS,
 ) -> Float[Tensor, "batch frame token channel"]:
     """A latent trajectory under a condition, window after window; what is known is met exactly.
+
+    Args:
+        propagator: propagator.
+        condition: what is known.
+        context: context of each row.
+        generator: source of all that is random.
+        most_doublings: as for `Windows.of`.
 
     Raises:
         MdgenError: for a condition that the propagator cannot meet.
     """
     spacings = context.frame_spacing_ps
     # Rows of several spacings share what the widest allows.
-    windows = Windows.of(condition, propagator, None if spacings is None else float(spacings.max()))
+    widest = None if spacings is None else float(spacings.max())
+    windows = Windows.of(condition, propagator, widest, most_doublings)
     pieces: list[Tensor] = []
     done, n_frames = 0, condition.values.shape[1]
     while done < n_frames:
@@ -143,24 +187,34 @@ def _coarse_to_fine(
     if not doublings or n_frames < 3:
         return _made(propagator, condition, context, generator)
     assert context.frame_spacing_ps is not None
-    odd = 1 - n_frames % 2  # an even number of frames ends between two coarse ones: one more is made, and left out
-    values, known = (pad(each, (0, 0, 0, 0, 0, odd)) for each in (condition.values, condition.known))
     coarser = replace(context, frame_spacing_ps=2 * context.frame_spacing_ps)
-    values[:, ::2] = _coarse_to_fine(
-        propagator, Condition(values[:, ::2], known[:, ::2]), coarser, generator, doublings - 1
-    )
+    odd = 1 - n_frames % 2  # an even number of frames ends between two coarse ones: one more is made, and left out
+    values, known = (pad(each, (0, 0, 0, 0, 0, odd)).clone() for each in (condition.values, condition.known))
+    every_other = Condition(values[:, ::2].clone(), known[:, ::2].clone())
+    values[:, ::2] = _coarse_to_fine(propagator, every_other, coarser, generator, doublings - 1)
     known[:, ::2] = True
-    step = (propagator.window - 1) // 2 * 2
+    # With their first and last frames known, windows are independent of one another: many are sampled side by side.
+    n, step = len(values), _step(propagator.window)
+    whole = (values.shape[1] - 1) // step
     pieces = [values[:, :1]]
-    for begin in range(0, values.shape[1] - 1, step):
-        part = slice(begin, begin + step + 1)
-        pieces.append(_made(propagator, Condition(values[:, part], known[:, part]), context, generator)[:, 1:])
+    for some in torch.arange(whole, device=values.device).split(max(1, ROWS // n)):
+        frames = some[:, None] * step + torch.arange(step + 1, device=values.device)
+        rows = torch.arange(n, device=values.device).repeat_interleave(len(some))
+        part = Condition(*(each[:, frames].flatten(0, 1) for each in (values, known)))
+        made = _made(propagator, part, context.rows(rows), generator)[:, 1:]
+        pieces.append(made.unflatten(0, (n, len(some))).flatten(1, 2))
+    rest = slice(whole * step, None)
+    if values[:, rest].shape[1] > 1:
+        part = Condition(values[:, rest], known[:, rest])
+        pieces.append(_made(propagator, part, context, generator)[:, 1:])
     return torch.cat(pieces, 1)[:, :n_frames]
 
 
 def _made(
     propagator: Propagator, condition: Condition, context: Context, generator: torch.Generator
 ) -> Float[Tensor, "batch frame token channel"]:
+    if bool(condition.known.all()):
+        return condition.values
     made = propagator.sample(condition, context, generator)
     if made.shape != condition.values.shape:
         raise MdgenError(

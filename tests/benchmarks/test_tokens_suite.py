@@ -57,11 +57,13 @@ def test_it_runs_judges_and_draws(small: None, tmp_path: Any) -> None:
     kinds = [row["kind"] for row in rows]
     assert [kinds.count(kind) for kind in ("evaluation", "training", "mixer", "engine", "block")] == [3, 1, 4, 1, 2]
     fine, coarse = (row for row in rows if row["kind"] == "block")
-    # Frames 40, 20, 10 and 5 ps apart are made in turn; only the last are decoded.
-    assert fine["sampling_s_of_10_ns"] == pytest.approx(10 * 1.875 * coarse["sampling_s_of_10_ns"])
+    # Frames 40, 20, 10 and 5 ps apart are made in turn, two new ones a window, and decoded once.
+    fine_windows, coarse_windows = 2000 / 2 * 1.875, 200 / 3
+    ratio = fine_windows / coarse_windows
+    assert fine["sampling_s_of_10_ns"] == pytest.approx(ratio * coarse["sampling_s_of_10_ns"])
     assert fine["decoding_s_of_10_ns"] == pytest.approx(10 * coarse["decoding_s_of_10_ns"])
     assert fine["evaluations_of_a_window"] == 10
-    assert fine["evaluations"] == pytest.approx(10 * 1.875 * 2000 / 3)
+    assert fine["evaluations"] == pytest.approx(10 * fine_windows)
     assert coarse["engine_over_generated"] == pytest.approx(5.0 / coarse["seconds_of_10_ns"])
     assert len(accepted) == 3
     (drawing,) = suite.draw(figures, tmp_path / "tokens.json")

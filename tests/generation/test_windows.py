@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from mdgen.data.conditions import both_ends, every_kth, first_frame, tokens
+from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
+from mdgen.generation import stream
 from mdgen.generation.simulator import LatentSimulator
+from mdgen.generation.stream import STRETCH_BYTES, most_doublings
+from mdgen.generation.tasks import Rollout
 from mdgen.generation.windows import Windows
 from mdgen.interfaces import Condition
 from tests.generation.toys import DECAY, LATENT, Atoms, GaussianProcess, RandomWalk, RefiningProcess, law
@@ -147,9 +151,26 @@ COARSE_TO_FINE = {
     "rollout": (first_frame(KNOWN[:, 0], N), [8, 4, 2, 1]),
     "interpolate": (both_ends(KNOWN[:, 0], KNOWN[:, 1], N), [4, 2, 1]),
     "upsample": (every_kth(KNOWN[:, :3], 6), [2, 1]),
+    "upsample by two": (every_kth(KNOWN[:, :7], 2), [1]),  # nothing is left to make at twice the spacing
+    "upsample by four": (every_kth(KNOWN[:, :4], 4), [2, 1]),
     "odd upsample": (every_kth(KNOWN[:, :5], 3), [1]),
     "inpaint": (tokens(KNOWN, [1]), [1]),
 }
+
+
+def refined(condition, window, widest_ps=9.0):
+    process = RefiningProcess(window, spacing_ps=(1.0, widest_ps))
+    made = LatentSimulator(Atoms(), process, Atoms()).sample(condition, torch.Generator().manual_seed(1))
+    assert torch.equal(made[condition.known], condition.values[condition.known])
+    return made, process
+
+
+def assert_law(condition, made):
+    mean, spread, lack = law(condition)
+    drawn = made.movedim(-1, 1).flatten(0, 1).flatten(1)[:, lack].double() - mean
+    # 60,000 rows: a mean is known to 0.004, a covariance to 0.006 and less.
+    assert float(drawn.mean(0).abs().max()) < 0.02
+    assert float((torch.cov(drawn.T) - spread).abs().max()) < 0.03
 
 
 @pytest.mark.parametrize("task", COARSE_TO_FINE)
@@ -157,27 +178,53 @@ COARSE_TO_FINE = {
 def test_coarse_frames_are_made_first_and_the_law_is_that_of_all_at_once(task, window):
     one, spacings = COARSE_TO_FINE[task]
     condition = Condition(*(each.expand(20_000, -1, -1, -1) for each in (one.values, one.known)))
-    process = RefiningProcess(window, spacing_ps=(1.0, 9.0))
-    simulator = LatentSimulator(Atoms(), process, Atoms())
-    made = simulator.sample(condition, torch.Generator().manual_seed(1))
-    assert torch.equal(made[condition.known], condition.values[condition.known])
+    made, process = refined(condition, window)
     asked = [float(context.frame_spacing_ps[0]) for context in process.contexts]
-    assert list(dict.fromkeys(asked[: len(spacings) + 3])) == spacings
-    for spacing, each in zip(asked, process.conditions, strict=True):
-        if spacing < max(spacings):  # every other frame is known, and with it the last
-            assert each.known[:, ::2].all()
-    mean, spread, lack = law(condition)
-    drawn = made.movedim(-1, 1).flatten(0, 1).flatten(1)[:, lack].double() - mean
-    assert float(drawn.mean(0).abs().max()) < 0.02
-    assert float((torch.cov(drawn.T) - spread).abs().max()) < 0.03
+    assert list(dict.fromkeys(asked)) == spacings
+    if task in ("rollout", "interpolate"):
+        for spacing, each in zip(asked, process.conditions, strict=True):
+            assert bool(each.known[:, ::2].all()) == (spacing < max(spacings))
+    assert_law(condition, made)
+
+
+@pytest.mark.parametrize("window", [3, 4, 5])
+def test_refined_windows_join_as_any_two_frames(window):
+    known = KNOWN[:, 0].expand(20_000, -1, -1)
+    made, process = refined(first_frame(known, N), window, widest_ps=2.0)
+    starts = sum(float(context.frame_spacing_ps[0]) == 2.0 for context in process.contexts)
+    assert starts == {3: 3, 4: 3, 5: 2}[window]  # stretches of 5, 5 and 9 frames
+    assert_law(first_frame(known, N), made)
+
+
+def test_every_level_is_sampled_at_once():
+    _, process = refined(first_frame(KNOWN[:, 0], 33), 5)
+    assert [len(each.values) for each in process.conditions] == [1, 2, 4, 8]
+    assert [each.values.shape[1] for each in process.conditions] == [5, 5, 5, 5]
+
+
+def test_what_is_known_is_not_written_into():
+    condition = first_frame(KNOWN[:, 0], 33)
+    _, process = refined(condition, 5)
+    assert not process.conditions[0].known[:, 1:].any()
+    assert not condition.known[:, 1:].any()
+
+
+def test_a_window_of_two_frames_is_not_refined():
+    made, process = refined(first_frame(KNOWN[:, 0], N), 2)
+    assert made.shape[1] == N
+    assert {float(context.frame_spacing_ps[0]) for context in process.contexts} == {1.0}
 
 
 def test_filling_in_reaches_further_than_a_window():
     ends = both_ends(KNOWN[:, 0], KNOWN[:, 1], N)
     simulator = LatentSimulator(Atoms(), RefiningProcess(4, spacing_ps=(1.0, 9.0)), Atoms())
     assert simulator.sample(ends, torch.Generator()).shape == ends.values.shape
+    with pytest.raises(
+        MdgenError, match=r"frames 0 and 11 are 11 .* makes at most 4 .* a multiple of 2, 4 or 8 frames"
+    ):
+        simulator.sample(both_ends(KNOWN[:, 0], KNOWN[:, 1], N - 1), torch.Generator())
     simulator.propagator.upsamples = False
-    with pytest.raises(MdgenError, match=r"frames 0 and 12 are 12 frames apart .* at most 4 frames at once"):
+    with pytest.raises(MdgenError, match=r"frames 0 and 12 are 12 frames apart .* makes at most 4 frames .* 3 apart$"):
         simulator.sample(ends, torch.Generator())
 
 
@@ -188,13 +235,42 @@ def test_filling_in_reaches_further_than_a_window():
 def test_frames_are_left_out_as_often_as_known_ones_and_the_training_allow(n_frames, known, spacing, doublings):
     mask = torch.zeros(1, n_frames, 2, 3, dtype=torch.bool)
     mask[:, known] = True
-    windows = Windows.of(Condition(torch.zeros(mask.shape), mask), RefiningProcess(100, (1.0, 9.0)), spacing)
+    condition, process = Condition(torch.zeros(mask.shape), mask), RefiningProcess(100, (1.0, 9.0))
+    windows = Windows.of(condition, process, spacing)
     assert (windows.doublings, windows.longest) == (doublings, 99 * 2**doublings + 1)
+    assert Windows.of(condition, process, spacing, 1).doublings == min(1, doublings)
 
 
-def test_blocks_of_a_refined_rollout_are_the_whole():
+def test_a_window_with_all_that_is_filled_in_fits_into_memory():
+    assert most_doublings(64, 22, 48) == 6
+    n, atoms, window = 1000, 22, 100
+    most = most_doublings(n, atoms, window)
+    assert 12 * n * atoms * (window << most) <= STRETCH_BYTES < 12 * n * atoms * (window << (most + 1))
+    assert most_doublings(10**6, 10**4, 100) == 0
+
+
+def test_blocks_of_a_refined_rollout_are_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 12 * 2 * 2 * 20)  # 20 frames
     simulator = LatentSimulator(Atoms(), RefiningProcess(4, spacing_ps=(1.0, 9.0)), Atoms())
-    condition = first_frame(KNOWN[:, 0], 100)
-    windows = Windows.of(condition, simulator.propagator, 1.0)
-    assert [windows.block_stop(done, 30) for done in (0, 49, 97)] == [49, 97, 100]
-    assert simulator.sample(condition, torch.Generator()).shape == condition.values.shape
+    task = Rollout(KNOWN[0, :2], 60)
+    whole = np.stack([each.xyz for each in simulator.generate(task, 2, seed=3)])
+    assert whole.shape == (2, 60, 2, 3)
+    assert len({float(context.frame_spacing_ps[0]) for context in simulator.propagator.contexts}) == 4
+    store = simulator.generate_to_store(tmp_path / "store", task, n_trajectories=2, seed=3)
+    np.testing.assert_array_equal(store.positions(0), whole[0])
+    # Interrupted after its first block, and resumed.
+    append = TrajectoryStore.append
+    calls = []
+
+    def once(self, positions):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(len(positions))
+        append(self, positions)
+
+    monkeypatch.setattr(TrajectoryStore, "append", once)
+    with pytest.raises(KeyboardInterrupt):
+        simulator.generate_to_store(tmp_path / "again", task, n_trajectories=2, seed=3)
+    monkeypatch.setattr(TrajectoryStore, "append", append)
+    resumed = simulator.generate_to_store(tmp_path / "again", task, n_trajectories=2, seed=3)
+    np.testing.assert_array_equal(resumed.positions(1), whole[1])

@@ -104,6 +104,14 @@ def test_an_untrained_network_makes_the_gaussian_process_of_the_data():
         np.testing.assert_allclose((made[:, :-lag] * made[:, lag:]).mean((0, 1)), DECAY**lag, atol=0.05)
 
 
+def test_velocities_begin_with_those_of_the_gaussian_process(monkeypatch):
+    monkeypatch.setattr(untrained(), "solver", "euler")
+    monkeypatch.setattr(untrained(), "n_evaluations", 1)
+    made = sampled(untrained(), ornstein_uhlenbeck, 1.0)
+    # From noise alone the mean of the data is expected: one step goes there.
+    np.testing.assert_allclose(made[:, 2], DECAY**2 * made[:, 0], atol=0.15)
+
+
 @pytest.mark.parametrize("part", [learnt, untrained])
 def test_paths_between_two_ends_are_bridges(part):
     ends = np.array([[1.0, 1.0], [1.0, -1.0]])

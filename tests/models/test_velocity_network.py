@@ -179,6 +179,8 @@ def test_tasks_say_what_is_known():
     assert not found["unconditional"].any()
     gaps = {int(row.all(1).nonzero()[:2].diff(dim=0)) for row in found["upsample"]}
     assert gaps == set(range(2, 9))
+    every_other = found["upsample"].all(2)[:, 2].float().mean()
+    assert 0.4 < every_other < 0.8  # half of all, and where the logarithmic draw rounds to two
     assert torch.equal(found["inpaint"], found["inpaint"][:, :1].expand(-1, 9, -1))
     assert 0.4 < found["inpaint"].float().mean() < 0.6
     mixed = draw_known((1000, 9, 4), ["rollout", "unconditional"], seeded())

@@ -97,7 +97,9 @@ def block_rows(
     for spacing in spacings_ps:
         frames = BLOCK_NS * 1e3 / spacing
         # Of each window the first frame is the last of the one before; each coarser level has half of the windows.
-        windows = frames / (window - 1) * (2.0 - 0.5 ** math.floor(math.log2(max(spacings_ps) / spacing) + 1e-9))
+        doublings = math.floor(math.log2(max(spacings_ps) / spacing) + 1e-9)
+        step = (window - 1) // 2 * 2 if doublings else window - 1
+        windows = frames / step * (2.0 - 0.5**doublings)
         a_block = {
             part: made / batch * row["seconds"]
             for part, row, made in (("sampling", sampling, windows), ("decoding", decoding, frames / window))

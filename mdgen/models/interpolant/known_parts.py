@@ -17,7 +17,7 @@ overlap by one frame."""
 
 
 EVERY_OTHER = 0.5
-"""Share of upsamplings in which every other frame is known: how generation fills in frames (`generation.windows`)."""
+"""Least share of upsamplings in which every other frame is known: how generation fills in (`generation.windows`)."""
 
 
 def require_tasks(tasks: Sequence[str]) -> None:

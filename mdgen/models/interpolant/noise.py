@@ -1,9 +1,8 @@
 """Noise that a flow starts from: a stationary Gauss-Markov process in time, bound to what is known.
 
 White noise leaves all of a trajectory's time correlation to the network. This noise has the correlation of the data
-from each frame to the next, so a network that mixes no frames at all makes a Gaussian process right, and only has to
-learn what is not Gaussian: with noise and data of one covariance C, E[data | t data + s noise] = t / (t^2 + s^2) times
-the value itself, whatever C is. Beside a known frame it starts where the trajectory is expected.
+from each frame to the next, so a Gaussian process with that correlation needs no network at all
+(`Path.gaussian_velocity`). Beside a known frame it starts where the trajectory is expected.
 """
 
 import torch

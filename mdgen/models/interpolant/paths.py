@@ -20,7 +20,7 @@ class PathPoint(NamedTuple):
 
     Args:
         value: `alpha data + sigma noise`.
-        velocity: its derivative with respect to the flow time; a network that predicts it in the mean generates data.
+        velocity: its derivative with respect to the flow time; its mean at each value generates data.
     """
 
     value: Float[Tensor, "batch *shape"]

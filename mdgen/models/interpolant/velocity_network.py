@@ -78,7 +78,7 @@ class Conditioning:
 
 
 class VelocityNetwork(nn.Module):
-    """Velocities of noisy latents, given what is known of them.
+    """What is added to the Gaussian velocities of noisy latents (`Path.gaussian_velocity`), given what is known.
 
     Args:
         channels: channels of a token.
@@ -133,7 +133,7 @@ class VelocityNetwork(nn.Module):
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        """Draw the weights; gates and the last layer start at zero, so all velocities do."""
+        """Draw the weights; gates and the last layer start at zero, so it adds nothing."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 bound = math.sqrt(6.0 / (module.in_features + module.out_features))
@@ -190,7 +190,7 @@ class VelocityNetwork(nn.Module):
         time: Float[Tensor, "batch"],
         conditioning: Conditioning,
     ) -> Float[Tensor, "batch frame token channel"]:
-        """The velocity at a flow time.
+        """What is added to the Gaussian velocity at a flow time.
 
         Args:
             noisy: latents along the path, zero where they are known or do not exist.

@@ -58,7 +58,7 @@ class InterpolantPropagator(Part):
     """Samples windows of latents at once: forward, between known frames, or around known tokens.
 
     The flow starts from noise of the data's own time correlation (`interpolant.noise`), and the network makes what is
-    added to the velocities of a Gaussian process: all zeros make one of the data's mean, spread and that correlation.
+    added to the velocities that carry this noise to itself, a Gaussian process of the data's mean and spread.
     What is known enters as it is and is met exactly. `solver`, `n_evaluations` and `time_warp` may be changed after the
     training.
 
