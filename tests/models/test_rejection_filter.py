@@ -7,7 +7,8 @@ from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.density_equalising import DensityEqualising
-from mdgen.models.propagators.mdn import MDN, _evenly
+from mdgen.models.propagators.filter_fitting import evenly
+from mdgen.models.propagators.mdn import MDN
 from mdgen.models.propagators.rejection_filter import RejectionFilter
 from mdgen.training.pair_batches import pairs_of
 
@@ -192,7 +193,7 @@ def test_many_channels_make_one_well() -> None:
 def test_wells_are_drawn_evenly_from_any_number_of_frames() -> None:
     wells = torch.zeros(2**24 + 10, dtype=torch.long)
     wells[5:25] = 1
-    drawn = _evenly(wells, 4000, torch.Generator().manual_seed(0))
+    drawn = evenly(wells, 4000, torch.Generator().manual_seed(0))
     rare = drawn[wells[drawn] == 1]
     assert 0.45 < len(rare) / 4000 < 0.55
     assert set(rare.tolist()) == set(range(5, 25))
