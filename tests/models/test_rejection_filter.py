@@ -10,6 +10,7 @@ from mdgen.models.blocks.density_equalising import DensityEqualising
 from mdgen.models.propagators.filter_fitting import evenly
 from mdgen.models.propagators.mdn import MDN
 from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.training.pair_batches import pairs_of
 
 EXIT, ENTRY = 0.02, 0.002
@@ -142,11 +143,14 @@ def _correlated(n: int, centre: float, generator: torch.Generator) -> torch.Tens
 def _walk(now: torch.Tensor, filter_: RejectionFilter, generator: torch.Generator) -> torch.Tensor:
     """A step that leaves the law around 0.53 as it is, of which the filter keeps some."""
     memory = 0.6
-    after, wanted = now.clone(), torch.ones(len(now), dtype=torch.bool)
-    for _ in range(64):
-        moved = 0.53 + memory * (now - 0.53) + (1 - memory**2) ** 0.5 * _correlated(len(now), 0.0, generator)
-        kept = wanted & filter_.keeps(now, moved, generator)
-        after[kept], wanted = moved[kept], wanted & ~kept
+
+    def draw(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        before = now[rows]
+        moved = 0.53 + memory * (before - 0.53) + (1 - memory**2) ** 0.5 * _correlated(len(before), 0.0, generator)
+        return moved, ~filter_.keeps(before, moved, generator)
+
+    after, refused = rejection_sample(draw, 63)
+    after[refused] = now[refused]
     return after
 
 
