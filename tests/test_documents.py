@@ -1,13 +1,11 @@
 """The commands of the documents run as they stand, on tiny settings; every key is on a page; the site is built."""
 
-import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import mdtraj
 import numpy as np
@@ -22,6 +20,7 @@ from mdgen.apps.sweeps.sweep import jobs
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
 from tests.isolated_registry import isolated
 from tests.models.structures import alanine_dipeptide, frames
+from tests.module_from_file import module_from_file
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "notebooks/docs"
@@ -137,18 +136,9 @@ def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:
                 assert all(words[:1] == ["mdgen"] and words[1] in VERBS for words in commands(text))
 
 
-def config_pages() -> ModuleType:
-    """The module that writes the pages of keys, without Sphinx."""
-    specification = importlib.util.spec_from_file_location("config_pages", DOCS / "config_pages.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def test_every_key_is_on_a_page(tmp_path: Path) -> None:
-    pages = {path.stem: path.read_text() for path in config_pages().write_pages(tmp_path / "generated")}
+    config_pages = module_from_file(DOCS / "config_pages.py")
+    pages = {path.stem: path.read_text() for path in config_pages.write_pages(tmp_path / "generated")}
     for file in config_folder().rglob("*.yaml"):
         group = file.parent.name
         page = pages[f"verb_{file.stem}" if file.parent == config_folder() else f"group_{group}"]
