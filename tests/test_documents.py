@@ -20,14 +20,26 @@ from mdgen.apps.config.search_path import config_folder
 from mdgen.apps.main import main
 from mdgen.apps.sweeps.sweep import jobs
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
+from mdgen.data.store import TrajectoryStore
+from mdgen.models.decoders.cwgan import CWGAN
+from mdgen.training import train as training
+from tests.generation.test_python import short
 from tests.isolated_registry import isolated
 from tests.models.structures import alanine_dipeptide, frames
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "notebooks/docs"
-PAGES = ["get_started", *(f"how_to/{path.stem}" for path in (DOCS / "how_to").glob("*.md") if path.stem != "index")]
-SLOW = {"get_started", *(f"how_to/{name}" for name in ("own_trajectories", "choose_a_lag", "run_on_a_cluster"))}
-SLOW |= {"how_to/a_thousand_molecules"}
+PAGES = [
+    "README",
+    "get_started",
+    *(f"how_to/{path.stem}" for path in (DOCS / "how_to").glob("*.md") if path.stem != "index"),
+]
+SLOW = {
+    "README",
+    "get_started",
+    *(f"how_to/{name}" for name in ("own_trajectories", "choose_a_lag", "run_on_a_cluster")),
+}
+SLOW |= {f"how_to/{name}" for name in ("a_thousand_molecules", "simulate", "generate", "other_ensembles")}
 FENCE = re.compile(
     r"^(?:```|:::)(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n+)?(.*?)^(?:```|:::)$", re.MULTILINE | re.DOTALL
 )
@@ -72,7 +84,12 @@ def made_quick(words: list[str]) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what a user has: trajectories of a molecule and of a model, its structure, a list of peptides."""
+    """A folder with what a user has: trajectories of a molecule and of a model, a structure, a run, a list of peptides.
+
+    Trainings take a few steps.
+    """
+    monkeypatch.setattr(training, "settings_for", short)
+    monkeypatch.setattr(CWGAN, "_fit_ratio", lambda *_: None)
     positions = frames(1600).numpy().reshape(4, 400, 22, 3)
     for name, kept in (("md", positions), ("model", positions[:, ::2] + 0.002)):
         (tmp_path / name).mkdir()
@@ -81,6 +98,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             made.save_xtc(str(tmp_path / name / f"{number}.xtc"))
     made[0].save_pdb(str(tmp_path / "my.pdb"))
     (tmp_path / "peptides.txt").write_text("A\nG\n")
+    details = {"temperature_K": 300.0}
+    with TrajectoryStore.create(tmp_path / "runs/simulate/trajectories", alanine_dipeptide(), 1.0, 4, details) as store:
+        store.append(positions)
+    (tmp_path / "runs/simulate/DONE").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -89,7 +110,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def steps(page: str, folder: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
     """Language, text and commands of each code block of a page but those of files, which are written into `folder`."""
-    for language, name, text in FENCE.findall((DOCS / f"{page}.md").read_text()):
+    for language, name, text in FENCE.findall((ROOT if page == "README" else DOCS).joinpath(f"{page}.md").read_text()):
         if name:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -128,8 +149,8 @@ def test_the_commands_of_a_page_compose_as_they_stand(page: str, folder: Path) -
 
 
 def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:
-    for path in DOCS.rglob("*.md"):
-        if path.parent.name == "generated":
+    for path in (ROOT / "README.md", *DOCS.rglob("*.md")):
+        if path.parent.name in ("generated", "tutorials"):
             continue
         for language, _, text in FENCE.findall(path.read_text()):
             assert language in ("bash", "python", "yaml", "toml", "console"), f"{path}: {language}"
