@@ -39,10 +39,13 @@ SLOW = {
     "get_started",
     *(f"how_to/{name}" for name in ("own_trajectories", "choose_a_lag", "run_on_a_cluster")),
 }
-SLOW |= {f"how_to/{name}" for name in ("a_thousand_molecules", "simulate", "generate", "other_ensembles")}
+SLOW |= {f"how_to/{name}" for name in ("a_thousand_molecules", "simulate", "generate")}
 FENCE = re.compile(
     r"^(?:```|:::)(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n+)?(.*?)^(?:```|:::)$", re.MULTILINE | re.DOTALL
 )
+ELSEWHERE = {"how_to/other_ensembles"}
+"""Pages whose commands are composed here and run on small systems by tests of their verbs: test_reweight, test_adapt."""
+
 QUICK = {
     "simulate": ["engine=torch", "n_replicas=2", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"],
     "demo": ["four_wells=null"],
@@ -57,7 +60,7 @@ SHORT = [f"simulate.{each}" for each in SHORT] + ["lag_ps=0.08", "evaluate.metri
 RING = ["save_ps=0.02", "length_ns=2e-4"]
 """Of a particle in a potential, with its time step of 2 fs."""
 
-WINDOWS = ["data.frames=4", "data.test_share=0", "propagator.model.heads=2"]
+WINDOWS = ["data.frames=4", "data.test_share=0"]
 """Of many molecules, from runs of five frames."""
 
 
@@ -74,6 +77,7 @@ def made_quick(words: list[str]) -> list[str]:
     if verb in RUN_FOLDER_VERBS and "--cfg" not in words and "--info" not in words:
         quick = [*QUICK.get(verb, []), *(RING if "system=ring" in words else [])]
         quick += WINDOWS if "data=molecules" in words else []
+        quick += ["propagator.model.heads=2"] if "propagator=interpolant" in words else []
         if verb == "demo" and not any(each.startswith("data.trajectories=") for each in arguments):
             quick += SHORT
         replaced = {each.partition("=")[0] for each in quick}
@@ -119,7 +123,8 @@ def steps(page: str, folder: Path) -> Iterator[tuple[str, str, list[list[str]]]]
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in sorted(PAGES)]
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in sorted({*PAGES} - ELSEWHERE)],
 )
 def test_the_code_of_a_page_runs(page: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
