@@ -44,7 +44,7 @@ FENCE = re.compile(
     r"^(?:```|:::)(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n+)?(.*?)^(?:```|:::)$", re.MULTILINE | re.DOTALL
 )
 ELSEWHERE = {"how_to/other_ensembles"}
-"""Pages whose commands are composed here and run on small systems by tests of their verbs: test_reweight, test_adapt."""
+"""Pages whose commands are composed here, and run on small systems by test_reweight.py and test_adapt.py."""
 
 QUICK = {
     "simulate": ["engine=torch", "n_replicas=2", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"],
