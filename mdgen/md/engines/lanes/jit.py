@@ -5,10 +5,13 @@ from pathlib import Path
 
 from numba import njit
 
-lane_function = njit(error_model="numpy")
-"""Compiles a function that is inlined into the kernel that calls it and so needs no cache of its own."""
+lane_function = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Compiles a function that is inlined into the kernel that calls it.
 
-entry_point = njit(error_model="numpy", nogil=True, cache=True)
+It needs no cache of its own, and no wrappers for callers from Python and C, which take longer to compile than itself.
+"""
+
+entry_point = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper=True)
 """Compiles a function that Python calls, with a cache on disk; see `source_digest`."""
 
 
