@@ -22,7 +22,6 @@ from mdgen.md.systems.build import build_system
 from mdgen.results import Acceptance
 from mdgen.units import BOLTZMANN
 
-
 KERNELS = ("kernel", "molecule_kernel")
 
 

@@ -58,6 +58,7 @@ class LaneKernel(ABC):
     """
 
     name: ClassVar[str]
+    """Name in a run's settings, and so part of its identity: kernels differ in rounding and random numbers."""
     cells: Float[np.ndarray, "replica 3"] | None = None
     """Edges of the boxes in nm; None without any."""
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS
 from mdgen.md.engines.lanes.box.block_neighbours import DIVERGED, READY, is_stale, rebuild, update_grid
 from mdgen.md.engines.lanes.box.cutoff_pairs import cutoff_pair_forces
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.jit import entry_point, part_of_caller, source_digest
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.rigid.whole_step import StepTables, move, term_forces, write_frame
 
@@ -22,7 +22,7 @@ class Model(NamedTuple):
     step: StepTables
 
 
-@lane_function
+@part_of_caller
 def _ready(x: Any, ordered: Any, neighbours: Any, model: Any) -> Any:
     """Bring grid and neighbour list up to date with the positions `x`."""
     if is_stale(x, ordered, model.search):
@@ -31,7 +31,7 @@ def _ready(x: Any, ordered: Any, neighbours: Any, model: Any) -> Any:
     return READY
 
 
-@lane_function
+@part_of_caller
 def _forces(x: Any, ordered: Any, neighbours: Any, model: Any, work: Any, energies: Any) -> None:
     cutoff_pair_forces(neighbours, ordered, model.pairs, energies)
     for slot in range(x.shape[0]):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS
 from mdgen.md.engines.lanes.integration import RECENTRE_EVERY
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.jit import entry_point, lane_function, part_of_caller, source_digest
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.all_pairs import (
     PairSpace,
@@ -41,7 +41,7 @@ def _place(x: Any, coordinates: Any) -> None:
             coordinates[atom // LANES, axis, atom % LANES] = x[atom, axis]
 
 
-@lane_function
+@part_of_caller
 def _gather(x: Any, model: Any, work: Any, energies: Any) -> None:
     """Forces of the pairs of all parts, and those of all other terms, to `work.step.forces`."""
     of_parts = work.pairs.forces
@@ -55,7 +55,7 @@ def _gather(x: Any, model: Any, work: Any, energies: Any) -> None:
     term_forces(x, model.step, work.step, energies, (5, 5))
 
 
-@lane_function
+@part_of_caller
 def _forces(x: Any, model: Any, work: Any, energies: Any) -> None:
     tables, space = model.pairs, work.pairs
     solvated, parts = tables.born_atoms.shape[0] > 0, space.forces.shape[0]
@@ -83,7 +83,7 @@ def _recentre(x: Any) -> None:
             x[atom, axis] -= total / x.shape[0]
 
 
-@lane_function
+@part_of_caller
 def _finish(
     step: Any, every: Any, replica: Any, motion: Any, model: Any, work: Any, steps_done: Any, frames: Any
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from mdgen.md.engines.lanes.bonded_forces import bonded_forces, exception_forces
 from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
 from mdgen.md.engines.lanes.integration import Dynamics, drift, dynamics, kick
-from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.jit import part_of_caller
 from mdgen.md.engines.lanes.lane_kernel import aligned
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.random import fill_normal
@@ -63,14 +63,14 @@ def step_space(n_atoms: int, dtype: type) -> StepSpace:
     )
 
 
-@lane_function
+@part_of_caller
 def term_forces(x: Any, tables: Any, space: Any, energies: Any, rows: Any) -> None:
     """Add the forces of bonded terms and exceptions, whose energies go to two `rows`, to `space.forces`."""
     bonded_forces(x, space.forces, tables.bonded, space.terms, energies)
     exception_forces(x, space.forces, tables.bonded.exceptions, space.terms, energies, rows)
 
 
-@lane_function
+@part_of_caller
 def move(x: Any, v: Any, random: Any, thermal: Any, tables: Any, space: Any) -> None:
     """Kick by `space.forces`, drift, friction and noise, and rigid bonds.
 
@@ -93,7 +93,7 @@ def move(x: Any, v: Any, random: Any, thermal: Any, tables: Any, space: Any) -> 
     constrain_cluster_positions(space.previous, x, v, inverse_timestep, tables.rigid)
 
 
-@lane_function
+@part_of_caller
 def write_frame(step: Any, every: Any, x: Any, frames: Any) -> None:
     """Write the frame (frame, atom, 3) of a step, counted within a run, that has one."""
     if step % every == 0:
