@@ -128,11 +128,14 @@ def test_the_shadow_energy_is_kept_to_the_eighth_order() -> None:
     assert 2**7 < coarse / fine < 2**9
 
 
-def test_a_short_drift_is_found_in_the_box() -> None:
-    metrics, (row,) = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
+def test_short_drifts_are_found_with_and_without_a_cutoff() -> None:
+    metrics, rows = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
     assert metrics["nve_energy_spread_K_per_dof"] < 0.1
-    assert row.low is not None
-    assert row.low < row.value < row.high
+    assert metrics["nve_energy_spread_without_cutoff_K_per_dof"] < 1e-4
+    for row in rows:
+        assert row.low is not None
+        assert row.low < row.value < row.high
+    assert [row.name for row in rows] == ["nve_drift_K_per_dof_per_ns", "nve_drift_without_cutoff_K_per_dof_per_ns"]
 
 
 def test_an_undisturbed_run_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def peptide(
     force_field: str = "amber14",
     salt_kappa_per_nm: float = 0.0,
 ) -> System:
-    """A capped peptide, relaxed; one of several residues in vacuum whatever the solvent, and once for all of them."""
+    """A capped peptide, relaxed; one of several residues once in vacuum, and in OBC2 once for all implicit solvents."""
 
     def built(solvent: str, constraints: str, relax: bool) -> System:
         return build_system(
@@ -43,9 +43,10 @@ def peptide(
             relax=relax,
         )
 
-    if len(sequence) == 1 or (solvent, constraints) == ("vacuum", "hbonds"):
+    start = ("vacuum" if solvent == "vacuum" else "obc2"), "hbonds"
+    if len(sequence) == 1 or (solvent, constraints, salt_kappa_per_nm) == (*start, 0.0):
         return built(solvent, constraints, relax=True)
-    relaxed = peptide(sequence, "vacuum", force_field=force_field)
+    relaxed = peptide(sequence, *start, force_field=force_field)
     return replace(built(solvent, constraints, relax=False), positions=relaxed.positions)
 
 
