@@ -113,7 +113,7 @@ def test_shares_are_what_was_counted() -> None:
     runs = [outcome("chain", "a", []), outcome("chain", "a", ["clash"]), outcome("fault", "shuffled", ["steps"])]
     runs.append(outcome("fault", "shuffled", [], flagged=True))
     runs += [outcome("fault", "twice_as_fast", ["speed"]), outcome("fault", "slower_by_half", ["speed"])]
-    found = figures(runs, {"closest_nm": 0.305, "timescale_ps/1": 200.0})
+    found = figures(runs, {"closest_nm": 0.305, "timescale_ps/1": 200.0}, {})
     assert found["honest"]["2 x 9"]["any_row_fails"].value == 0.5
     assert found["honest"]["all"]["rows"]["clash"].value == 0.5
     assert found["coverage"]["2 x 9"]["groups"]["means"].value == 1
