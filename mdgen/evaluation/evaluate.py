@@ -214,9 +214,10 @@ def _judged(
     rng = np.random.default_rng(settings.seed)
     rows = table_rows(slow, kinetics, settings, rng)
     progress, results, drawn = Progress("judge", len(rows)), {}, {}
+    shown = [each for each in metrics.values() if not settings.verdict_only or each.describes_rows()]
     for number, row in enumerate(rows):
         data = row.make()
-        found = dict(chain.from_iterable(metric(data).items() for metric in metrics.values()))
+        found = dict(chain.from_iterable(metric(data).items() for metric in shown))
         results[row.name] = RowResult(row.label, row.meaning, data.n_frames, data.length_ns, found)
         if row.name in DRAWN:
             drawn[row.name] = data

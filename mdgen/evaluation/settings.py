@@ -39,7 +39,8 @@ class Settings:
         player_frames: frames of each set that the report's player shows.
         resamples: resamples of every bootstrap.
         permutations: random assignments of blocks behind the verdict.
-        verdict_only: whether baselines, floors, curves and the player are left out; the verdict is the same.
+        verdict_only: whether baselines, floors, curves, the player and the rows' distances, which the verdict takes
+            from blocks, are left out; the verdict is the same.
         seed: seed of the bootstrap, of k-means and of the random rows.
 
     Raises:

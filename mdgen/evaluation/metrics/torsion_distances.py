@@ -1,6 +1,7 @@
 """Distances between the torsion distributions of two sets of trajectories: by torsion, by residue and by kind."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,10 +61,15 @@ class TorsionMetrics(MetricFamily):
             for group, kinds in GROUPS.items()
             if (members := [i for i, torsion in enumerate(self.torsions) if torsion.kind in kinds])
         }
-        self._single = self._single_histograms(target.data)
-        self._pairs = [
-            [pair_histograms(target.data, pair, bins) for _, pair in self.pairs] for _, bins, _ in self._pair_metrics()
-        ]
+
+    @cached_property
+    def _single(self) -> np.ndarray:
+        return self._single_histograms(self.target.data)
+
+    @cached_property
+    def _pairs(self) -> list[list[np.ndarray]]:
+        data = self.target.data
+        return [[pair_histograms(data, pair, bins) for _, pair in self.pairs] for _, bins, _ in self._pair_metrics()]
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`torsion_jsd/NAME`, `torsion_jsd/GROUP`, `torsion_pair_jsd/RESIDUE` and `free_energy_rmse_kT/phi_psi`."""
