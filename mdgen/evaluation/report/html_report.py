@@ -23,7 +23,8 @@ from mdgen.results import Estimate
 
 SECTIONS = {
     "Distributions": ("torsion_jsd/all", "torsion_jsd/backbone", "torsion_jsd/omega", "torsion_jsd/side_chain",
-                      "torsion_jsd/methyl", "torsion_pair_jsd/all", "tica_jsd/0", "tica_jsd/0,1"),
+                      "torsion_jsd/methyl", "torsion_variation/worst", "torsion_pair_jsd/all", "torsion_pair_jsd/worst",
+                      "tica_jsd/0", "tica_jsd/0,1"),
     "Free energies": ("free_energy_rmse_kT/psi_1", "free_energy_rmse_kT/phi_psi", "outside_share/psi_1",
                       "occupancy_jsd", "ramachandran_outlier_share"),
     "Kinetics": ("timescale_ps/1", "timescale_ps/2", "timescale_ps/3", "mode_timescale_ps/1", "mode_timescale_ps/2",
@@ -37,8 +38,8 @@ SECTIONS = {
                   "angle_rms_deg", "angle_w2_deg/all", "angle_w2_deg/worst", "planarity_w2_deg/worst",
                   "chirality_error_share", "prochirality_error_share", "clash_share", "closest_nm", "cis_share"),
     "Shape": ("radius_of_gyration_nm", "radius_of_gyration_sd_nm", "radius_of_gyration_w1", "pair_distance_w1_nm/all",
-              "contact_error/all", "pca_w2_nm", "coupling_error/all", "pair_step_log10_error",
-              "nearest_frame_nm"),
+              "contact_error/all", "pca_w2_nm", "coupling_error/all", "concert_error/worst",
+              "pair_step_log10_error", "nearest_frame_nm"),
     "Energies": ("energy_kJ_mol/", "energy_jsd/"),
     "Training": (),
 }  # fmt: skip
