@@ -1,13 +1,11 @@
 """The commands of the documents run as they stand, on tiny settings; every key is on a page; the site is built."""
 
-import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import mdtraj
 import numpy as np
@@ -20,17 +18,33 @@ from mdgen.apps.config.search_path import config_folder
 from mdgen.apps.main import main
 from mdgen.apps.sweeps.sweep import jobs
 from mdgen.apps.verbs import RUN_FOLDER_VERBS, VERBS
+from mdgen.data.store import TrajectoryStore
+from mdgen.models.decoders.cwgan import CWGAN
+from mdgen.training import train as training
+from tests.generation.test_python import short
 from tests.isolated_registry import isolated
 from tests.models.structures import alanine_dipeptide, frames
+from tests.module_from_file import module_from_file
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "notebooks/docs"
-PAGES = ["get_started", *(f"how_to/{path.stem}" for path in (DOCS / "how_to").glob("*.md") if path.stem != "index")]
-SLOW = {"get_started", *(f"how_to/{name}" for name in ("own_trajectories", "choose_a_lag", "run_on_a_cluster"))}
-SLOW |= {"how_to/a_thousand_molecules"}
+PAGES = [
+    "README",
+    "get_started",
+    *(f"how_to/{path.stem}" for path in (DOCS / "how_to").glob("*.md") if path.stem != "index"),
+]
+SLOW = {
+    "README",
+    "get_started",
+    *(f"how_to/{name}" for name in ("own_trajectories", "choose_a_lag", "run_on_a_cluster")),
+}
+SLOW |= {f"how_to/{name}" for name in ("a_thousand_molecules", "simulate", "generate")}
 FENCE = re.compile(
     r"^(?:```|:::)(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n+)?(.*?)^(?:```|:::)$", re.MULTILINE | re.DOTALL
 )
+ELSEWHERE = {"how_to/other_ensembles"}
+"""Pages whose commands are composed here, and run on small systems by test_reweight.py and test_adapt.py."""
+
 QUICK = {
     "simulate": ["engine=torch", "n_replicas=2", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"],
     "demo": ["four_wells=null"],
@@ -45,7 +59,7 @@ SHORT = [f"simulate.{each}" for each in SHORT] + ["lag_ps=0.08", "evaluate.metri
 RING = ["save_ps=0.02", "length_ns=2e-4"]
 """Of a particle in a potential, with its time step of 2 fs."""
 
-WINDOWS = ["data.frames=4", "data.test_share=0", "propagator.model.heads=2"]
+WINDOWS = ["data.frames=4", "data.test_share=0"]
 """Of many molecules, from runs of five frames."""
 
 
@@ -62,6 +76,7 @@ def made_quick(words: list[str]) -> list[str]:
     if verb in RUN_FOLDER_VERBS and "--cfg" not in words and "--info" not in words:
         quick = [*QUICK.get(verb, []), *(RING if "system=ring" in words else [])]
         quick += WINDOWS if "data=molecules" in words else []
+        quick += ["propagator.model.heads=2"] if "propagator=interpolant" in words else []
         if verb == "demo" and not any(each.startswith("data.trajectories=") for each in arguments):
             quick += SHORT
         replaced = {each.partition("=")[0] for each in quick}
@@ -72,7 +87,12 @@ def made_quick(words: list[str]) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what a user has: trajectories of a molecule and of a model, its structure, a list of peptides."""
+    """A folder with what a user has: trajectories of a molecule and of a model, a structure, a run, a list of peptides.
+
+    Trainings take a few steps.
+    """
+    monkeypatch.setattr(training, "settings_for", short)
+    monkeypatch.setattr(CWGAN, "_fit_ratio", lambda *_: None)
     positions = frames(1600).numpy().reshape(4, 400, 22, 3)
     for name, kept in (("md", positions), ("model", positions[:, ::2] + 0.002)):
         (tmp_path / name).mkdir()
@@ -81,6 +101,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             made.save_xtc(str(tmp_path / name / f"{number}.xtc"))
     made[0].save_pdb(str(tmp_path / "my.pdb"))
     (tmp_path / "peptides.txt").write_text("A\nG\n")
+    details = {"temperature_K": 300.0}
+    with TrajectoryStore.create(tmp_path / "runs/simulate/trajectories", alanine_dipeptide(), 1.0, 4, details) as store:
+        store.append(positions)
+    (tmp_path / "runs/simulate/DONE").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -89,7 +113,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def steps(page: str, folder: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
     """Language, text and commands of each code block of a page but those of files, which are written into `folder`."""
-    for language, name, text in FENCE.findall((DOCS / f"{page}.md").read_text()):
+    for language, name, text in FENCE.findall((ROOT if page == "README" else DOCS).joinpath(f"{page}.md").read_text()):
         if name:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -98,7 +122,8 @@ def steps(page: str, folder: Path) -> Iterator[tuple[str, str, list[list[str]]]]
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in sorted(PAGES)]
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in sorted({*PAGES} - ELSEWHERE)],
 )
 def test_the_code_of_a_page_runs(page: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
@@ -128,8 +153,8 @@ def test_the_commands_of_a_page_compose_as_they_stand(page: str, folder: Path) -
 
 
 def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:
-    for path in DOCS.rglob("*.md"):
-        if path.parent.name == "generated":
+    for path in (ROOT / "README.md", *DOCS.rglob("*.md")):
+        if path.parent.name in ("generated", "tutorials"):
             continue
         for language, _, text in FENCE.findall(path.read_text()):
             assert language in ("bash", "python", "yaml", "toml", "console"), f"{path}: {language}"
@@ -137,18 +162,9 @@ def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:
                 assert all(words[:1] == ["mdgen"] and words[1] in VERBS for words in commands(text))
 
 
-def config_pages() -> ModuleType:
-    """The module that writes the pages of keys, without Sphinx."""
-    specification = importlib.util.spec_from_file_location("config_pages", DOCS / "config_pages.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def test_every_key_is_on_a_page(tmp_path: Path) -> None:
-    pages = {path.stem: path.read_text() for path in config_pages().write_pages(tmp_path / "generated")}
+    config_pages = module_from_file(DOCS / "config_pages.py")
+    pages = {path.stem: path.read_text() for path in config_pages.write_pages(tmp_path / "generated")}
     for file in config_folder().rglob("*.yaml"):
         group = file.parent.name
         page = pages[f"verb_{file.stem}" if file.parent == config_folder() else f"group_{group}"]

@@ -1,7 +1,10 @@
 """Links of the documents lead somewhere; the table of conventions leads each row to the place where it is met."""
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +30,42 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [each for each in links if not is_there(page, each)] == []
 
 
-def test_every_convention_is_met_somewhere_or_named_as_other() -> None:
-    rows = re.findall(r"^\| (?!habit|---)(.*?) \| (.*) \|$", (DOCS / "conventions.md").read_text(), flags=re.MULTILINE)
-    assert len(rows) > 30
+@pytest.mark.parametrize(
+    ("page", "least"), [(DOCS / "conventions.md", 30), (ROOT / "README.md", 15)], ids=["conventions", "README"]
+)
+def test_every_convention_is_met_somewhere_or_named_as_other(page: Path, least: int) -> None:
+    text = page.read_text().split("# Conventions\n")[1].split("\n## References")[0]
+    rows = re.findall(r"^\| (?!habit|of|---)(.*) \| (.*) \|$", text, flags=re.MULTILINE)
+    assert len(rows) > least
     for habit, here in rows:
         assert LINK.search(here) or habit.startswith("*otherwise:*"), habit
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    table = (ROOT / "README.md").read_text().split("## What it can do\n")[1].split("\n## ")[0]
+    results = ROOT / "data/results"
+    assert {name for name in re.findall(r"`(\w+\.json)`", table) if not (results / name).is_file()} == set()
+
+    def read(name: str) -> Any:
+        return json.loads((results / f"{name}.json").read_text())
+
+    def verdicts(of: dict) -> Counter[str]:
+        return Counter(each["verdict"] for each in of["criteria"])
+
+    speed, tokens, charges = read("benchmark_md")["ratios"], read("tokens_alanine_dipeptide"), read("charge_recovery")
+    of_seeds = [set(run["criteria"].values()) for run in read("demo_seeds")["runs"].values()]
+    demo, own = verdicts(read("demo")), verdicts(read("own_trajectories"))
+    faults = [each for each in read("evaluation")["acceptance"] if each["name"].startswith("fault/")]
+    assert all("fails" not in each for each in of_seeds)
+    assert demo["fails"] == own["fails"] == 0
+    for figure in (
+        f"{speed['alanine_dipeptide_obc2']:.0f} times OpenMM's best",
+        f"chignolin {speed['chignolin_obc2']:.0f} times",
+        f"no criterion of {demo.total()} fails",
+        f"{demo['holds']} hold, {demo['undecided']} are undecided",
+        f"{own['undecided']} are undecided (`own",
+        f"{tokens['speed']['ratio']} times the engine's speed",
+        f"{sum(each['value'] == 1 for each in faults)} of {len(faults)} faults",
+        f"after {charges['iterations_until_within_bound_for_good']} iterations",
+    ):
+        assert figure in table, figure

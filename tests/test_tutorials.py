@@ -1,16 +1,17 @@
 """The tutorial notebooks run on small settings, and show what their code does."""
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from tests.module_from_file import module_from_file
+
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "notebooks/tutorials"
+RUNNER = ROOT / "notebooks/run_tutorials.py"
 NAMES = sorted(path.stem for path in TUTORIALS.glob("*.ipynb"))
 MD = {"engine_name": "torch", "solvent": "vacuum"}
 """Of simulations that need no kernels to be compiled."""
@@ -31,16 +32,6 @@ SMALL: dict[str, dict[str, object]] = {
 LARGEST_BYTES = 400_000
 
 
-def runner() -> ModuleType:
-    """The module that runs notebooks."""
-    specification = importlib.util.spec_from_file_location("run_tutorials", ROOT / "notebooks/run_tutorials.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
@@ -52,7 +43,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore")  # of settings far too small to mean anything
 def test_a_notebook_runs_from_its_first_cell_to_its_last(name: str, in_folder: Path) -> None:
-    module = runner()
+    module = module_from_file(RUNNER)
     notebook = module.read_notebook(name)
     module.run_notebook(notebook, SMALL[name])
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -64,7 +55,7 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(name: str, in_folder: P
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_shows_what_its_code_made(name: str) -> None:
     """Outputs are kept in git, so that a reader sees them without running anything; code changed since is noticed."""
-    module = runner()
+    module = module_from_file(RUNNER)
     notebook = module.read_notebook(name)
     assert notebook["metadata"].get("code_digest") == module.code_digest(notebook), (
         f"the code of {name} was changed; run notebooks/run_tutorials.py {name}"
@@ -87,7 +78,7 @@ def test_every_notebook_is_linked_and_links_to_what_there_is() -> None:
 def test_a_parameter_that_the_notebook_does_not_have_is_refused() -> None:
     cell = {"cell_type": "code", "source": ["n = 1"], "metadata": {"tags": ["parameters"]}, "outputs": []}
     notebook = {"cells": [cell, {**cell, "source": ["m = 2 * n\n", "m"], "metadata": {}}], "metadata": {}}
-    module = runner()
+    module = module_from_file(RUNNER)
     assert module.run_notebook(notebook, {"n": 3})["m"] == 6
     assert notebook["cells"][1]["outputs"][0]["data"]["text/plain"] == ["6"]
     with pytest.raises(KeyError, match="no parameters"):

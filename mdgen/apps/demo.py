@@ -40,7 +40,7 @@ def run(config: dict[str, Any]) -> None:
         result = evaluate.judged(config["evaluate"])
         acceptance = (*result.acceptance, *_four_wells(config))
         result = replace(result, acceptance=acceptance, notes=(*result.notes, *_cost(config)))
-        write_report(result, folder.path)
+        write_report(result, folder.path, evaluate.origin(config["evaluate"]))
         folder.mark_done()
         logger.info("\n%s\n", verdict_table(result))
         logger.info("demo          done in %s; open %s", duration(folder.seconds), report)

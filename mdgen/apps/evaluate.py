@@ -7,6 +7,7 @@ from typing import Any
 from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.runs.molecule_pairs import run_pairs
 from mdgen.apps.runs.potentials import potential_for
+from mdgen.apps.runs.provenance import command_line
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.runs.training_runs import training_runs
@@ -32,10 +33,18 @@ def run(config: dict[str, Any]) -> None:
             logger.info("evaluate      done already: %s", folder.path / "report.html")
             return
         result = judged(config)
-        report = write_report(result, folder.path)
+        report = write_report(result, folder.path, origin(config))
         folder.mark_done()
         logger.info("\n%s\n", verdict_table(result))
         logger.info("evaluate      done in %s; report in %s", duration(folder.seconds), report)
+
+
+def origin(config: dict[str, Any]) -> dict[str, str]:
+    """What the top of the report names: the trajectories of each side, as the config does, and the command."""
+    sides = ("reference", "replicate", "generated", "training")
+    named = {side: config[side]["trajectories"] for side in sides if config[side]["trajectories"] is not None}
+    texts = {side: each if isinstance(each, str) else ", ".join(map(str, each)) for side, each in named.items()}
+    return {**texts, "command": command_line()}
 
 
 def judged(config: dict[str, Any]) -> Evaluation:

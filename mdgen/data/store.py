@@ -16,6 +16,7 @@ A trajectory may end before the others. The chunks that follow then hold the oth
 
 import io
 import json
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,10 @@ from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
 from mdgen.molecule.topology import Molecule
 
-_OPEN_CHUNKS = 64
+_OPEN_CHUNKS = (
+    128  # of all stores of a process: a mapped chunk holds a file descriptor, of which many systems allow 1024
+)
+_recent: "OrderedDict[tuple[weakref.ref[TrajectoryStore], str], None]" = OrderedDict()
 _MOLECULE = "molecule.json"
 _ADVICE = "write the trajectories again"
 
@@ -61,7 +65,7 @@ class TrajectoryStore:
         self.path = path
         self.molecule = molecule
         self._lock = FolderLock(path)
-        self._maps: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._maps: dict[str, np.ndarray] = {}
         self._verified: set[str] = set()
         self._adopt(manifest)
 
@@ -313,7 +317,7 @@ class TrajectoryStore:
 
     def __getstate__(self) -> dict[str, Any]:
         # another process maps the files itself, and does not write
-        return {**self.__dict__, "_lock": FolderLock(self.path), "_maps": OrderedDict()}
+        return {**self.__dict__, "_lock": FolderLock(self.path), "_maps": {}}
 
     def __repr__(self) -> str:
         return (
@@ -381,7 +385,8 @@ class TrajectoryStore:
 
     def _map(self, chunk: Chunk, kind: str, shape: tuple[int, int]) -> np.ndarray:
         name, crc32 = chunk.files[kind]
-        if name not in self._maps:
+        frames = self._maps.get(name)
+        if frames is None:
             path = self.path / name
             self._require_as_written(name, crc32)
             frames = mapped_array(path, _ADVICE)
@@ -393,10 +398,19 @@ class TrajectoryStore:
                     f"say; {_ADVICE}"
                 )
             self._maps[name] = frames
-            if len(self._maps) > _OPEN_CHUNKS:
-                self._maps.popitem(last=False)
-        self._maps.move_to_end(name)
-        return self._maps[name]
+        self._note_use(name)
+        return frames
+
+    def _note_use(self, name: str) -> None:
+        """Let go of the chunk that was not used for the longest time, of whichever store, where too many are mapped."""
+        used = (weakref.ref(self), name)
+        _recent.pop(used, None)
+        _recent[used] = None
+        if len(_recent) > _OPEN_CHUNKS:
+            (store, oldest), _ = _recent.popitem(last=False)
+            owner = store()
+            if owner is not None:
+                owner._maps.pop(oldest, None)
 
 
 def is_store(path: Path | str) -> bool:

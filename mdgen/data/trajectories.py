@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -27,7 +28,8 @@ STORE = "trajectories"
 """The store within the run folder of a simulation or a generation."""
 
 _SELF_DESCRIBED = (".h5", ".hdf5", ".pdb")
-_OPEN_FILES = 32
+_OPEN_FILES = 128  # of all sets of a process: many systems allow a process 1024 files
+_open: "OrderedDict[weakref.ref[Source], None]" = OrderedDict()
 _LONG_BOND_NM = 0.3
 _SAME_TEMPERATURE_K = 1e-3
 
@@ -55,7 +57,6 @@ class TrajectorySet:
         self.molecule = molecule
         self.frame_spacing_ps = frame_spacing_ps
         self._sources = tuple(sources)
-        self._open: OrderedDict[int, Source] = OrderedDict()
 
     @classmethod
     def from_arrays(
@@ -191,13 +192,16 @@ class TrajectorySet:
         """The source of one trajectory."""
         if not -len(self) <= trajectory < len(self):
             raise MdgenError(f"there are trajectories 0 to {len(self) - 1}; there is no {trajectory}")
-        trajectory %= len(self)
+        source = self._sources[trajectory]
         # a thousand files must not use up the file descriptors: the longest unused is closed until it is needed again
-        self._open[trajectory] = self._sources[trajectory]
-        self._open.move_to_end(trajectory)
-        if len(self._open) > _OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
-        return self._sources[trajectory]
+        used = weakref.ref(source)
+        _open.pop(used, None)
+        _open[used] = None
+        if len(_open) > _OPEN_FILES:
+            oldest = _open.popitem(last=False)[0]()
+            if oldest is not None:
+                oldest.close()
+        return source
 
 
 def open_trajectories(

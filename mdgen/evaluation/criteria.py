@@ -27,11 +27,11 @@ CRITERIA = (
     Criterion("torsion_jsd/omega", 0.04, "peptide bonds are twisted otherwise than in MD"),
     Criterion("torsion_jsd/side_chain", 0.04, "side chains have other rotamers than in MD"),
     Criterion("torsion_jsd/methyl", 0.04, "methyl groups stand or turn otherwise than in MD"),
-    Criterion("torsion_pair_jsd/all", 0.06, "phi and psi of a residue are coupled otherwise than in MD"),
+    Criterion("torsion_variation/worst", 0.05, "a torsion is in its wells in other shares than in MD"),
+    Criterion("torsion_pair_jsd/worst", 0.06, "phi and psi of a residue are coupled otherwise than in MD"),
     Criterion("tica_jsd/0", 0.05, "the slowest motion visits its states in other shares than in MD"),
     Criterion("tica_jsd/0,1", 0.06, "the two slowest motions visit their states in other shares than in MD"),
     Criterion("free_energy_rmse_kT/psi_1", 0.2, "the free energy along the slowest coordinate is off"),
-    Criterion("occupancy_jsd", 0.05, "metastable states are populated otherwise than in MD"),
     Criterion(
         "first_passage_log10_error", 0.1, "the molecule changes between metastable states too fast or too slowly"
     ),
@@ -63,6 +63,7 @@ CRITERIA = (
     Criterion("pca_w2_nm", 0.015, "the shape differs from MD in its mean or its fluctuations"),
     # a coefficient of correlation of 0.05 explains 0.25 % of a variance
     Criterion("coupling_error/all", 0.05, "torsions of different residues do not move together as in MD"),
+    Criterion("concert_error/worst", 0.1, "neighbouring torsions do not turn together from frame to frame as in MD"),
     Criterion("step_log10_error/all", 0.02, "torsions move too much or too little within 1, 2 or 5 frames"),
     # a decoder of single frames knows nothing of a methyl group's past, which few users miss; frozen groups reach 3
     Criterion("step_log10_error/methyl", 0.5, "methyl groups turn more than three times too fast or too slowly"),

@@ -31,6 +31,7 @@ from mdgen.evaluation.report.caveats import (
     left_out,
     rounded_lags,
     short_blocks,
+    standing_still,
     too_good,
     unresolved,
     unseen_faults,
@@ -124,6 +125,7 @@ def _evaluated(
     asked, settings = settings, _resolved(settings, target, preparation.frame_spacing_ps)
     learned = _observed_training(training, reference, preparation)
     flags = copies(target, oracle, observed["generated"], "replicate" in others, learned)
+    flags += standing_still((target, oracle), observed["generated"])
     caveats = [*few_frames(target, oracle, observed["generated"]), *rounded_lags(asked, settings)]
     # Methyl rotors are slow in places, but of no interest as slow coordinates.
     torsions = [i for i, torsion in enumerate(preparation.observer.torsions) if torsion.kind != "methyl"]
@@ -132,9 +134,11 @@ def _evaluated(
     result = _judged(slow, preparation, reference.molecule, settings, criteria)
     dynamics = {"reference": reference, **{name: each for name, each in others.items() if name == "replicate"}}
     result = add_upsampling(result, others["generated"], dynamics, preparation.observer, settings)
-    shown = animations(reference, others["generated"], preparation.strides, settings.player_frames)
+    drawn = dict(result.curves)
+    if not settings.verdict_only:
+        drawn |= animations(reference, others["generated"], preparation.strides, settings.player_frames)
     notes = (*result.notes, *caveats, *preparation.notes, *slow.notes)
-    return replace(result, flags=(*flags, *result.flags), notes=notes, curves={**result.curves, **shown})
+    return replace(result, flags=(*flags, *result.flags), notes=notes, curves=drawn)
 
 
 def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Criterion, ...]:
@@ -210,16 +214,17 @@ def _judged(
     rng = np.random.default_rng(settings.seed)
     rows = table_rows(slow, kinetics, settings, rng)
     progress, results, drawn = Progress("judge", len(rows)), {}, {}
+    shown = [each for each in metrics.values() if not settings.verdict_only or each.describes_rows()]
     for number, row in enumerate(rows):
         data = row.make()
-        found = dict(chain.from_iterable(metric(data).items() for metric in metrics.values()))
+        found = dict(chain.from_iterable(metric(data).items() for metric in shown))
         results[row.name] = RowResult(row.label, row.meaning, data.n_frames, data.length_ns, found)
         if row.name in DRAWN:
             drawn[row.name] = data
         progress.update(number + 1, row=row.label)
     results, n_seeds = with_seeds(results)
-    under = floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
-    results |= under
+    if not settings.verdict_only:
+        results |= floors(metrics.values(), target.data, slow.data[1], results["generated"].frames, rng)
     results = {name: replace(row, metrics=within_bounds(row.metrics)) for name, row in results.items()}
     lag_frames = round(target.lag_ps / preparation.frame_spacing_ps)
     judgements, assignment, slowest_ps = _verdict(slow, target, metrics, criteria)
@@ -244,7 +249,7 @@ def _judged(
         blocks=None if assignment is None else assignment.summary,
         flags=tuple(unseen_faults(results, tolerances, NEVER)),
         notes=tuple(caveats),
-        curves=curves(drawn, target, metrics),
+        curves={} if settings.verdict_only else curves(drawn, target, metrics),
     )
 
 

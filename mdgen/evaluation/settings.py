@@ -39,6 +39,8 @@ class Settings:
         player_frames: frames of each set that the report's player shows.
         resamples: resamples of every bootstrap.
         permutations: random assignments of blocks behind the verdict.
+        verdict_only: whether baselines, floors, curves, the player and the rows' distances, which the verdict takes
+            from blocks, are left out; the verdict is the same.
         seed: seed of the bootstrap, of k-means and of the random rows.
 
     Raises:
@@ -63,6 +65,7 @@ class Settings:
     player_frames: int = 150
     resamples: int = 200
     permutations: int = 499
+    verdict_only: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

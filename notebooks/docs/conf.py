@@ -13,7 +13,7 @@ author = "The mdgen developers"
 copyright = author
 version = release = mdgen.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "config_pages", "tutorial_pages"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "written_pages"]
 exclude_patterns = ["README.md"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

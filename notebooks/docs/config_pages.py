@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -16,18 +16,8 @@ from mdgen.apps.config.signatures import MISSING, annotations_of, described, sho
 from mdgen.apps.verbs import VERBS
 from mdgen.registry import resolve
 
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
-
-FOLDER = Path(__file__).parent / "generated"
 ANY = inspect.Parameter.empty
 Row = tuple[str, str, str, str]
-
-
-def setup(app: "Sphinx") -> dict[str, Any]:
-    """Write the pages when the build begins."""
-    app.connect("builder-inited", lambda _: write_pages(FOLDER))
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def write_pages(folder: Path) -> list[Path]:

@@ -5,12 +5,8 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
-
-FOLDER = Path(__file__).parent / "tutorials"
 NOTEBOOKS = Path(__file__).parents[1] / "tutorials"
 TUTORIALS = {
     "engine": "Alanine dipeptide in 64 replicas, energies against OpenMM, trajectories opened and exported.",
@@ -26,12 +22,6 @@ HEAD = """# Tutorials
 Notebooks, each of some minutes on one core. They lie in `notebooks/tutorials`; start Jupyter there, or read them here
 with the pictures and numbers of their last run (`python notebooks/run_tutorials.py`).
 """
-
-
-def setup(app: "Sphinx") -> dict[str, Any]:
-    """Write the pages when the build begins."""
-    app.connect("builder-inited", lambda _: write_pages(FOLDER))
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def write_pages(folder: Path) -> list[Path]:

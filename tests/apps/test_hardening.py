@@ -1,7 +1,4 @@
-"""What strangers' files and bad luck can do, counted, with a result file.
-
-HARDENING_OUTPUT=data/results/hardening.json pytest -m slow tests/apps/test_hardening.py
-"""
+"""What strangers' files and bad luck can do, counted, with a result file (`COMMAND`)."""
 
 import json
 import os
@@ -31,6 +28,9 @@ from tests.apps.test_strangers_runs import Payload, data_of, encoder_run, hostil
 from tests.apps.test_verify import FILES, run  # noqa: F401 (a fixture)
 from tests.hostile_files import _PDB as PDB
 from tests.hostile_files import KINDS, Kind, molecule
+
+COMMAND = "HARDENING_OUTPUT={output} pytest -m slow tests/apps/test_hardening.py"
+"""What writes the result file; it stands in it."""
 
 Attempt = Callable[[Path, Path], Any]
 """Opens something hostile in a folder that would make the second path, if it ran."""
@@ -236,7 +236,8 @@ def test_nothing_runs_breaks_or_is_lost(run: Path, tmp_path: Path) -> None:  # n
         *kill_rows,
     ]
     if "HARDENING_OUTPUT" in os.environ:
-        write_result(Path(os.environ["HARDENING_OUTPUT"]), figures, rows)
+        output = os.environ["HARDENING_OUTPUT"]
+        write_result(Path(output), {"command": COMMAND.format(output=output), **figures}, rows)
     assert not ran
     assert not faults, "\n".join(faults[:20])
     assert all(row.holds for row in rows)

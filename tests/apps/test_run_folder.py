@@ -92,6 +92,17 @@ def test_a_mistake_leaves_the_name_free_for_the_corrected_command(tmp_path: Path
     assert (tmp_path / "run/weights").read_text() == "precious"
 
 
+@pytest.mark.parametrize(("file", "kept"), [("log/hparams.yaml", False), ("log/metrics.csv", True), ("a/b/c", True)])
+def test_notes_in_folders_are_no_results_and_all_else_is(file: str, kept: bool, tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", "train", {}) as run:
+        (run.path / "log").mkdir()
+        (run.path / file).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / file).write_text("a line")
+    with pytest.raises(MdgenError), open_run(tmp_path / "run", "train", {}):
+        raise MdgenError("the training was refused")
+    assert (tmp_path / "run").exists() == kept
+
+
 def test_threads_of_a_run_and_of_its_steps_may_change_but_no_parameter_of_that_name(tmp_path: Path) -> None:
     def config(threads: int, parameter: int) -> dict:
         step = {"output": str(threads), "seed": 0, "threads": threads, "logger": {"a": threads}}

@@ -81,6 +81,7 @@ def test_a_run_that_fails_is_closed_too(wandb_runs: list[FakeRun], tmp_path: Pat
     with pytest.raises(KeyboardInterrupt), run_logger(config("logger=wandb"), tmp_path):
         raise KeyboardInterrupt
     assert wandb_runs[0].finished
+    assert wandb_runs[0].exit_code == 1
 
 
 def test_csv_lies_in_the_run_folder_with_the_settings(tmp_path: Path) -> None:

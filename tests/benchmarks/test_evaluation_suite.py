@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from mdgen.benchmarks.evaluation.evaluation_suite import EvaluationSettings
 from mdgen.benchmarks.evaluation.fault import Dynamics
+from mdgen.benchmarks.evaluation.ideal_test import ideal_test
 from mdgen.benchmarks.evaluation.known_chain import PEPTIDES, KnownChain
 from mdgen.benchmarks.evaluation.tallies import acceptance, figures, wilson
 from mdgen.data.trajectories import write_trajectory
@@ -55,6 +56,37 @@ def test_sampled_states_and_torsions_follow_the_exact_law() -> None:
         baseline, lag = abs(phase.mean()) ** 2, round(chain.decorrelation_ps(name))
         left = ((phase[:, :-lag].conj() * phase[:, lag:]).real.mean() - baseline) / (1 - baseline)
         assert left == pytest.approx(np.exp(-1), abs=0.1)
+
+
+def test_the_ideal_test_is_that_of_sampled_populations() -> None:
+    chain, n_frames = KnownChain("ace_ala_nme"), 500
+    test = ideal_test(chain, "alphaR ALA2", 2.0, n_frames)
+    inside = chain.in_well("alphaR ALA2")
+    shares = inside[chain.sample_states(2000, n_frames, np.random.default_rng(0))].mean(1)
+    assert shares.mean() == pytest.approx(test.population, abs=0.01)
+    assert shares.var() == pytest.approx(test.variance, rel=0.1)
+    assert test.altered / (1 - test.altered) == pytest.approx(2 * test.population / (1 - test.population))
+    needed = test.trajectories()
+    assert test.power(needed - 1) < 0.99 <= test.power(needed)
+    assert test.power(needed, 0.05) > test.power(needed)
+
+
+def test_a_fault_of_populations_is_judged_with_what_the_ideal_test_needs_too() -> None:
+    name = "rare_state_four_times_as_heavy"
+    suite = dataclasses.replace(QUICK, faults=[name, "shuffled"], sizes=[])
+    assert [(run.name, run.n_trajectories) for run in suite.runs()] == [
+        (name, 2), (name, suite.ideal_tests()[name].trajectories()), ("shuffled", 2),
+    ]  # fmt: skip
+
+    def outcome(n: int, caught: bool) -> dict:
+        run = {"kind": "fault", "name": name, "n_trajectories": n, "n_frames": 9, "failing": ["x"] * caught}
+        return {**run, "overall": "fails", "flagged": False, "excesses": {}}
+
+    ideal = {name: {"trajectories": 2, "trajectories_needed": 16, "power": 0.6}}
+    found = figures([outcome(2, False), outcome(16, True)], {}, ideal)
+    row = next(row for row in acceptance(found) if row.name == f"fault/{name}")
+    assert (row.holds, row.value) == (True, 1)
+    assert row.bound.endswith("with 2 that test has a power of 0.60, and the fault is caught in 0.00")
 
 
 def test_residues_are_coupled_unless_the_coupling_is_off() -> None:
@@ -113,7 +145,7 @@ def test_shares_are_what_was_counted() -> None:
     runs = [outcome("chain", "a", []), outcome("chain", "a", ["clash"]), outcome("fault", "shuffled", ["steps"])]
     runs.append(outcome("fault", "shuffled", [], flagged=True))
     runs += [outcome("fault", "twice_as_fast", ["speed"]), outcome("fault", "slower_by_half", ["speed"])]
-    found = figures(runs, {"closest_nm": 0.305, "timescale_ps/1": 200.0})
+    found = figures(runs, {"closest_nm": 0.305, "timescale_ps/1": 200.0}, {})
     assert found["honest"]["2 x 9"]["any_row_fails"].value == 0.5
     assert found["honest"]["all"]["rows"]["clash"].value == 0.5
     assert found["coverage"]["2 x 9"]["groups"]["means"].value == 1

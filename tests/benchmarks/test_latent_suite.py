@@ -1,7 +1,9 @@
 """The suite of latent simulators: its rows add up, and its bounds can fail."""
 
 import inspect
+import multiprocessing
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,32 @@ def test_neighbours_are_busy_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch
     with busy(2):
         assert [each.poll() for each in started] == [None, None]
     assert all(each.returncode for each in started)
+
+
+def test_neighbours_end_with_a_parent_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = multiprocessing.get_context("fork")
+    told, tells = context.Pipe(duplex=False)
+
+    def start(command: list[str]) -> subprocess.Popen:
+        made = subprocess.Popen(command)
+        tells.send(made.pid)
+        return made
+
+    def parent() -> None:
+        with busy(1):
+            time.sleep(600)
+
+    monkeypatch.setattr(latent_suite, "_start", start)
+    process = context.Process(target=parent)
+    process.start()
+    status = Path(f"/proc/{told.recv()}/status")
+    assert "State:\tZ" not in status.read_text()
+    process.kill()
+    process.join()
+    deadline = time.monotonic() + 30
+    while status.exists() and "State:\tZ" not in status.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -12,7 +12,7 @@ from mdgen.benchmarks.validation import conservation, interruptions
 from mdgen.benchmarks.validation.conservation import _slope, check_order
 from mdgen.benchmarks.validation.ensemble import kinetic_deviations, two_temperature_deviation
 from mdgen.benchmarks.validation.interruptions import check_full_disk, check_instability
-from mdgen.benchmarks.validation.parity import check_files, check_parity, parity_errors, slope_error
+from mdgen.benchmarks.validation.parity import check_files, check_parity, kernel_errors, parity_errors, slope_error
 from mdgen.benchmarks.validation.replicas import check_constraints
 from mdgen.benchmarks.validation.validation_suite import ValidationSettings
 from mdgen.errors import MdgenError
@@ -22,6 +22,8 @@ from mdgen.md.systems.build import build_system
 from mdgen.results import Acceptance
 from mdgen.units import BOLTZMANN
 
+KERNELS = ("kernel", "molecule_kernel")
+
 
 def assert_all_hold(rows: list[Acceptance]) -> None:
     assert rows
@@ -29,8 +31,10 @@ def assert_all_hold(rows: list[Acceptance]) -> None:
 
 
 def test_parity_holds_and_a_wrong_number_shows() -> None:
-    _, rows = check_parity(sequences=["A"], solvents=["gbn2"])
+    figures, rows = check_parity(sequences=["A"], solvents=["hct", "gbn2"])
     assert_all_hold(rows)
+    assert {f"{kernel}_against_torch_forces_relative" for kernel in KERNELS} < {row.name for row in rows}
+    assert all(0 < errors[kernel] < 1e-12 for errors in figures["parity"].values() for kernel in KERNELS)
     system = build_system(sequence="A", force_field="amber14", solvent="gbn2", relax=False)
     p = system.potential.parameters
     changed = ForceField(replace(p, bond_k=p.bond_k * 1.02), system.potential.openmm_system)
@@ -52,6 +56,15 @@ def test_slopes_show_a_force_that_is_not_the_gradient() -> None:
 
     wrong = replace(system, potential=Wrong(system.potential.parameters))
     assert slope_error(wrong) == pytest.approx(1e-3, rel=0.05)
+    assert kernel_errors(wrong, system.positions[None]) == pytest.approx(dict.fromkeys(KERNELS, 1e-3), rel=0.01)
+
+
+def test_a_law_that_the_kernels_lack_is_no_agreement() -> None:
+    system = build_system(sequence="A", force_field="amber14", solvent="vacuum", relax=False)
+    steep = torch.full_like(system.potential.parameters.torsion_periodicity, 7)
+    beyond = replace(system, potential=ForceField(replace(system.potential.parameters, torsion_periodicity=steep)))
+    with pytest.raises(MdgenError, match="kernels do not have torsions of a periodicity outside 1 to 6"):
+        kernel_errors(beyond, system.positions[None])
 
 
 def test_order_constraints_and_instability_hold() -> None:
@@ -115,11 +128,14 @@ def test_the_shadow_energy_is_kept_to_the_eighth_order() -> None:
     assert 2**7 < coarse / fine < 2**9
 
 
-def test_a_short_drift_is_found_in_the_box() -> None:
-    metrics, (row,) = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
+def test_short_drifts_are_found_with_and_without_a_cutoff() -> None:
+    metrics, rows = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
     assert metrics["nve_energy_spread_K_per_dof"] < 0.1
-    assert row.low is not None
-    assert row.low < row.value < row.high
+    assert metrics["nve_energy_spread_without_cutoff_K_per_dof"] < 1e-4
+    for row in rows:
+        assert row.low is not None
+        assert row.low < row.value < row.high
+    assert [row.name for row in rows] == ["nve_drift_K_per_dof_per_ns", "nve_drift_without_cutoff_K_per_dof_per_ns"]
 
 
 def test_an_undisturbed_run_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

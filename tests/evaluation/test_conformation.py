@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.evaluation.metrics.conformation.bonded import AngleMetrics, BondMetrics, PlanarityMetrics
-from mdgen.evaluation.metrics.conformation.coupling import CouplingMetrics, torsion_pairs
+from mdgen.evaluation.metrics.conformation.coupling import ConcertMetrics, CouplingMetrics, torsion_pairs
 from mdgen.evaluation.metrics.conformation.measurements import pyramidality
 from mdgen.evaluation.metrics.conformation.nearest import NearestMetrics, memorisation
 from mdgen.evaluation.metrics.conformation.shape import (
@@ -20,6 +20,7 @@ from mdgen.evaluation.metrics.conformation.shape import (
     SizeMetrics,
     gaussian_w2,
 )
+from mdgen.evaluation.metrics.conformation.standstill import standstill
 from mdgen.evaluation.metrics.observer import Observer
 from mdgen.evaluation.metrics.steps import PairStepMetrics, StepMetrics
 from mdgen.evaluation.metrics.structure import StructureMetrics
@@ -257,6 +258,26 @@ def test_the_nearest_frame_of_a_replicate_is_further_than_that_of_a_copy(bench: 
     assert near.low > 0.001
 
 
+def test_a_trajectory_that_stands_still_is_named_and_honest_dynamics_is_not(bench: Bench) -> None:
+    def partly_still(frames: Frames) -> Frames:
+        return np.concatenate([frames[:200], np.repeat(frames[200:201], 200, axis=0)])
+
+    def trembling(frames: Frames) -> Frames:
+        return np.repeat(frames[:1], 400, axis=0) + 1e-5 * np.random.default_rng(0).normal(size=frames.shape)
+
+    dynamics = bench.reference, bench.replicate
+    assert standstill(dynamics, bench.observed(lambda frames: frames)) is None
+    assert standstill(dynamics, bench.observed(lambda frames: frames[::-1].copy())) is None
+    still = standstill(dynamics, bench.observed(partly_still))
+    assert still is not None
+    assert (still.trajectories, still.share, still.repeated) == (6, pytest.approx(1 / 3), 1.0)  # one of three stretches
+    tremor = standstill(dynamics, bench.observed(trembling))
+    assert tremor is not None
+    assert (tremor.share, tremor.repeated) == (1.0, 0.0)
+    whole = bench.observed(partly_still)
+    assert standstill((whole,), whole) is None  # what the dynamics does too is no fault
+
+
 def test_a_bent_neighbour_changes_the_pyramidality() -> None:
     """In a plane it is 0, and sin(t) times the sine of the angle between the others out of it."""
     start = positions()[None]
@@ -318,6 +339,21 @@ def test_side_chains_of_another_trajectory_lose_their_coupling() -> None:
     information = np.log(3) + (p * np.log(p)).sum()  # of psi and chi1; the other pair has none
     assert swapped == pytest.approx(np.sqrt((1 - np.exp(-2 * information)) / 2), rel=0.05)
     assert swapped > 10 * null.max()
+
+
+def vibrations(seed: int, correlation: float) -> Observables:
+    """Psi and chi1 about one well, with correlated fluctuations that are forgotten at once."""
+    angles = 0.1 * np.random.default_rng(seed).normal(size=(40_000, 4))
+    angles[:, 2] = correlation * angles[:, 1] + np.sqrt(1 - correlation**2) * angles[:, 2]
+    return Observables((10_000,) * 4, 1.0, {"torsions": angles.astype(np.float32)})
+
+
+def test_torsions_in_concert_are_told_from_those_alone() -> None:
+    metrics = ConcertMetrics(Target(vibrations(0, -0.5), SETTINGS, CHAIN))
+    same, alone = (metrics(vibrations(seed, of))["concert_error/worst"] for seed, of in ((1, -0.5), (2, 0.0)))
+    assert same.value < 0.03
+    assert alone.value == pytest.approx(0.5, abs=0.03)
+    assert alone.low > same.high
 
 
 def test_tables_follow_their_frames_through_joining_and_taking(bench: Bench) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 
 import mdtraj
@@ -49,6 +50,20 @@ def value(result: Evaluation, row: str, metric: str) -> float:
 
 def verdicts(result: Evaluation) -> dict[str, str]:
     return {line.metric: line.verdict for line in result.criteria}
+
+
+def test_the_verdict_alone_is_that_of_the_whole_evaluation(small: TrajectorySet, small_other: TrajectorySet) -> None:
+    def moved(frames: np.ndarray) -> np.ndarray:
+        return np.repeat(frames[:1], len(frames), axis=0)
+
+    for generated in (small_other, with_fault(small_other, moved)):
+        whole, alone = (
+            evaluate(small, generated, settings=dataclasses.replace(QUICK, verdict_only=only)) for only in (False, True)
+        )
+        assert alone.criteria == whole.criteria
+        assert alone.flags == whole.flags
+        assert list(alone.rows) == ["reference", "replicate", "generated", "generated_all"]
+        assert bool(whole.flags) == (generated is not small_other)
 
 
 def test_dynamics_of_the_same_law_fails_no_criterion(result: Evaluation) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mdgen import __version__
 from mdgen.evaluation import Evaluation, verdict_table, write_report
 from mdgen.evaluation.metrics.catalogue import METRICS, label
 from mdgen.evaluation.metrics.structure_checks import CHECKS, fit_checks
@@ -67,6 +68,17 @@ def test_text_of_the_data_is_escaped(three_seeds: Evaluation) -> None:
     )
     assert "<li>a &lt;b&gt; &amp; c</li>" in text
     assert "<title>&lt;i&gt;: generated" in text
+
+
+def test_the_page_names_what_it_was_made_from(three_seeds: Evaluation) -> None:
+    text = report(three_seeds, [], {"reference": "md/*.xtc", "command": "mdgen evaluate <x>"})
+    top = text[: text.index('<span class="verdict')]
+    for name, told in (
+        ("reference", "md/*.xtc"),
+        ("command", "mdgen evaluate &lt;x&gt;"),
+        ("version", f"mdgen {__version__}"),
+    ):
+        assert f"<dt>{name}</dt><dd>{told}</dd>" in top
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from tests.evaluation.alanine import toy_set
 GOLDEN = """
 angle_rms_deg angle_w2_deg/all angle_w2_deg/worst autocorrelation_rmse/all bond_rms_nm bond_w2_nm/all bond_w2_nm/worst
 broken_angle_share broken_bond_share chapman_kolmogorov_rms chirality_error_share cis_share clash_share closest_nm
-connected_share contact_error/all contact_error/worst decorrelation_log10_error/all decorrelation_ps/NAME
-dynamical_content_rmse/all energy_jsd/total energy_kJ_mol/total first_passage_log10_error flux_spearman
-free_energy_rmse_kT/phi_psi free_energy_rmse_kT/phi_psi NAME free_energy_rmse_kT/psi_1 mode_timescale_ps/1
-mode_timescale_ps/2 nearest_frame_nm occupancy_jsd outside_share/psi_1 pair_distance_w1_nm/all
+concert_error/worst connected_share contact_error/all contact_error/worst decorrelation_log10_error/all
+decorrelation_ps/NAME dynamical_content_rmse/all energy_jsd/total energy_kJ_mol/total first_passage_log10_error
+flux_spearman free_energy_rmse_kT/phi_psi free_energy_rmse_kT/phi_psi NAME free_energy_rmse_kT/psi_1
+mode_timescale_ps/1 mode_timescale_ps/2 nearest_frame_nm occupancy_jsd outside_share/psi_1 pair_distance_w1_nm/all
 pair_distance_w1_nm/worst pair_step_log10_error path_jsd path_log_probability path_log_probability_error
 path_valid_share pca_w2_nm planarity_w2_deg/all planarity_w2_deg/worst prochirality_error_share radius_of_gyration_nm
 radius_of_gyration_sd_nm radius_of_gyration_w1 ramachandran_outlier_share relaxation_log10_error/NAME
@@ -29,7 +29,7 @@ step_log10_error/backbone step_log10_error/methyl step_log10_error/omega step_rm
 subframe_autocorrelation_rmse/all subframe_dynamical_content_rmse/all tica_jsd/0 tica_jsd/0,1 timescale_log_error/1
 timescale_log_error/2 timescale_ps/1 timescale_ps/2 timescale_ps/3 torsion_jsd/NAME torsion_jsd/all
 torsion_jsd/backbone torsion_jsd/methyl torsion_jsd/omega torsion_pair_jsd/NAME torsion_pair_jsd/all
-transitions_per_ns
+torsion_pair_jsd/worst torsion_variation/worst transitions_per_ns
 """
 """Every metric of alanine dipeptide; NAME stands for a torsion or residue."""
 

@@ -1,4 +1,4 @@
-"""Python as a first-class way in: the README's training runs as it stands; loading, latents, quick imports."""
+"""Python as a first-class way in: training as documented runs as it stands; loading, latents, quick imports."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from tests.generation.toys import MOLECULE, Atoms, GaussianProcess
 from tests.models.parts import trained_encoder
 from tests.models.structures import alanine_dipeptide, frames
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "notebooks/docs/how_to/in_python.md"
 FRAMES = np.random.default_rng(1).normal(size=(6, 2, 3)).astype(np.float32)
 
 
@@ -46,10 +46,10 @@ def simulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_training_in_ten_lines(
     simulation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The block of the README as it stands, with fewer steps."""
+    """The block of the page as it stands, with fewer steps."""
     monkeypatch.setattr(training, "settings_for", short)
     monkeypatch.setattr(CWGAN, "_fit_ratio", lambda *_: None)
-    (block,) = (each for each in README.read_text().split("```python\n") if "SRV(" in each)
+    (block,) = (each for each in PAGE.read_text().split("```python\n") if "SRV(" in each)
     block = block.split("```")[0]
     statements = [line for line in block.splitlines() if line and not line.startswith(("from", "import", "print"))]
     assert len(statements) <= 10

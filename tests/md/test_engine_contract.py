@@ -13,6 +13,8 @@ from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import ENGINES, Engine, make_engine, passed_over
 from mdgen.md.engines.kernel_engine import KernelEngine
+from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
+from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.openmm_engine import OpenMMEngine
 from mdgen.md.engines.torch_engine import TorchEngine
 from mdgen.md.force_field.forces import energy_and_forces
@@ -47,6 +49,8 @@ CASES: dict[str, tuple[type[Engine], Callable[..., System]]] = {
     "openmm": (OpenMMEngine, alanine_dipeptide),
     "openmm_box": (OpenMMEngine, brine),
 }
+NAMES = {"charmm_kernel": "kernel", "torch_box": "torch", "openmm_box": "openmm"}
+"""What settings call the engine of a case, where that is not the name of the case."""
 every_engine = pytest.mark.parametrize("case", CASES)
 
 
@@ -69,6 +73,12 @@ def started(case: str, seed: int = 1, **settings: object) -> Engine:
 
 def test_every_engine_is_here() -> None:
     assert {make for make, _ in CASES.values()} == set(ENGINES.values())
+
+
+@every_engine
+def test_settings_name_what_runs(case: str) -> None:
+    assert engine_of(case).settings["engine"] == NAMES.get(case, case)
+    assert NAMES.get(case, case) in {*ENGINES, MoleculeKernel.name, BoxKernel.name}
 
 
 @every_engine

@@ -41,10 +41,14 @@ def test_density_integrates_to_one():
     assert float(total.detach()) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_compiled_rollout_and_step_sample_the_same_density(channels):
-    model = made(channels)
+def test_compiled_rollout_and_step_sample_the_same_density(channels, weighted):
+    model = made(channels, reject_outside=weighted)
     generator = torch.Generator().manual_seed(3)
+    if weighted:
+        weights = model.rejection_filter.weights
+        weights.copy_(0.1 + 0.9 * torch.rand(weights.shape, generator=generator))
     n = 100_000
     now = torch.full((n, 1, channels), 0.4)
     stepped = model.step(now, generator)[:, 0]
@@ -56,9 +60,11 @@ def test_compiled_rollout_and_step_sample_the_same_density(channels):
     spread = products[0].std(0) * (2 / n) ** 0.5
     assert ((products[0].mean(0) - products[1].mean(0)).abs() < 5 * spread).all()
     # The same mean of log-density too: it is sensitive to weights, means and widths alike.
-    scores = [model.log_prob(part[:, None], now).detach() for part in (stepped, walked)]
-    error = scores[0].std() * (2 / n) ** 0.5
-    assert abs(float(scores[0].mean() - scores[1].mean())) < 5 * float(error)
+    scores = [[model.log_prob(part[:, None], now).detach() for part in (stepped, walked)]]
+    if weighted:
+        scores.append([model.rejection_filter.weight(model.scaled(part)) for part in (stepped, walked)])
+    for one, other in scores:
+        assert abs(float(one.mean() - other.mean())) < 5 * float(one.std() * (2 / n) ** 0.5)
 
 
 def test_step_agrees_with_the_density_bin_by_bin():

@@ -7,8 +7,10 @@ from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.density_equalising import DensityEqualising
-from mdgen.models.propagators.mdn import MDN, _evenly
+from mdgen.models.propagators.filter_fitting import evenly
+from mdgen.models.propagators.mdn import MDN
 from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.training.pair_batches import pairs_of
 
 EXIT, ENTRY = 0.02, 0.002
@@ -141,11 +143,14 @@ def _correlated(n: int, centre: float, generator: torch.Generator) -> torch.Tens
 def _walk(now: torch.Tensor, filter_: RejectionFilter, generator: torch.Generator) -> torch.Tensor:
     """A step that leaves the law around 0.53 as it is, of which the filter keeps some."""
     memory = 0.6
-    after, wanted = now.clone(), torch.ones(len(now), dtype=torch.bool)
-    for _ in range(64):
-        moved = 0.53 + memory * (now - 0.53) + (1 - memory**2) ** 0.5 * _correlated(len(now), 0.0, generator)
-        kept = wanted & filter_.keeps(now, moved, generator)
-        after[kept], wanted = moved[kept], wanted & ~kept
+
+    def draw(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        before = now[rows]
+        moved = 0.53 + memory * (before - 0.53) + (1 - memory**2) ** 0.5 * _correlated(len(before), 0.0, generator)
+        return moved, ~filter_.keeps(before, moved, generator)
+
+    after, refused = rejection_sample(draw, 63)
+    after[refused] = now[refused]
     return after
 
 
@@ -192,7 +197,7 @@ def test_many_channels_make_one_well() -> None:
 def test_wells_are_drawn_evenly_from_any_number_of_frames() -> None:
     wells = torch.zeros(2**24 + 10, dtype=torch.long)
     wells[5:25] = 1
-    drawn = _evenly(wells, 4000, torch.Generator().manual_seed(0))
+    drawn = evenly(wells, 4000, torch.Generator().manual_seed(0))
     rare = drawn[wells[drawn] == 1]
     assert 0.45 < len(rare) / 4000 < 0.55
     assert set(rare.tolist()) == set(range(5, 25))

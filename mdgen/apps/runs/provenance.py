@@ -22,7 +22,7 @@ def provenance(seed: int) -> dict[str, Any]:
     return {
         "mdgen": mdgen.__version__,
         "git": git_revision(),
-        "command": " ".join(["mdgen", *sys.argv[1:]]),
+        "command": command_line(),
         "seed": seed,
         "plugins": load_plugins(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -32,6 +32,11 @@ def provenance(seed: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def command_line() -> str:
+    """The command that this process runs."""
+    return " ".join(["mdgen", *sys.argv[1:]])
 
 
 def git_revision() -> str | None:

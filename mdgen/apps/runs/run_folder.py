@@ -27,11 +27,8 @@ from mdgen.results import Acceptance, acceptance_table, write_result
 
 logger = logging.getLogger("mdgen")
 
-OWN_NOTES = {".lock", "config.yaml", "provenance.json", "run.log", "simulator.json", "topology.pdb"}
-"""Files that say what a run is, but are none of its results."""
-
-LOG_FOLDER = "log"
-"""What loggers write in a training's folder."""
+OWN_NOTES = {".lock", "config.yaml", "hparams.yaml", "provenance.json", "run.log", "simulator.json", "topology.pdb"}
+"""Files that say what a run is, but are none of its results; a logger of a training writes `hparams.yaml`."""
 
 INCIDENTAL_KEYS = ("output", "threads", "logger", "plugins")
 """Keys that do not change a run's result: a folder may be resumed with others."""
@@ -130,9 +127,7 @@ def _has_results(path: Path) -> bool:
                     return True
             except MdgenError:
                 return True
-        elif each.name == LOG_FOLDER and {file.name for file in each.rglob("*") if file.is_file()} <= {"hparams.yaml"}:
-            continue  # the settings of a training that has logged nothing
-        elif each.name not in OWN_NOTES:
+        elif _has_results(each) if each.is_dir() else each.name not in OWN_NOTES:
             return True
     return False
 

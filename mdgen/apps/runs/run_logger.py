@@ -12,10 +12,12 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from mdgen.apps.config.instantiation import instantiate
-from mdgen.apps.runs.run_folder import LOG_FOLDER
 from mdgen.errors import MdgenError
 from mdgen.registry import register
 from mdgen.training.fitting import quiet_lightning
+
+LOG_FOLDER = "log"
+"""What loggers that write files write into, in the run folder."""
 
 
 @contextmanager

@@ -22,9 +22,12 @@ def tumbling(frames: Frames, dynamics: Dynamics) -> Frames:
     return tumbled(frames, dynamics.rng)
 
 
-@ALTERED_DYNAMICS.add_invisible
+@ALTERED_DYNAMICS.add
 def methyl_hydrogens_renamed(frames: Frames, dynamics: Dynamics) -> Frames:
-    """The hydrogens of each methyl group renamed cyclically: they are alike."""
+    """The hydrogens of each methyl group renamed cyclically: alike in nature, in this chain their angles differ.
+
+    The chain places the second and third relative to the first, so that the angle between them spreads more.
+    """
     molecule, changed = dynamics.chain.molecule, frames.copy()
     for near in molecule.neighbours:
         hydrogens = [atom for atom in near if molecule.elements[atom] == "H"]

@@ -12,15 +12,19 @@ _EMPTY_KT = 30.0
 
 for _name, _meaning, _offsets in (
     ("basin_missing", "The helical basin of alanine is never visited.", {"alphaR ALA2": _EMPTY_KT}),
-    ("basin_twice_as_heavy", "The helical basin of alanine has twice its weight.", {"alphaR ALA2": -np.log(2.0)}),
     ("rare_states_omitted", "The rare left-handed basins are never visited.",
      {"alphaL ALA2": _EMPTY_KT, "alphaL LEU3": _EMPTY_KT}),
-    ("rare_state_four_times_as_heavy", "The rare left-handed basin of alanine has four times its weight.",
-     {"alphaL ALA2": -np.log(4.0)}),
     ("rotamer_missing", "The second rotamer of leucine is never visited.", {"tp LEU3": _EMPTY_KT}),
 ):  # fmt: skip
     ALTERED_ENSEMBLES.add_law(_name, _meaning, offsets=_offsets)
 
+ALTERED_ENSEMBLES.add_weight(
+    "basin_twice_as_heavy", "The helical basin of alanine has twice its weight.", "alphaR ALA2", 2.0
+)
+ALTERED_ENSEMBLES.add_weight(
+    "rare_state_four_times_as_heavy", "The rare left-handed basin of alanine has four times its weight.",
+    "alphaL ALA2", 4.0,
+)  # fmt: skip
 ALTERED_ENSEMBLES.add_law(
     "too_hot", "The temperature is 1.3 times too high: populations and every spread.", temperature=1.3
 )

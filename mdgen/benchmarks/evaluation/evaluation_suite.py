@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import torch
 
 import mdgen
 from mdgen.benchmarks.evaluation.evaluation_plots import draw_coverage, draw_power
-from mdgen.benchmarks.evaluation.faults import FAULTS
+from mdgen.benchmarks.evaluation.faults import FAULTS, PEPTIDE
+from mdgen.benchmarks.evaluation.ideal_test import IdealTest, ideal_test
 from mdgen.benchmarks.evaluation.judged_runs import Files, Outcome, Run, true_values
-from mdgen.benchmarks.evaluation.known_chain import PEPTIDES
+from mdgen.benchmarks.evaluation.known_chain import PEPTIDES, KnownChain
 from mdgen.benchmarks.evaluation.tallies import acceptance, figures
 from mdgen.benchmarks.suite import Figures, Suite
 from mdgen.errors import MdgenError
@@ -44,7 +45,8 @@ class EvaluationSettings(Suite):
         honest_runs: runs of each size.
         faults: names of faults from the catalogue; None for all, empty for none.
         fault_runs: runs of each fault.
-        fault_trajectories: trajectories on each side of those.
+        fault_trajectories: trajectories on each side of those; faults of populations alone are also judged with as
+            many as an ideal test of the population needs.
         fault_frames: frames of each of those trajectories.
         frame_spacing_ps: time between frames of the chain.
         trajectories: files of molecular dynamics to split at random into reference and generated; None for none.
@@ -113,7 +115,8 @@ class EvaluationSettings(Suite):
         truth: dict[str, float] = {}
         if self.sizes:
             truth = true_values(self.peptide, self.frame_spacing_ps, np.random.default_rng(self.seed))
-        found = figures([outcomes[run.key] for run in runs], truth)
+        ideal = {name: test.figures(self.fault_trajectories) for name, test in self.ideal_tests().items()}
+        found = figures([outcomes[run.key] for run in runs], truth, ideal)
         return {"settings": asdict(self), "true_values": truth, **found}, acceptance(found)
 
     def draw(self, result: dict[str, Any], output: Path) -> list[Path]:
@@ -129,23 +132,46 @@ class EvaluationSettings(Suite):
 
     def runs(self) -> list[Run]:
         """Every run of the suite."""
-        settings = Settings(lag_ps=self.lag_ps, resamples=self.resamples, player_frames=1, seed=self.seed)
+        settings = Settings(lag_ps=self.lag_ps, resamples=self.resamples, verdict_only=True, seed=self.seed)
         common: dict[str, Any] = {"seed": self.seed, "frame_spacing_ps": self.frame_spacing_ps, "settings": settings}
         found = [
             Run("chain", self.peptide, number, n_trajectories=n, n_frames=frames, **common)
             for n, frames in self.sizes
             for number in range(self.honest_runs)
         ]
-        common["n_trajectories"], common["n_frames"] = self.fault_trajectories, self.fault_frames
-        found += [
-            Run("fault", name, number, **common)
-            for number in range(self.fault_runs)  # all faults once, then again: what is cut short says most so
-            for name in (FAULTS if self.faults is None else self.faults)
-        ]
         if self.files is not None:
-            common |= {"n_trajectories": 0, "n_frames": 0, "files": self.files}
-            found += [Run("split", "files", number, **common) for number in range(self.splits)]
+            split: dict[str, Any] = common | {"n_trajectories": 0, "n_frames": 0, "files": self.files}
+            found += [Run("split", "files", number, **split) for number in range(self.splits)]
+        found += [
+            Run("fault", name, number, n_trajectories=n, n_frames=self.fault_frames, **common)
+            for number in range(self.fault_runs)  # all faults once, then again: what is cut short says most so
+            for name in self.chosen_faults
+            for n in self._sides(name)
+        ]
         return found
+
+    @property
+    def chosen_faults(self) -> list[str]:
+        """Names of the faults."""
+        return list(FAULTS if self.faults is None else self.faults)
+
+    def ideal_tests(self) -> dict[str, IdealTest]:
+        """The ideal test of each fault of populations alone."""
+        chain = KnownChain(PEPTIDE, self.frame_spacing_ps)
+        return {
+            name: ideal_test(chain, *weight, self.fault_frames)
+            for name in self.chosen_faults
+            if (weight := FAULTS[name].weight) is not None
+        }
+
+    def _sides(self, fault: str) -> list[int]:
+        """Trajectories on each side with which a fault is judged: as asked, and as many as the ideal test needs."""
+        needed = self._needed.get(fault, 0)
+        return [self.fault_trajectories, *([needed] if needed > self.fault_trajectories else [])]
+
+    @cached_property
+    def _needed(self) -> dict[str, int]:
+        return {name: test.trajectories() for name, test in self.ideal_tests().items()}
 
     @property
     def files(self) -> Files | None:

@@ -75,12 +75,15 @@ class Fault:
         meaning: one plain sentence.
         change: function of honest frames and the dynamics; it leaves both as they are.
         visible: False for what no comparison of equilibrium dynamics can see, which must pass.
+        weight: well and factor of its weight, for a fault of populations alone; it is also judged with as many
+            trajectories as an ideal test of that population needs.
     """
 
     name: str
     meaning: str
     change: Change
     visible: bool = True
+    weight: tuple[str, float] | None = None
 
 
 class Catalogue(dict[str, Fault]):
@@ -97,6 +100,11 @@ class Catalogue(dict[str, Fault]):
     def add_law(self, name: str, meaning: str, **law: float | Mapping[str, float]) -> None:
         """Enter honest trajectories of a chain with another law, given by arguments of `KnownChain`."""
         self[name] = Fault(name, meaning, lambda frames, dynamics: dynamics.altered(**law))
+
+    def add_weight(self, name: str, meaning: str, well: str, factor: float) -> None:
+        """Enter honest trajectories of a chain in which a well has `factor` times its weight."""
+        self.add_law(name, meaning, offsets={well: -float(np.log(factor))})
+        self[name] = replace(self[name], weight=(well, factor))
 
     def _enter(self, change: Change, visible: bool) -> Change:
         name, meaning = getattr(change, "__name__", ""), (change.__doc__ or "").split("\n")[0]

@@ -156,6 +156,11 @@ class KnownChain:
         values = np.linalg.eigvalsh((symmetric + symmetric.T) / 2)[::-1]
         return -self.frame_spacing_ps / np.log(np.clip(values[1:], 1e-300, 1 - 1e-15))
 
+    def in_well(self, well: str) -> Float[np.ndarray, "state"]:
+        """1 for the states in which some factor is in this well, 0 for others."""
+        place = next((i, wells.names.index(well)) for i, wells in enumerate(self.wells) if well in wells.names)
+        return (self.states[:, place[0]] == place[1]).astype(np.float64)
+
     def sample_states(
         self, n_trajectories: int, n_frames: int, rng: np.random.Generator
     ) -> Int[np.ndarray, "trajectory frame"]:

@@ -214,8 +214,9 @@ class LatentSettings(Suite):
 
 @contextmanager
 def busy(n: int) -> Iterator[None]:
-    """So many processes beside this one that never rest."""
-    neighbours = [_start([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+    """So many processes beside this one that never rest, and end with it, also where it is killed."""
+    spin = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    neighbours = [_start([sys.executable, "-c", spin]) for _ in range(n)]
     try:
         yield
     finally:

@@ -17,13 +17,13 @@ class NpySource(Source):
     Args:
         path: npy file.
         trajectory: number of the trajectory in an array of several; None for an array of one.
-        positions: mapped array of this trajectory.
+        positions: array of this trajectory, of which the shape is kept; it is mapped again when it is read.
     """
 
     def __init__(self, path: Path, trajectory: int | None, positions: Float[np.ndarray, "frame atom 3"]) -> None:
         self.name = str(path) if trajectory is None else f"{path}[{trajectory}]"
         self.n_frames, self.n_atoms = positions.shape[:2]
-        self._path, self._trajectory, self._opened = path, trajectory, positions
+        self._path, self._trajectory = path, trajectory
 
     def read(self, start: int, stop: int, stride: int) -> Float[np.ndarray, "frame atom 3"]:
         """See `Source`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mdgen.evaluation.metrics.conformation.bonded import AngleMetrics, BondMetrics, PlanarityMetrics
-from mdgen.evaluation.metrics.conformation.coupling import CouplingMetrics
+from mdgen.evaluation.metrics.conformation.coupling import ConcertMetrics, CouplingMetrics
 from mdgen.evaluation.metrics.conformation.nearest import NearestMetrics
 from mdgen.evaluation.metrics.conformation.shape import (
     ComponentMetrics,
@@ -20,12 +20,14 @@ from mdgen.evaluation.metrics.steps import PairStepMetrics, StepMetrics
 from mdgen.evaluation.metrics.structure import StructureMetrics
 from mdgen.evaluation.metrics.subframe import SubframeMetrics
 from mdgen.evaluation.metrics.target import Description, MetricFamily, Target
-from mdgen.evaluation.metrics.torsion_distances import TorsionMetrics
+from mdgen.evaluation.metrics.torsion_distances import TorsionMetrics, VariationMetrics
 from mdgen.results import Estimate
 
 FAMILIES = (
     TorsionMetrics,
+    VariationMetrics,
     CouplingMetrics,
+    ConcertMetrics,
     SlowModeMetrics,
     DecorrelationMetrics,
     StepMetrics,

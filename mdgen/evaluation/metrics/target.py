@@ -112,6 +112,11 @@ class MetricFamily(Metric[Observables]):
         self.target, self.settings, self.torsions = target, target.settings, target.torsions
 
     @classmethod
+    def describes_rows(cls) -> bool:
+        """Whether it says anything of a row by itself, beside distances."""
+        return not all(each.distance for each in cls.descriptions.values())
+
+    @classmethod
     def applies(cls, target: Target) -> bool:
         """Whether the target has what the metrics need."""
         measured = target.data.tables

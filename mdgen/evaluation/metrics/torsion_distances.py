@@ -1,12 +1,14 @@
 """Distances between the torsion distributions of two sets of trajectories: by torsion, by residue and by kind."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mdgen.evaluation.metrics.target import JSD, MetricFamily, Target, distance
+from mdgen.evaluation.metrics.target import JSD, SHARE, MetricFamily, Target, distance
+from mdgen.evaluation.metrics.unit_sums import Sums, UnitSumMetrics
 from mdgen.evaluation.statistics.block_permutation import BlockPermutation
 from mdgen.evaluation.statistics.distributions import angle_bins, jensen_shannon, sampling_floor
 from mdgen.evaluation.statistics.intervals import estimates, resampled, spreads
@@ -23,6 +25,9 @@ GROUPS = {
 }
 """Kinds of torsion averaged together. Methyl rotors, alike but for the names of their hydrogens, stay out of `all`."""
 
+MAIN_KINDS, SECTORS = ("backbone", "side_chain"), 12
+"""Kinds and bins of the total variation."""
+
 
 class TorsionMetrics(MetricFamily):
     """Distances of the distributions of single torsions, and of phi and psi of each residue."""
@@ -36,7 +41,9 @@ class TorsionMetrics(MetricFamily):
             bounds=JSD,
         ),
         "torsion_pair_jsd": distance(
-            "phi, psi JSD", "the same over 50 x 50 bins of phi and psi of a residue.", bounds=JSD
+            "phi, psi JSD",
+            "the same over 50 x 50 bins of phi and psi of a residue; `worst` is the largest over residues.",
+            bounds=JSD,
         ),
         "free_energy_rmse_kT": distance(
             "F RMSE (kT)",
@@ -54,10 +61,15 @@ class TorsionMetrics(MetricFamily):
             for group, kinds in GROUPS.items()
             if (members := [i for i, torsion in enumerate(self.torsions) if torsion.kind in kinds])
         }
-        self._single = self._single_histograms(target.data)
-        self._pairs = [
-            [pair_histograms(target.data, pair, bins) for _, pair in self.pairs] for _, bins, _ in self._pair_metrics()
-        ]
+
+    @cached_property
+    def _single(self) -> np.ndarray:
+        return self._single_histograms(self.target.data)
+
+    @cached_property
+    def _pairs(self) -> list[list[np.ndarray]]:
+        data = self.target.data
+        return [[pair_histograms(data, pair, bins) for _, pair in self.pairs] for _, bins, _ in self._pair_metrics()]
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`torsion_jsd/NAME`, `torsion_jsd/GROUP`, `torsion_pair_jsd/RESIDUE` and `free_energy_rmse_kT/phi_psi`."""
@@ -96,11 +108,13 @@ class TorsionMetrics(MetricFamily):
         return found | {f"torsion_jsd/{torsion.name}": distances[..., i] for i, torsion in enumerate(self.torsions)}
 
     def _named_pairs(self, name: str, distances: list[Any]) -> dict[str, Any]:
-        """Distances of each residue's pair, the mean over residues, `KIND/all` or `KIND/phi_psi`, first."""
+        """Distances of each residue's pair, with the mean over residues, `KIND/all` or `KIND/phi_psi`, and `worst`."""
         if not distances:
             return {}
         each = zip(self.pairs, distances, strict=True)
         named = {f"{name} {residue}".replace("/all ", "/"): values for (residue, _), values in each}
+        if name.endswith("/all"):
+            named[name.replace("/all", "/worst")] = np.max(distances, axis=0)
         return {name: np.mean(distances, axis=0), **named}
 
     def _pair_metrics(self) -> tuple[tuple[str, int, Callable[[np.ndarray, np.ndarray], np.ndarray]], ...]:
@@ -114,6 +128,41 @@ class TorsionMetrics(MetricFamily):
         bins = self.settings.torsion_bins
         columns = (angle_bins(row["torsions"][:, i], bins) for i in range(len(self.torsions)))
         return np.stack([row.histogram(column, bins) for column in columns], axis=1)
+
+
+class VariationMetrics(UnitSumMetrics):
+    """Total variation of single torsions: the share of frames that would have to be elsewhere.
+
+    A Jensen-Shannon distance counts what is rare for more, and what is rare and slow is what chance moves most: beside
+    it a well of half of the frames with a quarter more of them passes for chance.
+    """
+
+    needs: ClassVar = ("torsions",)
+    descriptions: ClassVar = {
+        "torsion_variation": distance(
+            "Torsion variation",
+            "total variation distance of a torsion's histogram, 12 bins of [-pi, pi]: the share of frames that would "
+            "have to be elsewhere; the largest over phi, psi and side-chain torsions.",
+            bounds=SHARE,
+        )
+    }
+
+    @classmethod
+    def applies(cls, target: Target) -> bool:
+        """Whether there are such torsions."""
+        return any(torsion.kind in MAIN_KINDS for torsion in target.torsions)
+
+    def sums(self, data: Observables) -> Sums:
+        """Histograms."""
+        chosen = [i for i, torsion in enumerate(self.torsions) if torsion.kind in MAIN_KINDS]
+        bins = angle_bins(data["torsions"][:, chosen], SECTORS)
+        return {"counts": np.stack([data.histogram(column, SECTORS) for column in bins.T], axis=1)}
+
+    def distances(self, row: Sums, target: Sums) -> dict[str, Float[np.ndarray, "draw"]]:
+        """`torsion_variation/worst`."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            here, there = (sums["counts"] / sums["counts"].sum(-1, keepdims=True) for sums in (row, target))
+        return {"torsion_variation/worst": np.abs(here - there).sum(-1).max(1) / 2}
 
 
 def ramachandran_pairs(torsions: Sequence[Torsion]) -> list[tuple[str, tuple[int, int]]]:

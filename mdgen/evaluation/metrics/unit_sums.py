@@ -1,6 +1,7 @@
 """Distances that are functions of sums over bootstrap units: one code for the value, its interval and its null."""
 
 from abc import abstractmethod
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +25,10 @@ class UnitSumMetrics(MetricFamily):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self.prepare()
-        self._expected = self._resampled(target.data)
+
+    @cached_property
+    def _expected(self) -> Sums:
+        return self._resampled(self.target.data)
 
     def prepare(self) -> None:
         """Choose what depends on the target alone, such as the ranges of histograms."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from mdgen.evaluation.metrics.catalogue import label
 from mdgen.evaluation.metrics.conformation.nearest import memorisation
+from mdgen.evaluation.metrics.conformation.standstill import STILL, standstill
 from mdgen.evaluation.result import RowResult
 from mdgen.evaluation.settings import Settings
 from mdgen.evaluation.statistics.block_permutation import INDEPENDENT
@@ -200,6 +201,19 @@ def copies(
         if share >= COPIED:
             caveats.append(f"generated: {share:.0%} of its frames are frames of {name}{how}; {remedies[name]}.")
     return caveats
+
+
+def standing_still(dynamics: Sequence[Observables], generated: Observables) -> list[str]:
+    """A sentence where generated trajectories stand still, which those of dynamics never do."""
+    found = standstill(dynamics, generated)
+    if found is None:
+        return []
+    many = f"{found.trajectories} of {len(generated.lengths)} trajectories stand still"
+    return [
+        f"generated: {many}, in {found.share:.2%} of their length: a typical step is below {STILL:.0%} of the least "
+        f"that any stretch of the dynamics takes, and {found.repeated:.0%} of the frames there repeat the frame before "
+        "bit for bit; a model that is stuck voids what is averaged over time."
+    ]
 
 
 def rounded_lags(asked: Settings, used: Settings) -> list[str]:

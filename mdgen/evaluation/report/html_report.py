@@ -1,5 +1,6 @@
 """The report: one HTML file that needs no network, rendered from a result and its plots by `report.html.j2`."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mdgen import __version__
 from mdgen.evaluation.metrics.catalogue import METRICS, label
 from mdgen.evaluation.metrics.target import Description
 from mdgen.evaluation.report import distribution_plots, kinetic_plots
@@ -21,7 +23,8 @@ from mdgen.results import Estimate
 
 SECTIONS = {
     "Distributions": ("torsion_jsd/all", "torsion_jsd/backbone", "torsion_jsd/omega", "torsion_jsd/side_chain",
-                      "torsion_jsd/methyl", "torsion_pair_jsd/all", "tica_jsd/0", "tica_jsd/0,1"),
+                      "torsion_jsd/methyl", "torsion_variation/worst", "torsion_pair_jsd/all", "torsion_pair_jsd/worst",
+                      "tica_jsd/0", "tica_jsd/0,1"),
     "Free energies": ("free_energy_rmse_kT/psi_1", "free_energy_rmse_kT/phi_psi", "outside_share/psi_1",
                       "occupancy_jsd", "ramachandran_outlier_share"),
     "Kinetics": ("timescale_ps/1", "timescale_ps/2", "timescale_ps/3", "mode_timescale_ps/1", "mode_timescale_ps/2",
@@ -35,8 +38,8 @@ SECTIONS = {
                   "angle_rms_deg", "angle_w2_deg/all", "angle_w2_deg/worst", "planarity_w2_deg/worst",
                   "chirality_error_share", "prochirality_error_share", "clash_share", "closest_nm", "cis_share"),
     "Shape": ("radius_of_gyration_nm", "radius_of_gyration_sd_nm", "radius_of_gyration_w1", "pair_distance_w1_nm/all",
-              "contact_error/all", "pca_w2_nm", "coupling_error/all", "pair_step_log10_error",
-              "nearest_frame_nm"),
+              "contact_error/all", "pca_w2_nm", "coupling_error/all", "concert_error/worst",
+              "pair_step_log10_error", "nearest_frame_nm"),
     "Energies": ("energy_kJ_mol/", "energy_jsd/"),
     "Training": (),
 }  # fmt: skip
@@ -101,15 +104,21 @@ class CriterionLine(NamedTuple):
     cells: tuple[str, ...]
 
 
-def write_report(result: Evaluation, folder: Path | str) -> Path:
-    """Write `report.html`, `metrics.json`, `table.md`, `table.tex` and `plots/*.svg`; gives the path of the report."""
+def write_report(result: Evaluation, folder: Path | str, origin: Mapping[str, str] | None = None) -> Path:
+    """Write `report.html`, `metrics.json`, `table.md`, `table.tex` and `plots/*.svg`; gives the path of the report.
+
+    Args:
+        result: evaluation to show.
+        folder: folder to write into, made if need be.
+        origin: what the page names on top, such as the files behind "reference" and "generated" and the "command".
+    """
     folder = Path(folder)
     drawn = plots(result)
     for plot in drawn:
         write_aside(folder / "plots" / f"{plot.name}.svg", plot.svg.encode())
     write_aside(folder / "table.md", markdown(result).encode())
     write_aside(folder / "table.tex", latex(result).encode())
-    write_aside(folder / "report.html", report(result, drawn).encode())
+    write_aside(folder / "report.html", report(result, drawn, origin).encode())
     save_metrics(result, folder / "metrics.json")  # last: where it exists, the rest is complete
     return folder / "report.html"
 
@@ -120,8 +129,8 @@ def plots(result: Evaluation) -> list[Plot]:
         return [plot for drawer in DRAWERS for plot in drawer(result)]
 
 
-def report(result: Evaluation, drawn: list[Plot]) -> str:
-    """The whole page."""
+def report(result: Evaluation, drawn: list[Plot], origin: Mapping[str, str] | None = None) -> str:
+    """The whole page; see `write_report`."""
     room = files("mdgen.evaluation.report")
     environment = Environment(
         loader=FileSystemLoader(str(room)), autoescape=True, trim_blocks=True, undefined=StrictUndefined
@@ -143,6 +152,7 @@ def report(result: Evaluation, drawn: list[Plot]) -> str:
         title=f"{result.molecule['residues']}: generated against molecular dynamics",
         style=room.joinpath("report.css").read_text(encoding="utf-8"),
         script=room.joinpath("player.js").read_text(encoding="utf-8"),
+        origin={**(origin or {}), "version": f"mdgen {__version__}"},
         result=result,
         main=result.rows[main_row(result)],
         dynamics=[result.rows[row] for row in ("reference", "replicate") if row in result.rows],

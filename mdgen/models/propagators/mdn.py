@@ -4,11 +4,10 @@ Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Fergu
 """
 
 import functools
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +23,8 @@ from mdgen.models.blocks.latent_scale import LatentScale
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
 from mdgen.models.propagators.bridge import sample_between, simulate_forward
+from mdgen.models.propagators.filter_fitting import FilterFitting
+from mdgen.models.propagators.gaussian_mixture import Mixture
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
 from mdgen.models.propagators.regression_law import RegressionLaw
 from mdgen.models.propagators.rejection_filter import MAX_CHANNELS_WITH_WELLS, RejectionFilter
@@ -34,32 +35,9 @@ MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
 LAW_FRAMES = 1_000
 """Frames of a batch over which the law is tested."""
-FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
-"""Corrections of the rejection filter, and the trajectories of each with their length."""
-MOST_STILL = 0.02
-"""Share of frames that repeat the one before, above which a warning says so."""
-
-logger = logging.getLogger("mdgen")
 
 Scaled = Float[Tensor, "batch channel"]
 Latents = Float[Tensor, "batch token channel"]
-
-
-class Mixture(NamedTuple):
-    """Gaussians in the scaled latent: `u = mean + factor @ normal`, `factor` lower triangular.
-
-    Every entry is a table (batch, component) of its own, listed by channel, and `lower` row by row: slices of one large
-    table would each cost a table of zeros in the backward pass.
-    """
-
-    log_weights: Float[Tensor, "batch component"]
-    means: tuple[Tensor, ...]
-    widths: tuple[Tensor, ...]
-    lower: tuple[Tensor, ...]
-
-    def rows(self, chosen: Rows) -> "Mixture":
-        """The mixtures of some rows of the batch."""
-        return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))
 
 
 @register
@@ -200,7 +178,7 @@ class MDN(Part):
         mixture = self.mixture(scaled)
         if len(batch.now) != len(scaled) or not torch.equal(batch.now, torch.arange(len(scaled)).to(batch.now)):
             mixture = mixture.rows(batch.now)
-        likelihood = -(_log_density(mixture, scaled[batch.later]) * batch.share(scaled.dtype)).sum()
+        likelihood = -(mixture.log_density(scaled[batch.later]) * batch.share(scaled.dtype)).sum()
         terms = {"negative_log_likelihood": likelihood.detach()}
         if self.law_weight == 0:
             return Loss(likelihood, terms)
@@ -229,7 +207,7 @@ class MDN(Part):
 
     def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
         """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
-        density = _log_density(self.mixture(self.scaled(now[:, 0])), self.scaled(next[:, 0]))
+        density = self.mixture(self.scaled(now[:, 0])).log_density(self.scaled(next[:, 0]))
         return density + self.latent_scale.log_slope(next[:, 0])
 
     def log_prob_table(
@@ -238,7 +216,7 @@ class MDN(Part):
         """`log_prob` of every frame of `next` given every one of `now`; the network sees each `now` once."""
         mixture = self.mixture(self.scaled(now[:, 0]))
         table = Mixture(mixture[0][:, None], *(tuple(each[:, None] for each in part) for part in mixture[1:]))
-        return _log_density(table, self.scaled(next[:, 0])[None]) + self.latent_scale.log_slope(next[:, 0])
+        return table.log_density(self.scaled(next[:, 0])[None]) + self.latent_scale.log_slope(next[:, 0])
 
     @torch.no_grad()
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
@@ -246,11 +224,11 @@ class MDN(Part):
         before = self.scaled(now[:, 0])
         mixture = self.mixture(before)
         if not self.reject_outside:
-            return self.unscaled(_draw(mixture, generator))[:, None]
+            return self.unscaled(mixture.draw(generator))[:, None]
         support = self.rejection_filter
 
         def draw(rows: Rows) -> tuple[Tensor, Tensor]:
-            after = _draw(mixture.rows(rows), generator)
+            after = mixture.rows(rows).draw(generator)
             return after, support.leaves_support(after) | ~support.keeps(before[rows], after, generator)
 
         scaled, refused = rejection_sample(draw, MAX_REDRAWS)
@@ -259,63 +237,21 @@ class MDN(Part):
 
     @torch.no_grad()
     def finish(self, data: TrainingData, generator: torch.Generator) -> None:
-        """After the training: where the data are, and how often they jump between wells (`RejectionFilter`).
-
-        Each round runs the model under the filter so far, from every well alike, and looks where it goes and how often
-        it would jump from there: what matters is where the model itself goes, not where the data are.
-        """
+        """After the training: how often the data jump between wells, and how they are distributed (`FilterFitting`)."""
         if not self.reject_outside:
             return
         pairs: PairBatch = data.every
-        scaled = self.scaled(pairs.frames)
-        wells = self.rejection_filter.wells(scaled)
-        n = len(self.rejection_filter.acceptance)
-        jumps = torch.bincount(wells[pairs.now] * n + wells[pairs.later], minlength=n * n).view(n, n).double()
-        jumps = jumps + jumps.T if self.reversible else jumps
-        n_wells, still = len(wells.unique()), 0.0
-        for _ in range(FILTER_ROUNDS if n_wells > 1 or self.match_densities else 0):
-            rows = _evenly(wells, FILTER_WALKERS, generator)
+
+        def run(rows: Int[Tensor, "walker"], n_frames: int) -> Float[Tensor, "walker frame channel"]:
             # The last frames of a trajectory begin no pair: theirs is the context of the last pair before them.
             context = pairs.context.rows((torch.searchsorted(pairs.now, rows, right=True) - 1).clamp_min(0))
             spacing = torch.full((len(rows),), self.frame_spacing_ps[0])
             context = replace(context, frame_spacing_ps=spacing)  # of what is sampled, not of the data
-            condition = conditions.first_frame(pairs.frames[rows][:, None], FILTER_FRAMES)
-            run = self.scaled(self.sample(condition, context, generator)[:, :, 0])
-            visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
-            if self.match_densities:
-                self.rejection_filter.correct_densities(scaled, visited)
-            if n_wells > 1:
-                self.rejection_filter.correct(jumps, self._jumps(visited, generator))
-            still = float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
-        if still > MOST_STILL:
-            logger.warning(
-                "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
-                100 * still,
-                MAX_REDRAWS + 1,
-            )
+            condition = conditions.first_frame(pairs.frames[rows][:, None], n_frames)
+            return self.scaled(self.sample(condition, context, generator)[:, :, 0])
 
-    def _jumps(
-        self, visited: Float[Tensor, "frame channel"], generator: torch.Generator, draws: int = 16, size: int = 80_000
-    ) -> Float[Tensor, "well well"]:
-        """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
-        filter_, n = self.rejection_filter, len(self.rejection_filter.acceptance)
-        jumps = torch.zeros(n, n, dtype=torch.float64)
-        # Few frames at the edge of a well make most of its jumps: many frames and few draws of each tell them best.
-        for now in visited[_evenly(filter_.wells(visited), size, generator)].split(10_000):
-            before, mixture = filter_.wells(now), self.mixture(now)
-            chances = torch.zeros(len(now), n, dtype=torch.float64)
-            for _ in range(draws):
-                after = _draw(mixture, generator)
-                weight = torch.where(filter_.leaves_support(after), 0.0, filter_.weight(after))
-                chances.scatter_add_(1, filter_.wells(after)[:, None], weight.double()[:, None])
-            chances *= filter_.acceptance[before]
-            # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all
-            # refused stays.
-            kept = chances.sum(1, keepdim=True)
-            stays = (1 - kept / draws).clamp(0, 1) ** (MAX_REDRAWS + 1)
-            chances *= (1 - stays) / kept.clamp_min(1e-12)
-            jumps.index_add_(0, before, chances.scatter_add(1, before[:, None], stays))
-        return jumps
+        fitting = FilterFitting(self.rejection_filter, self.mixture, run, MAX_REDRAWS)
+        fitting.fit(self.scaled(pairs.frames), pairs, self.reversible, self.match_densities, generator)
 
     @torch.no_grad()
     def sample(
@@ -382,43 +318,5 @@ class MDN(Part):
         return (log_weights.exp()[..., None] * cumulative.diff(dim=-1)).sum(1)
 
 
-def _evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) -> Int[Tensor, "size"]:
-    """Rows drawn with repetition, as many of each well."""
-    # Summed and searched, as torch.multinomial takes no more than 2^24 rows; the sum in double precision.
-    cumulative = (1.0 / torch.bincount(wells)[wells].double()).cumsum(0)
-    points = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64).to(wells.device)
-    return torch.searchsorted(cumulative, points * cumulative[-1], right=True).clamp_max(len(wells) - 1)
-
-
 def _array(values: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values.detach().cpu().numpy().astype(np.float32))
-
-
-def _log_density(mixture: Mixture, scaled: Float[Tensor, "*batch channel"]) -> Tensor:
-    # Forward substitution by hand: latents have few channels, and a batched solver costs more than these few lines.
-    normals: list[Tensor] = []
-    exponent = mixture.log_weights
-    lower = iter(mixture.lower)
-    for row, (mean, width) in enumerate(zip(mixture.means, mixture.widths, strict=True)):
-        rest = scaled[..., row, None] - mean
-        for normal in normals:
-            rest = rest - next(lower) * normal
-        normals.append(rest / width)
-        exponent = exponent - width.log() - 0.5 * normals[-1].square()
-    return torch.logsumexp(exponent, -1) - 0.5 * scaled.shape[-1] * math.log(2 * math.pi)
-
-
-def _draw(mixture: Mixture, generator: torch.Generator) -> Scaled:
-    cumulative = mixture.log_weights.exp().cumsum(-1)
-    point = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=cumulative.dtype)
-    chosen = (point > cumulative[:, :-1]).sum(-1, keepdim=True)
-    lower = iter(mixture.lower)
-    normals: list[Tensor] = []
-    values = []
-    for mean, width in zip(mixture.means, mixture.widths, strict=True):
-        value = mean.gather(1, chosen)
-        for normal in normals:
-            value = value + next(lower).gather(1, chosen) * normal
-        normals.append(torch.randn(value.shape, generator=generator, device=value.device, dtype=value.dtype))
-        values.append(value + width.gather(1, chosen) * normals[-1])
-    return torch.cat(values, -1)

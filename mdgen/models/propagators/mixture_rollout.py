@@ -114,8 +114,9 @@ def _dot(x, y):
 @no_type_check
 def _accumulate(logits):
     # Logits become sums of weights up to each component, relative to the largest weight. exp(x) is taken as
-    # (exp(x / 64))^64 with seven terms of its series, which compiles to vectors as a call of the library does not: 1e-5
-    # of a weight, and a hundredth of those below 1e-20.
+    # (exp(x / 64))^64 with seven terms of its series, which compiles to vectors as a call of the library does not. Its
+    # error, measured: 1e-5 of a weight above 2e-9, 3e-3 of one above 1e-20 and 2e-2 of one above 1e-26, where the
+    # logits are cut off; 1e-6 of the sum.
     top = logits[0]
     for j in range(1, logits.shape[0]):
         top = max(top, logits[j])

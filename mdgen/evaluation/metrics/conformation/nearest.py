@@ -7,6 +7,7 @@ hardly ever alike in all of these distances: what is nearer to the data than a h
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -50,9 +51,9 @@ class NearestMetrics(MetricFamily):
         """Whether the fingerprint can tell frames apart."""
         return "fingerprint" in target.data and target.data["fingerprint"].shape[1] >= LEAST_DISTANCES
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
-        self._tree = KDTree(target.data["fingerprint"])
+    @cached_property
+    def _tree(self) -> KDTree:
+        return KDTree(self.target.data["fingerprint"])
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
         """`nearest_frame_nm` from frames spread evenly over the row."""

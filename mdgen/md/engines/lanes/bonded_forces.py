@@ -5,7 +5,7 @@ A table of numbers is (term, column) over replicas and (term, column, lane) over
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
+from mdgen.md.engines.lanes.jit import lane_function, part_of_caller
 from mdgen.md.engines.lanes.lane_instructions import maximum, minimum, reciprocal_root
 from mdgen.md.engines.lanes.lane_math import arccos
 from mdgen.md.engines.lanes.lanes import load
@@ -18,7 +18,7 @@ BONDED_TERMS = ("bonds", "angles", "torsions", "impropers", "cmap")
 """The first rows of an energy table, in order; those of pairs follow."""
 
 
-@lane_function
+@part_of_caller
 def bonded_forces(x: Any, forces: Any, terms: Any, work: Any, energies: Any) -> None:
     """Add the forces of all terms but exceptions.
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
+from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.random import WORDS, seeded_streams
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.units import BOLTZMANN
 
@@ -56,6 +58,7 @@ class LaneKernel(ABC):
     """
 
     name: ClassVar[str]
+    """Name in a run's settings, and so part of its identity: kernels differ in rounding and random numbers."""
     cells: Float[np.ndarray, "replica 3"] | None = None
     """Edges of the boxes in nm; None without any."""
 
@@ -86,11 +89,11 @@ class LaneKernel(ABC):
     ) -> None:
         """Put every replica at `positions` (nm) with `velocities` (nm/ps).
 
-        Replicas are moved so that their centres are the origin; in a box, of edges `cell` (nm), they are left.
+        Without a cutoff, replicas are moved so that their centres are the origin; `cell` has the edges of boxes in nm.
         """
         self._check_shapes(positions, velocities)
-        where = as_numpy(torch.as_tensor(positions).double())
-        self._state.positions[:] = self._pack(where - where.mean(1, keepdims=True))
+        self._take_cell(cell)
+        self._state.positions[:] = self._pack(self._centred(as_numpy(torch.as_tensor(positions).double())))
         self._state.velocities[:] = self._pack(as_numpy(torch.as_tensor(velocities)))
 
     def set_temperature(self, temperature_K: float | Float[Tensor, "replica"]) -> None:
@@ -157,6 +160,13 @@ class LaneKernel(ABC):
             if tuple(values.shape) != shape:
                 raise MdgenError(f"the {name} have shape {tuple(values.shape)}, but the engine was made for {shape}")
 
+    def _take_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:  # noqa: B027  most have none
+        """Check and keep the edges of the boxes of a new state."""
+
+    def _centred(self, positions: np.ndarray) -> np.ndarray:
+        """Positions (replica, atom, 3) as a new state has them."""
+        return positions - positions.mean(1, keepdims=True)
+
     @abstractmethod
     def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
         """Lay out the tables of the kernel, and return the state with seeded random streams."""
@@ -195,6 +205,13 @@ class LaneKernel(ABC):
             return
         with ThreadPoolExecutor(threads, initializer=prepare) as pool:
             list(pool.map(lambda index: task(index, own.work), tasks))
+
+
+def motion_in_turn(n_replicas: int, n_atoms: int, seed: int) -> Motion:
+    """State in double precision of replicas that run one by one, with streams of random numbers for all lanes."""
+    streams = seeded_streams(seed, n_replicas * LANES).reshape(n_replicas, LANES, WORDS)
+    random, shape = np.ascontiguousarray(streams.swapaxes(1, 2)), (n_replicas, n_atoms, 3)
+    return Motion(np.zeros(shape), np.zeros(shape), random, np.zeros((n_replicas, 1)))
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

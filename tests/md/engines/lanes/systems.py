@@ -1,5 +1,6 @@
 """Molecules for the kernels' tests, and kernels at a temperature."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -29,15 +30,24 @@ def peptide(
     force_field: str = "amber14",
     salt_kappa_per_nm: float = 0.0,
 ) -> System:
-    """A capped peptide, relaxed."""
-    return build_system(
-        sequence,
-        force_field=force_field,
-        solvent=solvent,
-        constraints=constraints,
-        hydrogen_mass_amu=hydrogen_mass_amu,
-        salt_kappa_per_nm=salt_kappa_per_nm,
-    )
+    """A capped peptide, relaxed; one of several residues once in vacuum, and in OBC2 once for all implicit solvents."""
+
+    def built(solvent: str, constraints: str, relax: bool) -> System:
+        return build_system(
+            sequence,
+            force_field=force_field,
+            solvent=solvent,
+            constraints=constraints,
+            hydrogen_mass_amu=hydrogen_mass_amu,
+            salt_kappa_per_nm=salt_kappa_per_nm,
+            relax=relax,
+        )
+
+    start = ("vacuum" if solvent == "vacuum" else "obc2"), "hbonds"
+    if len(sequence) == 1 or (solvent, constraints, salt_kappa_per_nm) == (*start, 0.0):
+        return built(solvent, constraints, relax=True)
+    relaxed = peptide(sequence, *start, force_field=force_field)
+    return replace(built(solvent, constraints, relax=False), positions=relaxed.positions)
 
 
 def kernel_at(

@@ -25,6 +25,12 @@ def kinetic_temperature(kernel: BoxKernel) -> np.ndarray:
     return 2 * kinetic_energy(kernel.velocities()) / (freedom * BOLTZMANN)
 
 
+def switched(force: openmm.NonbondedForce, switch_nm: float = 0.9) -> None:
+    """Switch Lennard-Jones off: kernels without a switch would be compiled for one test alone."""
+    force.setUseSwitchingFunction(True)
+    force.setSwitchingDistance(switch_nm)
+
+
 @pytest.mark.parametrize("rigid", [True, False])
 @pytest.mark.parametrize("friction_per_ps", [0.0, 20.0])
 def test_without_noise_the_path_is_that_of_openmm(rigid: bool, friction_per_ps: float) -> None:
@@ -115,6 +121,7 @@ def test_rigid_bonds_of_a_solute_stay_rigid() -> None:
             force.addException(*atoms, 0.0, 0.3, 0.0)
     force.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
     force.setCutoffDistance(1.0)
+    switched(force)
     system.addForce(force)
     p = load_openmm_system(system)
     kernel = BoxKernel(p, 2, 0.002, 300.0, 5.0, torch.Generator(), "single", 1)
@@ -175,6 +182,7 @@ def test_a_list_that_is_full_grows_on_the_way() -> None:
         force.addParticle(0.0, 0.2, 0.1)
     force.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
     force.setCutoffDistance(1.0)
+    switched(force)
     system.addForce(force)
     parameters = load_openmm_system(system)
     corners = torch.stack(torch.meshgrid(*[torch.arange(5.0)] * 3, indexing="ij"), -1).reshape(1, 125, 3).double()

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import passed_over
 from mdgen.md.engines.kernel_engine import kernel_class
-from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
@@ -21,7 +21,7 @@ from tests.md.engines.lanes.systems import bond_errors, kernel_at, openmm_path, 
 from tests.md.water import water_box
 
 
-@lane_function
+@njit(error_model="numpy")
 def constrain(positions, velocities, constraints):
     constrain_velocities(positions, velocities, constraints)
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import passed_over
 from mdgen.md.engines.lanes.born_laws import RADIUS, effective_radii
-from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.engines.lanes.replicas.pair_sweeps import SLOPE_I, SLOPE_J, descreening_sweep
@@ -84,7 +84,7 @@ def test_single_precision_stays_close(kind, sequence: str, solvent: str, force_f
     assert forces_differ_by(forces, expected) < 1e-5
 
 
-@lane_function
+@njit(error_model="numpy")
 def sweep(positions, tables, pairs, born):
     descreening_sweep(positions, tables, pairs, born)
     effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0, None)

@@ -12,7 +12,7 @@ import numpy as np
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import bits_less, converted
 from mdgen.md.engines.lanes.lanes import LANES, load
-from mdgen.md.engines.lanes.vectors import dot, load_vector, minus
+from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, store_vector
 
 _ALL = (1 << LANES) - 1
 _BINS_AN_ATOM = 8
@@ -133,7 +133,8 @@ def rebuild(x: Any, ordered: Any, neighbours: Any, tables: Any, search: Any) -> 
     _list(ordered, neighbours, search, x.shape[0])
     if neighbours.needed[0] >= neighbours.slots.shape[0]:
         return OVERFLOW
-    ordered.listed[:] = x
+    for atom in range(x.shape[0]):
+        store_vector(ordered.listed, atom, load_vector(x, atom))
     return READY
 
 

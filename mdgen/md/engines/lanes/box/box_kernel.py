@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.md.engines.lanes.bonded_terms import as_numpy, bonded_terms
+from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.engines.lanes.box.block_neighbours import (
     DIVERGED,
     OVERFLOW,
@@ -13,13 +13,11 @@ from mdgen.md.engines.lanes.box.block_neighbours import (
     NeighbourSearch,
     SortedAtoms,
 )
-from mdgen.md.engines.lanes.box.box_steps import ENERGY_TERMS, Model, WorkSpace, advance_replica, replica_energies
+from mdgen.md.engines.lanes.box.box_steps import ENERGY_TERMS, Model, advance_replica, replica_energies
 from mdgen.md.engines.lanes.box.cutoff_pairs import PairTables
-from mdgen.md.engines.lanes.integration import dynamics
-from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned
+from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned, motion_in_turn
 from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.random import WORDS, seeded_streams
-from mdgen.md.engines.lanes.rigid.rigid_tables import rigid_tables
+from mdgen.md.engines.lanes.rigid.whole_step import StepSpace, step_space, step_tables
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
@@ -49,28 +47,14 @@ class BoxKernel(LaneKernel):
         self._model = Model(
             _pair_tables(parameters, self.cutoff, self.dtype),
             _search(parameters, self.cutoff, self.dtype),
-            bonded_terms(parameters, self.dtype, grouped=True),
-            rigid_tables(parameters),
-            dynamics(as_numpy(parameters.masses), self.timestep_ps, friction_per_ps, np.float64),
+            step_tables(parameters, self.dtype, self.timestep_ps, friction_per_ps),
         )
         self._ordered = [self._sorted_atoms() for _ in range(self.n_replicas)]
         self._neighbours = [_empty_list(self.n_atoms, 0) for _ in range(self.n_replicas)]
-        streams = seeded_streams(seed, self.n_replicas * LANES).reshape(self.n_replicas, LANES, WORDS)
-        shape = (self.n_replicas, self.n_atoms, 3)
-        random = np.ascontiguousarray(streams.swapaxes(1, 2))
-        return Motion(np.zeros(shape), np.zeros(shape), random, np.zeros((self.n_replicas, 1)))
+        return motion_in_turn(self.n_replicas, self.n_atoms, seed)
 
-    def set_state(
-        self,
-        positions: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
-        velocities: Float[Tensor, "replica atom 3"] | Float[np.ndarray, "replica atom 3"],
-        cell: Float[Tensor, "replica 3"] | None = None,
-    ) -> None:
-        """Put every replica at `positions` (nm) with `velocities` (nm/ps) in a box of edges `cell` (nm)."""
-        self._check_shapes(positions, velocities)
+    def _take_cell(self, cell: Float[Tensor, "replica 3"] | None) -> None:
         self._field.require_cell(cell)
-        self._state.positions[:] = as_numpy(torch.as_tensor(positions))
-        self._state.velocities[:] = as_numpy(torch.as_tensor(velocities))
         for ordered in self._ordered:
             ordered.listed[:] = np.nan
         if cell is not None:
@@ -78,12 +62,15 @@ class BoxKernel(LaneKernel):
             for ordered, edges in zip(self._ordered, self.cells, strict=True):
                 ordered.edges[1] = edges
 
+    def _centred(self, positions: np.ndarray) -> np.ndarray:
+        return positions
+
     def energies_and_forces(self) -> EnergiesAndForces:
         """Energies by term, and forces."""
         energies = np.zeros((self.n_replicas, len(ENERGY_TERMS)))
         forces = np.empty(self._state.positions.shape, self.dtype)
 
-        def evaluate(replica: int, work: WorkSpace) -> None:
+        def evaluate(replica: int, work: StepSpace) -> None:
             state = OVERFLOW
             while state == OVERFLOW:
                 energies[replica] = 0.0
@@ -133,7 +120,7 @@ class BoxKernel(LaneKernel):
         self._neighbours[replica] = _empty_list(self.n_atoms, int(_ROOM * self._neighbours[replica].needed[0]) + 1)
 
     def _run(self, n_steps: int, every: int, frames: np.ndarray) -> None:
-        def advance(replica: int, work: WorkSpace) -> None:
+        def advance(replica: int, work: StepSpace) -> None:
             done = 0
             while done < n_steps:
                 ordered, neighbours = self._ordered[replica], self._neighbours[replica]
@@ -145,15 +132,8 @@ class BoxKernel(LaneKernel):
         self._each_task(advance)
         self.steps_done += n_steps
 
-    def _work_space(self) -> WorkSpace:
-        rows = -(-3 * self.n_atoms // LANES)
-        return WorkSpace(
-            forces=np.zeros((self.n_atoms, 3), self.dtype),
-            previous=np.zeros((self.n_atoms, 3)),
-            noise=aligned((rows + rows % 2, LANES), np.float32),
-            terms=aligned((4, 3, LANES), self.dtype),
-            triangles=aligned((3, 3, LANES), np.float64),
-        )
+    def _work_space(self) -> StepSpace:
+        return step_space(self.n_atoms, self.dtype)
 
 
 def _pair_tables(parameters: ForceFieldParameters, cutoff: Cutoff, dtype: type) -> PairTables:

@@ -3,49 +3,26 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces, exception_forces
+from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS
 from mdgen.md.engines.lanes.box.block_neighbours import DIVERGED, READY, is_stale, rebuild, update_grid
 from mdgen.md.engines.lanes.box.cutoff_pairs import cutoff_pair_forces
-from mdgen.md.engines.lanes.integration import Dynamics
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.jit import entry_point, part_of_caller, source_digest
 from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.rigid.whole_step import move
+from mdgen.md.engines.lanes.rigid.whole_step import StepTables, move, term_forces, write_frame
 
 ENERGY_TERMS = (*BONDED_TERMS, "lennard_jones", "coulomb")
 """The elements of an energy table, in order."""
 
 
 class Model(NamedTuple):
-    """Tables that do not change during a run: of pairs, neighbour search, bonded terms, rigid bonds and integrator."""
+    """Tables that do not change during a run: of pairs, neighbour search, and the rest of a step."""
 
     pairs: Any
     search: Any
-    bonded: Any
-    rigid: Any
-    dynamics: Dynamics
+    step: StepTables
 
 
-class WorkSpace(NamedTuple):
-    """Arrays that a thread needs beside a replica's state; contents do not matter between calls.
-
-    Args:
-        forces: number (atom, 3).
-        previous: float64 (atom, 3).
-        noise: float32 (row, lane), an even number of rows, at least three numbers an atom.
-        terms: number (4, 3, lane).
-        triangles: float64 (3, 3, lane).
-    """
-
-    forces: np.ndarray
-    previous: np.ndarray
-    noise: np.ndarray
-    terms: np.ndarray
-    triangles: np.ndarray
-
-
-@lane_function
+@part_of_caller
 def _ready(x: Any, ordered: Any, neighbours: Any, model: Any) -> Any:
     """Bring grid and neighbour list up to date with the positions `x`."""
     if is_stale(x, ordered, model.search):
@@ -54,14 +31,13 @@ def _ready(x: Any, ordered: Any, neighbours: Any, model: Any) -> Any:
     return READY
 
 
-@lane_function
+@part_of_caller
 def _forces(x: Any, ordered: Any, neighbours: Any, model: Any, work: Any, energies: Any) -> None:
     cutoff_pair_forces(neighbours, ordered, model.pairs, energies)
     for slot in range(x.shape[0]):
         for axis in range(3):
             work.forces[ordered.order[slot], axis] = ordered.forces[slot // LANES, axis, slot % LANES]
-    bonded_forces(x, work.forces, model.bonded, work.terms, energies)
-    exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies, (5, 6))
+    term_forces(x, model.step, work, energies, (5, 6))
 
 
 def _entry_points(digest: str) -> tuple[Callable, Callable]:
@@ -76,13 +52,10 @@ def _entry_points(digest: str) -> tuple[Callable, Callable]:
             state = _ready(x, ordered, neighbours, model)
             if state == READY:
                 _forces(x, ordered, neighbours, model, work, None)
-                move(x, v, random, motion.thermal[replica], model, work)
+                move(x, v, random, motion.thermal[replica], model.step, work)
             elif state != DIVERGED:
                 return step - 1, state
-            if step % every == 0:
-                for atom in range(x.shape[0]):
-                    for axis in range(3):
-                        frames[step // every - 1, atom, axis] = x[atom, axis]
+            write_frame(step, every, x, frames)
         return steps, READY
 
     @entry_point

@@ -128,10 +128,13 @@ def radii_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
 
 @lane_function
 def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
-    """Forces of the pairs in a part at fixed Born radii, and their part of dE/dB; energies to elements 5 and 6."""
+    """Forces of the pairs in a part at fixed Born radii, and their part of dE/dB; energies to elements 5 and 6.
+
+    Energies are float64: in single precision, the rounding of a sum over all pairs would grow with their number.
+    """
     x, born, forces, solvated = space.coordinates, space.born[part], space.forces[part], tables.born_atoms.shape[0] > 0
     blocks, salt = x.shape[0], (tables.salt[0], tables.salt[1])
-    energy = polarised = zero = filled(x, 0.0)
+    zero = filled(x, 0.0)
     for block in range(blocks):
         for axis in range(3):
             store(forces, (block, axis), zero)
@@ -140,7 +143,7 @@ def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
         here, kind, charge = _at(x, i), tables.kinds[0, i], tables.charges[own, lane]
         in_solvent = charge * tables.factors[0]
         born_i = born[RADIUS, own, lane], born[EXPONENT, own, lane]
-        on_i, gradient_i = (zero, zero, zero), zero
+        on_i, gradient_i, energy, polarised = (zero, zero, zero), zero, zero, zero
         for block in range(own, blocks):
             between, square = _apart(here, x, i, block)
             charges, strengths, mask = load(tables.charges, (block,)), tables.strengths, tables.masks[i, block]
@@ -162,9 +165,9 @@ def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
             subtract_from(forces, block, force)
         born[GRADIENT, own, lane] += lane_sum(gradient_i)
         _add(forces, own, lane, on_i)
-    if energies is not None:
-        energies[5] += lane_sum(energy)
-        energies[6] += lane_sum(polarised)
+        if energies is not None:
+            energies[5] += lane_sum(energy)
+            energies[6] += lane_sum(polarised)
 
 
 @lane_function

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from mdgen.md.engines.lanes.bonded_terms import as_numpy, bonded_terms
-from mdgen.md.engines.lanes.integration import dynamics
-from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned
+from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned, motion_in_turn
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.all_pairs import PairSpace
 from mdgen.md.engines.lanes.molecule.molecule_steps import (
@@ -16,8 +14,7 @@ from mdgen.md.engines.lanes.molecule.molecule_steps import (
 )
 from mdgen.md.engines.lanes.molecule.molecule_tables import molecule_tables
 from mdgen.md.engines.lanes.molecule.parts import advance_in_parts
-from mdgen.md.engines.lanes.random import WORDS, seeded_streams
-from mdgen.md.engines.lanes.rigid.rigid_tables import rigid_tables
+from mdgen.md.engines.lanes.rigid.whole_step import step_space, step_tables
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 MOST_ATOMS = 5000
@@ -48,14 +45,9 @@ class MoleculeKernel(LaneKernel):
         self._parts = _parts(self.n_atoms)
         self._model = Model(
             molecule_tables(parameters, self.dtype),
-            bonded_terms(parameters, self.dtype, grouped=True),
-            rigid_tables(parameters),
-            dynamics(as_numpy(parameters.masses), self.timestep_ps, friction_per_ps, np.float64),
+            step_tables(parameters, self.dtype, self.timestep_ps, friction_per_ps),
         )
-        streams = seeded_streams(seed, self.n_replicas * LANES).reshape(self.n_replicas, LANES, WORDS)
-        shape = (self.n_replicas, self.n_atoms, 3)
-        random = np.ascontiguousarray(streams.swapaxes(1, 2))
-        return Motion(np.zeros(shape), np.zeros(shape), random, np.zeros((self.n_replicas, 1)))
+        return motion_in_turn(self.n_replicas, self.n_atoms, seed)
 
     @classmethod
     def tasks(cls, n_replicas: int, n_atoms: int) -> int:
@@ -69,7 +61,7 @@ class MoleculeKernel(LaneKernel):
 
         def evaluate(replica: int, work: WorkSpace) -> None:
             molecule_energies(self._state.positions[replica], self._model, work, energies[replica])
-            forces[replica] = work.forces
+            forces[replica] = work.step.forces
 
         self._each_task(evaluate)
         return {term: energies[:, row] for row, term in enumerate(ENERGY_TERMS)}, forces
@@ -92,8 +84,7 @@ class MoleculeKernel(LaneKernel):
 
     def _work_space(self) -> WorkSpace:
         n = self.n_atoms
-        blocks, noise = -(-n // LANES), -(-3 * n // LANES)
-        parts = self._parts
+        blocks, parts = -(-n // LANES), self._parts
         ends = np.cumsum([blocks - i // LANES for i in range(n)])
         pairs = PairSpace(
             rows=np.searchsorted(ends, np.arange(parts + 1) * ends[-1] / parts, side="right"),
@@ -104,11 +95,4 @@ class MoleculeKernel(LaneKernel):
             forces=aligned((parts, blocks, 3, LANES), self.dtype),
         )
         pairs.coordinates[:] = _NOWHERE_NM
-        return WorkSpace(
-            pairs=pairs,
-            forces=np.zeros((n, 3), self.dtype),
-            previous=np.zeros((n, 3)),
-            noise=aligned((noise + noise % 2, LANES), np.float32),
-            terms=aligned((4, 3, LANES), self.dtype),
-            triangles=aligned((3, 3, LANES), np.float64),
-        )
+        return WorkSpace(pairs, step_space(n, self.dtype))

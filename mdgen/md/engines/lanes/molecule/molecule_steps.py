@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces, exception_forces
-from mdgen.md.engines.lanes.integration import RECENTRE_EVERY, Dynamics
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS
+from mdgen.md.engines.lanes.integration import RECENTRE_EVERY
+from mdgen.md.engines.lanes.jit import entry_point, lane_function, part_of_caller, source_digest
 from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.all_pairs import (
     PairSpace,
@@ -16,39 +14,24 @@ from mdgen.md.engines.lanes.molecule.all_pairs import (
     radii_part,
     response_part,
 )
-from mdgen.md.engines.lanes.rigid.whole_step import move
+from mdgen.md.engines.lanes.rigid.whole_step import StepSpace, StepTables, move, term_forces, write_frame
 
 ENERGY_TERMS = (*BONDED_TERMS, "nonbonded", "generalized_born")
 """The elements of an energy table, in order."""
 
 
 class Model(NamedTuple):
-    """Tables that do not change during a run: of pairs, bonded terms, rigid bonds and integrator."""
+    """Tables that do not change during a run: of pairs, and of the rest of a step."""
 
     pairs: Any
-    bonded: Any
-    rigid: Any
-    dynamics: Dynamics
+    step: StepTables
 
 
 class WorkSpace(NamedTuple):
-    """Arrays that a replica needs beside its state; contents do not matter between calls.
-
-    Args:
-        pairs: work space of all pairs.
-        forces: number (atom, 3).
-        previous: float64 (atom, 3).
-        noise: float32 (row, lane), an even number of rows, at least three numbers an atom.
-        terms: number (4, 3, lane).
-        triangles: float64 (3, 3, lane).
-    """
+    """Arrays that a replica needs beside its state: for all pairs, and for the rest of a step."""
 
     pairs: PairSpace
-    forces: np.ndarray
-    previous: np.ndarray
-    noise: np.ndarray
-    terms: np.ndarray
-    triangles: np.ndarray
+    step: StepSpace
 
 
 @lane_function
@@ -58,9 +41,9 @@ def _place(x: Any, coordinates: Any) -> None:
             coordinates[atom // LANES, axis, atom % LANES] = x[atom, axis]
 
 
-@lane_function
+@part_of_caller
 def _gather(x: Any, model: Any, work: Any, energies: Any) -> None:
-    """Forces of the pairs of all parts, and those of all other terms, to `work.forces`."""
+    """Forces of the pairs of all parts, and those of all other terms, to `work.step.forces`."""
     of_parts = work.pairs.forces
     for atom in range(x.shape[0]):
         block, lane = atom // LANES, atom % LANES
@@ -68,12 +51,11 @@ def _gather(x: Any, model: Any, work: Any, energies: Any) -> None:
             total = of_parts[0, block, axis, lane]
             for part in range(1, of_parts.shape[0]):
                 total += of_parts[part, block, axis, lane]
-            work.forces[atom, axis] = total
-    bonded_forces(x, work.forces, model.bonded, work.terms, energies)
-    exception_forces(x, work.forces, model.bonded.exceptions, work.terms, energies, (5, 5))
+            work.step.forces[atom, axis] = total
+    term_forces(x, model.step, work.step, energies, (5, 5))
 
 
-@lane_function
+@part_of_caller
 def _forces(x: Any, model: Any, work: Any, energies: Any) -> None:
     tables, space = model.pairs, work.pairs
     solvated, parts = tables.born_atoms.shape[0] > 0, space.forces.shape[0]
@@ -94,22 +76,23 @@ def _forces(x: Any, model: Any, work: Any, energies: Any) -> None:
 @lane_function
 def _recentre(x: Any) -> None:
     for axis in range(3):
-        x[:, axis] -= x[:, axis].mean()
+        total = 0.0
+        for atom in range(x.shape[0]):
+            total += x[atom, axis]
+        for atom in range(x.shape[0]):
+            x[atom, axis] -= total / x.shape[0]
 
 
-@lane_function
+@part_of_caller
 def _finish(
     step: Any, every: Any, replica: Any, motion: Any, model: Any, work: Any, steps_done: Any, frames: Any
 ) -> None:
-    """Move the atoms by `work.forces`, and write the frame of a step, counted within a run, that has one."""
+    """Move the atoms by `work.step.forces`, and write the frame of a step, counted within a run, that has one."""
     x, v, random = motion.positions[replica], motion.velocities[replica], motion.random[replica]
-    move(x, v, random, motion.thermal[replica], model, work)
+    move(x, v, random, motion.thermal[replica], model.step, work.step)
     if (steps_done + step) % RECENTRE_EVERY == 0:
         _recentre(x)
-    if step % every == 0:
-        for atom in range(x.shape[0]):
-            for axis in range(3):
-                frames[step // every - 1, atom, axis] = x[atom, axis]
+    write_frame(step, every, x, frames)
 
 
 def _entry_points(digest: str) -> tuple[Callable, ...]:

@@ -28,7 +28,7 @@ class ReplicaKernel(LaneKernel):
     nothing; double precision, for tests, is slower by about five.
     """
 
-    name = "kernel"
+    name = "kernel"  # as users call the engine: what it runs on by default
 
     def _lay_out(self, parameters: ForceFieldParameters, friction_per_ps: float, seed: int) -> Motion:
         self.n_blocks = self.tasks(self.n_replicas, self.n_atoms)

@@ -7,7 +7,7 @@ import numpy as np
 
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces
 from mdgen.md.engines.lanes.integration import RECENTRE_EVERY, Dynamics, drift, kick
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, source_digest
+from mdgen.md.engines.lanes.jit import entry_point, lane_function, part_of_caller, source_digest
 from mdgen.md.engines.lanes.lanes import LANES, filled, store
 from mdgen.md.engines.lanes.random import fill_normal
 from mdgen.md.engines.lanes.replicas.constraint_tables import ConstraintTables
@@ -46,7 +46,7 @@ class WorkSpace(NamedTuple):
     noise: np.ndarray
 
 
-@lane_function
+@part_of_caller
 def _block_forces(positions: Any, forces: Any, tables: Any, work: Any, energies: Any) -> None:
     """Forces of one block.
 
@@ -79,7 +79,7 @@ def _recentre(positions: Any) -> None:
         subtract_from(positions, atom, centre)
 
 
-@lane_function
+@part_of_caller
 def _step(positions: Any, velocities: Any, random: Any, thermal: Any, model: Any, work: Any) -> None:
     tables, constraints, dynamics = model
     _block_forces(positions, work.forces, tables, work, None)

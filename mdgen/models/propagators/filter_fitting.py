@@ -1,0 +1,110 @@
+"""The fit of a `RejectionFilter`: the propagator runs under it, and it is corrected by where the runs go.
+
+What matters is where the propagator itself goes, not where the data are: each round runs it under the filter so far,
+from every well alike, and counts how often it would jump from there.
+"""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mdgen.models.batches import PairBatch
+from mdgen.models.propagators.gaussian_mixture import Mixture
+from mdgen.models.propagators.rejection_filter import RejectionFilter
+
+FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
+"""Corrections of the filter, and the trajectories of each with their length."""
+MOST_STILL = 0.02
+"""Share of frames that repeat the one before, above which a warning says so."""
+
+logger = logging.getLogger("mdgen")
+
+Scaled = Float[Tensor, "frame channel"]
+Counts = Float[Tensor, "well well"]
+
+
+class FilterFitting:
+    """Corrects the filter of a propagator.
+
+    Args:
+        filter_: filter to be corrected, its support fitted; `run` must sample under it.
+        mixture: density of the next scaled frame, given this one, before any rejection.
+        run: trajectories (walker, frame, channel) in the scaled latent, of so many frames, from rows of the data.
+        redraws: number of times that the propagator draws a refused sample again before its walker stays.
+    """
+
+    def __init__(
+        self,
+        filter_: RejectionFilter,
+        mixture: Callable[[Tensor], Mixture],
+        run: Callable[[Tensor, int], Tensor],
+        redraws: int,
+    ) -> None:
+        self.filter, self.mixture, self.run, self.redraws = filter_, mixture, run, redraws
+        self.n_wells = len(filter_.acceptance)
+
+    def fit(
+        self, scaled: Scaled, pairs: PairBatch, reversible: bool, match_densities: bool, generator: torch.Generator
+    ) -> None:
+        """Correct the filter round by round, and warn where walkers stay because none of their samples is kept.
+
+        Args:
+            scaled: frames of the pairs, in the scaled latent.
+            pairs: lagged pairs of the data.
+            reversible: whether jumps count in both directions.
+            match_densities: whether each channel is to be distributed as in the data.
+            generator: generator of the starts and of the samples.
+        """
+        wells = self.filter.wells(scaled)
+        jumps = self._counted(wells[pairs.now], wells[pairs.later], reversible)
+        n_visited, still = len(wells.unique()), 0.0
+        for _ in range(FILTER_ROUNDS if n_visited > 1 or match_densities else 0):
+            run = self.run(evenly(wells, FILTER_WALKERS, generator), FILTER_FRAMES)
+            visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
+            if match_densities:
+                self.filter.correct_densities(scaled, visited)
+            if n_visited > 1:
+                self.filter.correct(jumps, self._expected(visited, generator))
+            still = float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
+        if still > MOST_STILL:
+            logger.warning(
+                "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
+                100 * still,
+                self.redraws + 1,
+            )
+
+    def _counted(self, now: Int[Tensor, "pair"], later: Int[Tensor, "pair"], reversible: bool) -> Counts:
+        n = self.n_wells
+        jumps = torch.bincount(now * n + later, minlength=n * n).view(n, n).double()
+        return jumps + jumps.T if reversible else jumps
+
+    def _expected(self, visited: Scaled, generator: torch.Generator, draws: int = 16, size: int = 80_000) -> Counts:
+        """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
+        jumps = torch.zeros(self.n_wells, self.n_wells, dtype=torch.float64)
+        # Few frames at the edge of a well make most of its jumps: many frames and few draws of each tell them best.
+        for now in visited[evenly(self.filter.wells(visited), size, generator)].split(10_000):
+            before, mixture = self.filter.wells(now), self.mixture(now)
+            chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64)
+            for _ in range(draws):
+                after = mixture.draw(generator)
+                weight = torch.where(self.filter.leaves_support(after), 0.0, self.filter.weight(after))
+                chances.scatter_add_(1, self.filter.wells(after)[:, None], weight.double()[:, None])
+            chances *= self.filter.acceptance[before]
+            # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all
+            # refused stays.
+            kept = chances.sum(1, keepdim=True)
+            stays = (1 - kept / draws).clamp(0, 1) ** (self.redraws + 1)
+            chances *= (1 - stays) / kept.clamp_min(1e-12)
+            jumps.index_add_(0, before, chances.scatter_add(1, before[:, None], stays))
+        return jumps
+
+
+def evenly(wells: Int[Tensor, "frame"], size: int, generator: torch.Generator) -> Int[Tensor, "size"]:
+    """Rows drawn with repetition, as many of each well."""
+    # Summed and searched, as torch.multinomial takes no more than 2^24 rows; the sum in double precision.
+    cumulative = (1.0 / torch.bincount(wells)[wells].double()).cumsum(0)
+    points = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64).to(wells.device)
+    return torch.searchsorted(cumulative, points * cumulative[-1], right=True).clamp_max(len(wells) - 1)
