@@ -1,4 +1,4 @@
-"""Every test runs with the shapes in the signatures checked, and leaves logging and torch's threads as they were."""
+"""Tests run with the shapes in the signatures checked, and leave logging and torch's threads as they were."""
 
 import logging
 import os
@@ -13,8 +13,10 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Numba compiles plain functions only, so the kernels stay outside.
-_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "evaluation", "md.systems"]
+# Numba compiles plain functions only, so the kernels stay outside. Checks make tests of the evaluation take 70 % longer, so
+# its own shapes are checked where MDGEN_CHECK_SHAPES=all asks for it, as `make test-slow` does.
+_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "md.systems"]
+_CHECKED += ["evaluation"] if os.environ.get("MDGEN_CHECK_SHAPES") == "all" else []
 _CHECKED += [
     f"md.dynamics.{name}"
     for name in ("constraints", "differentiable", "minimize", "overdamped", "schedule", "simulation", "velocities")
