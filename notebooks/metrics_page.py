@@ -27,8 +27,8 @@ KEYS = {
     "blocks": "what the criteria are judged by: number of blocks of `dynamics` and of `generated` frames, their mean "
     "`length_ps`, `slow_spread` (the factor by which intervals and p are widened for what is slower than a block) and "
     "`permutations`; null where there are too few frames",
-    "flags": "sentences that void the verdict: on copied frames, on trajectories that stand still, and on faults that no "
-    "frame of the dynamics has",
+    "flags": "sentences that void the verdict: on copied frames, on trajectories that stand still, and on faults that "
+    "no frame of the dynamics has",
     "notes": "further caveats, and what could not be measured and why; worst first",
     "rows": "by row: `label`, `meaning`, `frames`, `length_ns` and `metrics`",
     "protocol": "null, or with `protocol=NAME`: `name`, `rows` of `frames`, `metrics` and `arrays`, and `notes`",
