@@ -28,7 +28,8 @@ test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(STAMP)
-	$(VENV)/bin/python -m pytest -m slow
+	MDGEN_CHECK_SHAPES=all $(VENV)/bin/python -m pytest -m slow
+	MDGEN_CHECK_SHAPES=all $(VENV)/bin/python -m pytest tests/evaluation
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .

@@ -1,9 +1,10 @@
-"""Every test runs with the shapes in the signatures checked, and leaves logging and torch's threads as they were."""
+"""Tests run with the shapes in the signatures checked, and leave logging and torch's threads as they were."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 # Results are compared bit for bit; sums over several threads are not made in one order.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -13,8 +14,10 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Numba compiles plain functions only, so the kernels stay outside.
-_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "evaluation", "md.systems"]
+# Numba compiles plain functions only, so kernels stay outside. Checks make tests of the evaluation take 70 % longer,
+# so its own shapes are checked where MDGEN_CHECK_SHAPES=all asks for it, as `make test-slow` does.
+_CHECKED = ["geometry", "molecule", "data", "models", "training", "generation", "md.systems"]
+_CHECKED += ["evaluation"] if os.environ.get("MDGEN_CHECK_SHAPES") == "all" else []
 _CHECKED += [
     f"md.dynamics.{name}"
     for name in ("constraints", "differentiable", "minimize", "overdamped", "schedule", "simulation", "velocities")
@@ -47,4 +50,13 @@ def after_each_test() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="module")
 def after_each_module() -> Iterator[None]:
     with process_as_before():
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_filter_round() -> Iterator[None]:
+    """One round of every fit of a rejection filter; what all of them reach is held by `test_rejection_filter.py`."""
+    from mdgen.models.propagators import filter_fitting
+
+    with patch.object(filter_fitting, "FILTER_ROUNDS", 1):
         yield

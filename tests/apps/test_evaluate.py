@@ -13,7 +13,7 @@ from mdgen.apps.runs.molecule_pairs import configs_of_pairs
 from mdgen.apps.runs.training_runs import training_runs
 from tests.evaluation.alanine import molecule, trajectory
 
-FEW = ["metrics.settings.resamples=10", "metrics.settings.n_states=10"]
+FEW = ["metrics.settings.resamples=10", "metrics.settings.n_states=10", "metrics.settings.permutations=99"]
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,8 @@ def test_the_demo_with_tokens_ends_in_a_report(folder: Path) -> None:
     steps = ["generate.n_trajectories=4", "generate.length_ns=0.4", "n_starts=3", "training_fraction=[0.0,0.5]"]
     steps += ["reference_fraction=[0.5,0.75]", "replicate_fraction=[0.75,1.0]"]
     judged = ["lag_ps", "tica_lag_ps"]
-    steps += ["evaluate.metrics.settings.resamples=10", *(f"evaluate.metrics.settings.{each}=5.0" for each in judged)]
+    steps += [f"evaluate.metrics.settings.{each}" for each in ("resamples=10", "permutations=99")]
+    steps += [*(f"evaluate.metrics.settings.{each}=5.0" for each in judged)]
     run = [f"data.trajectories={folder}/md", f"output={folder}/demo", *network, *steps]
     assert main(["demo", "parts=tokens", *run]) == 0
     assert (folder / "demo/report.html").is_file()

@@ -3,27 +3,20 @@ from pathlib import Path
 import pytest
 
 from mdgen.errors import MdgenError
-from mdgen.evaluation import Settings, evaluate, evaluate_batch
+from mdgen.evaluation import Evaluation, evaluate_batch
 from mdgen.evaluation.result import save_metrics
-from tests.evaluation.alanine import toy_set
-
-SETTINGS = Settings(lag_ps=2.0, tica_lag_ps=5.0, n_states=10, resamples=10)
 
 
 def broken(folder: Path) -> None:
     raise MdgenError("its file is missing")
 
 
-def test_each_molecule_is_judged_once_and_all_have_one_table(tmp_path: Path) -> None:
+def test_each_molecule_is_judged_once_and_all_have_one_table(three_seeds: Evaluation, tmp_path: Path) -> None:
     judged = []
 
     def evaluation(folder: Path) -> None:
         judged.append(folder.name)
-        seed = len(judged)
-        save_metrics(
-            evaluate(toy_set(4, 200, seed=seed), toy_set(2, 200, seed=seed + 1), settings=SETTINGS),
-            folder / "metrics.json",
-        )
+        save_metrics(three_seeds, folder / "metrics.json")
 
     for _ in range(2):
         found = evaluate_batch({"one": evaluation, "two": evaluation, "bad": broken}, tmp_path)

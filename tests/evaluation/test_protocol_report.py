@@ -23,10 +23,16 @@ def test_a_protocol_is_in_the_result_and_the_report_of_each_molecule_and_of_all(
         folder.mkdir(parents=True)
         mdtraj.Trajectory(trajectory(1, 0), molecule().topology).save_pdb(str(folder / "topology.pdb"))
         for side, more in (("reference", 0), ("generated", 1)):
-            for index in range(4):
+            for index in range(2):
                 np.save(folder / f"{side}-{index}.npy", trajectory(400, 1000 * (seed + more) + index))
     spacing = [f"{side}.frame_spacing_ps=1" for side in ("reference", "generated")]
-    few = ["metrics.settings.resamples=5", "metrics.settings.n_states=10", "protocol=mdgen", "protocol.lag_ps=2"]
+    few = [
+        "metrics.settings.resamples=5",
+        "metrics.settings.permutations=99",
+        "metrics.settings.n_states=10",
+        "protocol=mdgen",
+        "protocol.lag_ps=2",
+    ]
     few += ["protocol.n_states=15", "protocol.n_macrostates=3", "protocol.resamples=5"]
     assert main(["evaluate", f"pairs={tmp_path}/pairs", f"output={tmp_path}/out", *spacing, *few]) == 0
     found = read_protocol(tmp_path / "out/first/metrics.json")

@@ -23,6 +23,8 @@ from tests.models.parts import trained_encoder
 from tests.models.structures import alanine_dipeptide, frames
 
 PAGE = Path(__file__).parents[2] / "notebooks/docs/how_to/in_python.md"
+pytestmark = pytest.mark.usefixtures("one_filter_round")
+
 FRAMES = np.random.default_rng(1).normal(size=(6, 2, 3)).astype(np.float32)
 
 

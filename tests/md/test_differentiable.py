@@ -249,7 +249,7 @@ def test_forces_without_a_graph_bound_memory() -> None:
 
 
 def test_checkpoints_bound_memory() -> None:
-    system, n_steps, every = rigid(peptide()[0]), 12, 4
+    system, n_steps, every = rigid(peptide()[0]), 8, 4
     plain_kept, plain_there, _ = kept_and_most(system, n_steps)
     kept, there, most = kept_and_most(system, n_steps, every)
     twice_kept, twice_there, twice_most = kept_and_most(system, 2 * n_steps, every)

@@ -25,6 +25,8 @@ from mdgen.training.train import procedure_of, train
 from tests.models.parts import DECODERS, ENCODERS, PROPAGATORS
 from tests.models.structures import alanine_dipeptide, frames
 
+pytestmark = pytest.mark.usefixtures("one_filter_round")
+
 MOLECULE = alanine_dipeptide()
 FEATURES = TorsionDistanceFeatures(MOLECULE, distances="none")
 
