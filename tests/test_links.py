@@ -15,7 +15,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)")
 
 
 def is_there(page: Path, target: str) -> bool:
-    path = page.parent / target
+    path = (page.parent / target).resolve()
     if path.parent == DOCS / "tutorials":
         return path.stem == "index" or (ROOT / f"notebooks/tutorials/{path.stem}.ipynb").is_file()
     if path.parent == DOCS / "generated":
