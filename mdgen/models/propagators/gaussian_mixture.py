@@ -26,8 +26,8 @@ class Mixture(NamedTuple):
         """The mixtures of some rows of the batch."""
         return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))
 
-    def log_density(self, points: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch"]:
-        """Log of the density at a point of each row."""
+    def log_density(self, points: Float[Tensor, "*_points channel"]) -> Float[Tensor, "*_batch"]:
+        """Log of the density at a point of each row; points and rows broadcast."""
         # Forward substitution by hand: points have few channels, and a batched solver costs more than these few lines.
         normals: list[Tensor] = []
         exponent = self.log_weights
