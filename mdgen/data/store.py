@@ -16,9 +16,7 @@ A trajectory may end before the others. The chunks that follow then hold the oth
 
 import io
 import json
-import weakref
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -45,11 +43,10 @@ from mdgen.documents import content_of, parsed_file
 from mdgen.errors import MdgenError
 from mdgen.files import writable, write_aside
 from mdgen.molecule.topology import Molecule
+from mdgen.open_files import OpenFiles
 
-_OPEN_CHUNKS = (
-    128  # of all stores of a process: a mapped chunk holds a file descriptor, of which many systems allow 1024
-)
-_recent: "OrderedDict[tuple[weakref.ref[TrajectoryStore], str], None]" = OrderedDict()
+_mapped = OpenFiles()
+"""Chunks of all stores of the process: a mapped file holds a file descriptor."""
 _MOLECULE = "molecule.json"
 _ADVICE = "write the trajectories again"
 
@@ -398,19 +395,8 @@ class TrajectoryStore:
                     f"say; {_ADVICE}"
                 )
             self._maps[name] = frames
-        self._note_use(name)
+        _mapped.use(self, name, lambda store: store._maps.pop(name, None))
         return frames
-
-    def _note_use(self, name: str) -> None:
-        """Let go of the chunk that was not used for the longest time, of whichever store, where too many are mapped."""
-        used = (weakref.ref(self), name)
-        _recent.pop(used, None)
-        _recent[used] = None
-        if len(_recent) > _OPEN_CHUNKS:
-            (store, oldest), _ = _recent.popitem(last=False)
-            owner = store()
-            if owner is not None:
-                owner._maps.pop(oldest, None)
 
 
 def is_store(path: Path | str) -> bool:

@@ -2,8 +2,6 @@
 
 import glob
 import logging
-import weakref
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from mdgen.data.store import TrajectoryStore, is_store
 from mdgen.errors import MdgenError
 from mdgen.files import MARK
 from mdgen.molecule.topology import Molecule
+from mdgen.open_files import OpenFiles
 
 __all__ = ["STORE", "TrajectorySet", "open_trajectories", "write_trajectory"]
 
@@ -28,8 +27,8 @@ STORE = "trajectories"
 """The store within the run folder of a simulation or a generation."""
 
 _SELF_DESCRIBED = (".h5", ".hdf5", ".pdb")
-_OPEN_FILES = 128  # of all sets of a process: many systems allow a process 1024 files
-_open: "OrderedDict[weakref.ref[Source], None]" = OrderedDict()
+_opened = OpenFiles()
+"""Sources of all sets of the process."""
 _LONG_BOND_NM = 0.3
 _SAME_TEMPERATURE_K = 1e-3
 
@@ -193,14 +192,7 @@ class TrajectorySet:
         if not -len(self) <= trajectory < len(self):
             raise MdgenError(f"there are trajectories 0 to {len(self) - 1}; there is no {trajectory}")
         source = self._sources[trajectory]
-        # a thousand files must not use up the file descriptors: the longest unused is closed until it is needed again
-        used = weakref.ref(source)
-        _open.pop(used, None)
-        _open[used] = None
-        if len(_open) > _OPEN_FILES:
-            oldest = _open.popitem(last=False)[0]()
-            if oldest is not None:
-                oldest.close()
+        _opened.use(source, "", lambda oldest: oldest.close())
         return source
 
 

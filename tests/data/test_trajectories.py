@@ -20,6 +20,7 @@ from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import TrajectorySet, open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.molecule.topology import Molecule
+from mdgen.open_files import OpenFiles
 
 from .conftest import argon, walk
 
@@ -129,7 +130,7 @@ def test_stores_files_and_globs_together(tmp_path: Path, molecule: Molecule) -> 
 
 
 def test_more_files_than_may_be_open(tmp_path: Path, molecule: Molecule, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_OPEN_FILES", 2)
+    monkeypatch.setattr(module, "_opened", OpenFiles(most=2))
     for index in range(6):
         write_trajectory(tmp_path / f"run-{index}.xtc", walk(4, index), molecule, 0.2)
     found = open_trajectories(tmp_path / "run-*.xtc", molecule)
