@@ -10,6 +10,7 @@ from mdgen.data.conditions import first_frame, tokens
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context
 from mdgen.models.blocks.se3_tokens import COSINES, RIGID, SINES
+from mdgen.models.checkpoint import load_model, save_model
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.models.propagators.interpolant_propagator import InterpolantPropagator
 from mdgen.training.settings import settings_for
@@ -94,3 +95,13 @@ def test_tokens_of_residues_need_a_key_frame():
     _, _, latent = a_trajectory()
     with pytest.raises(MdgenError, match="key_frames"):
         learnt().sample(first_frame(latent[:, 0], WINDOW), Context(), seeded())
+
+
+def test_a_file_of_a_network_of_whole_velocities_is_refused(tmp_path):
+    part = InterpolantPropagator(ENCODER.latent, [1.0, 1.0], WINDOW, width=16, heads=2, blocks=1, key_frame_blocks=1)
+    save_model(tmp_path / "part.safetensors", part)
+    load_model(tmp_path / "part.safetensors")
+    part.network._modules["last"] = part.network._modules.pop("added")  # as it was called then
+    save_model(tmp_path / "part.safetensors", part)
+    with pytest.raises(MdgenError, match=r"of another version of mdgen .* train the part again"):
+        load_model(tmp_path / "part.safetensors")

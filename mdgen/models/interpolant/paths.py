@@ -5,7 +5,7 @@ Source: Albergo, Boffi and Vanden-Eijnden, arXiv 2303.08797 (2023).
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -40,9 +40,7 @@ class Path(ABC):
 
     def at(self, time: Times, data: Float[Tensor, "batch *shape"], noise: Float[Tensor, "batch *shape"]) -> PathPoint:
         """The point at each row's time."""
-        alpha, sigma, d_alpha, d_sigma = (
-            each.view(-1, *[1] * (data.ndim - 1)) for each in (*self.coefficients(time), *self.derivatives(time))
-        )
+        alpha, sigma, d_alpha, d_sigma = self._all(time, data.ndim)
         return PathPoint(alpha * data + sigma * noise, d_alpha * data + d_sigma * noise)
 
     def gaussian_velocity(
@@ -52,11 +50,14 @@ class Path(ABC):
 
         With the mean taken off, `E[data | x] = alpha / (alpha^2 + sigma^2) x`, and so for the noise.
         """
-        alpha, sigma, d_alpha, d_sigma = (
-            each.view(-1, *[1] * (value.ndim - 1)) for each in (*self.coefficients(time), *self.derivatives(time))
-        )
+        alpha, sigma, d_alpha, d_sigma = self._all(time, value.ndim)
         slope = (alpha * d_alpha + sigma * d_sigma) / (alpha.square() + sigma.square())
         return slope * value + (d_alpha + d_sigma - slope * (alpha + sigma)) * mean
+
+    def _all(self, time: Times, ndim: int) -> Iterator[Tensor]:
+        """Coefficients and derivatives of each row, to be multiplied by tensors of so many dimensions."""
+        for each in (*self.coefficients(time), *self.derivatives(time)):
+            yield each.view(-1, *[1] * (ndim - 1))
 
 
 class Linear(Path):

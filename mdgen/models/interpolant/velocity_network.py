@@ -129,7 +129,7 @@ class VelocityNetwork(nn.Module):
             TrajectoryBlock(width, heads, expansion, tokens != 1, time_mixer) for _ in range(blocks)
         )
         self.last_norm = nn.Linear(width, 2 * width)
-        self.last = nn.Linear(width, channels)
+        self.added = nn.Linear(width, channels)  # the name tells files of networks of whole velocities apart
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
@@ -147,7 +147,7 @@ class VelocityNetwork(nn.Module):
             if isinstance(module, AdaptiveNorm):
                 module.projection.weight.zero_()
         self.last_norm.weight.zero_()
-        self.last.weight.zero_()
+        self.added.weight.zero_()
 
     def condition(
         self,
@@ -213,7 +213,7 @@ class VelocityNetwork(nn.Module):
             else:
                 x = block(x, active, conditioning.places)
         shift, scale = rearrange(self.last_norm(active), "b (n c) -> n b 1 1 c", n=2)
-        return rearrange(self.last(modulated(x, shift, 1 + scale)), "b l t c -> b t l c").float()
+        return rearrange(self.added(modulated(x, shift, 1 + scale)), "b l t c -> b t l c").float()
 
 
 class _ScalarEmbedding(nn.Module):
