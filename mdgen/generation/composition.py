@@ -14,7 +14,7 @@ from mdgen.models.checkpoint import describe
 from mdgen.models.fingerprint import fingerprint
 from mdgen.registry import name_of
 
-_SAME = 1e-4
+SAME = 1e-4
 """Relative difference below which two temperatures or spacings are one: files keep them in single precision."""
 
 
@@ -71,7 +71,7 @@ def trained_temperature_K(parts: Mapping[str, Any]) -> tuple[float, float] | Non
         return None
     warm, cold = max(ranges, key=lambda role: ranges[role][0]), min(ranges, key=lambda role: ranges[role][1])
     least, largest = ranges[warm][0], ranges[cold][1]
-    if least > largest * (1 + _SAME):
+    if least > largest * (1 + SAME):
         raise MdgenError(
             f"the {warm} was trained at {_shown(*ranges[warm])} K and the {cold} at {_shown(*ranges[cold])} K; "
             "compose parts that were trained at one temperature"
@@ -114,11 +114,22 @@ def chosen_spacing_ps(asked: float | None, implied: float | None, trained: tuple
     return _within("frame_spacing_ps", "ps", value, trained, "the propagator was", source)
 
 
+def training_data_of(part: Any) -> str:
+    """What the file of a part says of its training data: where they lie, or how many frames they are."""
+    metadata = getattr(part, "metadata", None) or {}
+    data = metadata.get("data")
+    data = data if isinstance(data, dict) else {}
+    named = data.get("trajectories") or data.get("molecules") or ""
+    where = ", ".join(map(str, named)) if isinstance(named, list) else str(named)
+    spacing = metadata.get("frame_spacing_ps")
+    return where + (f", frames {spacing:g} ps apart" if where and isinstance(spacing, (int, float)) else "")
+
+
 def _within(
     key: str, unit: str, value: float, trained: tuple[float, float], who: str, source: str = "was asked for"
 ) -> float:
     least, largest = trained
-    if not least * (1 - _SAME) <= value <= largest * (1 + _SAME):
+    if not least * (1 - SAME) <= value <= largest * (1 + SAME):
         raise MdgenError(
             f"{key}={value:g} {source}, but {who} trained at {_shown(least, largest)} {unit}; ask for that, or train "
             "on such trajectories"
@@ -127,4 +138,4 @@ def _within(
 
 
 def _shown(least: float, largest: float) -> str:
-    return f"{least:g}" if math.isclose(least, largest, rel_tol=_SAME) else f"{least:g} to {largest:g}"
+    return f"{least:g}" if math.isclose(least, largest, rel_tol=SAME) else f"{least:g} to {largest:g}"

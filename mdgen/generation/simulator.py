@@ -21,11 +21,12 @@ from mdgen.generation.composition import (
     identity_of,
     require_same_latent,
     trained_temperature_K,
+    training_data_of,
 )
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.parallel_decoding import decode_in_parts
-from mdgen.generation.stream import GenerationRecord, LatentStream, frames_a_block, most_doublings
+from mdgen.generation.stream import GenerationRecord, LatentStream, block_generator, frames_a_block, most_doublings
 from mdgen.generation.tasks import (
     Frames,
     Inpainting,
@@ -184,7 +185,7 @@ class LatentSimulator:
         lines = [
             "" if lag is None else f"\n  lag          {lag:g} ps",
             "" if not known else f"\n  timescales   {', '.join(known)} ps",
-            "" if not (trained := _training_data(self.encoder)) else f"\n  trained on   {trained}",
+            "" if not (trained := training_data_of(self.encoder)) else f"\n  trained on   {trained}",
         ]
         return (
             f"LatentSimulator of {self.molecule!r}\n"
@@ -414,24 +415,3 @@ class LatentSimulator:
         context = self._context(len(positions), temperature_K, frame_spacing_ps, keys)
         blocks = positions.split(max(1, ENCODED_FRAMES // len(positions)), dim=1)
         return torch.cat([self.encoder.encode(block.to(self.device), context) for block in blocks], dim=1)
-
-
-def _training_data(part: Any) -> str:
-    """What the file of a part says of its training data: where they lie, or how many frames they are."""
-    metadata = getattr(part, "metadata", None) or {}
-    data = metadata.get("data")
-    data = data if isinstance(data, dict) else {}
-    named = data.get("trajectories") or data.get("molecules") or ""
-    where = ", ".join(map(str, named)) if isinstance(named, list) else str(named)
-    spacing = metadata.get("frame_spacing_ps")
-    return where + (f", frames {spacing:g} ps apart" if where and isinstance(spacing, (int, float)) else "")
-
-
-def block_generator(
-    seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0
-) -> torch.Generator:
-    """A random stream for one purpose in one part of a block, independent of all others of the same seed."""
-    purposes = ("start", "propagate", "decode")
-    key = [seed, block, purposes.index(purpose), *([part] if part else [])]
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) >> 1)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,6 +41,16 @@ def most_doublings(n_trajectories: int, n_atoms: int, window: int) -> int:
     """How often the time between frames may be halved within a window for `STRETCH_BYTES` to hold it."""
     frames = STRETCH_BYTES // (12 * n_atoms * n_trajectories)
     return min(MOST_DOUBLINGS, max(0, (frames // window).bit_length() - 1))
+
+
+def block_generator(
+    seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0
+) -> torch.Generator:
+    """A random stream for one purpose in one part of a block, independent of all others of the same seed."""
+    purposes = ("start", "propagate", "decode")
+    key = [seed, block, purposes.index(purpose), *([part] if part else [])]
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state) >> 1)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,8 @@ from torch.nn.functional import pad
 
 from mdgen.data.conditions import distinct
 from mdgen.errors import MdgenError
+from mdgen.generation.composition import SAME
 from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator, RefiningPropagator
-
-_SAME = 1e-4
-"""Relative difference below which two spacings are one."""
 
 MOST_DOUBLINGS = 6
 """How often the time between frames is halved at most: a stretch is held in memory as a whole."""
@@ -40,14 +38,19 @@ class Windows:
 
     Args:
         known: whether a frame is known in all of its tokens and channels.
-        longest: most frames of a window, known ones included, with all that are filled in between those that the
-            propagator makes at once; None for a Markov propagator, which makes any number.
+        made_at_once: most frames that the propagator makes at once, known ones included; None for a Markov propagator,
+            which makes any number.
         doublings: how often the time between frames is halved within a window, from its coarsest frames to all.
     """
 
     known: Bool[np.ndarray, "frame"]
-    longest: int | None
+    made_at_once: int | None
     doublings: int = 0
+
+    @property
+    def longest(self) -> int | None:
+        """Most frames of a window, with all that are filled in between those made at once."""
+        return None if self.made_at_once is None else ((self.made_at_once - 1) << self.doublings) + 1
 
     @classmethod
     def of(
@@ -55,7 +58,7 @@ class Windows:
         condition: Condition,
         propagator: Propagator,
         frame_spacing_ps: float | None = None,
-        most_doublings: int = MOST_DOUBLINGS,
+        most_doublings: int | None = None,
     ) -> "Windows":
         """The windows in which a propagator makes a trajectory.
 
@@ -63,7 +66,7 @@ class Windows:
             condition: what is known.
             propagator: propagator.
             frame_spacing_ps: time between two frames; where it is not said, all frames of a window are made at once.
-            most_doublings: how often the time between frames is halved at most.
+            most_doublings: how often the time between frames is halved at most, if not `MOST_DOUBLINGS` times.
 
         Raises:
             MdgenError: if its windows cannot meet the condition.
@@ -81,8 +84,11 @@ class Windows:
                     f"{through}; other conditions need a propagator that makes several frames at once"
                 )
             return cls(known, None)
-        doublings = min(most_doublings, _doublings(np.flatnonzero(told), propagator, frame_spacing_ps))
-        longest = ((window - 1) << doublings) + 1
+        most = MOST_DOUBLINGS if most_doublings is None else most_doublings
+        doublings = min(most, _doublings(np.flatnonzero(told), propagator, frame_spacing_ps))
+        windows = cls(known, window, doublings)
+        longest = windows.longest
+        assert longest is not None
         frames = np.flatnonzero(known)
         gaps = np.diff(frames, prepend=0)
         if len(gaps) and gaps.max() >= longest:
@@ -93,19 +99,18 @@ class Windows:
                 f"{' and those filled in' if doublings else ''}: ask for known frames at most {longest - 1} apart"
                 f"{_FURTHER if _may_refine(propagator) else ''}"
             )
-        return cls(known, longest, doublings)
+        return windows
 
     def next_stop(self, done: int) -> int:
         """Frames that are made when the window after the first `done` frames is."""
         begin, n_frames = max(done - 1, 0), len(self.known)
-        if self.longest is None:
+        if self.made_at_once is None or self.longest is None:
             return n_frames
         limit = min(begin + self.longest, n_frames)
         inner = np.flatnonzero(self.known[begin + 1 : limit])
         if len(inner):
             return begin + 2 + int(inner[-1])
-        window = (self.longest - 1 >> self.doublings) + 1
-        whole = (_step(window) << self.doublings) + 1  # of whole windows at every level
+        whole = (_step(self.made_at_once) << self.doublings) + 1  # of whole windows at every level
         return min(begin + whole, limit) if self.doublings else limit
 
     def block_stop(self, done: int, frames: int) -> int:
@@ -114,7 +119,7 @@ class Windows:
         A Markov propagator makes exactly as many, or the more up to the next known frame.
         """
         target = min(done + frames, len(self.known))
-        if self.longest is None:
+        if self.made_at_once is None:
             ahead = np.flatnonzero(self.known[target - 1 :])
             return target + int(ahead[0]) if len(ahead) else target
         while done < target:
@@ -140,7 +145,7 @@ def _doublings(told: Int[np.ndarray, "known"], propagator: Propagator, frame_spa
     """
     if frame_spacing_ps is None or not _may_refine(propagator):
         return 0
-    most = math.floor(math.log2(propagator.frame_spacing_ps[1] / frame_spacing_ps * (1 + _SAME)))
+    most = math.floor(math.log2(propagator.frame_spacing_ps[1] / frame_spacing_ps * (1 + SAME)))
     step = int(np.gcd.reduce(told)) if len(told) else 0
     return max(0, most if step == 0 else min(most, (step & -step).bit_length() - 1))
 
@@ -150,7 +155,7 @@ def sample_windows(
     condition: Condition,
     context: Context,
     generator: torch.Generator,
-    most_doublings: int = MOST_DOUBLINGS,
+    most_doublings: int | None = None,
 ) -> Float[Tensor, "batch frame token channel"]:
     """A latent trajectory under a condition, window after window; what is known is met exactly.
 

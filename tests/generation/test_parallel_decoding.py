@@ -4,7 +4,7 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.generation import parallel_decoding
 from mdgen.generation.parallel_decoding import decode_in_parts
-from mdgen.generation.simulator import block_generator
+from mdgen.generation.stream import block_generator
 from mdgen.interfaces import Context, LatentSpace
 
 SPACE = LatentSpace("toy", 1, 3)

@@ -12,7 +12,8 @@ from mdgen.data.conditions import first_frame
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation import stream
-from mdgen.generation.simulator import LatentSimulator, block_generator
+from mdgen.generation.simulator import LatentSimulator
+from mdgen.generation.stream import block_generator
 from mdgen.generation.tasks import Interpolation, Rollout
 from mdgen.interfaces import Context
 from mdgen.models.batches import FrameBatch, TrainingData
