@@ -319,8 +319,8 @@ class Propagator(Protocol):
 class RefiningPropagator(Propagator, Protocol):
     """A propagator of windows that may have been trained to make the frames between known ones.
 
-    Where it was, generation makes coarse frames first and those between them next, at any spacings within
-    `frame_spacing_ps`; so it must have learnt some that are at most some twofold apart throughout that range.
+    Where it was, generation makes coarse frames first and those between them next, at spacings of which each is half
+    the last, anywhere within `frame_spacing_ps`; so the spacings of its training should lie as close throughout.
     """
 
     @property

@@ -66,7 +66,7 @@ def test_the_ideal_test_is_that_of_sampled_populations() -> None:
     assert shares.mean() == pytest.approx(test.population, abs=0.01)
     assert shares.var() == pytest.approx(test.variance, rel=0.1)
     assert test.altered / (1 - test.altered) == pytest.approx(2 * test.population / (1 - test.population))
-    needed = test.trajectories()
+    needed = test.needed
     assert test.power(needed - 1) < 0.99 <= test.power(needed)
     assert test.power(needed, 0.05) > test.power(needed)
 
@@ -75,7 +75,7 @@ def test_a_fault_of_populations_is_judged_with_what_the_ideal_test_needs_too() -
     name = "rare_state_four_times_as_heavy"
     suite = dataclasses.replace(QUICK, faults=[name, "shuffled"], sizes=[])
     assert [(run.name, run.n_trajectories) for run in suite.runs()] == [
-        (name, 2), (name, suite.ideal_tests()[name].trajectories()), ("shuffled", 2),
+        (name, 2), (name, suite.ideal_tests[name].needed), ("shuffled", 2),
     ]  # fmt: skip
 
     def outcome(n: int, caught: bool) -> dict:

@@ -115,7 +115,7 @@ class EvaluationSettings(Suite):
         truth: dict[str, float] = {}
         if self.sizes:
             truth = true_values(self.peptide, self.frame_spacing_ps, np.random.default_rng(self.seed))
-        ideal = {name: test.figures(self.fault_trajectories) for name, test in self.ideal_tests().items()}
+        ideal = {name: test.figures(self.fault_trajectories) for name, test in self.ideal_tests.items()}
         found = figures([outcomes[run.key] for run in runs], truth, ideal)
         return {"settings": asdict(self), "true_values": truth, **found}, acceptance(found)
 
@@ -155,6 +155,7 @@ class EvaluationSettings(Suite):
         """Names of the faults."""
         return list(FAULTS if self.faults is None else self.faults)
 
+    @cached_property
     def ideal_tests(self) -> dict[str, IdealTest]:
         """The ideal test of each fault of populations alone."""
         chain = KnownChain(PEPTIDE, self.frame_spacing_ps)
@@ -166,12 +167,9 @@ class EvaluationSettings(Suite):
 
     def _sides(self, fault: str) -> list[int]:
         """Trajectories on each side with which a fault is judged: as asked, and as many as the ideal test needs."""
-        needed = self._needed.get(fault, 0)
+        test = self.ideal_tests.get(fault)
+        needed = 0 if test is None else test.needed
         return [self.fault_trajectories, *([needed] if needed > self.fault_trajectories else [])]
-
-    @cached_property
-    def _needed(self) -> dict[str, int]:
-        return {name: test.trajectories() for name, test in self.ideal_tests().items()}
 
     @property
     def files(self) -> Files | None:

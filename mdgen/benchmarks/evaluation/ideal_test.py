@@ -10,6 +10,7 @@ normal by the central limit theorem, with variances that it knows and need not e
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -49,7 +50,8 @@ class IdealTest:
         spread = np.sqrt((self.variance + self.altered_variance) / n_trajectories)
         return float(norm.sf((norm.isf(level / 2) * chance - abs(self.altered - self.population)) / spread))
 
-    def trajectories(self) -> int:
+    @cached_property
+    def needed(self) -> int:
         """Least number of trajectories a side with which its power at the level of the family is `SUFFICIENT`."""
         return next(n for n in count(2) if self.power(n) >= SUFFICIENT)
 
@@ -61,7 +63,7 @@ class IdealTest:
             "trajectories": n_trajectories,
             "power": self.power(n_trajectories),
             "power_of_a_single_test": self.power(n_trajectories, FALSE_ALARMS),
-            "trajectories_needed": self.trajectories(),
+            "trajectories_needed": self.needed,
         }
 
 

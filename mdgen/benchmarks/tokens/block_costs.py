@@ -93,35 +93,41 @@ def block_rows(
     with torch.inference_mode():
         sampling = peak.time(lambda: propagator.sample(condition, context, generator), seconds).row()
         decoding = peak.time(lambda: decoder.decode(latent, context, generator), seconds).row()
+    common = {
+        "kind": "block",
+        "molecule": name,
+        "network": size,
+        "parameters": n_parameters(propagator.network),
+        "batch": batch,
+        "window": window,
+        "tokens": start.shape[1],
+        "evaluations_of_a_window": propagator.evaluations,
+        "decoded_frames_per_s": batch * window / decoding["seconds"],
+    }
     rows = []
     for spacing in spacings_ps:
         frames = BLOCK_NS * 1e3 / spacing
-        # Of each window the first frame is the last of the one before; each coarser level has half of the windows.
-        doublings = math.floor(math.log2(max(spacings_ps) / spacing) + 1e-9)
-        step = (window - 1) // 2 * 2 if doublings else window - 1
-        windows = frames / step * (2.0 - 0.5**doublings)
-        a_block = {
-            part: made / batch * row["seconds"]
-            for part, row, made in (("sampling", sampling, windows), ("decoding", decoding, frames / window))
-        }
-        total = sum(a_block.values())
+        windows = _windows(frames, window, max(spacings_ps) / spacing)
+        sampled_s, decoded_s = windows / batch * sampling["seconds"], frames / window / batch * decoding["seconds"]
         rows.append(
             {
-                "kind": "block",
-                "molecule": name,
-                "network": size,
-                "parameters": n_parameters(propagator.network),
-                "batch": batch,
-                "window": window,
-                "tokens": start.shape[1],
+                **common,
                 "spacing_ps": float(spacing),
-                "evaluations_of_a_window": propagator.evaluations,
                 "evaluations": propagator.evaluations * windows,
-                "sampling_s_of_10_ns": a_block["sampling"],
-                "decoding_s_of_10_ns": a_block["decoding"],
-                "seconds_of_10_ns": total,
-                "decoded_frames_per_s": batch * window / decoding["seconds"],
-                "engine_over_generated": engine["seconds_of_10_ns"] / total,
+                "sampling_s_of_10_ns": sampled_s,
+                "decoding_s_of_10_ns": decoded_s,
+                "seconds_of_10_ns": sampled_s + decoded_s,
+                "engine_over_generated": engine["seconds_of_10_ns"] / (sampled_s + decoded_s),
             }
         )
     return rows
+
+
+def _windows(frames: float, window: int, coarsest: float) -> float:
+    """Windows of all levels that make so many frames, where the coarsest ones are `coarsest` times as far apart.
+
+    Of each window the first frame is the last of the one before, and each coarser level has half of the windows.
+    """
+    doublings = math.floor(math.log2(coarsest) + 1e-9)
+    step = (window - 1) // 2 * 2 if doublings else window - 1
+    return frames / step * (2.0 - 0.5**doublings)
