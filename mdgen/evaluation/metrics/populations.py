@@ -117,7 +117,7 @@ def cohen_h(
     """Size of Cohen's h of each conformer, and its standard error, from weighted sums over blocks.
 
     The variance of a share is that of a ratio of sums over blocks (Cochran, Sampling Techniques, 1977, section 6.8),
-    carried over to h by its slope between the two, `1 / sqrt(p (1 - p))`. One frame of either sample is the least error.
+    carried over to h by its slope between the two, `1 / sqrt(p (1 - p))`. The least error is that of one frame.
     """
     (share, variance, frames), (other, others, fewer) = _share(row), _share(target)
     least = 1 / np.minimum(frames, fewer)
