@@ -27,9 +27,11 @@ CRITERIA = (
     Criterion("torsion_jsd/omega", 0.04, "peptide bonds are twisted otherwise than in MD"),
     Criterion("torsion_jsd/side_chain", 0.04, "side chains have other rotamers than in MD"),
     Criterion("torsion_jsd/methyl", 0.04, "methyl groups stand or turn otherwise than in MD"),
-    Criterion("torsion_variation/worst", 0.05, "a torsion is in its wells in other shares than in MD"),
+    # 0.05 is 0.1 kT of a state of one half: a share of 0.025 of it, or of 0.01 of a state of 0.04
+    Criterion("population_error/backbone", 0.05, "residues are in their basins of phi and psi in other shares"),
+    Criterion("population_error/left_handed", 0.05, "residues have a phi above zero in another share than in MD"),
+    Criterion("population_error/side_chain", 0.05, "side chains are in their rotamers in other shares than in MD"),
     Criterion("torsion_pair_jsd/worst", 0.06, "phi and psi of a residue are coupled otherwise than in MD"),
-    Criterion("tica_jsd/0", 0.05, "the slowest motion visits its states in other shares than in MD"),
     Criterion("tica_jsd/0,1", 0.06, "the two slowest motions visit their states in other shares than in MD"),
     Criterion("free_energy_rmse_kT/psi_1", 0.2, "the free energy along the slowest coordinate is off"),
     Criterion(

@@ -250,11 +250,13 @@ def excess_over(
     """The excess of a distance over its floor, with the ends of its interval.
 
     Resampling adds noise to the square of a distance, so the squares are centred before they are laid about the excess.
+    The lower end is widened as a distance: an error that is wider by a factor takes the end as much further away.
     """
     square, squares = value**2 - floor**2, resampled[np.isfinite(resampled)] ** 2
-    spread = np.quantile(squares - squares.mean(), ENDS) * widening if len(squares) > 1 else np.zeros(2)
-    ends = np.sqrt(np.maximum(np.r_[square, square + spread], 0.0))
-    return float(ends[0]), float(min(ends[0], ends[1])), float(max(ends[0], ends[2]))
+    spread = np.quantile(squares - squares.mean(), ENDS) if len(squares) > 1 else np.zeros(2)
+    excess, low = np.sqrt(np.maximum(np.r_[square, square + spread[0]], 0.0))
+    high = np.sqrt(max(square + spread[1] * widening, 0.0))
+    return float(excess), float(min(excess, max(0.0, excess - widening * (excess - low)))), float(max(excess, high))
 
 
 def _widening(assignment: Assignment) -> float:

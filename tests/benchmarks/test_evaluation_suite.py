@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from mdgen.benchmarks.evaluation.evaluation_suite import EvaluationSettings
 from mdgen.benchmarks.evaluation.fault import Dynamics
-from mdgen.benchmarks.evaluation.ideal_test import ideal_test
+from mdgen.benchmarks.evaluation.ideal_test import population_test, visit_test
 from mdgen.benchmarks.evaluation.known_chain import PEPTIDES, KnownChain
 from mdgen.benchmarks.evaluation.tallies import acceptance, figures, wilson
 from mdgen.data.trajectories import write_trajectory
@@ -60,7 +60,7 @@ def test_sampled_states_and_torsions_follow_the_exact_law() -> None:
 
 def test_the_ideal_test_is_that_of_sampled_populations() -> None:
     chain, n_frames = KnownChain("ace_ala_nme"), 500
-    test = ideal_test(chain, "alphaR ALA2", 2.0, n_frames)
+    test = population_test(chain, "alphaR ALA2", 2.0, n_frames)
     inside = chain.in_well("alphaR ALA2")
     shares = inside[chain.sample_states(2000, n_frames, np.random.default_rng(0))].mean(1)
     assert shares.mean() == pytest.approx(test.population, abs=0.01)
@@ -69,6 +69,19 @@ def test_the_ideal_test_is_that_of_sampled_populations() -> None:
     needed = test.needed
     assert test.power(needed - 1) < 0.99 <= test.power(needed)
     assert test.power(needed, 0.05) > test.power(needed)
+
+
+def test_the_ideal_test_of_an_omission_counts_the_visits() -> None:
+    chain, n_frames = KnownChain(), 500
+    test = visit_test(chain, ("alphaL ALA2", "alphaL LEU3"), n_frames)
+    paths, rng = chain.sample_states(1000, n_frames, np.random.default_rng(0)), np.random.default_rng(1)
+    inside = [chain.in_well(well)[paths] for well in ("alphaL ALA2", "alphaL LEU3")]
+    visits = sum(each[:, 0] + (np.diff(each, axis=1) > 0).sum(1) for each in inside).mean()
+    assert visits == pytest.approx(test.visits, rel=0.15)
+    level, n = 0.01, test.needed
+    seen = rng.poisson(n * test.visits, size=20_000)
+    assert test.power(n, level) == pytest.approx((2.0 ** (1 - seen) <= level).mean(), abs=0.01)
+    assert test.power(n - 1) < 0.99 <= test.power(n)
 
 
 def test_a_fault_of_populations_is_judged_with_what_the_ideal_test_needs_too() -> None:

@@ -2,22 +2,20 @@
 
 import numpy as np
 
-from mdgen.benchmarks.evaluation.fault import Catalogue, Dynamics, turned
+from mdgen.benchmarks.evaluation.fault import EMPTY_KT, Catalogue, Dynamics, turned
 from mdgen.benchmarks.evaluation.known_chain import Frames
 
 ALTERED_ENSEMBLES = Catalogue()
 
-_EMPTY_KT = 30.0
-
-
 for _name, _meaning, _offsets in (
-    ("basin_missing", "The helical basin of alanine is never visited.", {"alphaR ALA2": _EMPTY_KT}),
-    ("rare_states_omitted", "The rare left-handed basins are never visited.",
-     {"alphaL ALA2": _EMPTY_KT, "alphaL LEU3": _EMPTY_KT}),
-    ("rotamer_missing", "The second rotamer of leucine is never visited.", {"tp LEU3": _EMPTY_KT}),
+    ("basin_missing", "The helical basin of alanine is never visited.", {"alphaR ALA2": EMPTY_KT}),
+    ("rotamer_missing", "The second rotamer of leucine is never visited.", {"tp LEU3": EMPTY_KT}),
 ):  # fmt: skip
     ALTERED_ENSEMBLES.add_law(_name, _meaning, offsets=_offsets)
 
+ALTERED_ENSEMBLES.add_omission(
+    "rare_states_omitted", "The rare left-handed basins are never visited.", "alphaL ALA2", "alphaL LEU3"
+)
 ALTERED_ENSEMBLES.add_weight(
     "basin_twice_as_heavy", "The helical basin of alanine has twice its weight.", "alphaR ALA2", 2.0
 )

@@ -21,7 +21,7 @@ import torch
 import mdgen
 from mdgen.benchmarks.evaluation.evaluation_plots import draw_coverage, draw_power
 from mdgen.benchmarks.evaluation.faults import FAULTS, PEPTIDE
-from mdgen.benchmarks.evaluation.ideal_test import IdealTest, ideal_test
+from mdgen.benchmarks.evaluation.ideal_test import IdealTest, population_test, visit_test
 from mdgen.benchmarks.evaluation.judged_runs import Files, Outcome, Run, true_values
 from mdgen.benchmarks.evaluation.known_chain import PEPTIDES, KnownChain
 from mdgen.benchmarks.evaluation.tallies import acceptance, figures
@@ -45,8 +45,8 @@ class EvaluationSettings(Suite):
         honest_runs: runs of each size.
         faults: names of faults from the catalogue; None for all, empty for none.
         fault_runs: runs of each fault.
-        fault_trajectories: trajectories on each side of those; faults of populations alone are also judged with as
-            many as an ideal test of the population needs.
+        fault_trajectories: trajectories on each side of those; faults of populations alone, and omissions of rare
+            states, are also judged with as many as an ideal test of them needs.
         fault_frames: frames of each of those trajectories.
         frame_spacing_ps: time between frames of the chain.
         trajectories: files of molecular dynamics to split at random into reference and generated; None for none.
@@ -157,13 +157,15 @@ class EvaluationSettings(Suite):
 
     @cached_property
     def ideal_tests(self) -> dict[str, IdealTest]:
-        """The ideal test of each fault of populations alone."""
-        chain = KnownChain(PEPTIDE, self.frame_spacing_ps)
-        return {
-            name: ideal_test(chain, *weight, self.fault_frames)
-            for name in self.chosen_faults
-            if (weight := FAULTS[name].weight) is not None
-        }
+        """The ideal test of each fault of populations alone, and of each omission of rare states."""
+        chain, found = KnownChain(PEPTIDE, self.frame_spacing_ps), dict[str, IdealTest]()
+        for name in self.chosen_faults:
+            fault = FAULTS[name]
+            if fault.weight is not None:
+                found[name] = population_test(chain, *fault.weight, self.fault_frames)
+            elif fault.omitted:
+                found[name] = visit_test(chain, fault.omitted, self.fault_frames)
+        return found
 
     def _sides(self, fault: str) -> list[int]:
         """Trajectories on each side with which a fault is judged: as asked, and as many as the ideal test needs."""

@@ -12,6 +12,9 @@ from mdgen.benchmarks.evaluation.known_chain import Frames, KnownChain
 Internal = dict[str, Float[np.ndarray, "frame coordinate"]]
 """`bonds` (nm), `angles` and `dihedrals` (radians) of the Z-matrix, frames of all trajectories one after the other."""
 
+EMPTY_KT = 30.0
+"""Energy of a well that is never visited."""
+
 _CHUNK = 10_000
 
 
@@ -77,6 +80,8 @@ class Fault:
         visible: False for what no comparison of equilibrium dynamics can see, which must pass.
         weight: well and factor of its weight, for a fault of populations alone; it is also judged with as many
             trajectories as an ideal test of that population needs.
+        omitted: wells that are never visited, where they are so rare that it takes as many trajectories as an ideal
+            test of their visits needs.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Fault:
     change: Change
     visible: bool = True
     weight: tuple[str, float] | None = None
+    omitted: tuple[str, ...] = ()
 
 
 class Catalogue(dict[str, Fault]):
@@ -105,6 +111,11 @@ class Catalogue(dict[str, Fault]):
         """Enter honest trajectories of a chain in which a well has `factor` times its weight."""
         self.add_law(name, meaning, offsets={well: -float(np.log(factor))})
         self[name] = replace(self[name], weight=(well, factor))
+
+    def add_omission(self, name: str, meaning: str, *wells: str) -> None:
+        """Enter honest trajectories of a chain that never visits some rare wells."""
+        self.add_law(name, meaning, offsets=dict.fromkeys(wells, EMPTY_KT))
+        self[name] = replace(self[name], omitted=wells)
 
     def _enter(self, change: Change, visible: bool) -> Change:
         name, meaning = getattr(change, "__name__", ""), (change.__doc__ or "").split("\n")[0]

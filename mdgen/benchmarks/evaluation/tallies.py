@@ -121,13 +121,13 @@ def _covered(name: str, share: Estimate) -> Acceptance:
 
 
 def _with_what(fault: Mapping[str, Any]) -> str:
-    """With how many trajectories a fault of populations alone is judged, and what is known with fewer."""
+    """With how many trajectories a fault that has an ideal test is judged, and what is known with fewer."""
     ideal = fault.get("ideal")
     if ideal is None or ideal["trajectories_needed"] <= ideal["trajectories"]:
         return ""
     caught, asked = fault["caught_with_fewer"], ideal["trajectories"]
     return (
-        f" with {ideal['trajectories_needed']} trajectories, as the ideal test of the population needs; with {asked} "
+        f" with {ideal['trajectories_needed']} trajectories, as the ideal test needs; with {asked} "
         f"that test has a power of {ideal['power']:.2f}, and the fault is caught in {caught.value:.2f}"
     )
 

@@ -15,6 +15,7 @@ from mdgen.evaluation.metrics.decorrelation import DecorrelationMetrics
 from mdgen.evaluation.metrics.energies import EnergyMetrics
 from mdgen.evaluation.metrics.kinetics import KineticMetrics
 from mdgen.evaluation.metrics.paths import PathMetrics
+from mdgen.evaluation.metrics.populations import PopulationMetrics
 from mdgen.evaluation.metrics.slow_modes import SlowModeMetrics
 from mdgen.evaluation.metrics.steps import PairStepMetrics, StepMetrics
 from mdgen.evaluation.metrics.structure import StructureMetrics
@@ -26,6 +27,7 @@ from mdgen.results import Estimate
 FAMILIES = (
     TorsionMetrics,
     VariationMetrics,
+    PopulationMetrics,
     CouplingMetrics,
     ConcertMetrics,
     SlowModeMetrics,

@@ -50,14 +50,15 @@ class UnitSumMetrics(MetricFamily):
         sums, parts = self.sums(blocks.pool), []
         for start in range(0, len(blocks.row), DRAWS_AT_A_TIME):
             part = slice(start, start + DRAWS_AT_A_TIME)
-            parts.append(self.distances(_weighted(sums, blocks.row[part]), _weighted(sums, blocks.target[part])))
+            parts.append(self.distances(weighted(sums, blocks.row[part]), weighted(sums, blocks.target[part])))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _resampled(self, data: Observables) -> Sums:
-        return _weighted(self.sums(data), self.target.data_and_resamples(data.n_units))
+        return weighted(self.sums(data), self.target.data_and_resamples(data.n_units))
 
 
-def _weighted(sums: Sums, weights: Float[np.ndarray, "draw unit"]) -> Sums:
+def weighted(sums: Sums, weights: Float[np.ndarray, "draw unit"]) -> Sums:
+    """Sums over the units of each draw, units counted with their weights."""
     return {name: np.tensordot(weights, each, axes=1) for name, each in sums.items()}
 
 

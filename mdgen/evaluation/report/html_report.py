@@ -24,6 +24,7 @@ from mdgen.results import Estimate
 SECTIONS = {
     "Distributions": ("torsion_jsd/all", "torsion_jsd/backbone", "torsion_jsd/omega", "torsion_jsd/side_chain",
                       "torsion_jsd/methyl", "torsion_variation/worst", "torsion_pair_jsd/all", "torsion_pair_jsd/worst",
+                      "population_error/backbone", "population_error/left_handed", "population_error/side_chain",
                       "tica_jsd/0", "tica_jsd/0,1"),
     "Free energies": ("free_energy_rmse_kT/psi_1", "free_energy_rmse_kT/phi_psi", "outside_share/psi_1",
                       "occupancy_jsd", "ramachandran_outlier_share"),
