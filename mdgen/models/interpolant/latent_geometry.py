@@ -12,6 +12,7 @@ from mdgen.geometry.frames import Frames
 from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.blocks import se3_tokens
 from mdgen.models.interpolant.velocity_network import TokenContext
+from mdgen.molecule.tokens import TORSION_SLOTS
 
 Latent = Float[Tensor, "batch frame token channel"]
 
@@ -44,6 +45,22 @@ class ResidueGeometry:
         length = torch.hypot(sine, cosine).clamp_min(1e-6)
         shift, bends = latent[..., 4 : se3_tokens.RIGID], latent[..., se3_tokens.COSINES.stop :]
         return torch.cat([turn, shift, sine / length, cosine / length, bends], -1)
+
+    features = 2 * 2 * TORSION_SLOTS
+    """Numbers that `harmonics` makes of a token."""
+
+    def harmonics(self, latent: Latent) -> Float[Tensor, "batch frame token feature"]:
+        """Cosines and sines of twice and thrice each torsion, as force fields have them, times the norm of its own.
+
+        A torsion of three wells is driven towards them by a field that is linear in the second harmonics: the gradient
+        of `cos 3x`. Told sines and cosines alone, 600,000 weights trained for an hour made no wells of methyl groups.
+        """
+        sine, cosine = latent[..., se3_tokens.SINES], latent[..., se3_tokens.COSINES]
+        length = torch.hypot(sine, cosine)
+        sine, cosine = sine / length.clamp_min(1e-6), cosine / length.clamp_min(1e-6)
+        twice = cosine.square() - sine.square(), 2 * sine * cosine
+        thrice = twice[0] * cosine - twice[1] * sine, twice[0] * sine + twice[1] * cosine
+        return torch.cat([each * length for each in (*twice, *thrice)], -1)
 
     def persistence(self, standard: Latent) -> Float[Tensor, "channel"]:
         """Correlation from frame to frame that noise should have, from standardised windows.

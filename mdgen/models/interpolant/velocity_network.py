@@ -88,6 +88,7 @@ class VelocityNetwork(nn.Module):
         blocks: blocks over trajectories.
         key_frame_blocks: blocks over the key frame; used where there is one token a residue.
         expansion: width of feed-forward layers over that of the network.
+        features: numbers that are told of each token beside its channels, functions of them.
         time_mixer: one of `TIME_MIXERS`.
         checkpoint_blocks: whether blocks are computed again for gradients: less memory, a third more time.
 
@@ -104,6 +105,7 @@ class VelocityNetwork(nn.Module):
         blocks: int,
         key_frame_blocks: int,
         expansion: int = 4,
+        features: int = 0,
         time_mixer: str = "attention",
         checkpoint_blocks: bool = False,
     ) -> None:
@@ -113,8 +115,8 @@ class VelocityNetwork(nn.Module):
         if time_mixer not in TIME_MIXERS:
             raise MdgenError(f"time_mixer={time_mixer}: expected one of {', '.join(TIME_MIXERS)}")
         self.head_width, self.checkpoint_blocks = width // heads, checkpoint_blocks
-        self.noisy = nn.Linear(channels, width)
-        self.known = nn.Linear(2 * channels, width)
+        self.noisy = nn.Linear(channels + features, width)
+        self.known = nn.Linear(2 * channels + features, width)
         if tokens:
             self.token = nn.Embedding(tokens, width)
             self.existing, self.key_frame_blocks = None, nn.ModuleList()
@@ -151,7 +153,7 @@ class VelocityNetwork(nn.Module):
 
     def condition(
         self,
-        values: Float[Tensor, "batch frame token channel"],
+        values: Float[Tensor, "batch frame token told"],
         known: Bool[Tensor, "batch frame token channel"],
         spacing: Float[Tensor, "batch"],
         temperature: Float[Tensor, "batch"],
@@ -160,7 +162,7 @@ class VelocityNetwork(nn.Module):
         """What is made of all that is known, once a trajectory.
 
         Args:
-            values: latents, standardised: what is known, and what is expected of the rest.
+            values: latents, standardised: what is known, and what is expected of the rest; then their features.
             known: which are.
             spacing: logarithm of the frame spacing, from 0 to 1 over the range of the training.
             temperature: likewise.
@@ -186,14 +188,14 @@ class VelocityNetwork(nn.Module):
 
     def forward(
         self,
-        noisy: Float[Tensor, "batch frame token channel"],
+        noisy: Float[Tensor, "batch frame token told"],
         time: Float[Tensor, "batch"],
         conditioning: Conditioning,
     ) -> Float[Tensor, "batch frame token channel"]:
         """What is added to the Gaussian velocity at a flow time.
 
         Args:
-            noisy: latents along the path, zero where they are known or do not exist.
+            noisy: latents along the path, zero where they are known or do not exist; then their features.
             time: flow time from 0 (noise) to 1 (data).
             conditioning: what `condition` returned.
         """

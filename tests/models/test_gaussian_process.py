@@ -3,8 +3,8 @@
 import torch
 
 from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, SINES
+from mdgen.models.interpolant.gaussian_process import bound_noise
 from mdgen.models.interpolant.latent_geometry import ResidueGeometry
-from mdgen.models.interpolant.noise import bound_noise
 from tests.models.parts import seeded
 
 PERSISTENCE = torch.tensor([0.0, 0.5, 0.95])
@@ -20,7 +20,7 @@ def covariance(rho):
 def drawn(known, values):
     shape = (DRAWS, FRAMES, 1, 3)
     white = torch.randn(shape, generator=seeded())
-    persistence = PERSISTENCE.expand(DRAWS, -1)
+    persistence = PERSISTENCE.expand(DRAWS, 1, -1)
     return bound_noise(white, persistence, values.expand(shape), known[:, None, None].expand(shape))
 
 
@@ -66,6 +66,6 @@ def test_states_cut_out_of_the_noise_of_tokens_have_the_correlation_of_the_data(
     found = geometry.persistence(latent)
     assert (found[:RIGID] == found[1]).all()  # one motion
     white = torch.randn(latent.shape, generator=seeded(1))
-    made = bound_noise(white, found.expand(200, -1), latent, torch.zeros_like(latent, dtype=torch.bool))[0]
+    made = bound_noise(white, found.expand(200, 1, -1), latent, torch.zeros_like(latent, dtype=torch.bool))[0]
     signs = made[..., 0, SINES.start].sign()
     assert abs((signs[:, 1:] * signs[:, :-1]).mean() - 0.6) < 0.02
