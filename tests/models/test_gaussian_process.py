@@ -2,9 +2,9 @@
 
 import torch
 
-from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, SINES
-from mdgen.models.interpolant.gaussian_process import bound_noise
-from mdgen.models.interpolant.latent_geometry import ResidueGeometry
+from mdgen.models.blocks.se3_tokens import CHANNELS, COSINES, RIGID, SINES
+from mdgen.models.interpolant.gaussian_process import GaussianProcess, bound_noise
+from mdgen.models.interpolant.latent_geometry import ResidueGeometry, frame_to_frame
 from tests.models.parts import seeded
 
 PERSISTENCE = torch.tensor([0.0, 0.5, 0.95])
@@ -69,3 +69,39 @@ def test_states_cut_out_of_the_noise_of_tokens_have_the_correlation_of_the_data(
     made = bound_noise(white, found.expand(200, 1, -1), latent, torch.zeros_like(latent, dtype=torch.bool))[0]
     signs = made[..., 0, SINES.start].sign()
     assert abs((signs[:, 1:] * signs[:, :-1]).mean() - 0.6) < 0.02
+
+
+def test_each_kind_of_token_has_its_own_process_and_others_that_of_all():
+    correlations, means = torch.tensor([0.9, 0.3]), torch.tensor([2.0, -1.0])
+    white = torch.randn(400, 100, 2, 1, generator=seeded())
+    walks = bound_noise(white, correlations[:, None].expand(400, 2, 1), white, torch.zeros_like(white).bool())[0]
+    latents = walks * 3.0 + means[:, None]
+    exists = torch.ones_like(latents).bool()
+    exists[:200, :, 1] = False  # padding
+    kinds = torch.tensor([[4, 2]]).expand(400, 2)
+    process = GaussianProcess(6, 1)
+    process.fit(latents, exists, kinds, torch.zeros(400), frame_to_frame)
+    own = process.mean[[4, 2], 0], process.spread[[4, 2], 0], process.persistence[0, [4, 2], 0]
+    for found, expected in zip(own, (means, torch.tensor([3.0, 3.0]), correlations), strict=True):
+        torch.testing.assert_close(found, expected, atol=0.06, rtol=0)
+    assert abs(process.mean[0, 0] - 1.0) < 0.06  # two thirds of what exists are of the first kind
+    assert process.mean[0] == process.mean[5]
+    standard = process.standardised(latents, kinds)
+    torch.testing.assert_close(process.restored(standard, kinds), latents)
+    made = process.draw(white, standard, ~exists, kinds, torch.full((400,), 0.7))[0]
+    for token, rho in enumerate(correlations):
+        x = made[exists[:, 0, token, 0], :, token, 0]
+        assert abs((x[:, 1:] * x[:, :-1]).mean() - rho) < 0.03
+
+
+def test_wells_of_a_torsion_are_linear_in_its_harmonics():
+    angle = torch.linspace(-3.0, 3.0, 50).requires_grad_()
+    length = torch.linspace(0.1, 2.0, 50)
+    latent = torch.zeros(1, 50, 1, CHANNELS) * angle[0]  # torsions that do not exist have gradients too
+    latent[0, :, 0, SINES.start], latent[0, :, 0, COSINES.start] = length * angle.sin(), length * angle.cos()
+    found = ResidueGeometry().harmonics(latent)[0, :, 0]
+    slots = SINES.stop - SINES.start
+    for place, expected in enumerate(((2 * angle).cos(), (2 * angle).sin(), (3 * angle).cos(), (3 * angle).sin())):
+        torch.testing.assert_close(found[:, place * slots], length * expected, atol=1e-5, rtol=0)
+        assert (found[:, place * slots + 1 : (place + 1) * slots].abs() < 1e-5).all()
+    assert torch.isfinite(torch.autograd.grad(found.sum(), angle)[0]).all()

@@ -56,8 +56,8 @@ class ResidueGeometry:
         of `cos 3x`. Told sines and cosines alone, 600,000 weights trained for an hour made no wells of methyl groups.
         """
         sine, cosine = latent[..., se3_tokens.SINES], latent[..., se3_tokens.COSINES]
-        length = torch.hypot(sine, cosine)
-        sine, cosine = sine / length.clamp_min(1e-6), cosine / length.clamp_min(1e-6)
+        length = (sine.square() + cosine.square()).clamp_min(1e-12).sqrt()  # of finite gradient where there is none
+        sine, cosine = sine / length, cosine / length
         twice = cosine.square() - sine.square(), 2 * sine * cosine
         thrice = twice[0] * cosine - twice[1] * sine, twice[0] * sine + twice[1] * cosine
         return torch.cat([each * length for each in (*twice, *thrice)], -1)
