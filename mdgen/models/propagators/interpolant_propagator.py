@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
+from mdgen.data.spacing import SAME
 from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, Encoder, LatentSpace, Loss
@@ -41,8 +42,6 @@ SAMPLED_TOKENS = 4_096
 N_STARTS = 64
 """Latents that are kept to start trajectories from, where the tokens are always the same."""
 
-_SAME = 1e-4
-"""Relative difference below which two spacings or temperatures are one."""
 
 Latent = Float[Tensor, "batch frame token channel"]
 
@@ -296,7 +295,7 @@ class InterpolantPropagator(Part):
         if not largest > least:  # one temperature, or none that is known
             return torch.zeros(n, device=device)
         kelvin = context.temperature_K
-        if kelvin is None or bool(((kelvin < least * (1 - _SAME)) | (kelvin > largest * (1 + _SAME))).any()):
+        if kelvin is None or bool(((kelvin < least * (1 - SAME)) | (kelvin > largest * (1 + SAME))).any()):
             given = "none" if kelvin is None else f"{float(kelvin.min()):g} to {float(kelvin.max()):g} K"
             raise MdgenError(
                 f"this propagator knows {least:g} to {largest:g} K, and was given {given}; say one of them"
@@ -306,7 +305,7 @@ class InterpolantPropagator(Part):
     def _require_spacings(self, spacings_ps: Float[Tensor, "..."]) -> None:
         least, largest = self.frame_spacing_ps
         shortest, longest = float(spacings_ps.min()), float(spacings_ps.max())
-        if shortest < least * (1 - _SAME) or longest > largest * (1 + _SAME):
+        if shortest < least * (1 - SAME) or longest > largest * (1 + SAME):
             given = f"{shortest:g}" if shortest == longest else f"{shortest:g} to {longest:g}"
             raise MdgenError(
                 f"frames {given} ps apart were given, but this propagator is for {least:g} to {largest:g} ps; give "
