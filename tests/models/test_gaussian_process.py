@@ -100,8 +100,11 @@ def test_wells_of_a_torsion_are_linear_in_its_harmonics():
     latent = torch.zeros(1, 50, 1, CHANNELS) * angle[0]  # torsions that do not exist have gradients too
     latent[0, :, 0, SINES.start], latent[0, :, 0, COSINES.start] = length * angle.sin(), length * angle.cos()
     found = ResidueGeometry().harmonics(latent)[0, :, 0]
-    slots = SINES.stop - SINES.start
-    for place, expected in enumerate(((2 * angle).cos(), (2 * angle).sin(), (3 * angle).cos(), (3 * angle).sin())):
-        torch.testing.assert_close(found[:, place * slots], length * expected, atol=1e-5, rtol=0)
-        assert (found[:, place * slots + 1 : (place + 1) * slots].abs() < 1e-5).all()
+    for n in (1, 2, 3, 4):
+        torch.testing.assert_close(found[:, 0, 2 * n - 2], (n * angle).cos(), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[:, 0, 2 * n - 1], (n * angle).sin(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[:, 0, 8], length, atol=1e-5, rtol=0)
+    assert (found[:, 1:].abs() < 1e-5).all()
     assert torch.isfinite(torch.autograd.grad(found.sum(), angle)[0]).all()
+    along = torch.stack([-angle.sin(), angle.cos()], -1) * (3 * angle).sin()[:, None]  # towards three wells
+    assert torch.linalg.lstsq(found[:, 0, :8], along).residuals.sum() < 1e-8

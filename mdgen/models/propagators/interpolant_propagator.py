@@ -134,7 +134,7 @@ class InterpolantPropagator(Part):
             heads,
             blocks,
             key_frame_blocks,
-            features=0 if self.geometry is None else self.geometry.features,
+            torsions=0 if self.geometry is None else self.geometry.torsions,
             time_mixer=time_mixer,
             checkpoint_blocks=checkpoint_blocks,
         )
@@ -259,21 +259,15 @@ class InterpolantPropagator(Part):
 
     def _added(self, expected: Latent, known: Tensor, context: Context, told: TokenContext | None) -> Velocity:
         """What the network adds to the velocity of the Gaussian process, given what is known and expected."""
-        n, device, kinds = len(expected), expected.device, self._kinds(expected, told)
-
-        def with_features(standard: Latent) -> Float[Tensor, "batch frame token told"]:
-            if self.geometry is None:
-                return standard
-            return torch.cat([standard, self.geometry.harmonics(self.process.restored(standard, kinds))], -1)
-
-        conditioning = self.network.condition(
-            with_features(expected),
-            known,
-            self._spacing(context, n, device),
-            self._temperature(context, n, device),
-            told,
+        n, device = len(expected), expected.device
+        spacing, temperature = self._spacing(context, n, device), self._temperature(context, n, device)
+        conditioning = self.network.condition(expected, known, spacing, temperature, told)
+        geometry, kinds = self.geometry, self._kinds(expected, told)
+        if geometry is None:
+            return lambda value, time: self.network(value, time, conditioning)
+        return lambda value, time: self.network(
+            value, time, conditioning, geometry.harmonics(self.process.restored(value, kinds))
         )
-        return lambda value, time: self.network(with_features(value), time, conditioning)
 
     def _kinds(self, latent: Latent, told: TokenContext | None) -> Int[Tensor, "row token"]:
         """The kind of each token for the Gaussian process: its residue type, or its place."""
