@@ -6,8 +6,10 @@ Small networks train fastest on one thread; two of them keep two cores busy.
 import importlib
 import logging
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from mdgen.apps.config.signatures import shown
@@ -71,6 +73,7 @@ def require_one_device(config: dict[str, Any]) -> None:
 def _run_step(module: str, config: dict[str, Any], plugins: list[str]) -> None:
     show_on_screen()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         load_plugins(plugins)
         importlib.import_module(f"mdgen.apps.{module}").run(config)
@@ -79,3 +82,11 @@ def _run_step(module: str, config: dict[str, Any], plugins: list[str]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_with_parent() -> None:
+    """Ask this step to end, as the parent does, when the parent is gone: killed, it could not ask."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,43 @@
+"""Steps that run side by side end with the process that started them, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SLEEPER = """
+import pathlib, time
+try:
+    pathlib.Path("started").touch()
+    time.sleep(120)
+finally:
+    pathlib.Path("ended").touch()
+"""
+PARENT = """
+from mdgen.apps.runs.concurrent_steps import run_concurrently
+if __name__ == "__main__":
+    run_concurrently({"step": ("simulate", {})}, ["sleeper"])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_step_ends_when_its_parent_is_stopped(tmp_path: Path, how: signal.Signals) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)  # a plug-in, which each step loads first
+    (tmp_path / "parent.py").write_text(PARENT)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
+    _wait_for(tmp_path / "started")
+    parent.send_signal(how)
+    parent.wait(30)
+    _wait_for(tmp_path / "ended")
+
+
+def _wait_for(file: Path) -> None:
+    end = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < end, f"there is no {file.name}"
+        time.sleep(0.05)
