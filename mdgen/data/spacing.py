@@ -13,6 +13,9 @@ from mdgen.errors import MdgenError
 
 logger = logging.getLogger("mdgen")
 
+SAME = 1e-4
+"""Relative difference below which two spacings or temperatures are one: files keep them in single precision."""
+
 
 def spacing_of(times: Float[np.ndarray, "frame"], path: Path) -> float | None:
     """The spacing in ps of the frames of a file; None if it has one frame or no times.
@@ -47,7 +50,7 @@ def lag_in_frames(lag_ps: float, frame_spacing_ps: float, what: str = "lag") -> 
         MdgenError: if the lag is not positive, or no multiple of the frame spacing.
     """
     frames = round(lag_ps / frame_spacing_ps)
-    if frames < 1 or abs(frames * frame_spacing_ps - lag_ps) > 1e-4 * frame_spacing_ps:
+    if frames < 1 or abs(frames * frame_spacing_ps - lag_ps) > SAME * frame_spacing_ps:
         below = int(lag_ps // frame_spacing_ps)
         near = [f"{number * frame_spacing_ps:g}" for number in (below, below + 1) if number > 0]
         raise MdgenError(
@@ -64,7 +67,7 @@ def doubling_spacings(least_ps: float, largest_ps: float) -> list[float]:
     [5.0, 10.0, 20.0, 40.0, 50.0]
     """
     spacings = []
-    while least_ps < largest_ps * (1 - 1e-4):
+    while least_ps < largest_ps * (1 - SAME):
         spacings.append(least_ps)
         least_ps *= 2
     return [*spacings, largest_ps]

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from mdgen.data.spacing import SAME
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
 from mdgen.evaluation.metrics.conformation.measurements import fit_conformation
@@ -19,9 +20,6 @@ IDEAL_FRAMES = 2000
 """Frames of the reference from which ideal bonds and angles are taken."""
 
 LARGEST_STRIDE = 1000
-
-_SAME = 1e-4
-"""Relative difference up to which two temperatures are one."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def _require_same_temperature(reference: TrajectorySet, other: TrajectorySet, na
     if not all(known):
         return
     ranges = [(min(each), max(each)) for each in known]
-    if not all(math.isclose(*ends, rel_tol=_SAME) for ends in zip(*ranges, strict=True)):
+    if not all(math.isclose(*ends, rel_tol=SAME) for ends in zip(*ranges, strict=True)):
         at, against = (" to ".join(f"{kelvin:g}" for kelvin in dict.fromkeys(each)) for each in ranges)
         raise MdgenError(
             f"the reference is at {at} K and {name} at {against} K; compare trajectories of one temperature"

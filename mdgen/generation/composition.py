@@ -8,14 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from mdgen.data.spacing import SAME
 from mdgen.errors import MdgenError
 from mdgen.interfaces import LatentSpace
 from mdgen.models.checkpoint import describe
 from mdgen.models.fingerprint import fingerprint
 from mdgen.registry import name_of
-
-SAME = 1e-4
-"""Relative difference below which two temperatures or spacings are one: files keep them in single precision."""
 
 
 def require_same_latent(expected: LatentSpace, found: LatentSpace, part: str) -> None:

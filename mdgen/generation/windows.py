@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mdgen.data.conditions import distinct
+from mdgen.data.spacing import SAME
 from mdgen.errors import MdgenError
-from mdgen.generation.composition import SAME
 from mdgen.interfaces import Condition, Context, MarkovPropagator, Propagator, RefiningPropagator
 
 MOST_DOUBLINGS = 6

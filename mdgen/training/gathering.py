@@ -14,7 +14,7 @@ from torch import Tensor
 from mdgen.data.collation import context_of
 from mdgen.data.loading import WindowLoader, WindowLoaders
 from mdgen.data.sources import SliceSource
-from mdgen.data.spacing import doubling_spacings, lag_in_frames
+from mdgen.data.spacing import SAME, doubling_spacings, lag_in_frames
 from mdgen.data.splits import Segment, cut, split
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.data.windows import WindowDataset
@@ -35,8 +35,6 @@ BLOCK = 5_000
 WINDOW_HOPS = 8
 """Windows that begin within the length of one: neighbours that differ by one frame only teach little more."""
 
-_SAME = 1e-4
-"""Relative difference below which two temperatures are one."""
 
 Tables = list[Float[Tensor, "_ ..."]]
 
@@ -142,7 +140,7 @@ def temperature_range_K(sets: Iterable[TrajectorySet]) -> float | list[float] | 
     known = [kelvin for kelvin in every if kelvin is not None]
     if len(known) < len(every):
         return None
-    return known[0] if math.isclose(min(known), max(known), rel_tol=_SAME) else [min(known), max(known)]
+    return known[0] if math.isclose(min(known), max(known), rel_tol=SAME) else [min(known), max(known)]
 
 
 def _loaded_windows(
@@ -202,7 +200,7 @@ def _require_same_temperature(trajectories: TrajectorySet, encoder: Encoder) -> 
     ends = np.atleast_1d(trained)
     least, largest = min(ends), max(ends)
     for kelvin, name in zip(trajectories.temperatures_K, trajectories.names, strict=True):
-        if kelvin is not None and not least * (1 - _SAME) <= kelvin <= largest * (1 + _SAME):
+        if kelvin is not None and not least * (1 - SAME) <= kelvin <= largest * (1 + SAME):
             raise MdgenError(
                 f"{name} is at {kelvin:g} K, and the encoder was trained at {' to '.join(f'{end:g}' for end in ends)} "
                 "K; give trajectories at its temperature, or train an encoder on these"

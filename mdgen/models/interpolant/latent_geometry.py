@@ -12,6 +12,7 @@ from mdgen.geometry.frames import Frames
 from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.blocks import se3_tokens
 from mdgen.models.interpolant.velocity_network import TokenContext
+from mdgen.molecule.tokens import TORSION_SLOTS
 
 Latent = Float[Tensor, "batch frame token channel"]
 
@@ -44,6 +45,23 @@ class ResidueGeometry:
         length = torch.hypot(sine, cosine).clamp_min(1e-6)
         shift, bends = latent[..., 4 : se3_tokens.RIGID], latent[..., se3_tokens.COSINES.stop :]
         return torch.cat([turn, shift, sine / length, cosine / length, bends], -1)
+
+    torsions = TORSION_SLOTS
+
+    def harmonics(self, latent: Latent) -> Float[Tensor, "batch frame token torsion harmonic"]:
+        """Cosines and sines of each torsion times one to four, and the norm of its sine and cosine.
+
+        In them the field that drives a torsion into one, two or three wells, `sin(n x)` along the circle, is linear: it
+        is made of the harmonics n + 1 and n - 1. So is the one that drives it to the circle.
+        """
+        sine, cosine = latent[..., se3_tokens.SINES], latent[..., se3_tokens.COSINES]
+        length = (sine.square() + cosine.square()).clamp_min(1e-12).sqrt()  # of finite gradient where there is none
+        once = cosine / length, sine / length
+        found = [once]
+        for _ in range(3):
+            before = found[-1]
+            found.append((before[0] * once[0] - before[1] * once[1], before[1] * once[0] + before[0] * once[1]))
+        return torch.stack([*(part for each in found for part in each), length], -1)
 
     def persistence(self, standard: Latent) -> Float[Tensor, "channel"]:
         """Correlation from frame to frame that noise should have, from standardised windows.

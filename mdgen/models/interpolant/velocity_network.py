@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mdgen.errors import MdgenError
 from mdgen.models.blocks.rotary import turns
+from mdgen.models.blocks.se3_tokens import COSINES, SINES
 from mdgen.models.blocks.time_mixer import OscillatorMixer
 from mdgen.models.blocks.trajectory_blocks import (
     AdaptiveNorm,
@@ -30,6 +31,12 @@ from mdgen.molecule.residues import RESIDUE_TYPES
 TIME_MIXERS = ("attention", "oscillators")
 HARMONICS = 64
 """Sines and cosines of a number that is embedded."""
+
+HEAD_WIDTH = 32
+"""Channels within the head of a torsion."""
+
+HARMONICS_OF_TORSIONS = 9
+"""Cosines and sines of a torsion times one to four, and the norm of its sine and cosine."""
 
 CACHED_TOKENS = 1536
 """Tokens that a processor evaluates at once where no gradient is asked for: so many stay in its cache from layer to
@@ -88,6 +95,8 @@ class VelocityNetwork(nn.Module):
         blocks: blocks over trajectories.
         key_frame_blocks: blocks over the key frame; used where there is one token a residue.
         expansion: width of feed-forward layers over that of the network.
+        torsions: torsions of a token, each with a head that is told its own harmonics; channels hold their sines and
+            cosines where `blocks.se3_tokens` has them.
         time_mixer: one of `TIME_MIXERS`.
         checkpoint_blocks: whether blocks are computed again for gradients: less memory, a third more time.
 
@@ -104,6 +113,7 @@ class VelocityNetwork(nn.Module):
         blocks: int,
         key_frame_blocks: int,
         expansion: int = 4,
+        torsions: int = 0,
         time_mixer: str = "attention",
         checkpoint_blocks: bool = False,
     ) -> None:
@@ -130,6 +140,7 @@ class VelocityNetwork(nn.Module):
         )
         self.last_norm = nn.Linear(width, 2 * width)
         self.added = nn.Linear(width, channels)  # the name tells files of networks of whole velocities apart
+        self.torsion_head = _TorsionHead(width, torsions) if torsions else None
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
@@ -146,8 +157,8 @@ class VelocityNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, AdaptiveNorm):
                 module.projection.weight.zero_()
-        self.last_norm.weight.zero_()
-        self.added.weight.zero_()
+        for last in (self.last_norm, self.added, *([self.torsion_head.out] if self.torsion_head is not None else [])):
+            last.weight.zero_()
 
     def condition(
         self,
@@ -189,6 +200,7 @@ class VelocityNetwork(nn.Module):
         noisy: Float[Tensor, "batch frame token channel"],
         time: Float[Tensor, "batch"],
         conditioning: Conditioning,
+        harmonics: Float[Tensor, "batch frame token torsion harmonic"] | None = None,
     ) -> Float[Tensor, "batch frame token channel"]:
         """What is added to the Gaussian velocity at a flow time.
 
@@ -196,14 +208,17 @@ class VelocityNetwork(nn.Module):
             noisy: latents along the path, zero where they are known or do not exist.
             time: flow time from 0 (noise) to 1 (data).
             conditioning: what `condition` returned.
+            harmonics: those of the noisy torsions (`ResidueGeometry.harmonics`), where torsions have heads.
         """
         n_rows, size = len(noisy), max(1, CACHED_TOKENS // max(1, noisy[0, ..., 0].numel()))
         if n_rows <= size or noisy.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._velocity(noisy, time, conditioning)
+            return self._velocity(noisy, time, conditioning, harmonics)
         parts = [slice(begin, begin + size) for begin in range(0, n_rows, size)]
-        return torch.cat([self._velocity(noisy[i], time[i], conditioning.rows(i)) for i in parts])
+        told = [None if harmonics is None else harmonics[i] for i in parts]
+        made = (self._velocity(noisy[i], time[i], conditioning.rows(i), t) for i, t in zip(parts, told, strict=True))
+        return torch.cat(list(made))
 
-    def _velocity(self, noisy: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    def _velocity(self, noisy: Tensor, time: Tensor, conditioning: Conditioning, harmonics: Tensor | None) -> Tensor:
         embedding = conditioning.embedding + self.flow_time(time)
         active = nn.functional.silu(embedding)
         x = self.noisy(rearrange(noisy, "b t l c -> b l t c")) + conditioning.tokens
@@ -213,7 +228,37 @@ class VelocityNetwork(nn.Module):
             else:
                 x = block(x, active, conditioning.places)
         shift, scale = rearrange(self.last_norm(active), "b (n c) -> n b 1 1 c", n=2)
-        return rearrange(self.added(modulated(x, shift, 1 + scale)), "b l t c -> b t l c").float()
+        x = rearrange(modulated(x, shift, 1 + scale), "b l t c -> b t l c")
+        added = self.added(x).float()
+        if self.torsion_head is None or harmonics is None:
+            return added
+        sine, cosine = self.torsion_head(x, harmonics).float().unbind(-1)
+        of_torsions = torch.cat([sine, cosine], -1) + added[..., SINES.start : COSINES.stop]
+        return torch.cat([added[..., : SINES.start], of_torsions, added[..., COSINES.stop :]], -1)
+
+
+class _TorsionHead(nn.Module):
+    """Velocities of sines and cosines of torsions, each from harmonics of its own and what was made of its token.
+
+    Wells of methyl groups, and of much of side chains, are a function of one angle in which other channels have no
+    part. A network whose channels share its width learns what they have in common first, and after an hour of training
+    had not begun with these.
+    """
+
+    def __init__(self, width: int, torsions: int) -> None:
+        super().__init__()
+        self.torsions = torsions
+        self.state = nn.Linear(width, torsions * HEAD_WIDTH)
+        self.harmonics = nn.Linear(HARMONICS_OF_TORSIONS, HEAD_WIDTH)
+        self.out = nn.Linear(HEAD_WIDTH, 2)
+
+    def forward(
+        self,
+        state: Float[Tensor, "batch frame token width"],
+        harmonics: Float[Tensor, "batch frame token torsion harmonic"],
+    ) -> Float[Tensor, "batch frame token torsion 2"]:
+        state = rearrange(self.state(state), "b t l (s c) -> b t l s c", s=self.torsions)
+        return self.out(nn.functional.silu(state + self.harmonics(harmonics)))
 
 
 class _ScalarEmbedding(nn.Module):

@@ -10,26 +10,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
+from mdgen.data.spacing import SAME
 from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.number_format import chosen_format
-from mdgen.models.interpolant.flow_matching import velocity_loss
+from mdgen.models.interpolant.flow_matching import Velocity, velocity_loss
+from mdgen.models.interpolant.gaussian_process import GaussianProcess
 from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
 from mdgen.models.interpolant.latent_geometry import frame_to_frame, geometry_of, known_frames
-from mdgen.models.interpolant.noise import bound_noise
 from mdgen.models.interpolant.paths import PATHS
 from mdgen.models.interpolant.solvers import integrate
-from mdgen.models.interpolant.velocity_network import Conditioning, TokenContext, VelocityNetwork
+from mdgen.models.interpolant.velocity_network import TokenContext, VelocityNetwork
 from mdgen.models.part import Part
+from mdgen.molecule.residues import RESIDUE_TYPES
 from mdgen.registry import register
 
 STATISTICS_FRAMES = 20_000
@@ -38,17 +39,9 @@ STATISTICS_FRAMES = 20_000
 SAMPLED_TOKENS = 4_096
 """Tokens of all frames that a processor samples at a time: more leave its cache, and take longer each."""
 
-N_SPACINGS = 16
-"""Frame spacings, evenly spread on a logarithmic scale, whose correlations from frame to frame are kept."""
-
 N_STARTS = 64
 """Latents that are kept to start trajectories from, where the tokens are always the same."""
 
-MOST_PERSISTENT = 0.99
-"""Largest correlation from frame to frame of the noise: a channel that hardly moves still gets some of its own."""
-
-_SAME = 1e-4
-"""Relative difference below which two spacings or temperatures are one."""
 
 Latent = Float[Tensor, "batch frame token channel"]
 
@@ -57,8 +50,8 @@ Latent = Float[Tensor, "batch frame token channel"]
 class InterpolantPropagator(Part):
     """Samples windows of latents at once: forward, between known frames, or around known tokens.
 
-    The flow starts from noise of the data's own time correlation (`interpolant.noise`), and the network makes what is
-    added to the velocities that carry this noise to itself, a Gaussian process of the data's mean and spread.
+    The flow starts from noise of the data's own time correlation (`interpolant.gaussian_process`). The network makes
+    what is added to the velocities that carry this noise to itself, a Gaussian process of the data's mean and spread.
     What is known enters as it is and is met exactly. `solver`, `n_evaluations` and `time_warp` may be changed after the
     training.
 
@@ -94,10 +87,6 @@ class InterpolantPropagator(Part):
         "batch_size": 16,
         "average_decay": 0.999,
     }
-    mean: Tensor
-    spread: Tensor
-    persistence: Tensor
-    """Correlation of the noise of each channel from one frame to the next, at each of `N_SPACINGS` frame spacings."""
     temperature_range_K: Tensor
     """The least and the largest of the training; zero where they were not known."""
     starts: Tensor | None
@@ -145,14 +134,13 @@ class InterpolantPropagator(Part):
             heads,
             blocks,
             key_frame_blocks,
+            torsions=0 if self.geometry is None else self.geometry.torsions,
             time_mixer=time_mixer,
             checkpoint_blocks=checkpoint_blocks,
         )
         if compile_network:
             self.network.compile()
-        self.register_buffer("mean", torch.zeros(latent.channels))
-        self.register_buffer("spread", torch.ones(latent.channels))
-        self.register_buffer("persistence", torch.zeros(N_SPACINGS, latent.channels))
+        self.process = GaussianProcess(latent.tokens or len(RESIDUE_TYPES), latent.channels)
         self.register_buffer("temperature_range_K", torch.zeros(2))
         starts = torch.zeros(N_STARTS, latent.tokens, latent.channels) if latent.tokens else None
         self.register_buffer("starts", starts)
@@ -166,7 +154,7 @@ class InterpolantPropagator(Part):
 
     @torch.no_grad()
     def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
-        """Draw the weights; take means, spreads and the range of temperatures from some windows.
+        """Draw the weights; measure the Gaussian process and the range of temperatures of some windows.
 
         Raises:
             MdgenError: without an encoder, or for data of other frame spacings.
@@ -180,12 +168,10 @@ class InterpolantPropagator(Part):
         if windows.collection.knows_temperatures:
             kelvin = [each for some in windows.collection for each in some.temperatures_K if each is not None]
             self.temperature_range_K.copy_(torch.tensor([min(kelvin), max(kelvin)]))
-        latents, exists, spacings_ps = self._some_latents(windows, generator)
-        n = exists.flatten(0, 2).sum(0).clamp_min(1)
-        self.mean.copy_((latents * exists).flatten(0, 2).sum(0) / n)
-        spread = (((latents - self.mean) * exists).flatten(0, 2).square().sum(0) / n).sqrt()
-        self.spread.copy_(torch.where(spread > 1e-4, spread, 1.0))
-        self._measure_persistence(self._standard(latents) * exists, spacings_ps)
+        latents, exists, kinds, spacings_ps = self._some_latents(windows, generator)
+        places = _place(spacings_ps.log(), *map(math.log, self.frame_spacing_ps))
+        correlation = frame_to_frame if self.geometry is None else self.geometry.persistence
+        self.process.fit(latents, exists, kinds, places, correlation)
         if self.starts is not None:
             frames = latents.flatten(0, 1)
             chosen = torch.randint(len(frames), (N_STARTS,), generator=generator)
@@ -201,12 +187,12 @@ class InterpolantPropagator(Part):
         known = draw_known((batch_size, n_frames, n_tokens), self.tasks, generator)[..., None] & exists
         white = torch.randn(data.shape, generator=generator, device=device)
         time = torch.rand(batch_size, generator=generator, device=device)
-        standard = self._standard(data) * exists
-        noise, expected = self._noise(white, standard, known, context)
+        kinds = self._kinds(data, told)
+        standard = self.process.standardised(data, kinds) * exists
+        noise, expected = self.process.draw(white, standard, known, kinds, self._spacing(context, batch_size, device))
         with self._fast(device):
-            conditioning = self._conditioning(expected, known, context, told)
-            network = functools.partial(self.network, conditioning=conditioning)
-            return Loss(velocity_loss(network, self.path, standard, exists & ~known, noise, time, expected))
+            added = self._added(expected, known, context, told)
+            return Loss(velocity_loss(added, self.path, standard, exists & ~known, noise, time, expected))
 
     @torch.no_grad()
     def sample(self, condition: Condition, context: Context, generator: torch.Generator) -> Latent:
@@ -249,27 +235,21 @@ class InterpolantPropagator(Part):
         """Latents at the end of the flow; zero where there is no channel."""
         exists = self._exists(condition.values, told)
         known = condition.known & exists
-        standard = torch.where(known, self._standard(condition.values), 0.0)
+        kinds = self._kinds(condition.values, told)
+        standard = torch.where(known, self.process.standardised(condition.values, kinds), 0.0)
         free = exists & ~known
-        noise, expected = self._noise(noise, standard, known, context)
+        spacing = self._spacing(context, len(noise), noise.device)
+        noise, expected = self.process.draw(noise, standard, known, kinds, spacing)
         with self._fast(standard.device):
-            conditioning = self._conditioning(expected, known, context, told)
+            added = self._added(expected, known, context, told)
 
             def velocity(value: Latent, time: float) -> Latent:
                 times = torch.full((len(value),), time, device=value.device)
-                gaussian = self.path.gaussian_velocity(value, expected, times)
-                return (gaussian + self.network(value, times, conditioning)) * free
+                return (self.path.gaussian_velocity(value, expected, times) + added(value, times)) * free
 
             solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
         self.evaluations = solution.n_evaluations
-        return self._unstandard(torch.where(known, standard, solution.value)) * exists
-
-    def _noise(self, white: Latent, standard: Latent, known: Tensor, context: Context) -> tuple[Latent, Latent]:
-        """Noise to start from, and what is expected of each latent, given those that are known."""
-        place = self._spacing(context, len(white), white.device) * (N_SPACINGS - 1)
-        low = place.long().clamp(0, N_SPACINGS - 2)
-        persistence = torch.lerp(self.persistence[low], self.persistence[low + 1], (place - low)[:, None])
-        return bound_noise(white, persistence.to(white), standard, known)
+        return self.process.restored(torch.where(known, standard, solution.value), kinds) * exists
 
     def _fast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The number format in which matrices are multiplied; single precision leaves that of the caller."""
@@ -277,12 +257,21 @@ class InterpolantPropagator(Part):
             return nullcontext()
         return torch.autocast(device.type, torch.bfloat16)
 
-    def _conditioning(
-        self, standard: Latent, known: Tensor, context: Context, told: TokenContext | None
-    ) -> Conditioning:
-        n, device = len(standard), standard.device
-        spacing = self._spacing(context, n, device)
-        return self.network.condition(standard, known, spacing, self._temperature(context, n, device), told)
+    def _added(self, expected: Latent, known: Tensor, context: Context, told: TokenContext | None) -> Velocity:
+        """What the network adds to the velocity of the Gaussian process, given what is known and expected."""
+        n, device = len(expected), expected.device
+        spacing, temperature = self._spacing(context, n, device), self._temperature(context, n, device)
+        conditioning = self.network.condition(expected, known, spacing, temperature, told)
+        geometry, kinds = self.geometry, self._kinds(expected, told)
+        if geometry is None:
+            return lambda value, time: self.network(value, time, conditioning)
+        return lambda value, time: self.network(
+            value, time, conditioning, geometry.harmonics(self.process.restored(value, kinds))
+        )
+
+    def _kinds(self, latent: Latent, told: TokenContext | None) -> Int[Tensor, "row token"]:
+        """The kind of each token for the Gaussian process: its residue type, or its place."""
+        return torch.arange(latent.shape[2], device=latent.device)[None] if told is None else told.residue_types
 
     def _spacing(self, context: Context, n: int, device: torch.device) -> Float[Tensor, "batch"]:
         """Place of each row's spacing in the range of the training, from 0 to 1 on a logarithmic scale."""
@@ -300,7 +289,7 @@ class InterpolantPropagator(Part):
         if not largest > least:  # one temperature, or none that is known
             return torch.zeros(n, device=device)
         kelvin = context.temperature_K
-        if kelvin is None or bool(((kelvin < least * (1 - _SAME)) | (kelvin > largest * (1 + _SAME))).any()):
+        if kelvin is None or bool(((kelvin < least * (1 - SAME)) | (kelvin > largest * (1 + SAME))).any()):
             given = "none" if kelvin is None else f"{float(kelvin.min()):g} to {float(kelvin.max()):g} K"
             raise MdgenError(
                 f"this propagator knows {least:g} to {largest:g} K, and was given {given}; say one of them"
@@ -310,7 +299,7 @@ class InterpolantPropagator(Part):
     def _require_spacings(self, spacings_ps: Float[Tensor, "..."]) -> None:
         least, largest = self.frame_spacing_ps
         shortest, longest = float(spacings_ps.min()), float(spacings_ps.max())
-        if shortest < least * (1 - _SAME) or longest > largest * (1 + _SAME):
+        if shortest < least * (1 - SAME) or longest > largest * (1 + SAME):
             given = f"{shortest:g}" if shortest == longest else f"{shortest:g} to {longest:g}"
             raise MdgenError(
                 f"frames {given} ps apart were given, but this propagator is for {least:g} to {largest:g} ps; give "
@@ -354,44 +343,33 @@ class InterpolantPropagator(Part):
 
     def _some_latents(
         self, windows: WindowDataset, generator: torch.Generator
-    ) -> tuple[Latent, Bool[Tensor, "batch frame token channel"], Float[Tensor, "batch"]]:
-        """Latents of some windows, which of their channels exist, and their frame spacings in ps."""
+    ) -> tuple[
+        Latent,
+        Bool[Tensor, "batch frame token channel"],
+        Int[Tensor, "batch token"],
+        Float[Tensor, "batch"],
+    ]:
+        """Latents of some windows, which of their channels exist, the kinds of tokens, and frame spacings in ps."""
         n = max(1, min(len(windows), STATISTICS_FRAMES // self.window))
         chosen = torch.randperm(len(windows), generator=generator)[:n]
-        rows, existing, spacings = [], [], []
+        rows, existing, kinds, spacings = [], [], [], []
         for batch in _batches(windows, chosen):
             latent, context, told = self._encoded(batch)
             rows.append(latent)
             existing.append(self._exists(latent, told))
+            kinds.append(self._kinds(latent, told).expand(len(latent), -1))
             spacing = self.frame_spacing_ps[0] if context.frame_spacing_ps is None else context.frame_spacing_ps
             spacings.append(torch.as_tensor(spacing).expand(len(latent)))
         # molecules of fewer tokens are padded with some that do not exist
         n_tokens = max(each.shape[2] for each in rows)
         rows, existing = ([pad(x, (0, 0, 0, n_tokens - x.shape[2])) for x in each] for each in (rows, existing))
-        return torch.cat(rows), torch.cat(existing), torch.cat(spacings)
-
-    def _measure_persistence(self, standard: Latent, spacings_ps: Float[Tensor, "batch"]) -> None:
-        """Keep the noise's correlation, linear in the logarithm of the spacing between those measured."""
-        measured = spacings_ps.unique()
-        of_windows = frame_to_frame if self.geometry is None else self.geometry.persistence
-        table = torch.stack([of_windows(standard[spacings_ps == spacing]) for spacing in measured])
-        table = table.clamp(0.0, MOST_PERSISTENT)
-        least, largest = self.frame_spacing_ps
-        places = _place(measured.log(), math.log(least), math.log(largest)).double().numpy()
-        grid = np.linspace(0.0, 1.0, N_SPACINGS)
-        for channel, column in enumerate(table.double().numpy().T):
-            self.persistence[:, channel] = torch.as_tensor(np.interp(grid, places, column))
+        kinds = [pad(each, (0, n_tokens - each.shape[1])) for each in kinds]
+        return torch.cat(rows), torch.cat(existing), torch.cat(kinds), torch.cat(spacings)
 
     def _exists(self, latent: Latent, told: TokenContext | None) -> Bool[Tensor, "batch frame token channel"]:
         if told is None:
             return torch.ones_like(latent, dtype=torch.bool)
         return (told.channel_mask & told.mask[..., None])[:, None].expand_as(latent)
-
-    def _standard(self, latent: Latent) -> Latent:
-        return (latent - self.mean) / self.spread
-
-    def _unstandard(self, standard: Latent) -> Latent:
-        return standard * self.spread + self.mean
 
 
 def _batches(windows: WindowDataset, chosen: Tensor, size: int = 16) -> Iterator[TrajectoryBatch]:
