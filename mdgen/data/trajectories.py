@@ -231,7 +231,9 @@ def open_trajectories(
                 molecule.require_same(described, str(path))
             sources += file_sources(path)
     if molecule is None:
-        raise MdgenError(f"{found[0]} does not say which molecule it holds; name its topology (a pdb, prmtop, psf ...)")
+        raise MdgenError(
+            f"{found[0]} does not say which molecule it holds; name its topology=FILE (pdb, prmtop, psf ...)"
+        )
     known = {source.name: source.frame_spacing_ps for source in sources if source.frame_spacing_ps is not None}
     spacing = common_spacing(known, frame_spacing_ps)
     if spacing is None:
@@ -279,7 +281,7 @@ def _warn_of_long_bonds(opened: TrajectorySet) -> None:
         first, second = (opened.molecule.atom_label(index) for index in bonds[worst].tolist())
         logger.warning(
             "the bond of %s and %s is %.3g nm long in the first frame of %s: is this its topology, with the atoms in "
-            "the same order, and is the molecule whole rather than cut by a periodic box?",
+            "the same order, are the positions in nm, and is the molecule whole rather than cut by a periodic box?",
             first,
             second,
             lengths[worst],
