@@ -40,7 +40,8 @@ class Progress:
             for name, value in figures.items()
         )
         left = duration((self.total - done) / self.rate(done)) if done < self.total else "nothing"
-        logger.info("%-12s %5.1f %%  %s  left %s", self.label, 100 * share, shown, left)
+        said = "  ".join(filter(None, (f"{100 * share:5.1f} %", shown, f"left {left}")))
+        logger.info("%-12s %s", self.label, said)
 
 
 def duration(seconds: float) -> str:

@@ -165,6 +165,8 @@ def test_every_command_of_the_documents_is_run_or_shown_as_no_command() -> None:
 def test_every_key_is_on_a_page(tmp_path: Path) -> None:
     config_pages = module_from_file(DOCS / "config_pages.py")
     pages = {path.stem: path.read_text() for path in config_pages.write_pages(tmp_path / "generated")}
+    for name, page in pages.items():
+        assert not name.startswith("verb_") or not re.findall(r"^\| .* \| +\|$", page, flags=re.MULTILINE)
     for file in config_folder().rglob("*.yaml"):
         group = file.parent.name
         page = pages[f"verb_{file.stem}" if file.parent == config_folder() else f"group_{group}"]

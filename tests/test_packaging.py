@@ -17,14 +17,16 @@ import pytest
 import yaml
 
 from mdgen.apps.config.search_path import option_names
+from tests.module_from_file import module_from_file
+from tests.test_links import LINK
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"hydra-core": "hydra", "pyyaml": "yaml"}
 """Modules of packages that are named otherwise."""
 
-NOT_REQUIRED = {"pdbfixer", "torchmd", "llvmlite", "annotated_types"}
-"""The first two where a command asks for them, with a sentence where they are missing; parts of numba and pydantic."""
+NOT_REQUIRED = {"pdbfixer", "torchmd", "zarr", "llvmlite", "annotated_types"}
+"""The first three only where a command asks for them, with a sentence if they are missing; parts of required ones."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -82,6 +84,16 @@ def test_the_card_of_a_model_says_what_was_measured(name: str) -> None:
     assert "## Known misses" in card
 
 
+def test_links_of_the_readme_lead_to_the_repository_once_its_address_is_known() -> None:
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel (the extra `dev`)")
+    text, address = (ROOT / "README.md").read_text(), "https://example.org/someone/mdgen"
+    page = module_from_file(ROOT / "hatch_build.py").absolute(text, address, "v1.0")
+    assert f"]({address}/raw/v1.0/data/results/demo.png)" in page
+    assert f"[Get started]({address}/blob/v1.0/notebooks/docs/get_started.md)" in page
+    assert [each for each in LINK.findall(text) if "://" not in each]
+    assert not [each for each in LINK.findall(page) if "://" not in each]
+
+
 @pytest.mark.slow
 def test_the_wheel_is_used_outside_the_checkout(tmp_path: Path) -> None:
     """Built, installed without its dependencies beside those of this environment, and run from another folder."""
@@ -93,9 +105,13 @@ def test_the_wheel_is_used_outside_the_checkout(tmp_path: Path) -> None:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
+    address = "https://example.org/someone/mdgen"
     for kind in ("wheel", "sdist"):
         subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", tmp_path / "dist"], cwd=source, check=True
+            [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", tmp_path / "dist"],
+            cwd=source,
+            env={**os.environ, "MDGEN_REPOSITORY": address},
+            check=True,
         )
     (wheel,), (sdist,) = (tmp_path / "dist").glob("*.whl"), (tmp_path / "dist").glob("*.tar.gz")
     shutil.unpack_archive(sdist, tmp_path / "unpacked", filter="data")
@@ -107,6 +123,10 @@ def test_the_wheel_is_used_outside_the_checkout(tmp_path: Path) -> None:
     contents = [sorted(zipfile.ZipFile(each).namelist()) for each in (wheel, second)]
     assert contents[0] == contents[1]
     assert not [name for name in contents[0] if name.startswith(("tests/", "notebooks/"))]
+    for each in (wheel, second):  # the second is built from the sdist, without the variable
+        told = zipfile.ZipFile(each).read(f"mdgen-{PROJECT['version']}.dist-info/METADATA").decode()
+        assert f"Project-URL: Repository, {address}\n" in told
+        assert f"]({address}/raw/v{PROJECT['version']}/data/results/demo.png)" in told
 
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)

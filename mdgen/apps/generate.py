@@ -24,7 +24,7 @@ from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.load import PARTS, load, model_folder, part_files, read_structures
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Task, Upsampling
-from mdgen.progress import duration
+from mdgen.progress import duration, simulated
 from mdgen.units import NANOSECOND
 
 logger = logging.getLogger("mdgen")
@@ -74,7 +74,7 @@ def run(config: dict[str, Any]) -> None:
         figures |= {"ns_per_second": speed, "threads": torch.get_num_threads()} | check.figures()
         made = {"frame_spacing_ps": store.frame_spacing_ps, "temperature_K": store.metadata.get("temperature_K")}
         folder.finish({"task": config["task"], **figures, **made, "store": STORE})
-        took = f"{total_us:.4g} us in {duration(folder.seconds)}, {speed:.3g} ns a second"
+        took = f"{simulated(1e3 * total_us)} in {duration(folder.seconds)}, {speed:.3g} ns a second"
         logger.info("generate      %s; trajectories in %s", took, store.path)
 
 

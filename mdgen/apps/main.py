@@ -97,5 +97,5 @@ def _dispatch(arguments: list[str]) -> int:
     if flags.cfg:
         sys.stdout.write(composition.as_yaml(config, flags.package))
     else:
-        importlib.import_module(f"mdgen.apps.{name}").run(composition.plain(config))
+        importlib.import_module(f"mdgen.apps.{name}").run(composition.complete(config))
     return 0

@@ -59,7 +59,9 @@ def run(config: dict[str, Any]) -> None:
         start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
         generator = _generator(config, 0)
         engine = _engine(config, system, threads, generator)
-        logger.info("simulate      %s, %d threads", _described(config, system, engine), threads)
+        logger.info(
+            "simulate      %s, %d thread%s", _described(config, system, engine), threads, "s" if threads > 1 else ""
+        )
         saved = None if config["save_atoms"] is None else system.molecule.select(config["save_atoms"])
         _write_topology(folder.path, system, saved, float(config["save_ps"]))
         fresh, begin = not (folder.path / STORE).exists(), time.monotonic()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mdgen.data.formats.zarr_array import is_zarr
 from mdgen.data.store import is_store
 from mdgen.data.trajectories import STORE, TrajectorySet, open_trajectories
 from mdgen.errors import MdgenError
@@ -153,8 +154,8 @@ def _entries_of_folder(path: Path) -> list[_Entry]:
 def _entry_of_folder(folder: Path) -> _Entry:
     if is_store(folder) or is_store(folder / STORE):
         return _Entry(folder, name=folder.name)
-    files = sorted(each for each in folder.iterdir() if each.is_file())
-    trajectories = [each for each in files if each.suffix.lower() in _TRAJECTORIES]
+    files = sorted(each for each in folder.iterdir() if each.is_file() or is_zarr(each))
+    trajectories = [each for each in files if each.suffix.lower() in _TRAJECTORIES or is_zarr(each)]
     structures = [each for each in files if each.suffix.lower() in _STRUCTURES]
     if not trajectories:
         raise MdgenError(

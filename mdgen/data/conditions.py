@@ -73,5 +73,7 @@ def _known_frames(values: Float[Tensor, "batch frame token channel"], known: Boo
 
 
 def _require_frames(n_frames: int, least: int) -> None:
+    if n_frames != int(n_frames):
+        raise MdgenError(f"a trajectory of {n_frames} frames was asked for; it must be a whole number")
     if n_frames < least:
         raise MdgenError(f"a trajectory of {n_frames} frames cannot hold this condition; it must be at least {least}")

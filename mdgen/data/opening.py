@@ -25,8 +25,8 @@ def open(
 
     Args:
         paths: folder of a run of `mdgen simulate` or `mdgen generate`, or what `open_trajectories` takes.
-        topology: molecule, or the file that holds it; needed for xtc, dcd and npy files.
-        frame_spacing_ps: time between frames; needed for dcd, pdb and npy files.
+        topology: molecule, or the file that holds it; needed for xtc, dcd, npy and zarr files.
+        frame_spacing_ps: time between frames; needed for dcd, pdb, npy and zarr files.
 
     Raises:
         MdgenError: if there are no trajectories, saying where else to look.

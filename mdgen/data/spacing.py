@@ -117,8 +117,8 @@ def pair_starts(lengths: Sequence[int], lag_frames: int) -> Int[Tensor, "pair"]:
     longest = max(lengths, default=0)
     if longest <= lag_frames:
         raise MdgenError(
-            f"the longest trajectory has {longest} frames, and the lag is {lag_frames}; shorten the lag or give "
-            "longer trajectories"
+            f"the longest trajectory has {longest} frames, and the lag is {lag_frames} of them; shorten the lag or "
+            "give longer trajectories"
         )
     short = sum(length <= lag_frames for length in lengths)
     if short:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from mdgen.data.finite import require_finite
 from mdgen.data.formats.reading import file_sources
 from mdgen.data.formats.writing import write_trajectory
+from mdgen.data.formats.zarr_array import is_zarr
 from mdgen.data.sources import ArraySource, Source, StoreSource
 from mdgen.data.spacing import common_spacing
 from mdgen.data.store import TrajectoryStore, is_store
@@ -206,9 +207,9 @@ def open_trajectories(
 
     Args:
         paths: path, glob such as `run-*.xtc`, or a list of them: folders of stores or runs, xtc, dcd, h5, pdb, npy
-            (nm).
+            and zarr (nm).
         topology: molecule, or the file that holds it; needed unless a store, h5 or pdb file is among `paths`.
-        frame_spacing_ps: time between frames; needed where no file says so (dcd, pdb, npy).
+        frame_spacing_ps: time between frames; needed where no file says so (dcd, pdb, npy, zarr).
         temperature_K: temperature of the trajectories that do not say theirs, which only stores do.
 
     Raises:
@@ -230,7 +231,9 @@ def open_trajectories(
                 molecule.require_same(described, str(path))
             sources += file_sources(path)
     if molecule is None:
-        raise MdgenError(f"{found[0]} does not say which molecule it holds; name its topology (a pdb, prmtop, psf ...)")
+        raise MdgenError(
+            f"{found[0]} does not say which molecule it holds; name its topology=FILE (pdb, prmtop, psf ...)"
+        )
     known = {source.name: source.frame_spacing_ps for source in sources if source.frame_spacing_ps is not None}
     spacing = common_spacing(known, frame_spacing_ps)
     if spacing is None:
@@ -278,7 +281,7 @@ def _warn_of_long_bonds(opened: TrajectorySet) -> None:
         first, second = (opened.molecule.atom_label(index) for index in bonds[worst].tolist())
         logger.warning(
             "the bond of %s and %s is %.3g nm long in the first frame of %s: is this its topology, with the atoms in "
-            "the same order, and is the molecule whole rather than cut by a periodic box?",
+            "the same order, are the positions in nm, and is the molecule whole rather than cut by a periodic box?",
             first,
             second,
             lengths[worst],
@@ -306,7 +309,7 @@ def _expanded(paths: Sequence[str | Path]) -> list[Path]:
 def _resolved(path: Path) -> Path:
     """The path itself, or the store within the folder of a finished run."""
     store = path / STORE
-    if not path.is_dir() or is_store(path):
+    if not path.is_dir() or is_store(path) or is_zarr(path):
         return path
     if not is_store(store):
         raise MdgenError(f"folder {path} holds no trajectory store; name the files in it, as {path}/*.xtc")

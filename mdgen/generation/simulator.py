@@ -175,7 +175,8 @@ class LatentSimulator:
 
     def __repr__(self) -> str:
         latent, window = self.encoder.latent, self.propagator.window
-        size = f"{latent.tokens or 'any number of'} tokens of {latent.channels} channels"
+        tokens = "one token" if latent.tokens == 1 else f"{latent.tokens or 'any number of'} tokens"
+        size = f"{tokens} of {latent.channels} channels"
         makes = "one frame" if window == 1 else f"at most {window} frames"
         spacing = " to ".join(f"{each:g}" for each in sorted(set(self.propagator.frame_spacing_ps)))
         kelvin = " to ".join(f"{each:g}" for each in sorted(set(self._trained_K or ())))
@@ -341,6 +342,8 @@ class LatentSimulator:
     ) -> _Request:
         if n_trajectories is not None and n_trajectories < 1:
             raise MdgenError(f"{n_trajectories} trajectories were asked for; it must be at least 1")
+        if seed < 0:
+            raise MdgenError(f"seed is {seed}; it must be 0 or a positive whole number")
         if isinstance(task, Rollout) and task.start is None:
             task = replace(task, start=self.start)
         kelvin = chosen_temperature_K(temperature_K, self._trained_K)

@@ -1,5 +1,6 @@
 """A page for every verb and every group of configs, written from conf/ before the site is read."""
 
+import functools
 import inspect
 import re
 import shutil
@@ -18,6 +19,10 @@ from mdgen.registry import resolve
 
 ANY = inspect.Parameter.empty
 Row = tuple[str, str, str, str]
+"""Key, default, type and meaning."""
+
+VERBS_OF = {"experiment": experiment_verbs, "parts": lambda _: ["demo"], "debug": lambda _: VERBS}
+"""Groups whose options set keys of verbs, and the verbs of an option."""
 
 
 def write_pages(folder: Path) -> list[Path]:
@@ -79,14 +84,48 @@ def _summary(file: Path) -> str:
 
 def _table(file: Path) -> str:
     """Every key of a config file, and those of the constructors that it names, as a table."""
-    document = yaml.safe_load(file.read_text()) or {}
-    comments = _comments(file)
-    rows = list(_rows(document, comments, ""))
+    rows, known = _own_rows(file), _inherited(file)
+    for verb in VERBS_OF.get(file.parent.name, lambda _: [])(file.stem):
+        prefix = f"{verb}." if file.parent.name == "debug" else ""
+        known = {f"{prefix}{key}": row for key, row in _known(config_folder() / f"{verb}.yaml").items()} | known
+    rows = [_completed(row, known) for row in rows]
     if not rows:
         return "It has no keys of its own."
     lines = ["| key | default | type | meaning |", "| --- | --- | --- | --- |"]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def _own_rows(file: Path) -> list[Row]:
+    return list(_rows(yaml.safe_load(file.read_text()) or {}, _comments(file), ""))
+
+
+@functools.cache
+def _known(file: Path) -> dict[str, Row]:
+    """What a config says of each of its keys, those of the configs that its defaults name included."""
+    known = _inherited(file)
+    return known | {row[0].strip("`"): _completed(row, known) for row in _own_rows(file)}
+
+
+def _inherited(file: Path) -> dict[str, Row]:
+    """What the configs that the defaults of a config name say of their keys, by the names that they have in it."""
+    known: dict[str, Row] = {}
+    for entry in (yaml.safe_load(file.read_text()) or {}).get("defaults", []):
+        named, option = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
+        name, _, package = named.rpartition(" ")[2].removeprefix("/").partition("@")
+        if name == "_self_" or (isinstance(entry, dict) and option is None):
+            continue
+        base = config_folder() / name / f"{option}.yaml" if option else file.parent / f"{name}.yaml"
+        prefix = f"{package or name}." if package or (option and "@package _global_" not in base.read_text()) else ""
+        known |= {f"{prefix}{key}": row for key, row in _known(base).items()}
+    return known
+
+
+def _completed(row: Row, known: dict[str, Row]) -> Row:
+    """A row whose meaning, and type behind `${...}`, are those of the config that it is taken from."""
+    key, given, kind, meaning = row
+    _, _, other_kind, other_meaning = known.get(key.strip("`"), ("", "", "", ""))
+    return key, given, other_kind if given.startswith("`${") else kind, meaning or other_meaning
 
 
 def _rows(

@@ -48,6 +48,12 @@ MISTAKES = [
     ("simulate +integrator=langevin", "neither added nor left out; write integrator="),
     ("train encoder=srv encoder.model.widht=3", "no key 'encoder.model.widht'"),
     ("train encoder.model.n_modes=3", "no key 'encoder.model.n_modes'"),
+    ("simulate temperature=300", "no key 'temperature'; the nearest is 'integrator.temperature_K'"),
+    ("simulate dt=2", "there is no key 'dt'; `mdgen simulate --help` lists them all"),
+    ("simulate --temperature 300", "no option --temperature; keys are given as key=value"),
+    ("simulate my.pdb", "expected key=value, as in system=pdb system.pdb=my.pdb"),
+    ("simulate system=pdb", "system.pdb was not given"),
+    ("simulate system.pdb=my.pdb", "got sequence='A' and pdb='my.pdb'; name one (on the command line, system=pdb"),
     # Groups.
     ("train encoder=srvv", "did you mean encoder=srv"),
     ("simulate integrator@foo=langevin", "there is no key 'integrator@foo'"),

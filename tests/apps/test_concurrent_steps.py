@@ -1,4 +1,4 @@
-"""Steps that run side by side end with the process that started them, however it ends."""
+"""Steps that run side by side end with the one that fails, and with the process that started them, however it ends."""
 
 import os
 import signal
@@ -8,6 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+
+from mdgen.apps.config.composition import complete, compose
+from mdgen.apps.runs.concurrent_steps import run_concurrently
+from mdgen.errors import MdgenError
 
 SLEEPER = """
 import pathlib, time
@@ -22,6 +26,14 @@ from mdgen.apps.runs.concurrent_steps import run_concurrently
 if __name__ == "__main__":
     run_concurrently({"step": ("simulate", {})}, ["sleeper"])
 """
+
+
+def test_a_step_that_fails_stops_the_others(tmp_path: Path) -> None:
+    long = complete(compose("benchmark", ["suite=four_wells", "threads=1", f"output={tmp_path}/wells.json"]))
+    wrong = complete(compose("export", [f"run={tmp_path}/nowhere"]))
+    with pytest.raises(MdgenError, match=r"^export \(exit status 2\) failed, as said above"):
+        run_concurrently({"wells": ("benchmark", long), "export": ("export", wrong)}, [])
+    assert not (tmp_path / "wells.json").exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

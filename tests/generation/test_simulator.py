@@ -249,8 +249,13 @@ def test_mistaken_starts_are_refused(simulator):
     other = peptide(CAP_BEFORE, ALANINE, ALANINE, CAP_AFTER)
     with pytest.raises(MdgenError, match="32 atoms where 22"):
         simulator.rollout(mdtraj.Trajectory(np.zeros((1, 32, 3)), other.topology))
-    with pytest.raises(MdgenError, match="must be at least 1"):
-        simulator.rollout(n_frames=0)
+    for wrong, sentence in (
+        ({"n_frames": 0}, "must be at least 1"),
+        ({"n_frames": 2.5}, "must be a whole number"),
+        ({"n_frames": 2, "seed": -1}, "seed is -1"),
+    ):
+        with pytest.raises(MdgenError, match=sentence):
+            simulator.rollout(**wrong)
 
 
 def test_load_reads_the_folder_of_a_run(tmp_path):

@@ -35,6 +35,9 @@ from mdgen.registry import resolve
 
 CONFIG_DIR = "--config-dir="
 
+_NEAR = 0.7
+"""Likeness of two keys, from 0 to 1, above which the one may be meant by the other."""
+
 
 def compose(verb: str, arguments: list[str]) -> DictConfig:
     """Compose `conf/<verb>.yaml` with `arguments`, interpolations resolved.
@@ -164,7 +167,8 @@ def parsed_override(text: str, verb: str = "VERB") -> Override:
     """
     key, _, value = text.partition("=")
     if not key.lstrip("+~") or ("=" not in text and not text.startswith("~")):
-        raise MdgenError(f"cannot read {text!r}: expected key=value; see `mdgen {verb} --help`")
+        molecule = f", as in system=pdb system.pdb={text}" if text.endswith(".pdb") else ""
+        raise MdgenError(f"cannot read {text!r}: expected key=value{molecule}; see `mdgen {verb} --help`")
     try:
         (parsed,) = OverridesParser.create().parse_overrides([text])
     except HydraException as error:
@@ -244,10 +248,17 @@ def _explain(verb: str, error: Exception) -> str:
 
 def _no_key(verb: str, key: str, known: list[str]) -> str:
     groups = [each.key for each in included(verb)]
-    candidates = [name for name in [*known, *groups] if name != key]
-    namesakes = [name for name in candidates if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    close = namesakes or difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)
-    return f"there is no key {key!r}; the nearest is {close[0]!r}; `mdgen {verb} --help` lists them all"
+    nearness = {name: _nearness(key, name) for name in [*known, *groups] if name != key}
+    nearest = max(nearness, key=lambda name: nearness[name], default="")
+    near = f" the nearest is {nearest!r};" if nearest and max(nearness[nearest]) > _NEAR else ""
+    return f"there is no key {key!r};{near} `mdgen {verb} --help` lists them all"
+
+
+def _nearness(key: str, name: str) -> tuple[float, float]:
+    """How alike two keys are: the larger of whole keys and of their last words, then the whole keys."""
+    pairs = (key, name), (key.rpartition(".")[2], name.rpartition(".")[2])
+    whole, last = (difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+    return max(whole, last), whole
 
 
 def _check_values(verb: str, config: DictConfig, defaults: DictConfig, given: set[str]) -> None:
@@ -284,6 +295,18 @@ def quoted(text: str) -> str:
 def plain(config: Any) -> Any:
     """A config as plain dicts, lists and scalars."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def complete(config: DictConfig) -> dict[str, Any]:
+    """A config in which nothing is left open, as `plain`.
+
+    Raises:
+        MdgenError: naming the first key that has no value, such as `system.pdb` after `system=pdb`.
+    """
+    for key, value in leaves(config):
+        if value == MISSING and not key.endswith("_target_"):
+            raise MdgenError(f"{key} was not given; say {key}=..., see --help")
+    return dict(plain(config))
 
 
 def as_yaml(config: DictConfig, package: str | None = None) -> str:

@@ -63,7 +63,7 @@ def read_flags(arguments: Sequence[str], positional: Sequence[str] = ()) -> Flag
                     f"{name} {value}: expected {' or '.join(KINDS[name])}; Hydra's own section runs nothing"
                 )
         elif name not in ("--help", "--multirun") or equals:
-            raise MdgenError(f"there is no option {word}; see `mdgen --help`")
+            raise MdgenError(f"there is no option {word}; keys are given as key=value; see `mdgen VERB --help`")
         if name == "--config-dir":
             overrides.append(f"{name}={value}")
         else:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from multiprocessing.connection import wait
 from typing import Any
 
 from mdgen.apps.config.signatures import shown
@@ -21,14 +22,14 @@ GRACE_S = 5.0
 
 
 def run_concurrently(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list[str]) -> None:
-    """Run `module.run(config)` for every step at once and wait for all of them.
+    """Run `module.run(config)` for every step at once and wait for all of them, or for the first that fails.
 
     Args:
         steps: module of `mdgen.apps` and config of each step, by name.
         plugins: modules of plug-ins that the configs name parts of.
 
     Raises:
-        MdgenError: naming the steps that failed; what they said is on the screen, and what the others did is kept.
+        MdgenError: naming the steps that failed; what they said is on the screen. The others are stopped as by Ctrl-C.
         KeyboardInterrupt: after Ctrl-C; every step keeps what it has done.
     """
     context = multiprocessing.get_context("spawn")
@@ -38,9 +39,12 @@ def run_concurrently(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list
     ]
     for process in processes:
         process.start()
+    running = list(processes)
     try:
-        for process in processes:
-            process.join()
+        while running and not any(process.exitcode for process in processes):
+            wait([process.sentinel for process in running])
+            running = [process for process in running if process.exitcode is None]
+        failed = [f"{process.name} (exit status {process.exitcode})" for process in processes if process.exitcode]
     except KeyboardInterrupt:
         # A terminal's Ctrl-C has reached the steps as well; a second signal could catch them writing.
         for process in processes:
@@ -50,7 +54,6 @@ def run_concurrently(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list
         for process in processes:
             process.terminate()
             process.join()
-    failed = [f"{process.name} (exit status {process.exitcode})" for process in processes if process.exitcode]
     if failed:
         raise MdgenError(f"{', '.join(failed)} failed, as said above; the same command continues with what is left")
 

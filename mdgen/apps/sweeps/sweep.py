@@ -22,10 +22,10 @@ from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException
 
 from mdgen.apps.config.composition import (
+    complete,
     compose,
     output_of,
     parsed_override,
-    plain,
     quoted,
     set_search_path,
 )
@@ -112,7 +112,7 @@ def run_sweep(verb: str, arguments: list[str]) -> None:
 
 def config_of(verb: str, job: Job) -> dict[str, Any]:
     """The composed and checked config of a run."""
-    return dict(plain(compose(verb, [*job.arguments, f"output={quoted(str(job.folder))}"])))
+    return complete(compose(verb, [*job.arguments, f"output={quoted(str(job.folder))}"]))
 
 
 def _launched(verb: str, arguments: list[str], every: tuple[Job, ...]) -> list[tuple[str | None, float]]:

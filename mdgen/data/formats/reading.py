@@ -1,15 +1,18 @@
 """Trajectory files to sources, by their extension."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mdtraj
 
+from mdgen.data.formats.arrays import array_sources
 from mdgen.data.formats.cells import boxes
 from mdgen.data.formats.dcd import DcdSource
 from mdgen.data.formats.h5 import H5Source
-from mdgen.data.formats.npy import npy_sources
+from mdgen.data.formats.mapped_array import mapped_array
 from mdgen.data.formats.xtc import XtcSource
+from mdgen.data.formats.zarr_array import is_zarr, open_zarr
 from mdgen.data.sources import ArraySource, Source
 from mdgen.errors import MdgenError
 
@@ -22,7 +25,7 @@ _FORMATS: dict[str, Callable[[Path], Source]] = {
 
 
 def file_sources(path: Path) -> list[Source]:
-    """The trajectories of a file: one, but for a npy array of several.
+    """The trajectories of a file: one, but for an array of several.
 
     Raises:
         MdgenError: if the file is damaged or of a kind that is not read.
@@ -34,7 +37,9 @@ def file_sources(path: Path) -> list[Source]:
         read = _pdb(path)
         return [ArraySource(str(path), read.xyz, cells=boxes(read.unitcell_vectors))]
     if kind == ".npy":
-        return list(npy_sources(path))
+        return list(array_sources(path, partial(mapped_array, advice="write it again")))
+    if is_zarr(path):
+        return list(array_sources(path, open_zarr))
     raise MdgenError(
         f"{path} is of a kind that is not read; convert it to xtc, dcd, h5, pdb or npy (mdconvert does so)"
     )

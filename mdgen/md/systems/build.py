@@ -231,6 +231,9 @@ def _relaxed(field: ForceField, positions: Tensor) -> Tensor:
 
 
 def _require_one(sources: dict[str, str | None]) -> None:
-    if sum(source is not None for source in sources.values()) != 1:
-        given = ", ".join(f"{name}={source!r}" for name, source in sources.items())
-        raise MdgenError(f"a system needs exactly one of {', '.join(sources)}, but got {given}; name one")
+    given = [f"{name}={source!r}" for name, source in sources.items() if source is not None]
+    if len(given) != 1:
+        raise MdgenError(
+            f"a system needs exactly one of {', '.join(sources)}, but got {' and '.join(given) or 'none'}; name one "
+            "(on the command line, system=pdb goes before system.pdb=FILE, and so on)"
+        )

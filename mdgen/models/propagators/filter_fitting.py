@@ -14,6 +14,7 @@ from torch import Tensor
 from mdgen.models.batches import PairBatch
 from mdgen.models.propagators.gaussian_mixture import Mixture
 from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.progress import Progress
 
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the filter, and the trajectories of each with their length."""
@@ -61,7 +62,8 @@ class FilterFitting:
         wells = self.filter.wells(scaled)
         jumps = self._counted(wells[pairs.now], wells[pairs.later], reversible)
         n_visited, still = len(wells.unique()), 0.0
-        for _ in range(FILTER_ROUNDS if n_visited > 1 or match_densities else 0):
+        progress = Progress("filter", FILTER_ROUNDS)
+        for number in range(FILTER_ROUNDS if n_visited > 1 or match_densities else 0):
             run = self.run(evenly(wells, FILTER_WALKERS, generator), FILTER_FRAMES)
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             if match_densities:
@@ -69,6 +71,7 @@ class FilterFitting:
             if n_visited > 1:
                 self.filter.correct(jumps, self._expected(visited, generator))
             still = float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
+            progress.update(number + 1)
         if still > MOST_STILL:
             logger.warning(
                 "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
