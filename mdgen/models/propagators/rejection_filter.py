@@ -25,8 +25,6 @@ CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
 """Cells along each channel, by the number of channels; with more channels there are none."""
 MAX_CHANNELS_WITH_WELLS = 6
 """With more channels all is one well: the table of jumps between wells grows as 4 to the power of the channels."""
-LEAST_STAY = 0.1
-"""Least chance to keep a sample that stays in its well."""
 _BINS = 64
 _SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.02
 """Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a frame."""
@@ -125,16 +123,12 @@ class RejectionFilter(nn.Module):
         """Move the acceptance between wells so that the model's jumps, counted under it, become those of the data.
 
         Jumps that the data never make are never kept. What the model does too rarely is kept always, and all else from
-        that well the less often; but a walker that stays in its well is kept with a chance of `LEAST_STAY`. Without it,
-        walkers all of whose samples are refused stand still, their frames are counted as ones that jump too rarely, and
-        each round makes them stand longer.
+        that well the less often.
         """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
         ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
         wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
-        wanted = wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12)
-        least = LEAST_STAY * (data.diagonal() > 0)
-        self.acceptance.copy_(wanted.diagonal_scatter(wanted.diagonal().clamp_min(least)))
+        self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
 
     @torch.no_grad()
     def correct_densities(self, data: Frames, run: Float[Tensor, "visit channel"]) -> None:
