@@ -9,9 +9,10 @@ import torch
 from mdgen.data.conditions import both_ends, every_kth, tokens
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace
-from mdgen.models.propagators.bridge import bridges, log_prob_table, sample_between
+from mdgen.models.propagators.bridge import bridges, log_prob_table, sample_between, simulate_forward
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from tests.models.parts import seeded, trained_propagator
+from tests.models.test_rejection_filter import leaky, two_wells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 from toy_parts.toy_propagator import OrnsteinUhlenbeck
@@ -119,6 +120,17 @@ def test_a_dead_end_among_the_particles_blocks_no_other_path() -> None:
     made = model.sample(both_ends(start, end, 7), Context(), seeded())
     states = model.states(made.flatten(2).flatten(0, 1)).view(50, 7)
     assert (matrix[states[:, :-1], states[:, 1:]] > 0).all()
+
+
+def test_bridges_have_the_law_of_steps_that_a_filter_refuses() -> None:
+    """Inner frames of a process, drawn again between its own ends: the law stays, and with it the count of jumps."""
+    model = leaky(two_wells(20_000, exit_chance=0.1, entry_chance=0.02), equalising=True)
+    model.rejection_filter.acceptance.copy_(torch.tensor([[1.0, 0.2], [0.2, 1.0]]))
+    model.bridge_particles = 512
+    run = simulate_forward(model, model.starts[torch.arange(1000) % len(model.starts)], 13, seeded())
+    made = between(model, both_ends(run[:, 0], run[:, -1], 13))
+    jumps, again = ((each[:, 1:] > 3) != (each[:, :-1] > 3) for each in (run[..., 0, 0], made[..., 0, 0]))
+    assert float(again.double().mean()) == pytest.approx(float(jumps.double().mean()), rel=0.15)
 
 
 def test_what_no_path_can_meet_is_refused() -> None:

@@ -98,10 +98,12 @@ class RingSettings(Suite):
     ) -> Figures:
         now = torch.from_numpy(steps)
         pairs = PairBatch(points, now[: -self.lag], now[self.lag :])
-        propagator = MDN(LatentSpace("position", 1, 2), float(self.lag), self.n_components, density_equalising=False)
+        # The density itself is judged, at the chain's points, without a rejection filter.
+        settings = {"density_equalising": False, "reject_outside": False}
+        propagator = MDN(LatentSpace("position", 1, 2), float(self.lag), self.n_components, **settings)
         limits = {"n_steps": self.propagator_steps, "batch_size": PAIRS_A_STEP}
         train_on_chain(propagator, pairs, generator, "ring-propagator", lr=5e-3, **limits)
-        with torch.no_grad():  # the density itself is judged, at the chain's points, without its rejection filter
+        with torch.no_grad():
             table = propagator.log_prob_table(points[:, None], points[:, None]).double().softmax(1).numpy()
         return judge_propagator(table, self.lag, ring)
 

@@ -10,8 +10,7 @@ The integrals are sums over particles `r_j` that all times share (random grid: R
 are drawn from steps of the propagator itself, `q(r) = mean_k p(r | s_k)` for known `s_k`, and weighted by `1 / q(r_j)`:
 so the chain on the particles becomes the exact bridge as their number grows, whatever the `s_k` are. No step is drawn
 blindly, and a jump that the propagator makes once in a million steps is made where the end asks for it. Nothing beyond
-`step` and `log_prob` is asked of the propagator. Where `step` draws again what a filter refuses, `log_prob` is that of
-the propagator before the filter, and the bridge lies between the two.
+`step` and `log_prob` is asked of the propagator.
 """
 
 import functools
@@ -148,12 +147,12 @@ def bridges(
     for _ in range(ROUNDS):
         particles = _particles(propagator, ancestors, generator)
         for first, last in gaps:
-            inner = slice(first + 1, last)
+            leaving = log_prob_table(propagator, particles.frames, trajectories[:, first]) - particles.log_density
+            arriving = log_prob_table(propagator, trajectories[:, last], particles.frames).T
             together = max(1, min(ROWS, NUMBERS // (len(particles.frames) * (last - first))))
             for rows in torch.arange(len(trajectories)).split(together):
-                start, end = trajectories[rows, first], trajectories[rows, last]
-                path = _bridge(propagator, particles, start, end, last - first, generator)
-                trajectories[rows, inner] = particles.frames[path]
+                path = _bridge(particles, leaving[rows], arriving[rows], last - first, generator)
+                trajectories[rows, first + 1 : last] = particles.frames[path]
         visited = torch.cat([trajectories[:, first : last + 1].flatten(0, 1) for first, last in gaps])
         # Most around the paths, and some of the first ones, so that no way is lost that was merely not taken.
         kept = ancestors[_some(len(ancestors), len(ancestors) // 4, generator)]
@@ -189,16 +188,14 @@ def _particles(
 
 
 def _bridge(
-    propagator: MarkovPropagator,
     particles: _Particles,
-    start: Latents,
-    end: Latents,
+    leaving: Float[Tensor, "batch particle"],
+    arriving: Float[Tensor, "batch particle"],
     n_steps: int,
     generator: torch.Generator,
 ) -> Int[Tensor, "batch inner"]:
-    """Particles on paths of `n_steps` steps from each start to its end, both of which are left out."""
-    first = torch.softmax(log_prob_table(propagator, particles.frames, start) - particles.log_density, 1)
-    last = log_prob_table(propagator, end, particles.frames).T
+    """Particles on paths of `n_steps` steps, both ends left out, from the logs of their first and last steps."""
+    first, last = torch.softmax(leaving, 1), arriving
     backward = [(last - last.amax(1, keepdim=True)).exp()]
     for _ in range(n_steps - 2):
         ahead = backward[-1] @ particles.chain.T
@@ -210,7 +207,7 @@ def _bridge(
             raise MdgenError(
                 f"no path of {n_steps} steps joins two of the known frames under this propagator; allow for more frames"
             )
-        point = torch.rand(len(start), 1, generator=generator, device=generator.device, dtype=cumulative.dtype)
+        point = torch.rand(len(first), 1, generator=generator, device=generator.device, dtype=cumulative.dtype)
         path.append(torch.searchsorted(cumulative, point * cumulative[:, -1:], right=True)[:, 0])
         path[-1].clamp_(max=len(particles.frames) - 1)
         chances = particles.chain[path[-1]]

@@ -1,7 +1,7 @@
 """A mixture of Gaussians with full covariances, one a row: its density and its samples."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -40,11 +40,12 @@ class Mixture(NamedTuple):
             exponent = exponent - width.log() - 0.5 * normals[-1].square()
         return torch.logsumexp(exponent, -1) - 0.5 * points.shape[-1] * math.log(2 * math.pi)
 
-    def draw(self, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
-        """A sample of each row."""
+    def draw(self, generator: torch.Generator, alike: bool = False) -> Float[Tensor, "batch channel"]:
+        """A sample of each row; `alike` of all rows by the same random numbers."""
         cumulative = self.log_weights.exp().cumsum(-1)
-        point = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=cumulative.dtype)
-        chosen = (point > cumulative[:, :-1]).sum(-1, keepdim=True)
+        shape = (1 if alike else len(cumulative), 1)
+        kind: Any = {"generator": generator, "device": cumulative.device, "dtype": cumulative.dtype}
+        chosen = (torch.rand(shape, **kind) > cumulative[:, :-1]).sum(-1, keepdim=True)
         lower = iter(self.lower)
         normals: list[Tensor] = []
         values = []
@@ -52,6 +53,6 @@ class Mixture(NamedTuple):
             value = mean.gather(1, chosen)
             for normal in normals:
                 value = value + next(lower).gather(1, chosen) * normal
-            normals.append(torch.randn(value.shape, generator=generator, device=value.device, dtype=value.dtype))
+            normals.append(torch.randn(shape, **kind))
             values.append(value + width.gather(1, chosen) * normals[-1])
         return torch.cat(values, -1)

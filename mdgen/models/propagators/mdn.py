@@ -33,6 +33,8 @@ from mdgen.registry import register
 
 MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
+KEPT_DRAWS, LEAST_CHANCE = 128, 1e-6
+"""Samples from which densities tell the share that is kept, and the least chance to be kept in them."""
 LAW_FRAMES = 1_000
 """Frames of a batch over which the law is tested."""
 
@@ -206,17 +208,44 @@ class MDN(Part):
         return (mixture.log_weights.exp()[..., None] * means).sum(1)
 
     def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
-        """Log of the transition density, in the units of the latent itself; of the mixture, before any rejection."""
-        density = self.mixture(self.scaled(now[:, 0])).log_density(self.scaled(next[:, 0]))
-        return density + self.latent_scale.log_slope(next[:, 0])
+        """Log of the transition density of `step`, in the units of the latent itself.
+
+        Where samples are refused, it is `p k (1 - (1 - Z)^n) / Z` for the mixture `p`, the chance `k` that a sample is
+        kept, its mean `Z` over the mixture and `n` draws at most. `Z` is a mean over `KEPT_DRAWS` samples, the same
+        each time; `k` is at least `LEAST_CHANCE`, so that bridges reach known frames beyond the support.
+        """
+        before, after = self.scaled(now[:, 0]), self.scaled(next[:, 0])
+        mixture = self.mixture(before)
+        density = mixture.log_density(after) + self.latent_scale.log_slope(next[:, 0])
+        if not self.reject_outside:
+            return density
+        chance = self.rejection_filter.chance(before, after).clamp_min(LEAST_CHANCE)
+        return density + chance.log() + self._log_redrawn(before, mixture)
 
     def log_prob_table(
         self, next: Float[Tensor, "later token channel"], now: Float[Tensor, "now token channel"]
     ) -> Float[Tensor, "now later"]:
         """`log_prob` of every frame of `next` given every one of `now`; the network sees each `now` once."""
-        mixture = self.mixture(self.scaled(now[:, 0]))
+        before, after = self.scaled(now[:, 0]), self.scaled(next[:, 0])
+        mixture = self.mixture(before)
         table = Mixture(mixture[0][:, None], *(tuple(each[:, None] for each in part) for part in mixture[1:]))
-        return table.log_density(self.scaled(next[:, 0])[None]) + self.latent_scale.log_slope(next[:, 0])
+        density = table.log_density(after[None]) + self.latent_scale.log_slope(next[:, 0])
+        if not self.reject_outside:
+            return density
+        chance = self.rejection_filter.chance(before.repeat_interleave(len(after), 0), after.repeat(len(before), 1))
+        chance = chance.clamp_min(LEAST_CHANCE).view_as(density)
+        return density + chance.log() + self._log_redrawn(before, mixture)[:, None]
+
+    @torch.no_grad()
+    def _log_redrawn(self, before: Scaled, mixture: Mixture) -> Float[Tensor, "batch"]:
+        """Log of how many samples are drawn on average, from each frame, until one is kept."""
+        generator = torch.Generator(before.device).manual_seed(0)
+        kept = torch.zeros_like(before[:, 0])
+        for _ in range(KEPT_DRAWS):
+            kept += self.rejection_filter.chance(before, mixture.draw(generator, alike=True)) / KEPT_DRAWS
+        draws = MAX_REDRAWS + 1
+        number = -torch.expm1(draws * torch.log1p(-kept.clamp(max=1 - 1e-6))) / kept
+        return torch.where(kept > 0, number, float(draws)).log()
 
     @torch.no_grad()
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
@@ -229,7 +258,7 @@ class MDN(Part):
 
         def draw(rows: Rows) -> tuple[Tensor, Tensor]:
             after = mixture.rows(rows).draw(generator)
-            return after, support.leaves_support(after) | ~support.keeps(before[rows], after, generator)
+            return after, ~support.keeps(before[rows], after, generator)
 
         scaled, refused = rejection_sample(draw, MAX_REDRAWS)
         scaled[refused] = before[refused]

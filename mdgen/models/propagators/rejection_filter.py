@@ -89,9 +89,13 @@ class RejectionFilter(nn.Module):
 
     def keeps(self, now: Frames, following: Frames, generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Whether each sample is kept."""
+        chance = self.chance(now, following)
+        return torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype) < chance
+
+    def chance(self, now: Frames, following: Frames) -> Float[Tensor, "frame"]:
+        """The chance of each sample to be kept, 0 where it leaves the support."""
         chance = self.acceptance[self.wells(now), self.wells(following)] * self.weight(following)
-        drawn = torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype)
-        return ~self.outside(following) & (drawn < chance)
+        return torch.where(self.leaves_support(following), 0.0, chance)
 
     def weight(self, scaled: Frames) -> Float[Tensor, "frame"]:
         """The product of the weights of each frame's bins."""
