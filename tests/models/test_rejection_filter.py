@@ -7,6 +7,7 @@ from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.blocks.density_equalising import DensityEqualising
+from mdgen.models.propagators import filter_fitting
 from mdgen.models.propagators.filter_fitting import evenly
 from mdgen.models.propagators.mdn import MDN
 from mdgen.models.propagators.rejection_filter import RejectionFilter
@@ -204,3 +205,17 @@ def test_wells_are_drawn_evenly_from_any_number_of_frames() -> None:
     assert 0.45 < len(rare) / 4000 < 0.55
     assert set(rare.tolist()) == set(range(5, 25))
     assert int(drawn.max()) < len(wells)
+
+
+def test_where_walkers_stand_still_jumps_are_not_corrected(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    latents = two_wells(20_000)
+    data = TrainingData(pairs_of([latents], 1))
+    for bound in ("MOST_STILL", "STUCK"):
+        monkeypatch.setattr(filter_fitting, bound, -1.0)
+        model = leaky(latents, equalising=True)
+        model.finish(data, torch.Generator().manual_seed(2))
+        assert bool((model.rejection_filter.acceptance < 1).any()) == (bound == "MOST_STILL")
+        assert bool((model.rejection_filter.weights < 1).any())
+    assert "without the chances of jumps between wells" in caplog.text

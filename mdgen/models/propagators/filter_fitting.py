@@ -14,12 +14,11 @@ from torch import Tensor
 from mdgen.models.batches import PairBatch
 from mdgen.models.propagators.gaussian_mixture import Mixture
 from mdgen.models.propagators.rejection_filter import RejectionFilter
-from mdgen.progress import Progress
 
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the filter, and the trajectories of each with their length."""
-MOST_STILL = 0.02
-"""Share of frames that repeat the one before, above which a warning says so."""
+MOST_STILL, STUCK = 0.02, 0.1
+"""Shares of frames that repeat the one before, above which a warning says so and above which less is corrected."""
 
 logger = logging.getLogger("mdgen")
 
@@ -61,23 +60,42 @@ class FilterFitting:
         """
         wells = self.filter.wells(scaled)
         jumps = self._counted(wells[pairs.now], wells[pairs.later], reversible)
-        n_visited, still = len(wells.unique()), 0.0
-        progress = Progress("filter", FILTER_ROUNDS)
-        for number in range(FILTER_ROUNDS if n_visited > 1 or match_densities else 0):
+        densities = scaled if match_densities else None
+        asked = [jumps, None] if len(wells.unique()) > 1 else [None]
+        for wanted in asked:
+            # Of many rare wells both corrections together may leave next to no sample to keep: then ask for less.
+            self.filter.acceptance.fill_(1.0)
+            self.filter.weights.fill_(1.0)
+            still = self._correct(wells, wanted, densities, generator)
+            again = wanted is not None and still > STUCK
+            if still > MOST_STILL:
+                logger.warning(
+                    "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept%s",
+                    100 * still,
+                    self.redraws + 1,
+                    "; the filter is fitted again without the chances of jumps between wells" if again else "",
+                )
+            if not again:
+                return
+
+    def _correct(
+        self,
+        wells: Int[Tensor, "frame"],
+        jumps: Counts | None,
+        densities: Scaled | None,
+        generator: torch.Generator,
+    ) -> float:
+        """Correct round by round; the share of frames that repeat the one before in the last run."""
+        still = 0.0
+        for _ in range(FILTER_ROUNDS if jumps is not None or densities is not None else 0):
             run = self.run(evenly(wells, FILTER_WALKERS, generator), FILTER_FRAMES)
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
-            if match_densities:
-                self.filter.correct_densities(scaled, visited)
-            if n_visited > 1:
+            if densities is not None:
+                self.filter.correct_densities(densities, visited)
+            if jumps is not None:
                 self.filter.correct(jumps, self._expected(visited, generator))
             still = float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
-            progress.update(number + 1)
-        if still > MOST_STILL:
-            logger.warning(
-                "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
-                100 * still,
-                self.redraws + 1,
-            )
+        return still
 
     def _counted(self, now: Int[Tensor, "pair"], later: Int[Tensor, "pair"], reversible: bool) -> Counts:
         n = self.n_wells
