@@ -207,7 +207,7 @@ def test_wells_are_drawn_evenly_from_any_number_of_frames() -> None:
     assert int(drawn.max()) < len(wells)
 
 
-def test_where_walkers_stand_still_jumps_are_not_corrected(
+def test_where_walkers_stand_still_less_is_corrected(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     latents = two_wells(20_000)
@@ -217,5 +217,6 @@ def test_where_walkers_stand_still_jumps_are_not_corrected(
         model = leaky(latents, equalising=True)
         model.finish(data, torch.Generator().manual_seed(2))
         assert bool((model.rejection_filter.acceptance < 1).any()) == (bound == "MOST_STILL")
-        assert bool((model.rejection_filter.weights < 1).any())
+        assert bool((model.rejection_filter.weights < 1).any()) == (bound == "MOST_STILL")
     assert "without the chances of jumps between wells" in caplog.text
+    assert "without the weights of densities as well" in caplog.text

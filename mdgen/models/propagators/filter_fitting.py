@@ -59,23 +59,26 @@ class FilterFitting:
             generator: generator of the starts and of the samples.
         """
         wells = self.filter.wells(scaled)
-        jumps = self._counted(wells[pairs.now], wells[pairs.later], reversible)
+        one_well = len(wells.unique()) == 1
+        jumps = None if one_well else self._counted(wells[pairs.now], wells[pairs.later], reversible)
         densities = scaled if match_densities else None
-        asked = [jumps, None] if len(wells.unique()) > 1 else [None]
-        for wanted in asked:
-            # Of many rare wells both corrections together may leave next to no sample to keep: then ask for less.
+        # Of many rare wells the corrections together may leave next to no sample to keep: then less is asked.
+        for wanted, shapes, left_out in (
+            (jumps, densities, "the chances of jumps between wells"),
+            (None, densities, "the weights of densities as well"),
+            (None, None, ""),
+        ):
             self.filter.acceptance.fill_(1.0)
             self.filter.weights.fill_(1.0)
-            still = self._correct(wells, wanted, densities, generator)
-            again = wanted is not None and still > STUCK
+            still = self._correct(wells, wanted, shapes, generator)
             if still > MOST_STILL:
                 logger.warning(
                     "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept%s",
                     100 * still,
                     self.redraws + 1,
-                    "; the filter is fitted again without the chances of jumps between wells" if again else "",
+                    f"; the filter is fitted again without {left_out}" if still > STUCK else "",
                 )
-            if not again:
+            if still <= STUCK:
                 return
 
     def _correct(
