@@ -44,7 +44,7 @@ def test_a_step_ends_when_its_parent_is_stopped(tmp_path: Path, how: signal.Sign
     parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
     _wait_for(tmp_path / "started")
     parent.send_signal(how)
-    parent.wait(30)
+    parent.wait(60)
     _wait_for(tmp_path / "ended")
 
 
