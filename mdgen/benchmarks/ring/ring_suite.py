@@ -99,8 +99,13 @@ class RingSettings(Suite):
         now = torch.from_numpy(steps)
         pairs = PairBatch(points, now[: -self.lag], now[self.lag :])
         # The density itself is judged, at the chain's points, without a rejection filter.
-        settings = {"density_equalising": False, "reject_outside": False}
-        propagator = MDN(LatentSpace("position", 1, 2), float(self.lag), self.n_components, **settings)
+        propagator = MDN(
+            LatentSpace("position", 1, 2),
+            float(self.lag),
+            self.n_components,
+            density_equalising=False,
+            reject_outside=False,
+        )
         limits = {"n_steps": self.propagator_steps, "batch_size": PAIRS_A_STEP}
         train_on_chain(propagator, pairs, generator, "ring-propagator", lr=5e-3, **limits)
         with torch.no_grad():
