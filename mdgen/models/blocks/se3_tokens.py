@@ -30,6 +30,9 @@ SINES = slice(RIGID, RIGID + TORSION_SLOTS)
 COSINES = slice(SINES.stop, SINES.stop + TORSION_SLOTS)
 """Channels of the torsions."""
 
+TORSION_HARMONICS = 9
+"""Cosines and sines of a torsion times one to four, and the norm of its sine and cosine."""
+
 _TRIANGLE = ((0.0826, -0.1201, 0.0), (0.0, 0.0, 0.0), (0.0864, 0.1257, 0.0))
 """N, CA and C in a residue's frame in nm: the points of every frame that are superposed."""
 
@@ -132,3 +135,21 @@ def with_key(
 ) -> Float[Tensor, "batch frame token channel"]:
     """Latent trajectories against `key`, told against `other`: every frame is superposed on that one instead."""
     return latent_of(frames_of(latent, key), latent[..., RIGID:], other, token_mask)
+
+
+def torsion_harmonics(
+    latent: Float[Tensor, "batch frame token channel"],
+) -> Float[Tensor, "batch frame token torsion harmonic"]:
+    """The `TORSION_HARMONICS` of each torsion; its sine and cosine need not be of unit norm.
+
+    In them the field that drives a torsion into one, two or three wells, `sin(n x)` along the circle, is linear: it is
+    made of the harmonics n + 1 and n - 1. So is the one that drives it to the circle.
+    """
+    sine, cosine = latent[..., SINES], latent[..., COSINES]
+    length = (sine.square() + cosine.square()).clamp_min(1e-12).sqrt()  # of finite gradient where there is none
+    once = cosine / length, sine / length
+    found = [once]
+    for _ in range(3):
+        before = found[-1]
+        found.append((before[0] * once[0] - before[1] * once[1], before[1] * once[0] + before[0] * once[1]))
+    return torch.stack([*(part for each in found for part in each), length], -1)

@@ -1,11 +1,15 @@
-"""The Gaussian process of latents that a flow starts from: stationary and Markov in time, bound to what is known.
+"""The Gaussian process of latents that a flow starts from: stationary, of two timescales, bound to what is known.
 
-White noise leaves all of a trajectory's time correlation to the network. This noise has the correlation of the data
-from each frame to the next, so a Gaussian process with that correlation needs no network at all
-(`Path.gaussian_velocity`). Beside a known frame it starts where the trajectory is expected.
+White noise leaves all of a trajectory's time correlation to the network. This noise has the correlation of the data, so
+a Gaussian process with that correlation needs no network at all (`Path.gaussian_velocity`). Beside a known frame it
+starts where the trajectory is expected.
+
+One correlation from frame to frame would not do: a torsion librates within its well in a picosecond and leaves it after
+hundreds, and all frames of a window that is measured against its first one have that one's place in common. So each
+channel is the sum of a slow and a fast Markov process, of which only the sum is seen.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,22 +17,42 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 N_SPACINGS = 16
-"""Frame spacings, evenly spread on a logarithmic scale, whose correlations from frame to frame are kept."""
+"""Frame spacings, evenly spread on a logarithmic scale, whose kernels are kept."""
 
 MOST_PERSISTENT = 0.99
 """Largest correlation from frame to frame of the noise: a channel that hardly moves still gets some of its own."""
 
+MOST_LAGS = 12
+"""Lags, evenly spread on a logarithmic scale up to half a window, at which correlations are measured."""
+
 _LEAST = 1e-6
-"""Least variance between two known frames that is divided by."""
+"""Least variance of a frame, given those before, that is divided by."""
 
 _STILL = 1e-4
 """Spread below which a channel does not vary: it is not scaled."""
 
+_ORDERS = 24
+"""Hermite polynomials that a channel is taken apart into."""
+
 Latent = Float[Tensor, "batch frame token channel"]
 
 
+class Kernel(NamedTuple):
+    """Correlation of a process of variance one, `share * slow ** lag + (1 - share) * fast ** lag`, lags in frames.
+
+    Args:
+        share: share of the slow part in the variance.
+        slow: correlation of the slow part from one frame to the next.
+        fast: that of the fast part.
+    """
+
+    share: Tensor
+    slow: Tensor
+    fast: Tensor
+
+
 class GaussianProcess(nn.Module):
-    """Mean, spread and time correlation of the latents of each kind of token: of each residue type, or each token.
+    """Mean, spread and time correlation of the latents of each kind of token; a kind is a residue type, or a place.
 
     The methyl groups of two residues are one channel, and one of them may turn thirty times as fast as the other.
 
@@ -39,14 +63,14 @@ class GaussianProcess(nn.Module):
 
     mean: Float[Tensor, "kind channel"]
     spread: Float[Tensor, "kind channel"]
-    persistence: Float[Tensor, "spacing kind channel"]
-    """Correlation of the noise from one frame to the next, at each of `N_SPACINGS` frame spacings."""
+    kernels: Float[Tensor, "3 spacing kind channel"]
+    """`Kernel` at each of `N_SPACINGS` frame spacings."""
 
     def __init__(self, kinds: int, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(kinds, channels))
         self.register_buffer("spread", torch.ones(kinds, channels))
-        self.register_buffer("persistence", torch.zeros(N_SPACINGS, kinds, channels))
+        self.register_buffer("kernels", torch.zeros(3, N_SPACINGS, kinds, channels))
 
     def fit(
         self,
@@ -54,7 +78,6 @@ class GaussianProcess(nn.Module):
         exists: Bool[Tensor, "batch frame token channel"],
         kinds: Int[Tensor, "batch token"],
         places: Float[Tensor, "batch"],
-        correlation: Callable[[Latent], Float[Tensor, "channel"]],
     ) -> None:
         """Measure windows; a kind that they do not have gets what all have together.
 
@@ -64,19 +87,18 @@ class GaussianProcess(nn.Module):
             kinds: kind of each token.
             places: place of each window's frame spacing in the range of the training, from 0 to 1 on a logarithmic
                 scale.
-            correlation: correlation from frame to frame that noise should have, from standardised windows.
         """
         rows, real = (each.transpose(1, 2).flatten(0, 1) for each in (latents, exists))  # (window and token, frame)
         kind_of, place_of = kinds.flatten(), places.repeat_interleave(kinds.shape[1])
         some = real.flatten(1).any(1)
         rows, real, kind_of, place_of = rows[some], real[some], kind_of[some], place_of[some]
         self.mean[:], self.spread[:] = _moments(rows, real)
-        self.persistence[:] = _table(self._standardised(rows, real, kind_of), place_of, correlation)[:, None]
+        self.kernels[:] = _table(self._standardised(rows, real, kind_of), place_of)[:, :, None]
         for kind in kind_of.unique().tolist():
             own = kind_of == kind
             self.mean[kind], self.spread[kind] = _moments(rows[own], real[own])
             standard = self._standardised(rows[own], real[own], kind_of[own])
-            self.persistence[:, kind] = _table(standard, place_of[own], correlation)
+            self.kernels[:, :, kind] = _table(standard, place_of[own])
 
     def standardised(self, latent: Latent, kinds: Int[Tensor, "row token"]) -> Latent:
         """Latents less their mean, over their spread."""
@@ -105,10 +127,10 @@ class GaussianProcess(nn.Module):
         """
         place = places * (N_SPACINGS - 1)
         low = place.long().clamp(0, N_SPACINGS - 2)
-        tables = self.persistence[low], self.persistence[low + 1]  # (batch, kind, channel)
-        persistence = torch.lerp(*tables, (place - low)[:, None, None])
-        persistence = persistence[torch.arange(len(white), device=white.device)[:, None], kinds]
-        return bound_noise(white, persistence.to(white), standard, known)
+        tables = self.kernels[:, low], self.kernels[:, low + 1]  # (3, batch, kind, channel)
+        kernels = torch.lerp(*tables, (place - low)[:, None, None]).to(white)
+        kernel = Kernel(*kernels[:, torch.arange(len(white), device=white.device)[:, None], kinds])
+        return bound_noise(white, kernel, standard, known)
 
     def _standardised(self, rows: Tensor, real: Tensor, kinds: Int[Tensor, "row"]) -> Latent:
         """Rows of one token each, zero where they do not exist."""
@@ -123,48 +145,148 @@ def _moments(rows: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(spread > _STILL, spread, 1.0)
 
 
-def _table(
-    standard: Latent, places: Float[Tensor, "row"], correlation: Callable[[Latent], Float[Tensor, "channel"]]
-) -> Float[Tensor, "spacing channel"]:
-    """Correlations at `N_SPACINGS` places, linear between those measured."""
-    measured = places.unique()
-    table = torch.stack([correlation(standard[places == place]) for place in measured]).clamp(0.0, MOST_PERSISTENT)
+def lags_of(n_frames: int) -> list[int]:
+    """Lags at which the correlations of windows of so many frames are measured."""
+    return np.unique(np.geomspace(1, max(1, (n_frames - 1) // 2), MOST_LAGS).round().astype(int)).tolist()
+
+
+def autocorrelations(standard: Latent) -> Float[Tensor, "lag channel"]:
+    """Correlation of each channel at `lags_of` its windows; of mean zero, and zero where it does not exist."""
+    n_frames, found = standard.shape[1], []
+    for lag in lags_of(n_frames):
+        before, after = standard[:, :-lag], standard[:, lag:]
+        power = (before.square() + after.square()).sum((0, 1, 2)) / 2
+        found.append((before * after).sum((0, 1, 2)) / power.clamp_min(1e-6))
+    return torch.stack(found)
+
+
+def gaussian_correlations(standard: Latent) -> Float[Tensor, "lag channel"]:
+    """Correlations of a Gaussian process that, turned into the data's distribution, has those of the data.
+
+    A channel of wells is a Gaussian one cut into states: `g(z)`, where g takes normal quantiles to those of the data.
+    With the coefficients c of g in normalised Hermite polynomials, a correlation r of z becomes `sum c_n^2 r^n` of the
+    data's variance. Of two equal wells `2 asin(r) / pi`; a rare one needs a far higher r.
+
+    Source: Grigoriu, Applied Non-Gaussian Processes (1995): translation processes.
+    """
+    z = torch.linspace(-4.5, 4.5, 901, dtype=torch.double)
+    density = (-z.square() / 2).exp()
+    density /= density.sum()
+    ranks = density.cumsum(0) - density / 2
+    sample = standard.flatten(0, 2).double().sort(0).values
+    values = sample[(ranks * len(sample)).long().clamp_max(len(sample) - 1)]  # g at z
+    values = values - density @ values
+    variance = density @ values.square()
+    polynomial, before, powers = z, torch.ones_like(z), []
+    for order in range(1, _ORDERS):
+        powers.append((density * polynomial) @ values)
+        polynomial, before = (z * polynomial - order**0.5 * before) / (order + 1) ** 0.5, polynomial
+    shares = torch.stack(powers).square() / variance.clamp_min(_LEAST)
+    rest = (1 - shares.sum(0)).clamp_min(0.0)  # of higher orders, which count near a correlation of one only
+    grid = torch.linspace(0.0, 1.0, 201, dtype=torch.double)
+    of_data = grid[:, None] ** torch.arange(1, _ORDERS) @ shares + grid[:, None] ** (2 * _ORDERS) * rest
+    measured = autocorrelations(standard).numpy()
+    columns = [np.interp(row, curve, grid.numpy()) for row, curve in zip(measured.T, of_data.numpy().T, strict=True)]
+    return torch.as_tensor(np.stack(columns, 1)) * (variance > _LEAST)
+
+
+def fitted_kernel(correlations: Float[Tensor, "lag channel"], lags: list[int]) -> Kernel:
+    """The kernel of each channel nearest to correlations; long lags, of which there are more, count less each."""
+    rates = torch.cat([torch.zeros(1), (-1 / torch.logspace(-1, 2, 80)).exp()]).clamp_max(MOST_PERSISTENT).double()
+    slow, fast = rates[torch.combinations(torch.arange(len(rates)), with_replacement=True)].flip(1).T
+    lag = torch.tensor(lags, dtype=torch.double)[:, None]
+    weight = (1 / lag.sqrt())[..., None]
+    of_slow, of_fast = (weight * (each**lag)[..., None] for each in (slow, fast))  # (lag, pair, 1)
+    goal, apart = weight * correlations.double()[:, None] - of_fast, of_slow - of_fast
+    share = ((goal * apart).sum(0) / apart.square().sum(0).clamp_min(_LEAST)).clamp(0.0, 1.0)  # (pair, channel)
+    error = (goal - share * apart).square().sum(0) + _LEAST * (1 - share)  # of equals, that of one part
+    best = error.argmin(0)
+    return Kernel(share.gather(0, best[None])[0], slow[best], fast[best])
+
+
+def _table(standard: Latent, places: Float[Tensor, "row"]) -> Float[Tensor, "3 spacing channel"]:
+    """Kernels at `N_SPACINGS` places, linear between those measured."""
+    measured, lags = places.unique(), lags_of(standard.shape[1])
+    kernels = [torch.stack(fitted_kernel(gaussian_correlations(standard[places == place]), lags)) for place in measured]
+    table = torch.stack(kernels, 1)  # (3, measured, channel)
     grid, at = np.linspace(0.0, 1.0, N_SPACINGS), measured.double().numpy()
-    columns = [np.interp(grid, at, column) for column in table.double().numpy().T]
-    return torch.as_tensor(np.stack(columns, 1))
+    columns = [np.interp(grid, at, column) for column in table.transpose(1, 2).flatten(0, 1).numpy()]
+    return torch.as_tensor(np.stack(columns)).unflatten(0, (3, -1)).transpose(1, 2)
 
 
 def bound_noise(
-    white: Latent,
-    persistence: Float[Tensor, "batch token channel"],
-    values: Latent,
-    known: Bool[Tensor, "batch frame token channel"],
+    white: Latent, kernel: Kernel, values: Latent, known: Bool[Tensor, "batch frame token channel"]
 ) -> tuple[Latent, Latent]:
     """A draw of the process given its known values, and its expectation; both are `values` where these are known.
 
     Args:
         white: standard normal noise.
-        persistence: correlation of each channel from one frame to the next, from 0 to below 1.
+        kernel: kernel of each (batch, token, channel).
         values: standardised latents; only those that are known count.
         known: which are.
     """
-    rho = persistence[:, None]
-    free = white[:, :1]
-    frames = [free[:, 0]]
-    step = (1 - rho.square()).sqrt()[:, 0]
-    for frame in white[:, 1:].unbind(1):
-        frames.append(torch.addcmul(step * frame, rho[:, 0], frames[-1]))
-    free = torch.stack(frames, 1)
-    # Of a Markov process only the nearest known frame on each side counts.
-    n_frames = white.shape[1]
-    place = torch.arange(n_frames, device=white.device)[:, None, None]
-    left = torch.where(known, place, -1).cummax(1).values
-    right = torch.where(known, place, n_frames).flip(1).cummin(1).values.flip(1)
-    before = torch.where(left >= 0, rho ** (place - left), 0.0)
-    after = torch.where(right < n_frames, rho ** (right - place), 0.0)
-    span = (1 - (before * after).square()).clamp_min(_LEAST)
-    weights = before * (1 - after.square()) / span, after * (1 - before.square()) / span
-    ends = left.clamp_min(0), right.clamp_max(n_frames - 1)
-    mean = sum(weight * values.gather(1, end) for weight, end in zip(weights, ends, strict=True))
-    drift = sum(weight * free.gather(1, end) for weight, end in zip(weights, ends, strict=True))
-    return torch.where(known, values, free + mean - drift), torch.where(known, values, mean)
+    free = _unbound(white, kernel)
+    # What binds a draw is what is expected of the process given how far the draw is off the known values.
+    expected, correction = _expected(torch.stack([values, values - free]), kernel, known)
+    return torch.where(known, values, free + correction), torch.where(known, values, expected)
+
+
+class _Prediction:
+    """What is expected of the slow and the fast part at a frame, given values of earlier frames (Kalman's filter)."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.slow = self.fast = torch.zeros(())
+        self.slow_variance, self.fast_variance, self.covariance = kernel.share, 1 - kernel.share, torch.zeros(())
+
+    @property
+    def value(self) -> Tensor:
+        """What is expected of their sum."""
+        return self.slow + self.fast
+
+    @property
+    def gains(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Covariances of the two parts with their sum, and the variance of the sum."""
+        slow, fast = self.slow_variance + self.covariance, self.fast_variance + self.covariance
+        return slow, fast, (slow + fast).clamp_min(_LEAST)
+
+    def advance(self, surprise: Tensor, known: Tensor | bool = True) -> None:
+        """Go to the next frame, given how far the value of this one is off `value`, where it is known."""
+        (share, keep_slow, keep_fast), (slow, fast, variance) = self.kernel, self.gains
+        told = known / variance
+        self.slow = keep_slow * (self.slow + slow * told * surprise)
+        self.fast = keep_fast * (self.fast + fast * told * surprise)
+        self.slow_variance = keep_slow.square() * (self.slow_variance - slow.square() * told - share) + share
+        self.fast_variance = keep_fast.square() * (self.fast_variance - fast.square() * told - 1 + share) + 1 - share
+        self.covariance = keep_slow * keep_fast * (self.covariance - slow * fast * told)
+
+
+def _unbound(white: Latent, kernel: Kernel) -> Latent:
+    """A draw of the process."""
+    prediction, frames = _Prediction(kernel), []
+    for frame in white.unbind(1):
+        surprise = prediction.gains[2].sqrt() * frame
+        frames.append(prediction.value + surprise)
+        prediction.advance(surprise)
+    return torch.stack(frames, 1)
+
+
+def _expected(
+    values: Float[Tensor, "draw batch frame token channel"],
+    kernel: Kernel,
+    known: Bool[Tensor, "batch frame token channel"],
+) -> Float[Tensor, "draw batch frame token channel"]:
+    """What is expected of all frames, given some (Bryson and Frazier's smoother)."""
+    prediction, passed = _Prediction(kernel), []
+    for value, here in zip(values.unbind(2), known.unbind(1), strict=True):
+        surprise = torch.where(here, value - prediction.value, 0.0)
+        passed.append((prediction.value, surprise, prediction.gains, here))
+        prediction.advance(surprise, here)
+    slope_slow = slope_fast = torch.zeros(())
+    frames = []
+    for value, surprise, (slow, fast, variance), here in reversed(passed):
+        pull = (surprise + (slow * slope_slow + fast * slope_fast) * here) / variance
+        slope_slow, slope_fast = slope_slow - pull, slope_fast - pull
+        frames.append(value - slow * slope_slow - fast * slope_fast)
+        slope_slow, slope_fast = kernel.slow * slope_slow, kernel.fast * slope_fast
+    return torch.stack(frames[::-1], 2)

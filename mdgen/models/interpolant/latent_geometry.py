@@ -1,7 +1,5 @@
 """What a propagator must know of the geometry behind a latent: key frames, and how to measure against others."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -12,7 +10,6 @@ from mdgen.geometry.frames import Frames
 from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.blocks import se3_tokens
 from mdgen.models.interpolant.velocity_network import TokenContext
-from mdgen.molecule.tokens import TORSION_SLOTS
 
 Latent = Float[Tensor, "batch frame token channel"]
 
@@ -46,35 +43,6 @@ class ResidueGeometry:
         shift, bends = latent[..., 4 : se3_tokens.RIGID], latent[..., se3_tokens.COSINES.stop :]
         return torch.cat([turn, shift, sine / length, cosine / length, bends], -1)
 
-    torsions = TORSION_SLOTS
-
-    def harmonics(self, latent: Latent) -> Float[Tensor, "batch frame token torsion harmonic"]:
-        """Cosines and sines of each torsion times one to four, and the norm of its sine and cosine.
-
-        In them the field that drives a torsion into one, two or three wells, `sin(n x)` along the circle, is linear: it
-        is made of the harmonics n + 1 and n - 1. So is the one that drives it to the circle.
-        """
-        sine, cosine = latent[..., se3_tokens.SINES], latent[..., se3_tokens.COSINES]
-        length = (sine.square() + cosine.square()).clamp_min(1e-12).sqrt()  # of finite gradient where there is none
-        once = cosine / length, sine / length
-        found = [once]
-        for _ in range(3):
-            before = found[-1]
-            found.append((before[0] * once[0] - before[1] * once[1], before[1] * once[0] + before[0] * once[1]))
-        return torch.stack([*(part for each in found for part in each), length], -1)
-
-    def persistence(self, standard: Latent) -> Float[Tensor, "channel"]:
-        """Correlation from frame to frame that noise should have, from standardised windows.
-
-        A window is measured against its first frame and has that one's place in common, so its mean is taken off. All
-        components of a rigid motion get the correlation of the slowest: they are one motion, in coordinates that turn
-        it. Torsions have wells: states that a Gaussian process of correlation r is cut into have correlation
-        2 asin(r) / pi, so noise of correlation sin(pi rho / 2) has states of the data's correlation rho.
-        """
-        rho = frame_to_frame(standard - standard.mean(1, keepdim=True)).clamp(0.0, 1.0)
-        rho[: se3_tokens.RIGID] = rho[: se3_tokens.RIGID].max()
-        return (0.5 * math.pi * rho).sin()
-
     def rebased(
         self,
         latent: Latent,
@@ -92,12 +60,6 @@ class ResidueGeometry:
     def restored(self, latent: Latent, new_key: Frames, key: Frames, mask: Tensor | None) -> Latent:
         """The inverse of `rebased`."""
         return se3_tokens.with_key(latent, new_key, key, mask)
-
-
-def frame_to_frame(standard: Latent) -> Float[Tensor, "channel"]:
-    """Correlation of each channel from one frame to the next; of mean zero, and zero where it does not exist."""
-    power = (standard[:, 1:].square() + standard[:, :-1].square()).sum((0, 1, 2)) / 2
-    return (standard[:, 1:] * standard[:, :-1]).sum((0, 1, 2)) / power.clamp_min(1e-6)
 
 
 def geometry_of(latent: LatentSpace) -> ResidueGeometry | None:

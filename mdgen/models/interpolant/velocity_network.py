@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mdgen.errors import MdgenError
 from mdgen.models.blocks.rotary import turns
-from mdgen.models.blocks.se3_tokens import COSINES, SINES
+from mdgen.models.blocks.se3_tokens import COSINES, SINES, TORSION_HARMONICS
 from mdgen.models.blocks.time_mixer import OscillatorMixer
 from mdgen.models.blocks.trajectory_blocks import (
     AdaptiveNorm,
@@ -34,9 +34,6 @@ HARMONICS = 64
 
 HEAD_WIDTH = 32
 """Channels within the head of a torsion."""
-
-HARMONICS_OF_TORSIONS = 9
-"""Cosines and sines of a torsion times one to four, and the norm of its sine and cosine."""
 
 CACHED_TOKENS = 1536
 """Tokens that a processor evaluates at once where no gradient is asked for: so many stay in its cache from layer to
@@ -208,7 +205,7 @@ class VelocityNetwork(nn.Module):
             noisy: latents along the path, zero where they are known or do not exist.
             time: flow time from 0 (noise) to 1 (data).
             conditioning: what `condition` returned.
-            harmonics: those of the noisy torsions (`ResidueGeometry.harmonics`), where torsions have heads.
+            harmonics: those of the noisy torsions (`blocks.se3_tokens.torsion_harmonics`), where torsions have heads.
         """
         n_rows, size = len(noisy), max(1, CACHED_TOKENS // max(1, noisy[0, ..., 0].numel()))
         if n_rows <= size or noisy.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -230,8 +227,9 @@ class VelocityNetwork(nn.Module):
         shift, scale = rearrange(self.last_norm(active), "b (n c) -> n b 1 1 c", n=2)
         x = rearrange(modulated(x, shift, 1 + scale), "b l t c -> b t l c")
         added = self.added(x).float()
-        if self.torsion_head is None or harmonics is None:
+        if self.torsion_head is None:
             return added
+        assert harmonics is not None
         sine, cosine = self.torsion_head(x, harmonics).float().unbind(-1)
         of_torsions = torch.cat([sine, cosine], -1) + added[..., SINES.start : COSINES.stop]
         return torch.cat([added[..., : SINES.start], of_torsions, added[..., COSINES.stop :]], -1)
@@ -249,7 +247,7 @@ class _TorsionHead(nn.Module):
         super().__init__()
         self.torsions = torsions
         self.state = nn.Linear(width, torsions * HEAD_WIDTH)
-        self.harmonics = nn.Linear(HARMONICS_OF_TORSIONS, HEAD_WIDTH)
+        self.harmonics = nn.Linear(TORSION_HARMONICS, HEAD_WIDTH)
         self.out = nn.Linear(HEAD_WIDTH, 2)
 
     def forward(

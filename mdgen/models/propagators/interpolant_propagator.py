@@ -22,26 +22,27 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, Encoder, LatentSpace, Loss
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.number_format import chosen_format
+from mdgen.models.blocks.se3_tokens import torsion_harmonics
 from mdgen.models.interpolant.flow_matching import Velocity, velocity_loss
 from mdgen.models.interpolant.gaussian_process import GaussianProcess
 from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
-from mdgen.models.interpolant.latent_geometry import frame_to_frame, geometry_of, known_frames
+from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
 from mdgen.models.interpolant.paths import PATHS
 from mdgen.models.interpolant.solvers import integrate
 from mdgen.models.interpolant.velocity_network import TokenContext, VelocityNetwork
 from mdgen.models.part import Part
 from mdgen.molecule.residues import RESIDUE_TYPES
+from mdgen.molecule.tokens import TORSION_SLOTS
 from mdgen.registry import register
 
-STATISTICS_FRAMES = 20_000
-"""Frames from which means and spreads are taken at most."""
+STATISTICS_FRAMES = 60_000
+"""Frames from which means, spreads and correlations are taken at most."""
 
 SAMPLED_TOKENS = 4_096
 """Tokens of all frames that a processor samples at a time: more leave its cache, and take longer each."""
 
 N_STARTS = 64
 """Latents that are kept to start trajectories from, where the tokens are always the same."""
-
 
 Latent = Float[Tensor, "batch frame token channel"]
 
@@ -134,7 +135,7 @@ class InterpolantPropagator(Part):
             heads,
             blocks,
             key_frame_blocks,
-            torsions=0 if self.geometry is None else self.geometry.torsions,
+            torsions=0 if self.geometry is None else TORSION_SLOTS,
             time_mixer=time_mixer,
             checkpoint_blocks=checkpoint_blocks,
         )
@@ -170,8 +171,7 @@ class InterpolantPropagator(Part):
             self.temperature_range_K.copy_(torch.tensor([min(kelvin), max(kelvin)]))
         latents, exists, kinds, spacings_ps = self._some_latents(windows, generator)
         places = _place(spacings_ps.log(), *map(math.log, self.frame_spacing_ps))
-        correlation = frame_to_frame if self.geometry is None else self.geometry.persistence
-        self.process.fit(latents, exists, kinds, places, correlation)
+        self.process.fit(latents, exists, kinds, places)
         if self.starts is not None:
             frames = latents.flatten(0, 1)
             chosen = torch.randint(len(frames), (N_STARTS,), generator=generator)
@@ -187,9 +187,7 @@ class InterpolantPropagator(Part):
         known = draw_known((batch_size, n_frames, n_tokens), self.tasks, generator)[..., None] & exists
         white = torch.randn(data.shape, generator=generator, device=device)
         time = torch.rand(batch_size, generator=generator, device=device)
-        kinds = self._kinds(data, told)
-        standard = self.process.standardised(data, kinds) * exists
-        noise, expected = self.process.draw(white, standard, known, kinds, self._spacing(context, batch_size, device))
+        standard, noise, expected = self._start(data, white, known, exists, context, told)
         with self._fast(device):
             added = self._added(expected, known, context, told)
             return Loss(velocity_loss(added, self.path, standard, exists & ~known, noise, time, expected))
@@ -235,11 +233,8 @@ class InterpolantPropagator(Part):
         """Latents at the end of the flow; zero where there is no channel."""
         exists = self._exists(condition.values, told)
         known = condition.known & exists
-        kinds = self._kinds(condition.values, told)
-        standard = torch.where(known, self.process.standardised(condition.values, kinds), 0.0)
         free = exists & ~known
-        spacing = self._spacing(context, len(noise), noise.device)
-        noise, expected = self.process.draw(noise, standard, known, kinds, spacing)
+        standard, noise, expected = self._start(condition.values, noise, known, exists, context, told)
         with self._fast(standard.device):
             added = self._added(expected, known, context, told)
 
@@ -249,7 +244,22 @@ class InterpolantPropagator(Part):
 
             solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
         self.evaluations = solution.n_evaluations
-        return self.process.restored(torch.where(known, standard, solution.value), kinds) * exists
+        made = torch.where(known, standard, solution.value)
+        return self.process.restored(made, self._kinds(made, told)) * exists
+
+    def _start(
+        self,
+        latent: Latent,
+        white: Latent,
+        known: Bool[Tensor, "batch frame token channel"],
+        exists: Bool[Tensor, "batch frame token channel"],
+        context: Context,
+        told: TokenContext | None,
+    ) -> tuple[Latent, Latent, Latent]:
+        """Standardised latents, the noise that the flow starts from, and what is expected given what is known."""
+        kinds, spacing = self._kinds(latent, told), self._spacing(context, len(latent), latent.device)
+        standard = self.process.standardised(latent, kinds) * exists
+        return standard, *self.process.draw(white, standard, known, kinds, spacing)
 
     def _fast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The number format in which matrices are multiplied; single precision leaves that of the caller."""
@@ -266,7 +276,7 @@ class InterpolantPropagator(Part):
         if geometry is None:
             return lambda value, time: self.network(value, time, conditioning)
         return lambda value, time: self.network(
-            value, time, conditioning, geometry.harmonics(self.process.restored(value, kinds))
+            value, time, conditioning, torsion_harmonics(self.process.restored(value, kinds))
         )
 
     def _kinds(self, latent: Latent, told: TokenContext | None) -> Int[Tensor, "row token"]:
