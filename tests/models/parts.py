@@ -11,6 +11,7 @@ import torch
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.interfaces import Context, LatentSpace
+from mdgen.models.batches import PairBatch
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.models.decoders.neighbour_flow import NeighbourFlow
@@ -24,6 +25,7 @@ from mdgen.models.propagators.latent_flow import LatentFlow
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
 from mdgen.molecule.features import TorsionDistanceFeatures
+from mdgen.training.pair_batches import pairs_of
 from mdgen.training.settings import settings_for
 from mdgen.training.train import train
 from tests.models.structures import alanine_dipeptide, frames
@@ -125,3 +127,36 @@ def contexts(n: int) -> dict[str, Context]:
 def seeded(seed: int = 0) -> torch.Generator:
     """A random stream."""
     return torch.Generator().manual_seed(seed)
+
+
+EXIT, ENTRY = 0.02, 0.002
+"""Chances a frame to leave the rare well of `two_wells`, and to enter it."""
+
+
+def two_wells(n_frames: int = 50_000, exit_chance: float = EXIT, entry_chance: float = ENTRY) -> torch.Tensor:
+    """A narrow common well and a rare far one, with an empty gap between them; jumps at known rates."""
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.rand(n_frames, generator=generator)
+    rare, states = False, []
+    for draw in draws.tolist():
+        rare = draw >= exit_chance if rare else draw < entry_chance
+        states.append(rare)
+    state = torch.tensor(states)
+    noise = torch.randn(n_frames, generator=generator)
+    return torch.where(state, 6.5 + 0.2 * noise, -0.15 + 0.03 * noise)[:, None]
+
+
+def leaky(latents: torch.Tensor, equalising: bool) -> MDN:
+    """A mixture hardly trained, which knows roughly where the wells are and jumps as it likes."""
+    generator = torch.Generator().manual_seed(1)
+    model = MDN(LatentSpace("slow_modes", 1, 1), 1.0, 8, [16, 16], density_equalising=equalising)
+    model.initialise(generator)
+    model.fit_scale(latents, generator)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    pairs = pairs_of([latents], 1)
+    for _ in range(100):
+        rows = torch.randint(len(pairs.now), (1000,), generator=generator)
+        optimizer.zero_grad()
+        model.loss(PairBatch(pairs.frames, pairs.now[rows], pairs.later[rows])).total.backward()
+        optimizer.step()
+    return model

@@ -11,8 +11,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.propagators.bridge import bridges, log_prob_table, sample_between, simulate_forward
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
-from tests.models.parts import seeded, trained_propagator
-from tests.models.test_rejection_filter import leaky, two_wells
+from tests.models.parts import leaky, seeded, trained_propagator, two_wells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 from toy_parts.toy_propagator import OrnsteinUhlenbeck

@@ -5,7 +5,7 @@ import torch
 
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
-from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.density_equalising import DensityEqualising
 from mdgen.models.propagators import filter_fitting
 from mdgen.models.propagators.filter_fitting import evenly
@@ -13,37 +13,7 @@ from mdgen.models.propagators.mdn import MDN
 from mdgen.models.propagators.rejection_filter import RejectionFilter
 from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.training.pair_batches import pairs_of
-
-EXIT, ENTRY = 0.02, 0.002
-
-
-def two_wells(n_frames: int = 50_000, exit_chance: float = EXIT, entry_chance: float = ENTRY) -> torch.Tensor:
-    """A narrow common well and a rare far one, with an empty gap between them; jumps at known rates."""
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.rand(n_frames, generator=generator)
-    rare, states = False, []
-    for draw in draws.tolist():
-        rare = draw >= exit_chance if rare else draw < entry_chance
-        states.append(rare)
-    state = torch.tensor(states)
-    noise = torch.randn(n_frames, generator=generator)
-    return torch.where(state, 6.5 + 0.2 * noise, -0.15 + 0.03 * noise)[:, None]
-
-
-def leaky(latents: torch.Tensor, equalising: bool) -> MDN:
-    """A mixture hardly trained, which knows roughly where the wells are and jumps as it likes."""
-    generator = torch.Generator().manual_seed(1)
-    model = MDN(LatentSpace("slow_modes", 1, 1), 1.0, 8, [16, 16], density_equalising=equalising)
-    model.initialise(generator)
-    model.fit_scale(latents, generator)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    pairs = pairs_of([latents], 1)
-    for _ in range(100):
-        rows = torch.randint(len(pairs.now), (1000,), generator=generator)
-        optimizer.zero_grad()
-        model.loss(PairBatch(pairs.frames, pairs.now[rows], pairs.later[rows])).total.backward()
-        optimizer.step()
-    return model
+from tests.models.parts import ENTRY, EXIT, leaky, two_wells
 
 
 def test_the_equalising_transform_is_monotone_and_undone() -> None:
@@ -219,4 +189,4 @@ def test_where_walkers_stand_still_less_is_corrected(
         assert bool((model.rejection_filter.acceptance < 1).any()) == (bound == "MOST_STILL")
         assert bool((model.rejection_filter.weights < 1).any()) == (bound == "MOST_STILL")
     assert "without the chances of jumps between wells" in caplog.text
-    assert "without the weights of densities as well" in caplog.text
+    assert "without the weights of densities" in caplog.text

@@ -7,9 +7,11 @@ from mdgen.errors import MdgenError
 from mdgen.models.blocks import number_format
 from mdgen.models.blocks.invariant_point_attention import InvariantPointAttention
 from mdgen.models.blocks.rotary import rotate, turns
+from mdgen.models.blocks.se3_tokens import COSINES, SINES, TORSION_HARMONICS
 from mdgen.models.blocks.time_mixer import OscillatorMixer
 from mdgen.models.interpolant.known_parts import TASKS, draw_known
 from mdgen.models.interpolant.velocity_network import TIME_MIXERS, TokenContext, VelocityNetwork
+from mdgen.molecule.tokens import TORSION_SLOTS
 
 CHANNELS, SIZE = 9, {"width": 16, "heads": 2, "blocks": 2, "key_frame_blocks": 2}
 
@@ -205,3 +207,28 @@ def test_the_number_format_is_the_faster_one_and_can_be_chosen(monkeypatch):
     number_format.fastest_format.cache_clear()
     with pytest.raises(MdgenError, match="number_format=half"):
         number_format.chosen_format("half", cpu)
+
+
+def test_each_torsion_has_a_head_that_is_told_its_own_harmonics():
+    torsions = TORSION_SLOTS
+    network = randomised(VelocityNetwork(COSINES.stop + 1, 0, 16, 2, 1, 0, torsions=torsions))
+    g = seeded(4)
+    noisy = torch.randn(2, 5, 3, COSINES.stop + 1, generator=g)
+    told = TokenContext(
+        torch.ones(2, 3, dtype=torch.long),
+        torch.ones(2, 3, dtype=torch.bool),
+        torch.ones(2, 3, COSINES.stop + 1, dtype=torch.bool),
+        rotations(2, 3),
+        torch.zeros(2, 3, 3),
+    )
+    conditioning = network.condition(
+        noisy, torch.zeros_like(noisy, dtype=torch.bool), *torch.rand(2, 2, generator=g), told
+    )
+    harmonics = torch.randn(2, 5, 3, torsions, TORSION_HARMONICS, generator=g)
+    before = network(noisy, torch.full((2,), 0.5), conditioning, harmonics)
+    changed = harmonics.clone()
+    changed[0, 2, 1, 4] += 1
+    moved = network(noisy, torch.full((2,), 0.5), conditioning, changed) != before
+    expected = torch.zeros_like(moved)
+    expected[0, 2, 1, [SINES.start + 4, COSINES.start + 4]] = True
+    assert torch.equal(moved, expected)

@@ -62,23 +62,26 @@ class FilterFitting:
         one_well = len(wells.unique()) == 1
         jumps = None if one_well else self._counted(wells[pairs.now], wells[pairs.later], reversible)
         densities = scaled if match_densities else None
-        # Of many rare wells the corrections together may leave next to no sample to keep: then less is asked.
-        for wanted, shapes, left_out in (
-            (jumps, densities, "the chances of jumps between wells"),
-            (None, densities, "the weights of densities as well"),
-            (None, None, ""),
-        ):
+        attempts = [(jumps, densities)]
+        if jumps is not None:
+            attempts.append((None, densities))
+        if densities is not None:
+            attempts.append((None, None))
+        for attempt, (wanted, shapes) in enumerate(attempts, 1):
             self.filter.acceptance.fill_(1.0)
             self.filter.weights.fill_(1.0)
             still = self._correct(wells, wanted, shapes, generator)
+            # Of many rare wells the corrections together may leave next to no sample to keep: then less is asked.
+            again = still > STUCK and attempt < len(attempts)
+            left_out = "chances of jumps between wells" if wanted is not None else "weights of densities"
             if still > MOST_STILL:
                 logger.warning(
                     "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept%s",
                     100 * still,
                     self.redraws + 1,
-                    f"; the filter is fitted again without {left_out}" if still > STUCK else "",
+                    f"; the filter is fitted again without the {left_out}" if again else "",
                 )
-            if still <= STUCK:
+            if not again:
                 return
 
     def _correct(
@@ -88,17 +91,20 @@ class FilterFitting:
         densities: Scaled | None,
         generator: torch.Generator,
     ) -> float:
-        """Correct round by round; the share of frames that repeat the one before in the last run."""
-        still = 0.0
+        """Correct round by round; the share of frames that repeat the one before under the filter that is left."""
         for _ in range(FILTER_ROUNDS if jumps is not None or densities is not None else 0):
-            run = self.run(evenly(wells, FILTER_WALKERS, generator), FILTER_FRAMES)
+            run = self._run(wells, generator)
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             if densities is not None:
                 self.filter.correct_densities(densities, visited)
             if jumps is not None:
                 self.filter.correct(jumps, self._expected(visited, generator))
-            still = float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
-        return still
+        run = self._run(wells, generator)
+        return float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
+
+    def _run(self, wells: Int[Tensor, "frame"], generator: torch.Generator) -> Float[Tensor, "walker step channel"]:
+        """Trajectories under the filter so far, from every well alike."""
+        return self.run(evenly(wells, FILTER_WALKERS, generator), FILTER_FRAMES)
 
     def _counted(self, now: Int[Tensor, "pair"], later: Int[Tensor, "pair"], reversible: bool) -> Counts:
         n = self.n_wells
