@@ -157,6 +157,42 @@ def test_each_kind_of_token_has_its_own_process_and_others_that_of_all():
         assert abs((x[:, 1:] * x[:, :-1]).mean() - rho) < 0.03
 
 
+def test_kernels_of_other_spacings_lie_between_those_measured():
+    rates = torch.tensor([0.9, 0.3])
+    latents = torch.cat([walks(Kernel(torch.ones(()), rate, torch.zeros(())), (400, 100, 1, 1), 5) for rate in rates])
+    places, kinds = torch.tensor([0.0, 1.0]).repeat_interleave(400), torch.zeros(800, 1, dtype=torch.long)
+    process = GaussianProcess(1, 1)
+    process.fit(latents, torch.ones_like(latents).bool(), kinds, places)
+    white, free = torch.randn(latents.shape, generator=seeded(2)), torch.zeros_like(latents).bool()
+    for place, expected in ((0.0, 0.9), (1.0, 0.3), (0.5, 0.6)):
+        made = process.draw(white, white, free, kinds, torch.full((800,), place))[0]
+        assert abs((made[:, 1:] * made[:, :-1]).mean() - expected) < 0.05
+
+
+def test_channels_that_only_some_tokens_have_are_measured_where_they_exist():
+    rate = torch.tensor(0.7)
+    latents = walks(Kernel(torch.ones(()), rate, torch.zeros(())), (1000, 48, 1, 2))
+    exists = torch.ones_like(latents).bool()
+    exists[200:, :, :, 1] = False
+    process = GaussianProcess(1, 2)
+    process.fit(latents * exists, exists, torch.zeros(1000, 1, dtype=torch.long), torch.zeros(1000))
+    found = correlation(Kernel(*process.kernels[:, 0, 0]), torch.tensor([1, 2, 3])[:, None])
+    torch.testing.assert_close(found, (rate ** torch.tensor([1, 2, 3]))[:, None].expand(-1, 2), atol=0.04, rtol=0)
+
+
+def test_still_channels_and_windows_of_two_frames_have_kernels():
+    latents = torch.randn(500, 2, 1, 3, generator=seeded())
+    latents[..., 1] = 4.0
+    exists = torch.ones_like(latents).bool()
+    exists[..., 2] = False
+    process, kinds = GaussianProcess(1, 3), torch.zeros(500, 1, dtype=torch.long)
+    process.fit(latents * exists, exists, kinds, torch.zeros(500))
+    made, expected = process.draw(latents, latents, ~exists, kinds, torch.zeros(500))
+    assert torch.isfinite(process.kernels).all()
+    assert torch.isfinite(made).all()
+    assert torch.isfinite(expected).all()
+
+
 def test_wells_of_a_torsion_are_linear_in_its_harmonics():
     angle = torch.linspace(-3.0, 3.0, 50).requires_grad_()
     length = torch.linspace(0.1, 2.0, 50)

@@ -1,8 +1,8 @@
 """The Gaussian process of latents that a flow starts from: stationary, of two timescales, bound to what is known.
 
-White noise leaves all of a trajectory's time correlation to the network. This noise has the correlation of the data, so
-a Gaussian process with that correlation needs no network at all (`Path.gaussian_velocity`). Beside a known frame it
-starts where the trajectory is expected.
+White noise leaves all of a trajectory's time correlation to the network. This noise is the Gaussian process that has
+the correlation of the data once it is turned into their distribution; data that are Gaussian need no network at all
+(`Path.gaussian_velocity`). Beside a known frame it starts where that process is expected.
 
 One correlation from frame to frame would not do: a torsion librates within its well in a picosecond and leaves it after
 hundreds, and all frames of a window that is measured against its first one have that one's place in common. So each
@@ -20,13 +20,16 @@ N_SPACINGS = 16
 """Frame spacings, evenly spread on a logarithmic scale, whose kernels are kept."""
 
 MOST_PERSISTENT = 0.99
-"""Largest correlation from frame to frame of the noise: a channel that hardly moves still gets some of its own."""
+"""Largest correlation from frame to frame of either part: a channel that hardly moves still gets noise of its own."""
 
 MOST_LAGS = 12
 """Lags, evenly spread on a logarithmic scale up to half a window, at which correlations are measured."""
 
 _LEAST = 1e-6
-"""Least variance of a frame, given those before, that is divided by."""
+"""Least variance, or sum of squares, that is divided by."""
+
+_ONE_PART = 1e-4
+"""Square error for which a kernel of one part is preferred to one of two."""
 
 _STILL = 1e-4
 """Spread below which a channel does not vary: it is not scaled."""
@@ -79,7 +82,7 @@ class GaussianProcess(nn.Module):
         kinds: Int[Tensor, "batch token"],
         places: Float[Tensor, "batch"],
     ) -> None:
-        """Measure windows; a kind that they do not have gets what all have together.
+        """Measure windows, on a processor; a kind that they do not have gets what all have together.
 
         Args:
             latents: windows.
@@ -93,12 +96,12 @@ class GaussianProcess(nn.Module):
         some = real.flatten(1).any(1)
         rows, real, kind_of, place_of = rows[some], real[some], kind_of[some], place_of[some]
         self.mean[:], self.spread[:] = _moments(rows, real)
-        self.kernels[:] = _table(self._standardised(rows, real, kind_of), place_of)[:, :, None]
+        self.kernels[:] = _table(self._standardised(rows, kind_of), real, place_of)[:, :, None]
         for kind in kind_of.unique().tolist():
             own = kind_of == kind
             self.mean[kind], self.spread[kind] = _moments(rows[own], real[own])
-            standard = self._standardised(rows[own], real[own], kind_of[own])
-            self.kernels[:, :, kind] = _table(standard, place_of[own])
+            standard = self._standardised(rows[own], kind_of[own])
+            self.kernels[:, :, kind] = _table(standard, real[own], place_of[own])
 
     def standardised(self, latent: Latent, kinds: Int[Tensor, "row token"]) -> Latent:
         """Latents less their mean, over their spread."""
@@ -132,9 +135,9 @@ class GaussianProcess(nn.Module):
         kernel = Kernel(*kernels[:, torch.arange(len(white), device=white.device)[:, None], kinds])
         return bound_noise(white, kernel, standard, known)
 
-    def _standardised(self, rows: Tensor, real: Tensor, kinds: Int[Tensor, "row"]) -> Latent:
-        """Rows of one token each, zero where they do not exist."""
-        return self.standardised(rows[:, :, None], kinds[:, None]) * real[:, :, None]
+    def _standardised(self, rows: Tensor, kinds: Int[Tensor, "row"]) -> Latent:
+        """Rows of one token each."""
+        return self.standardised(rows[:, :, None], kinds[:, None])
 
 
 def _moments(rows: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,8 +153,9 @@ def lags_of(n_frames: int) -> list[int]:
     return np.unique(np.geomspace(1, max(1, (n_frames - 1) // 2), MOST_LAGS).round().astype(int)).tolist()
 
 
-def autocorrelations(standard: Latent) -> Float[Tensor, "lag channel"]:
-    """Correlation of each channel at `lags_of` its windows; of mean zero, and zero where it does not exist."""
+def autocorrelations(standard: Latent, exists: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "lag channel"]:
+    """Correlation of each channel, of mean zero, at `lags_of` its windows; zero where it does not exist."""
+    standard = standard if exists is None else standard * exists
     n_frames, found = standard.shape[1], []
     for lag in lags_of(n_frames):
         before, after = standard[:, :-lag], standard[:, lag:]
@@ -160,7 +164,7 @@ def autocorrelations(standard: Latent) -> Float[Tensor, "lag channel"]:
     return torch.stack(found)
 
 
-def gaussian_correlations(standard: Latent) -> Float[Tensor, "lag channel"]:
+def gaussian_correlations(standard: Latent, exists: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "lag channel"]:
     """Correlations of a Gaussian process that, turned into the data's distribution, has those of the data.
 
     A channel of wells is a Gaussian one cut into states: `g(z)`, where g takes normal quantiles to those of the data.
@@ -173,8 +177,11 @@ def gaussian_correlations(standard: Latent) -> Float[Tensor, "lag channel"]:
     density = (-z.square() / 2).exp()
     density /= density.sum()
     ranks = density.cumsum(0) - density / 2
-    sample = standard.flatten(0, 2).double().sort(0).values
-    values = sample[(ranks * len(sample)).long().clamp_max(len(sample) - 1)]  # g at z
+    exists = torch.ones_like(standard, dtype=torch.bool) if exists is None else exists
+    sample = torch.where(exists, standard, torch.inf).flatten(0, 2).double().sort(0).values  # what exists comes first
+    last = (exists.flatten(0, 2).sum(0) - 1).clamp_min(0)
+    values = sample.gather(0, torch.minimum((ranks[:, None] * (last + 1)).long(), last))  # g at z
+    values = torch.where(values.isfinite(), values, 0.0)
     values = values - density @ values
     variance = density @ values.square()
     polynomial, before, powers = z, torch.ones_like(z), []
@@ -185,13 +192,13 @@ def gaussian_correlations(standard: Latent) -> Float[Tensor, "lag channel"]:
     rest = (1 - shares.sum(0)).clamp_min(0.0)  # of higher orders, which count near a correlation of one only
     grid = torch.linspace(0.0, 1.0, 201, dtype=torch.double)
     of_data = grid[:, None] ** torch.arange(1, _ORDERS) @ shares + grid[:, None] ** (2 * _ORDERS) * rest
-    measured = autocorrelations(standard).numpy()
+    measured = autocorrelations(standard, exists).numpy()
     columns = [np.interp(row, curve, grid.numpy()) for row, curve in zip(measured.T, of_data.numpy().T, strict=True)]
     return torch.as_tensor(np.stack(columns, 1)) * (variance > _LEAST)
 
 
 def fitted_kernel(correlations: Float[Tensor, "lag channel"], lags: list[int]) -> Kernel:
-    """The kernel of each channel nearest to correlations; long lags, of which there are more, count less each."""
+    """The kernel of each channel nearest to its correlations, by squares weighted by 1 / lag."""
     rates = torch.cat([torch.zeros(1), (-1 / torch.logspace(-1, 2, 80)).exp()]).clamp_max(MOST_PERSISTENT).double()
     slow, fast = rates[torch.combinations(torch.arange(len(rates)), with_replacement=True)].flip(1).T
     lag = torch.tensor(lags, dtype=torch.double)[:, None]
@@ -199,15 +206,20 @@ def fitted_kernel(correlations: Float[Tensor, "lag channel"], lags: list[int]) -
     of_slow, of_fast = (weight * (each**lag)[..., None] for each in (slow, fast))  # (lag, pair, 1)
     goal, apart = weight * correlations.double()[:, None] - of_fast, of_slow - of_fast
     share = ((goal * apart).sum(0) / apart.square().sum(0).clamp_min(_LEAST)).clamp(0.0, 1.0)  # (pair, channel)
-    error = (goal - share * apart).square().sum(0) + _LEAST * (1 - share)  # of equals, that of one part
+    error = (goal - share * apart).square().sum(0) + _ONE_PART * share.mul(1 - share).sqrt()
     best = error.argmin(0)
     return Kernel(share.gather(0, best[None])[0], slow[best], fast[best])
 
 
-def _table(standard: Latent, places: Float[Tensor, "row"]) -> Float[Tensor, "3 spacing channel"]:
+def _table(
+    standard: Latent, exists: Bool[Tensor, "row frame channel"], places: Float[Tensor, "row"]
+) -> Float[Tensor, "3 spacing channel"]:
     """Kernels at `N_SPACINGS` places, linear between those measured."""
     measured, lags = places.unique(), lags_of(standard.shape[1])
-    kernels = [torch.stack(fitted_kernel(gaussian_correlations(standard[places == place]), lags)) for place in measured]
+    kernels = []
+    for place in measured:
+        there = places == place
+        kernels.append(torch.stack(fitted_kernel(gaussian_correlations(standard[there], exists[there, :, None]), lags)))
     table = torch.stack(kernels, 1)  # (3, measured, channel)
     grid, at = np.linspace(0.0, 1.0, N_SPACINGS), measured.double().numpy()
     columns = [np.interp(grid, at, column) for column in table.transpose(1, 2).flatten(0, 1).numpy()]
@@ -250,9 +262,9 @@ class _Prediction:
         slow, fast = self.slow_variance + self.covariance, self.fast_variance + self.covariance
         return slow, fast, (slow + fast).clamp_min(_LEAST)
 
-    def advance(self, surprise: Tensor, known: Tensor | bool = True) -> None:
+    def advance(self, surprise: Tensor, gains: tuple[Tensor, Tensor, Tensor], known: Tensor | bool = True) -> None:
         """Go to the next frame, given how far the value of this one is off `value`, where it is known."""
-        (share, keep_slow, keep_fast), (slow, fast, variance) = self.kernel, self.gains
+        (share, keep_slow, keep_fast), (slow, fast, variance) = self.kernel, gains
         told = known / variance
         self.slow = keep_slow * (self.slow + slow * told * surprise)
         self.fast = keep_fast * (self.fast + fast * told * surprise)
@@ -265,9 +277,10 @@ def _unbound(white: Latent, kernel: Kernel) -> Latent:
     """A draw of the process."""
     prediction, frames = _Prediction(kernel), []
     for frame in white.unbind(1):
-        surprise = prediction.gains[2].sqrt() * frame
+        gains = prediction.gains
+        surprise = gains[2].sqrt() * frame
         frames.append(prediction.value + surprise)
-        prediction.advance(surprise)
+        prediction.advance(surprise, gains)
     return torch.stack(frames, 1)
 
 
@@ -279,9 +292,10 @@ def _expected(
     """What is expected of all frames, given some (Bryson and Frazier's smoother)."""
     prediction, passed = _Prediction(kernel), []
     for value, here in zip(values.unbind(2), known.unbind(1), strict=True):
-        surprise = torch.where(here, value - prediction.value, 0.0)
-        passed.append((prediction.value, surprise, prediction.gains, here))
-        prediction.advance(surprise, here)
+        expected, gains = prediction.value, prediction.gains
+        surprise = torch.where(here, value - expected, 0.0)
+        passed.append((expected, surprise, gains, here))
+        prediction.advance(surprise, gains, here)
     slope_slow = slope_fast = torch.zeros(())
     frames = []
     for value, surprise, (slow, fast, variance), here in reversed(passed):

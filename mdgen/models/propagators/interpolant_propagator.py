@@ -51,7 +51,7 @@ Latent = Float[Tensor, "batch frame token channel"]
 class InterpolantPropagator(Part):
     """Samples windows of latents at once: forward, between known frames, or around known tokens.
 
-    The flow starts from noise of the data's own time correlation (`interpolant.gaussian_process`). The network makes
+    The flow starts from noise that remembers as the data do (`interpolant.gaussian_process`). The network makes
     what is added to the velocities that carry this noise to itself, a Gaussian process of the data's mean and spread.
     What is known enters as it is and is met exactly. `solver`, `n_evaluations` and `time_warp` may be changed after the
     training.
