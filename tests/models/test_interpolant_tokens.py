@@ -27,7 +27,7 @@ def learnt():
         ENCODER.latent, [SPACING_PS, SPACING_PS], WINDOW, width=16, heads=2, blocks=1, key_frame_blocks=1
     )
     adam = functools.partial(torch.optim.AdamW, lr=5e-3)
-    settings = settings_for(part, optimizer=adam, max_epochs=3, batch_size=64, validation_share=0.2, average_decay=0.5)
+    settings = settings_for(part, optimizer=adam, max_epochs=5, batch_size=64, validation_share=0.2, average_decay=0.5)
     history = train(part, trajectories(), settings, ENCODER)["history"]
     assert history[-1]["validation/loss"] < 0.95 * history[0]["train/loss"]
     return part
