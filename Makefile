@@ -1,5 +1,5 @@
 # make install   the environment in .venv (CONSTRAINTS= to choose your own torch, for instance a GPU build)
-# make demo      alanine dipeptide at 500 K from force field to report, about twelve minutes on two cores
+# make demo      alanine dipeptide at 500 K from force field to report, ten to twelve minutes on two cores
 # make test      the tests
 # make check     formatter, linter, type checker
 # make docs      the documents, in build/docs/index.html; a warning is an error

@@ -37,13 +37,21 @@ def test_a_temperature_for_each_replica(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_run_without_a_thermostat_has_no_temperature(tmp_path: Path) -> None:
-    run = ["simulate", *SMALL, "engine=torch", "integrator=verlet", "length_ns=0.001", "equilibration_ns=0"]
+    run = [
+        "simulate",
+        *SMALL,
+        "engine=torch",
+        "integrator=verlet",
+        "length_ns=0.0001",
+        "save_ps=0.1",
+        "equilibration_ns=0",
+    ]
     assert main([*run, f"output={tmp_path / 'run'}"]) == 0
     store = TrajectoryStore.open(tmp_path / "run/trajectories")
     assert store.temperatures_K == (None, None)
     assert store.metadata["initial_temperature_K"] == [300.0]
-    assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.002"]) == 0
-    assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.003", "integrator.temperature_K=310"]) == 2
+    assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.0002"]) == 0
+    assert main([*run, f"output={tmp_path / 'run'}", "length_ns=0.0003", "integrator.temperature_K=310"]) == 2
 
 
 def test_replicas_begin_at_the_structures_of_a_file_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
