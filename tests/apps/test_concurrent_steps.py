@@ -22,6 +22,8 @@ finally:
     pathlib.Path("ended").touch()
 """
 PARENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from mdgen.apps.runs.concurrent_steps import run_concurrently
 if __name__ == "__main__":
     run_concurrently({"step": ("simulate", {})}, ["sleeper"])
