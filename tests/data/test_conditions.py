@@ -1,8 +1,11 @@
 """Each condition knows exactly what its task knows."""
 
+import inspect
+
 import pytest
 import torch
 
+from mdgen.data import conditions
 from mdgen.data.conditions import both_ends, every_kth, first_frame, tokens
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition
@@ -64,3 +67,9 @@ def test_mistakes_are_refused() -> None:
         every_kth(latent()[:, :0], 2)
     with pytest.raises(MdgenError, match="k must be at least 1"):
         every_kth(latent(), 0)
+
+
+def test_a_length_that_is_no_whole_number_is_refused() -> None:
+    require = inspect.unwrap(conditions._require_frames)  # the type check of the tests would be first
+    with pytest.raises(MdgenError, match="must be a whole number"):
+        require(2.5, 1)

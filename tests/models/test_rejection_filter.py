@@ -190,3 +190,12 @@ def test_where_walkers_stand_still_less_is_corrected(
         assert bool((model.rejection_filter.weights < 1).any()) == (bound == "MOST_STILL")
     assert "without the chances of jumps between wells" in caplog.text
     assert "without the weights of densities" in caplog.text
+
+
+def test_one_well_is_not_fitted_twice_alike(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(filter_fitting, "STUCK", -1.0)
+    monkeypatch.setattr(filter_fitting, "MOST_STILL", -1.0)
+    latents = torch.randn(5000, 1, generator=torch.Generator().manual_seed(0))
+    leaky(latents, equalising=True).finish(TrainingData(pairs_of([latents], 1)), torch.Generator().manual_seed(2))
+    assert caplog.text.count("repeat the one before") == 2
+    assert "chances of jumps" not in caplog.text

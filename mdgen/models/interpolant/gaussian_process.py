@@ -160,7 +160,7 @@ def autocorrelations(standard: Latent, exists: Bool[Tensor, "..."] | None = None
     for lag in lags_of(n_frames):
         before, after = standard[:, :-lag], standard[:, lag:]
         power = (before.square() + after.square()).sum((0, 1, 2)) / 2
-        found.append((before * after).sum((0, 1, 2)) / power.clamp_min(1e-6))
+        found.append((before * after).sum((0, 1, 2)) / power.clamp_min(_LEAST))
     return torch.stack(found)
 
 

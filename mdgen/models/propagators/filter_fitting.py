@@ -14,6 +14,7 @@ from torch import Tensor
 from mdgen.models.batches import PairBatch
 from mdgen.models.propagators.gaussian_mixture import Mixture
 from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.progress import Progress
 
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the filter, and the trajectories of each with their length."""
@@ -92,14 +93,18 @@ class FilterFitting:
         generator: torch.Generator,
     ) -> float:
         """Correct round by round; the share of frames that repeat the one before under the filter that is left."""
-        for _ in range(FILTER_ROUNDS if jumps is not None or densities is not None else 0):
+        rounds = FILTER_ROUNDS if jumps is not None or densities is not None else 0
+        progress = Progress("filter", rounds + 1)
+        for number in range(rounds):
             run = self._run(wells, generator)
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             if densities is not None:
                 self.filter.correct_densities(densities, visited)
             if jumps is not None:
                 self.filter.correct(jumps, self._expected(visited, generator))
+            progress.update(number + 1)
         run = self._run(wells, generator)
+        progress.update(rounds + 1)
         return float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
 
     def _run(self, wells: Int[Tensor, "frame"], generator: torch.Generator) -> Float[Tensor, "walker step channel"]:
