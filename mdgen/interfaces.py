@@ -359,6 +359,38 @@ class Decoder(Protocol):
         ...
 
 
+@runtime_checkable
+class RememberingDecoder(Decoder, Protocol):
+    """A decoder whose frames may depend on the one before: what each is made from is chosen in the order of time, and
+    frames are then decoded in any order.
+    """
+
+    @property
+    def remembers(self) -> bool:
+        """Whether they do."""
+        ...
+
+    def choose(
+        self,
+        latent: Float[Tensor, "batch frame token channel"],
+        context: Context,
+        generator: torch.Generator,
+        before: Int[Tensor, "batch"] | None = None,
+    ) -> Int[Tensor, "batch frame"]:
+        """What each frame is made from; `before` is that of the frame before the first."""
+        ...
+
+    def decode_chosen(
+        self,
+        latent: Float[Tensor, "batch frame token channel"],
+        chosen: Int[Tensor, "batch frame"],
+        context: Context,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """Positions in nm of every frame."""
+        ...
+
+
 Row = TypeVar("Row", contravariant=True)
 
 

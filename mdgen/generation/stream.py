@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.data.store import TrajectoryStore, is_store
@@ -25,11 +25,15 @@ STRETCH_BYTES = 512_000_000
 
 @dataclass(frozen=True)
 class LatentStream:
-    """Where a generation is: the last latent of each trajectory, after `n_frames` frames in `n_blocks` blocks."""
+    """Where a generation is: the last latent of each trajectory, after `n_frames` frames in `n_blocks` blocks.
+
+    Where the decoder remembers, `chosen` is what it made the last frame from.
+    """
 
     latent: Float[Tensor, "trajectory token channel"]
     n_frames: int = 0
     n_blocks: int = 0
+    chosen: Int[Tensor, "trajectory"] | None = None
 
 
 def frames_a_block(n_trajectories: int, n_atoms: int) -> int:
@@ -47,7 +51,7 @@ def block_generator(
     seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0
 ) -> torch.Generator:
     """A random stream for one purpose in one part of a block, independent of all others of the same seed."""
-    purposes = ("start", "propagate", "decode")
+    purposes = ("start", "propagate", "decode", "choose")
     key = [seed, block, purposes.index(purpose), *([part] if part else [])]
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) >> 1)
@@ -103,7 +107,8 @@ class GenerationRecord:
     def save(self, stream: LatentStream) -> None:
         """Replace the record."""
         note = {"identity": self.identity, "n_frames": stream.n_frames, "n_blocks": stream.n_blocks}
-        save_tensors(self.file, {"latent": stream.latent}, note)
+        memory = {} if stream.chosen is None else {"chosen": stream.chosen}
+        save_tensors(self.file, {"latent": stream.latent, **memory}, note)
 
     def resume(self, store: TrajectoryStore) -> LatentStream | None:
         """Where the generation in the store is, cut back to the last whole block; None if it has not begun.
@@ -115,7 +120,8 @@ class GenerationRecord:
             return None
         try:
             content = self.file.read_bytes()
-            note, latent = read_header(content, _Note), load_tensors(content)["latent"]
+            note, tensors = read_header(content, _Note), load_tensors(content)
+            latent = tensors["latent"]
         except (OSError, KeyError, ValueError) as error:
             raise MdgenError(f"{self.file} is damaged; delete the folder {self.path} and generate again") from error
         before, now, n_frames = note.identity, self.identity, note.n_frames
@@ -132,4 +138,4 @@ class GenerationRecord:
             )
         store.truncate(n_frames)
         store.verify()
-        return LatentStream(latent, n_frames, note.n_blocks)
+        return LatentStream(latent, n_frames, note.n_blocks, tensors.get("chosen"))

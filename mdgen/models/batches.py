@@ -95,12 +95,15 @@ class FrameBatch(_Batch):
         frames: positions in nm, or what a decoder's `prepare` has made of them.
         latents: latent of each, tokens and channels in one axis.
         weights: how often each is drawn, relative to the others; all alike where None.
+        trajectories: number of the trajectory of each; the frames of one stand together in the order of time, as far
+            apart as the context says. None where they have no order.
         context: what is fixed along the trajectory of each frame.
     """
 
     frames: Float[Tensor, "batch *shape"]
     latents: Float[Tensor, "batch channel"]
     weights: Float[Tensor, "batch"] | None = None
+    trajectories: Int[Tensor, "batch"] | None = None
     context: Context = field(default_factory=Context)
 
     def __len__(self) -> int:

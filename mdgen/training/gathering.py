@@ -246,8 +246,10 @@ def _frames(trajectories: TrajectorySet, encoder: Encoder, max_frames: int) -> T
     stride = max(1, -(-trajectories.n_frames // max_frames))
     latents = [table[::stride].flatten(1) for table in encode_trajectories(trajectories, encoder)]
     positions = [torch.tensor(trajectories.positions(i, stride=stride)) for i in range(len(trajectories))]
-    context = _context(trajectories, _origins(latents, range(len(latents))))
-    return TrainingData(FrameBatch(torch.cat(positions), torch.cat(latents), context=context))
+    origins = _origins(latents, range(len(latents)))
+    spacing = torch.full((len(origins),), trajectories.frame_spacing_ps * stride)
+    context = replace(_context(trajectories, origins), frame_spacing_ps=spacing)
+    return TrainingData(FrameBatch(torch.cat(positions), torch.cat(latents), trajectories=origins, context=context))
 
 
 def _origins(tables: Tables, origins: Sequence[int]) -> Int[Tensor, "frame"]:

@@ -124,6 +124,39 @@ def test_an_interrupted_rollout_resumes_as_if_it_had_never_stopped(
     assert again.n_frames == 40
 
 
+def remembering(coherent_modes=2):
+    """A simulator whose decoder remembers from frame to frame, of data in which there is something to remember."""
+    encoder, propagator, _ = parts()
+    generator = torch.Generator().manual_seed(4)
+    slowly = POSITIONS[torch.arange(400).sort(stable=True).indices // 8 * 8]  # every structure stays for eight frames
+    latents = torch.randn(400, 2, generator=generator)
+    times = Context(frame_spacing_ps=torch.full((400,), 2.0))
+    frames_in_order = FrameBatch(slowly, latents, trajectories=torch.zeros(400, dtype=torch.int64), context=times)
+    decoder = NearestFrame(encoder.latent, MOLECULE, 400, coherent_modes=coherent_modes, coherent_neighbours=64)
+    decoder.fit(TrainingData(frames_in_order, encoder=encoder), generator)
+    return LatentSimulator(encoder, propagator, decoder)
+
+
+def test_what_is_remembered_outlives_blocks_and_interruptions(tmp_path, small_blocks, monkeypatch):
+    simulator = remembering()
+    assert simulator.decoder.remembers
+    task = {"n_trajectories": 3, "seed": 2}
+    whole = simulator.generate_to_store(tmp_path / "whole", Rollout(n_frames=40), **task)
+    simulator.generate_to_store(tmp_path / "parts", Rollout(n_frames=7), **task)
+    given = []
+    original = simulator.decoder.choose
+
+    def spy(latent, context, generator, before=None):
+        given.append(before)
+        return original(latent, context, generator, before)
+
+    monkeypatch.setattr(simulator.decoder, "choose", spy)
+    resumed = simulator.generate_to_store(tmp_path / "parts", Rollout(n_frames=40), **task)
+    assert np.array_equal(read(resumed), read(whole))
+    last = simulator.decoder.positions[given[0]]  # what it goes on from is the last frame of the first block
+    assert np.array_equal(last.numpy(), read(whole)[:, 6])
+
+
 def test_a_rollout_is_extended_but_never_mixed_with_another(simulator, tmp_path):
     simulator.generate_to_store(tmp_path / "run", Rollout(n_frames=5), n_trajectories=2, seed=2)
     before = read(TrajectoryStore.open(tmp_path / "run"))

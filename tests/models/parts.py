@@ -12,6 +12,7 @@ import torch
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch
+from mdgen.models.decoders import coherence
 from mdgen.models.decoders.cwgan import CWGAN
 from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.models.decoders.neighbour_flow import NeighbourFlow
@@ -61,7 +62,11 @@ DECODERS: dict[str, Callable[[LatentSpace], Any]] = {
     "CWGAN internal": lambda latent: CWGAN(latent, "internal", **_GAN),
     "CWGAN cartesian": lambda latent: CWGAN(latent, "cartesian", **_GAN),
     "NearestFrame": lambda latent: NearestFrame(latent, MOLECULE, n_frames=300),
+    "NearestFrame with memory": lambda latent: NearestFrame(latent, MOLECULE, n_frames=300, coherent_modes=3),
     "NeighbourFlow": lambda latent: NeighbourFlow(latent, n_library=300, width=16, heads=2, blocks=1),
+    "NeighbourFlow with memory": lambda latent: NeighbourFlow(
+        latent, n_library=300, width=16, heads=2, blocks=1, coherent_modes=3
+    ),
     "LinearDecoder": lambda latent: LinearDecoder(latent, MOLECULE),
     "SE3TokenDecoder": lambda latent: SE3TokenDecoder(),
 }
@@ -78,7 +83,8 @@ def trajectories() -> TrajectorySet:
 def trained(part: Any, encoder: Any = None, **settings: Any) -> Any:
     """The part after a short training, with one round of a rejection filter's fit."""
     short = {"n_steps": 10, "batch_size": 32} if part.learns_from == "frames" else {"max_epochs": 2}
-    with patch.object(filter_fitting, "FILTER_ROUNDS", 1):
+    # memory of frames that have none is made of what looks like some
+    with patch.object(filter_fitting, "FILTER_ROUNDS", 1), patch.object(coherence, "LEAST_CORRELATION", 0.0):
         train(part, trajectories(), settings_for(part, **{**short, **settings}), encoder)
     return part
 

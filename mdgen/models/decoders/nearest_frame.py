@@ -1,20 +1,19 @@
 """The nearest training frame: the baseline that a generative decoder must beat in variety."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import FrameBatch, TrainingData
-from mdgen.models.decoders.neighbours import Neighbours
-from mdgen.models.part import Part
+from mdgen.models.decoders.library_decoder import LibraryDecoder
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register
 
 
 @register
-class NearestFrame(Part):
+class NearestFrame(LibraryDecoder):
     """Decoder: the structure of one of the training frames nearest in the latent.
 
     Args:
@@ -22,22 +21,32 @@ class NearestFrame(Part):
         molecule: molecule of the frames.
         n_frames: number of training frames that are kept, at most.
         n_neighbours: number of nearest frames, of which one is drawn, with the weights of `neighbours.tilted_weights`.
+        coherent_modes: as for `LibraryDecoder`.
+        coherent_neighbours: as for `LibraryDecoder`.
     """
 
     learns_from = "frames"
     positions: Tensor
 
-    def __init__(self, latent: LatentSpace, molecule: Molecule, n_frames: int = 20_000, n_neighbours: int = 1) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        latent: LatentSpace,
+        molecule: Molecule,
+        n_frames: int = 20_000,
+        n_neighbours: int = 1,
+        coherent_modes: int = 0,
+        coherent_neighbours: int = 128,
+    ) -> None:
+        super().__init__(latent, n_neighbours, coherent_modes, coherent_neighbours)
         if not 1 <= n_neighbours <= n_frames:
             raise MdgenError(f"n_neighbours is {n_neighbours}; it must be between 1 and n_frames, {n_frames}")
-        self.latent, self.molecule, self.n_neighbours = latent, molecule, n_neighbours
+        self.molecule = molecule
         self._keep(n_frames)
 
     def _keep(self, n_frames: int) -> None:
         """Make room for the frames."""
         self.register_buffer("positions", torch.zeros(n_frames, self.molecule.n_atoms, 3))
-        self.neighbours = Neighbours(n_frames, self.latent.tokens * self.latent.channels)
+        self._make_room(n_frames)
 
     @torch.no_grad()
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
@@ -46,18 +55,27 @@ class NearestFrame(Part):
         chosen = torch.randperm(len(frames), generator=generator)[: len(self.positions)]
         if len(chosen) < len(self.positions):
             self._keep(len(chosen))
-        self.n_neighbours = min(self.n_neighbours, len(chosen))
-        self.arguments |= {"n_frames": len(chosen), "n_neighbours": self.n_neighbours}
+        self.arguments["n_frames"] = len(chosen)
         self.positions.copy_(frames.frames[chosen])
-        self.neighbours.latents.copy_(frames.latents[chosen])
+        self._keep_neighbours(data, chosen)
 
     @torch.no_grad()
     def decode(
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
         """A training frame for every frame, in nm."""
-        flat = latent.flatten(0, 1).flatten(1)
-        return self.positions[self.neighbours.draw(flat, self.n_neighbours, generator)].unflatten(0, latent.shape[:2])
+        return self.positions[self.choose(latent, context, generator)]
+
+    @torch.no_grad()
+    def decode_chosen(
+        self,
+        latent: Float[Tensor, "batch frame token channel"],
+        chosen: Int[Tensor, "batch frame"],
+        context: Context,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """These frames themselves."""
+        return self.positions[chosen]
 
     def library_structures(self) -> Float[Tensor, "frame atom 3"]:
         """The training frames that are kept, in nm."""

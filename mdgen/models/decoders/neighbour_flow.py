@@ -19,11 +19,10 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace, Loss
 from mdgen.models.batches import FrameBatch, TrainingData
 from mdgen.models.decoders.contacts import Contacts
-from mdgen.models.decoders.neighbours import Neighbours
+from mdgen.models.decoders.library_decoder import LibraryDecoder
 from mdgen.models.decoders.representation import Conditions, Values
 from mdgen.models.decoders.residue_network import ResidueNetwork
 from mdgen.models.interpolant.solvers import SOLVERS
-from mdgen.models.part import Part
 from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.molecule.topology import Molecule
 from mdgen.registry import register, registered, resolve
@@ -44,7 +43,7 @@ DAMPING = 1e-3
 
 
 @register
-class NeighbourFlow(Part):
+class NeighbourFlow(LibraryDecoder):
     """Decoder: a training frame near in the latent, noised in part, and the flow of a network from there to data.
 
     Structures are internal coordinates, one token a residue, so bonds, angles and chirality are right by construction.
@@ -64,6 +63,8 @@ class NeighbourFlow(Part):
         n_evaluations: evaluations of the network for a structure.
         corrections: Newton steps of least change towards the latent that was asked for, and away from overlaps.
         redraws: number of times that a structure which is packed tighter than the data may be drawn again.
+        coherent_modes: as for `LibraryDecoder`.
+        coherent_neighbours: as for `LibraryDecoder`.
 
     Raises:
         MdgenError: for a number out of range.
@@ -98,8 +99,10 @@ class NeighbourFlow(Part):
         n_evaluations: int = 3,
         corrections: int = 3,
         redraws: int = 16,
+        coherent_modes: int = 0,
+        coherent_neighbours: int = 128,
     ) -> None:
-        super().__init__()
+        super().__init__(latent, n_neighbours, coherent_modes, coherent_neighbours)
         if latent.tokens == 0:
             raise MdgenError("a neighbour flow decodes slow modes; tokens of residues have the decoder se3_tokens")
         positive = {"heads": heads, "width": width, "n_evaluations": n_evaluations, "torsion_scale": torsion_scale}
@@ -112,7 +115,7 @@ class NeighbourFlow(Part):
             raise MdgenError(f"n_neighbours is {n_neighbours}; it must be between 1 and n_library, {n_library}")
         if width % (2 * heads):
             raise MdgenError(f"a width of {width} gives {heads} heads no even number of channels each; change one")
-        self.latent, self.n_library, self.n_neighbours, self.noise = latent, n_library, n_neighbours, noise
+        self.n_library, self.noise = n_library, noise
         self.torsion_scale, self.size = torsion_scale, (width, heads, blocks)
         self.n_evaluations, self.corrections, self.redraws = n_evaluations, corrections, redraws
         self.encoder = encoder
@@ -139,7 +142,7 @@ class NeighbourFlow(Part):
 
     def _keep(self, n_library: int) -> None:
         """Make room for the library, in half precision: values are of order one."""
-        self.neighbours = Neighbours(n_library, self.latent.tokens * self.latent.channels)
+        self._make_room(n_library)
         self.register_buffer("library", torch.zeros(n_library, self.representation.n_values, dtype=torch.float16))
 
     @torch.no_grad()
@@ -162,11 +165,9 @@ class NeighbourFlow(Part):
         frames: FrameBatch = data.training
         chosen = _spread(len(frames), self.n_library)
         self.arguments["n_library"] = len(chosen)
-        self.n_neighbours = min(self.n_neighbours, len(chosen))
-        self.arguments["n_neighbours"] = self.n_neighbours
         self._keep(len(chosen))
         self.library.copy_(frames.frames[chosen])
-        self.neighbours.latents.copy_(frames.latents[chosen])
+        self._keep_neighbours(data, chosen)
         self.contacts.fit_edges(data.every.frames)
         some = frames.latents[_spread(len(frames), CONTACT_FRAMES)]
         decoded = self.decode(some.unflatten(1, (self.latent.tokens, -1))[:, None], frames.context, generator)
@@ -196,9 +197,33 @@ class NeighbourFlow(Part):
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
         """A structure for every frame, in nm; frames share no noise."""
+        if self.remembers:
+            return self.decode_chosen(latent, self.choose(latent, context, generator), context, generator)
+        return self._decoded(latent, None, generator)
+
+    @torch.no_grad()
+    def decode_chosen(
+        self,
+        latent: Float[Tensor, "batch frame token channel"],
+        chosen: Int[Tensor, "batch frame"],
+        context: Context,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """A structure for every frame, in nm, begun from these frames of the library."""
+        return self._decoded(latent, chosen, generator)
+
+    def _decoded(
+        self,
+        latent: Float[Tensor, "batch frame token channel"],
+        chosen: Int[Tensor, "batch frame"] | None,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """Structures in blocks, begun from the chosen frames or from ones drawn with each structure."""
+        parts = latent.flatten(0, 1).flatten(1).split(BLOCK)
+        starts = [None] * len(parts) if chosen is None else chosen.flatten().split(BLOCK)
         blocks = []
-        for part in latent.flatten(0, 1).flatten(1).split(BLOCK):
-            draw = functools.partial(self._draw, part, generator)
+        for part, begun in zip(parts, starts, strict=True):
+            draw = functools.partial(self._draw, part, begun, generator)
             blocks.append(rejection_sample(draw, self.redraws)[0])
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
 
@@ -208,11 +233,16 @@ class NeighbourFlow(Part):
         return torch.cat([self.representation.build(block.float()) for block in self.library.split(BLOCK)])
 
     def _draw(
-        self, latents: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
+        self,
+        latents: Float[Tensor, "batch channel"],
+        begun: Int[Tensor, "batch"] | None,
+        generator: torch.Generator,
+        rows: Rows,
     ) -> tuple[Tensor, Tensor]:
         """A structure for some rows of the latents, and whether each is refused."""
         latents = latents[rows]
-        start = self.library[self.neighbours.draw(latents, self.n_neighbours, generator)].float() * self._scale
+        near = self.neighbours.draw(latents, self.n_neighbours, generator) if begun is None else begun[rows]
+        start = self.library[near].float() * self._scale
         noise = torch.randn(start.shape, generator=generator, device=start.device)
         point = torch.lerp(start, noise, self.noise)
         conditions = self.conditions(latents)

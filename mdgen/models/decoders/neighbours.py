@@ -59,16 +59,24 @@ class Neighbours(nn.Module):
     def _state(self) -> tuple[int, int]:
         return self.latents.data_ptr(), self.latents._version
 
+    def candidates(
+        self, latents: Float[Tensor, "batch channel"], count: int
+    ) -> tuple[Int[Tensor, "batch neighbour"], Float[Tensor, "batch neighbour"]]:
+        """Numbers of the `count` nearest frames of each latent, and their `tilted_weights`."""
+        distances, numbers = self.nearest(latents, count)
+        if count == 1:
+            return numbers, torch.ones_like(distances)
+        return numbers, tilted_weights(self.latents[numbers] - latents[:, None], distances)
+
     def draw(
         self, latents: Float[Tensor, "batch channel"], count: int, generator: torch.Generator
     ) -> Int[Tensor, "batch"]:
         """One of the `count` nearest frames of each latent, with the weights of `tilted_weights`."""
         if len(latents) > BLOCK:
             return torch.cat([self.draw(block, count, generator) for block in latents.split(BLOCK)])
-        distances, numbers = self.nearest(latents, count)
+        numbers, weights = self.candidates(latents, count)
         if count == 1:
             return numbers[:, 0]
-        weights = tilted_weights(self.latents[numbers] - latents[:, None], distances)
         point = torch.rand(len(weights), 1, generator=generator, device=latents.device)
         place = torch.searchsorted(weights.cumsum(-1), point * weights.sum(-1, keepdim=True))
         return numbers.gather(1, place.clamp(max=count - 1))[:, 0]

@@ -1,0 +1,215 @@
+"""Memory from frame to frame of what the latent does not hold, for decoders that begin from frames of a library.
+
+A latent holds the few slowest modes; a rotamer that lives for two frames is not among them, and drawn anew for every
+frame it forgets at once. Here the library's frames have coordinates of their own, the slowest of what the latents leave,
+and each frame is drawn among those near in the latent by how likely these coordinates make it after the one before.
+
+Sources: Perez-Hernandez et al., J. Chem. Phys. 139, 015102 (2013), for the coordinates; Mehler, J. reine angew. Math.
+66, 161 (1866), for the kernel; Sinkhorn and Knopp, Pacific J. Math. 21, 343 (1967), for its normalisation.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mdgen.errors import MdgenError
+from mdgen.models.batches import FrameBatch, PairBatch
+from mdgen.models.blocks.spectrum import slow_modes
+from mdgen.models.decoders.neighbours import Neighbours
+
+LEAST_CORRELATION = 0.1
+"""Coordinates that forget more within a lag are left to chance."""
+
+LARGEST_CORRELATION = 0.98
+"""Correlation between two frames at most: with more, no other frame of a library would be near enough."""
+
+RELATIVE_JITTER = 1e-6
+BALANCING_ROUNDS = 20
+BLOCK_VALUES = 2**23
+"""Coordinates of candidates that are held at a time."""
+
+
+class Coherence(nn.Module):
+    """Slow coordinates of a library of frames, and draws of frames that remember them.
+
+    Each coordinate is Gaussian over the data and forgets as an Ornstein-Uhlenbeck process. Frame j follows frame i with
+    its weight among the candidates times
+
+        s(i, j) = a_i a_j prod_c N(h_jc; r_c h_ic, 1 - r_c^2) / N(h_jc; 0, 1)
+
+    over coordinates h of correlation r. The product is symmetric, and a is such that s has the mean one over the
+    candidates of every frame: a draw is then reversible with respect to the weights, so that what structures a latent
+    has is the same with memory and without.
+
+    Args:
+        n_frames: frames of the library.
+        n_modes: coordinates.
+        n_neighbours: nearest frames in the latent, of which one is drawn.
+    """
+
+    modes: Tensor
+    correlations: Tensor
+    balance: Tensor
+    _lag_ps: Tensor
+
+    def __init__(self, n_frames: int, n_modes: int, n_neighbours: int) -> None:
+        super().__init__()
+        self.n_neighbours = min(n_neighbours, n_frames)
+        self.register_buffer("modes", torch.zeros(n_frames, n_modes))
+        self.register_buffer("correlations", torch.zeros(n_modes))
+        self.register_buffer("_lag_ps", torch.ones((), dtype=torch.float64))
+        self.register_buffer("balance", torch.zeros(n_frames))
+
+    @classmethod
+    @torch.no_grad()
+    def fitted(
+        cls,
+        features: Float[Tensor, "frame feature"],
+        frames: FrameBatch,
+        chosen: Int[Tensor, "row"],
+        neighbours: Neighbours,
+        lag_ps: float | None,
+        n_modes: int,
+        n_neighbours: int,
+    ) -> "Coherence":
+        """The slowest coordinates of what latents leave of the features, as normal scores.
+
+        Args:
+            features: features of every frame, invariant under rigid motions.
+            frames: latents of the same frames, in the order of time.
+            chosen: rows of the library.
+            neighbours: their latents.
+            lag_ps: time over which correlations are measured, to the nearest frame; that between frames where None.
+            n_modes: number of coordinates at most.
+            n_neighbours: nearest frames in the latent, of which one is drawn.
+
+        Raises:
+            MdgenError: if the order or the spacing of the frames is not known, or no trajectory is as long as the lag.
+        """
+        spacing = frames.context.frame_spacing_ps
+        if frames.trajectories is None or spacing is None:
+            raise MdgenError(
+                "a decoder that remembers learns from frames in the order of time; give trajectories, or "
+                "coherent_modes=0"
+            )
+        spacing_ps = float(spacing[0])
+        lag = 1 if lag_ps is None else max(1, round(lag_ps / spacing_ps))
+        now = (frames.trajectories[lag:] == frames.trajectories[:-lag]).nonzero()[:, 0]
+        if not len(now):
+            raise MdgenError(f"no trajectory is as long as the lag of {lag * spacing_ps:g} ps; give longer ones")
+        pairs = PairBatch(features, now, now + lag)
+        modes = normal_scores(_left_modes(features.double(), frames.latents.double(), pairs, n_modes))
+        correlations = (modes[now] * modes[now + lag]).mean(0) / modes.square().mean(0)
+        kept = correlations > LEAST_CORRELATION
+        made = cls(len(chosen), int(kept.sum()), n_neighbours)
+        made.modes.copy_(modes[chosen][:, kept])
+        made.correlations.copy_(correlations[kept])
+        made._lag_ps.fill_(lag * spacing_ps)
+        made._find_balance(neighbours)
+        return made
+
+    @property
+    def lag_ps(self) -> float:
+        """Time over which the coordinates have their `correlations`."""
+        return float(self._lag_ps)
+
+    @torch.no_grad()
+    def choose(
+        self,
+        latents: Float[Tensor, "batch frame channel"],
+        before: Int[Tensor, "batch"] | None,
+        frame_spacing_ps: float,
+        neighbours: Neighbours,
+        generator: torch.Generator,
+    ) -> Int[Tensor, "batch frame"]:
+        """A frame of the library for every latent, one after another in time.
+
+        Args:
+            latents: latent trajectories.
+            before: frame of the library that stands before the first; None for none.
+            frame_spacing_ps: time between two frames.
+            neighbours: latents of the library.
+            generator: source of the draws.
+        """
+        size = max(1, BLOCK_VALUES // (len(latents) * self.n_neighbours * max(1, self.modes.shape[1])))
+        found = []
+        for part in latents.split(size, 1):
+            found.append(self._choose(part, before, frame_spacing_ps, neighbours, generator))
+            before = found[-1][:, -1]
+        return torch.cat(found, 1)
+
+    def _choose(
+        self,
+        latents: Float[Tensor, "batch frame channel"],
+        before: Int[Tensor, "batch"] | None,
+        frame_spacing_ps: float,
+        neighbours: Neighbours,
+        generator: torch.Generator,
+    ) -> Int[Tensor, "batch frame"]:
+        numbers, weights = neighbours.candidates(latents.flatten(0, 1), self.n_neighbours)
+        numbers, weights = numbers.unflatten(0, latents.shape[:2]), weights.unflatten(0, latents.shape[:2])
+        # The largest of logarithms with noise of Gumbel's distribution is a draw with these weights.
+        uniform = torch.rand(weights.shape, generator=generator, device=weights.device)
+        independent = weights.log() - (-uniform.clamp(1e-30, 1 - 1e-7).log()).log()
+        modes, (own, pull) = self.modes[numbers], self._kernel(frame_spacing_ps)
+        remembered = independent + modes.square() @ own + self.balance[numbers]
+        chosen = torch.empty_like(numbers[..., 0])
+        for frame in range(numbers.shape[1]):
+            if before is None:
+                score = independent[:, frame]
+            else:
+                score = remembered[:, frame] + (modes[:, frame] @ (pull * self.modes[before])[..., None])[..., 0]
+                # a frame that follows itself would stand still; without it the draw is as reversible
+                score = score.masked_fill(numbers[:, frame] == before[:, None], -torch.inf)
+            before = numbers[:, frame].gather(1, score.argmax(1, keepdim=True))[:, 0]
+            chosen[:, frame] = before
+        return chosen
+
+    def _kernel(self, frame_spacing_ps: float) -> tuple[Float[Tensor, "mode"], Float[Tensor, "mode"]]:
+        """Factors of h_j^2 (and h_i^2) and of h_i h_j in the logarithm of the product of s."""
+        correlation = self.correlations.pow(frame_spacing_ps / self.lag_ps).clamp(max=LARGEST_CORRELATION)
+        free = 1 - correlation.square()
+        return -correlation.square() / (2 * free), correlation / free
+
+    def _find_balance(self, neighbours: Neighbours) -> None:
+        """Logarithms of a: the mean of s over the candidates of each frame, itself left out, is one."""
+        own, pull = self._kernel(self.lag_ps)
+        size = max(1, BLOCK_VALUES // (self.n_neighbours * max(1, len(own))))
+        numbers, logarithms = [], []
+        for rows in torch.arange(len(self.modes), device=self.modes.device).split(size):
+            near, weights = neighbours.candidates(neighbours.latents[rows], self.n_neighbours)
+            mine, theirs = self.modes[rows], self.modes[near]
+            kernel = ((theirs.square() + mine.square()[:, None]) @ own) + (theirs @ (pull * mine)[..., None])[..., 0]
+            share = (weights / weights.sum(-1, keepdim=True)).log().masked_fill(near == rows[:, None], -torch.inf)
+            numbers.append(near)
+            logarithms.append(kernel + share)
+        near, kernel = torch.cat(numbers), torch.cat(logarithms)
+        for _ in range(BALANCING_ROUNDS if self.n_neighbours > 1 else 0):
+            # half a step of Sinkhorn's, which keeps the kernel symmetric
+            mean = (kernel + self.balance[near]).logsumexp(1)
+            self.balance.copy_((self.balance - mean) / 2)
+
+
+def normal_scores(values: Float[Tensor, "frame channel"]) -> Float[Tensor, "frame channel"]:
+    """Every channel through its ranks to a normal distribution of mean zero and variance one.
+
+    >>> normal_scores(torch.tensor([[3.0], [1.0], [9.0]]))[:, 0].round(decimals=2).tolist()
+    [0.0, -0.97, 0.97]
+    """
+    ranks = values.argsort(0).argsort(0)
+    share = (ranks + 0.5) / len(values)
+    return math.sqrt(2) * torch.erfinv(2 * share.double() - 1)
+
+
+def _left_modes(
+    features: Float[Tensor, "frame feature"], latents: Float[Tensor, "frame channel"], pairs: PairBatch, n_modes: int
+) -> Float[Tensor, "frame mode"]:
+    """The slowest linear combinations of what a linear regression on the latents leaves of the features."""
+    design = torch.cat([latents, torch.ones_like(latents[:, :1])], 1)
+    left = features - design @ torch.linalg.lstsq(design, features).solution
+    varies = left.std(0) > 1e-3 * features.std(0).clamp(min=1e-12)
+    left = left[:, varies] / left[:, varies].std(0)
+    mean, projection, _ = slow_modes(left, pairs, min(n_modes, left.shape[1]), RELATIVE_JITTER)
+    return (left - mean) @ projection
