@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mdgen.errors import MdgenError
+from mdgen.evaluation.equivalent_length import SCORES, equivalent_length_ns
 from mdgen.evaluation.metrics.catalogue import METRICS, label
 from mdgen.evaluation.protocols.over_molecules import gather_protocols, read_protocol
 from mdgen.evaluation.protocols.protocol import ProtocolResult
@@ -32,12 +33,14 @@ class Aggregate:
         rows: medians by row and metric; the interval is of the bootstrap over molecules.
         counts: number of molecules behind each median.
         labels: labels of the rows.
+        worth_ns: medians of the length of dynamics that has the same score (`equivalent_length`), by metric.
     """
 
     molecules: tuple[str, ...]
     rows: dict[str, dict[str, Estimate]]
     counts: dict[str, dict[str, int]]
     labels: dict[str, str]
+    worth_ns: dict[str, Estimate] = field(default_factory=dict)
 
 
 def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
@@ -60,7 +63,12 @@ def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
         for row, metrics in values.items()
     }
     counts = {row: {name: len(found) for name, found in metrics.items()} for row, metrics in values.items()}
-    return Aggregate(tuple(result.name for result in results), rows, counts, labels)
+    worth = {
+        name: [length for each in results if (length := equivalent_length_ns(each.rows, each.lengths_ns, name))]
+        for name in SCORES
+    }
+    worth_ns = {name: _median(np.array(found), np.random.default_rng(seed)) for name, found in worth.items() if found}
+    return Aggregate(tuple(result.name for result in results), rows, counts, labels, worth_ns)
 
 
 def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> str:
@@ -69,7 +77,11 @@ def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> 
     lines = [
         [gathered.labels[row], *map(with_interval, shown(row, found, known))] for row, found in gathered.rows.items()
     ]
-    return markdown_table(["", *(label(metric) for metric in known)], lines)
+    table = markdown_table(["", *(label(metric) for metric in known)], lines)
+    worth = [f"{label(name)} {with_interval(found)} ns" for name, found in gathered.worth_ns.items()]
+    if not worth:
+        return table
+    return f"{table}\nMolecular dynamics with the same score, at most the replicate's length: {'; '.join(worth)}.\n"
 
 
 def save_aggregate(gathered: Aggregate, folder: Path | str, protocol: ProtocolResult | None = None) -> None:
@@ -79,6 +91,8 @@ def save_aggregate(gathered: Aggregate, folder: Path | str, protocol: ProtocolRe
         for row, metrics in gathered.rows.items()
     }
     document: dict[str, object] = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
+    if gathered.worth_ns:
+        document["equivalent_length_ns"] = gathered.worth_ns
     if protocol is not None:
         document["protocol"] = protocol
     write_result(Path(folder) / "aggregate.json", document, ())

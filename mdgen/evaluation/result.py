@@ -130,6 +130,7 @@ class _Number:
 class _Row:
     label: str
     frames: Count
+    length_ns: float
     metrics: dict[str, _Number]
 
 
@@ -144,7 +145,7 @@ class _Document:
 
 @dataclass(frozen=True)
 class SavedMetrics:
-    """Contents of `metrics.json`, with the name of its folder; metrics, labels and numbers of frames are by row."""
+    """Contents of `metrics.json`, with the name of its folder; metrics, labels, frames and their time are by row."""
 
     name: str
     molecule: dict[str, Any]
@@ -152,6 +153,7 @@ class SavedMetrics:
     labels: dict[str, str]
     frames: dict[str, int] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    lengths_ns: dict[str, float] = field(default_factory=dict)
 
 
 def read_metrics(path: Path | str) -> SavedMetrics:
@@ -174,4 +176,5 @@ def read_metrics(path: Path | str) -> SavedMetrics:
     rows = {key: {name: each.read() for name, each in row.metrics.items()} for key, row in document.rows.items()}
     labels = {key: row.label for key, row in document.rows.items()}
     frames = {key: row.frames for key, row in document.rows.items()}
-    return SavedMetrics(file.parent.name, document.molecule, rows, labels, frames, document.settings)
+    lengths_ns = {key: row.length_ns for key, row in document.rows.items()}
+    return SavedMetrics(file.parent.name, document.molecule, rows, labels, frames, document.settings, lengths_ns)

@@ -1,8 +1,9 @@
 """Memory from frame to frame of what the latent does not hold, for decoders that begin from frames of a library.
 
 A latent holds the few slowest modes; a rotamer that lives for two frames is not among them, and drawn anew for every
-frame it forgets at once. Here the library's frames have coordinates of their own, the slowest of what the latents leave,
-and each frame is drawn among those near in the latent by how likely these coordinates make it after the one before.
+frame it forgets at once. Here the library's frames have coordinates of their own, the slowest of what the latents
+leave, and each frame is drawn among those near in the latent by how likely these coordinates make it after the one
+before.
 
 Sources: Perez-Hernandez et al., J. Chem. Phys. 139, 015102 (2013), for the coordinates; Mehler, J. reine angew. Math.
 66, 161 (1866), for the kernel; Sinkhorn and Knopp, Pacific J. Math. 21, 343 (1967), for its normalisation.
