@@ -23,8 +23,20 @@ from mdgen.models.decoders.neighbours import Neighbours
 LEAST_CORRELATION = 0.1
 """Coordinates that forget more within a lag are left to chance."""
 
+LEAST_NEIGHBOURS = 16
+"""Nearest frames that may follow however far they are in the latent."""
+
+RADIUS = 0.1
+"""Distance in the latent, in standard deviations, up to which others may."""
+
 LARGEST_CORRELATION = 0.98
 """Correlation between two frames at most: with more, no other frame of a library would be near enough."""
+
+LAGS = (1, 2, 4)
+"""Lags at which autocorrelations are compared with those of the data."""
+
+SPANS = (0.0, 0.2, 0.4, 1.0, 2.0)
+"""Times before and after a frame over which its coordinates are averaged, in lags."""
 
 RELATIVE_JITTER = 1e-6
 BALANCING_ROUNDS = 20
@@ -75,7 +87,7 @@ class Coherence(nn.Module):
         n_modes: int,
         n_neighbours: int,
     ) -> "Coherence":
-        """The slowest coordinates of what latents leave of the features, as normal scores.
+        """The slowest coordinates of what latents leave of the features, averaged over time, as normal scores.
 
         Args:
             features: features of every frame, invariant under rigid motions.
@@ -97,12 +109,12 @@ class Coherence(nn.Module):
             )
         spacing_ps = float(spacing[0])
         lag = 1 if lag_ps is None else max(1, round(lag_ps / spacing_ps))
-        now = (frames.trajectories[lag:] == frames.trajectories[:-lag]).nonzero()[:, 0]
+        now = _starts(frames.trajectories, lag)
         if not len(now):
             raise MdgenError(f"no trajectory is as long as the lag of {lag * spacing_ps:g} ps; give longer ones")
         pairs = PairBatch(features, now, now + lag)
-        modes = normal_scores(_left_modes(features.double(), frames.latents.double(), pairs, n_modes))
-        correlations = (modes[now] * modes[now + lag]).mean(0) / modes.square().mean(0)
+        left = _left_modes(features.double(), frames.latents.double(), pairs, n_modes)
+        modes, correlations = _smoothed(normal_scores(left), frames.trajectories, lag)
         kept = correlations > LEAST_CORRELATION
         made = cls(len(chosen), int(kept.sum()), n_neighbours)
         made.modes.copy_(modes[chosen][:, kept])
@@ -149,7 +161,7 @@ class Coherence(nn.Module):
         neighbours: Neighbours,
         generator: torch.Generator,
     ) -> Int[Tensor, "batch frame"]:
-        numbers, weights = neighbours.candidates(latents.flatten(0, 1), self.n_neighbours)
+        numbers, weights = neighbours.candidates(latents.flatten(0, 1), self.n_neighbours, LEAST_NEIGHBOURS, RADIUS)
         numbers, weights = numbers.unflatten(0, latents.shape[:2]), weights.unflatten(0, latents.shape[:2])
         # The largest of logarithms with noise of Gumbel's distribution is a draw with these weights.
         uniform = torch.rand(weights.shape, generator=generator, device=weights.device)
@@ -180,7 +192,9 @@ class Coherence(nn.Module):
         size = max(1, BLOCK_VALUES // (self.n_neighbours * max(1, len(own))))
         numbers, logarithms = [], []
         for rows in torch.arange(len(self.modes), device=self.modes.device).split(size):
-            near, weights = neighbours.candidates(neighbours.latents[rows], self.n_neighbours)
+            near, weights = neighbours.candidates(
+                neighbours.latents[rows], self.n_neighbours, LEAST_NEIGHBOURS, RADIUS
+            )
             mine, theirs = self.modes[rows], self.modes[near]
             kernel = ((theirs.square() + mine.square()[:, None]) @ own) + (theirs @ (pull * mine)[..., None])[..., 0]
             share = (weights / weights.sum(-1, keepdim=True)).log().masked_fill(near == rows[:, None], -torch.inf)
@@ -214,3 +228,54 @@ def _left_modes(
     left = left[:, varies] / left[:, varies].std(0)
     mean, projection, _ = slow_modes(left, pairs, min(n_modes, left.shape[1]), RELATIVE_JITTER)
     return (left - mean) @ projection
+
+
+def _smoothed(
+    scores: Float[Tensor, "frame mode"], trajectories: Int[Tensor, "frame"], lag: int
+) -> tuple[Float[Tensor, "frame mode"], Float[Tensor, "mode"]]:
+    """Averages of coordinates over time, as normal scores, and their correlations over the lag.
+
+    A coordinate that jumps between wells also moves within them, which forgets sooner, so that its autocorrelation falls
+    by more in the first lag than in the next. An average over time keeps the wells: if it has the correlation c with
+    the coordinate itself and r from lag to lag, then the coordinate's autocorrelations are c^2 r, c^2 r^2 and so on.
+    Of averages over several times each coordinate takes the one by which they come nearest to those of the data.
+    """
+    lags = [count for count in LAGS if len(_starts(trajectories, count * lag))]
+    wanted = torch.stack([_correlation(scores, scores, trajectories, count * lag) for count in lags])
+    powers = torch.tensor(lags, dtype=scores.dtype, device=scores.device)[:, None]
+    best, found, least = scores, wanted[0], torch.full_like(wanted[0], torch.inf)
+    for span in SPANS:
+        averaged = normal_scores(_moving_average(scores, trajectories, round(span * lag)))
+        shared = _correlation(averaged, scores, trajectories, 0).square()
+        correlation = (wanted[0] / shared.clamp(min=1e-6)).clamp(-1, LARGEST_CORRELATION)
+        error = (shared * correlation.sign() * correlation.abs().pow(powers) - wanted).square().sum(0)
+        better = error < least
+        best, found = torch.where(better, averaged, best), torch.where(better, correlation, found)
+        least = torch.where(better, error, least)
+    return best, found
+
+
+def _starts(trajectories: Int[Tensor, "frame"], lag: int) -> Int[Tensor, "pair"]:
+    """The first frame of every pair that lies so far apart in one trajectory."""
+    return (trajectories[lag:] == trajectories[: len(trajectories) - lag]).nonzero()[:, 0]
+
+
+def _correlation(
+    first: Float[Tensor, "frame mode"], second: Float[Tensor, "frame mode"], trajectories: Int[Tensor, "frame"], lag: int
+) -> Float[Tensor, "mode"]:
+    """Correlation of normal scores so far apart in time."""
+    now = _starts(trajectories, lag)
+    return (first[now] * second[now + lag]).mean(0) / (first.square().mean(0) * second.square().mean(0)).sqrt()
+
+
+def _moving_average(
+    values: Float[Tensor, "frame mode"], trajectories: Int[Tensor, "frame"], reach: int
+) -> Float[Tensor, "frame mode"]:
+    """Means over up to `reach` frames before and after, of the same trajectory."""
+    total = torch.cat([torch.zeros_like(values[:1]), values.cumsum(0)])
+    places = torch.arange(len(values), device=values.device)
+    ends = torch.unique_consecutive(trajectories, return_counts=True)[1].cumsum(0)
+    number = torch.searchsorted(ends, places, right=True)
+    begins = torch.cat([torch.zeros_like(ends[:1]), ends[:-1]])
+    first, last = torch.maximum(places - reach, begins[number]), torch.minimum(places + reach + 1, ends[number])
+    return (total[last] - total[first]) / (last - first)[:, None]

@@ -223,8 +223,13 @@ class NeighbourFlow(LibraryDecoder):
         starts = [None] * len(parts) if chosen is None else chosen.flatten().split(BLOCK)
         blocks = []
         for part, begun in zip(parts, starts, strict=True):
-            draw = functools.partial(self._draw, part, begun, generator)
-            blocks.append(rejection_sample(draw, self.redraws)[0])
+            tries = self.redraws if begun is None else self.redraws // 2
+            block, refused = rejection_sample(functools.partial(self._draw, part, begun, generator), tries)
+            rows = refused.nonzero()[:, 0]
+            if begun is not None and len(rows):  # the frame that it was to begin from does not fit this latent
+                draw = functools.partial(self._draw, part[rows], None, generator)
+                block[rows] = rejection_sample(draw, self.redraws - tries)[0]
+            blocks.append(block)
         return torch.cat(blocks).unflatten(0, latent.shape[:2])
 
     @torch.no_grad()
