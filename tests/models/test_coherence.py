@@ -6,7 +6,7 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context
 from mdgen.models.batches import FrameBatch
-from mdgen.models.decoders.coherence import Coherence, normal_scores
+from mdgen.models.decoders.coherence import Coherence, _Ranks
 from mdgen.models.decoders.neighbours import Neighbours
 
 LAG_PS = 2.0
@@ -59,7 +59,7 @@ def test_what_the_latent_leaves_is_remembered_as_long_as_in_the_data(skewed):
     hidden, _ = world.follow(autoregression(0.98, (50, 400), 5)[..., None])
     data = world.hidden.view(40, 500)
     for lag in (1, 2, 4):
-        assert correlation(hidden, lag) == pytest.approx(correlation(data, lag), abs=0.05)
+        assert correlation(hidden, lag) == pytest.approx(correlation(data, lag), abs=0.1 if skewed else 0.05)
 
 
 def test_correlations_belong_to_a_time_not_to_a_frame():
@@ -88,18 +88,24 @@ def test_a_trajectory_goes_on_from_the_frame_before():
     world = World()
     latents = torch.zeros(2000, 1, 1)
     near, _ = world.neighbours.candidates(torch.zeros(1, 1), 128)
-    highest = near[0][world.hidden[world.chosen][near[0]].argmax()]
-    hidden, _ = world.follow(latents, before=highest.expand(2000))
-    start = float(world.hidden[world.chosen][highest])
-    assert float(hidden.mean()) == pytest.approx(0.8 * start, abs=0.3)
+    high = near[0][world.hidden[world.chosen][near[0]].argsort()[115]]
+    hidden, _ = world.follow(latents, before=high.expand(2000))
+    start = float(world.hidden[world.chosen][high])
+    assert float(hidden.mean()) == pytest.approx(0.8 * start, abs=0.2)
     assert abs(float(world.follow(latents)[0].mean())) < 0.25
 
 
-def test_normal_scores_keep_the_order():
-    values = torch.rand(1000, 2, generator=seeded()).pow(5)
-    scores = normal_scores(values)
-    assert torch.equal(scores.argsort(0), values.argsort(0))
-    torch.testing.assert_close(scores.std(0), torch.ones(2).double(), atol=0.01, rtol=0)
+def test_scores_are_normal_at_every_latent_and_keep_the_order():
+    latents = torch.randn(20_000, 1, generator=seeded())
+    noise = torch.rand(20_000, 1, generator=seeded(1)).pow(5)
+    scores = _Ranks(latents).scores(noise + 3 * (latents > 0))  # another well on the other side
+    for side in (latents > 0.3, latents < -0.3):
+        assert float(scores[side].mean()) == pytest.approx(0, abs=0.03)
+        assert float(scores[side].std()) == pytest.approx(1, abs=0.03)
+        assert (
+            correlation(torch.stack([scores[side].argsort().argsort(), noise[side].argsort().argsort()], 1).double(), 1)
+            > 0.99
+        )
 
 
 def test_frames_without_an_order_are_refused():

@@ -38,6 +38,9 @@ LAGS = (1, 2, 4)
 SPANS = (0.0, 0.2, 0.4, 1.0, 2.0)
 """Times before and after a frame over which its coordinates are averaged, in lags."""
 
+RANKED, RANKED_BLOCK = 128, 4096
+"""Frames among which a coordinate is ranked, and frames whose ranks are found at a time."""
+
 RELATIVE_JITTER = 1e-6
 BALANCING_ROUNDS = 20
 BLOCK_VALUES = 2**23
@@ -47,7 +50,7 @@ BLOCK_VALUES = 2**23
 class Coherence(nn.Module):
     """Slow coordinates of a library of frames, and draws of frames that remember them.
 
-    Each coordinate is Gaussian over the data and forgets as an Ornstein-Uhlenbeck process. Frame j follows frame i with
+    Each coordinate is Gaussian at every latent and forgets as an Ornstein-Uhlenbeck process. Frame j follows frame i with
     its weight among the candidates times
 
         s(i, j) = a_i a_j prod_c N(h_jc; r_c h_ic, 1 - r_c^2) / N(h_jc; 0, 1)
@@ -87,7 +90,7 @@ class Coherence(nn.Module):
         n_modes: int,
         n_neighbours: int,
     ) -> "Coherence":
-        """The slowest coordinates of what latents leave of the features, averaged over time, as normal scores.
+        """The slowest coordinates of what latents leave of the features, averaged over time, as normal scores (`_Ranks`).
 
         Args:
             features: features of every frame, invariant under rigid motions.
@@ -114,7 +117,7 @@ class Coherence(nn.Module):
             raise MdgenError(f"no trajectory is as long as the lag of {lag * spacing_ps:g} ps; give longer ones")
         pairs = PairBatch(features, now, now + lag)
         left = _left_modes(features.double(), frames.latents.double(), pairs, n_modes)
-        modes, correlations = _smoothed(normal_scores(left), frames.trajectories, lag)
+        modes, correlations = _smoothed(left, _Ranks(frames.latents), frames.trajectories, lag)
         kept = correlations > LEAST_CORRELATION
         made = cls(len(chosen), int(kept.sum()), n_neighbours)
         made.modes.copy_(modes[chosen][:, kept])
@@ -192,9 +195,7 @@ class Coherence(nn.Module):
         size = max(1, BLOCK_VALUES // (self.n_neighbours * max(1, len(own))))
         numbers, logarithms = [], []
         for rows in torch.arange(len(self.modes), device=self.modes.device).split(size):
-            near, weights = neighbours.candidates(
-                neighbours.latents[rows], self.n_neighbours, LEAST_NEIGHBOURS, RADIUS
-            )
+            near, weights = neighbours.candidates(neighbours.latents[rows], self.n_neighbours, LEAST_NEIGHBOURS, RADIUS)
             mine, theirs = self.modes[rows], self.modes[near]
             kernel = ((theirs.square() + mine.square()[:, None]) @ own) + (theirs @ (pull * mine)[..., None])[..., 0]
             share = (weights / weights.sum(-1, keepdim=True)).log().masked_fill(near == rows[:, None], -torch.inf)
@@ -207,15 +208,30 @@ class Coherence(nn.Module):
             self.balance.copy_((self.balance - mean) / 2)
 
 
-def normal_scores(values: Float[Tensor, "frame channel"]) -> Float[Tensor, "frame channel"]:
-    """Every channel through its ranks to a normal distribution of mean zero and variance one.
+class _Ranks:
+    """Normal scores of coordinates among the frames near in the latent.
 
-    >>> normal_scores(torch.tensor([[3.0], [1.0], [9.0]]))[:, 0].round(decimals=2).tolist()
-    [0.0, -0.97, 0.97]
+    Wells of a coordinate belong to some latents and not to others. Ranked among all frames, a coordinate that is
+    remembered while the latent moves on would bring a well along to where it is rare. Ranked among those nearby it has
+    the same distribution at every latent.
     """
-    ranks = values.argsort(0).argsort(0)
-    share = (ranks + 0.5) / len(values)
-    return math.sqrt(2) * torch.erfinv(2 * share.double() - 1)
+
+    def __init__(self, latents: Float[Tensor, "frame channel"]) -> None:
+        every = Neighbours(*latents.shape)
+        every.latents = latents
+        count = min(RANKED, len(latents))
+        found = [every.nearest(block, count)[1].int() for block in latents.split(RANKED_BLOCK)]
+        self.near = torch.cat(found)
+
+    def scores(self, values: Float[Tensor, "frame mode"]) -> Float[Tensor, "frame mode"]:
+        """Every channel through its ranks to a normal distribution of mean zero and variance one."""
+        shares = []
+        for rows in torch.arange(len(values), device=values.device).split(RANKED_BLOCK):
+            mine, theirs = values[rows, None], values[self.near[rows].long()]
+            below = (theirs < mine).double().mean(1) + (theirs <= mine).double().mean(1)
+            shares.append(below / 2)
+        least = 0.5 / self.near.shape[1]
+        return math.sqrt(2) * torch.erfinv(2 * torch.cat(shares).clamp(least, 1 - least) - 1)
 
 
 def _left_modes(
@@ -231,7 +247,7 @@ def _left_modes(
 
 
 def _smoothed(
-    scores: Float[Tensor, "frame mode"], trajectories: Int[Tensor, "frame"], lag: int
+    values: Float[Tensor, "frame mode"], ranks: _Ranks, trajectories: Int[Tensor, "frame"], lag: int
 ) -> tuple[Float[Tensor, "frame mode"], Float[Tensor, "mode"]]:
     """Averages of coordinates over time, as normal scores, and their correlations over the lag.
 
@@ -240,12 +256,13 @@ def _smoothed(
     the coordinate itself and r from lag to lag, then the coordinate's autocorrelations are c^2 r, c^2 r^2 and so on.
     Of averages over several times each coordinate takes the one by which they come nearest to those of the data.
     """
+    scores = ranks.scores(values)
     lags = [count for count in LAGS if len(_starts(trajectories, count * lag))]
     wanted = torch.stack([_correlation(scores, scores, trajectories, count * lag) for count in lags])
     powers = torch.tensor(lags, dtype=scores.dtype, device=scores.device)[:, None]
     best, found, least = scores, wanted[0], torch.full_like(wanted[0], torch.inf)
     for span in SPANS:
-        averaged = normal_scores(_moving_average(scores, trajectories, round(span * lag)))
+        averaged = ranks.scores(_moving_average(scores, trajectories, round(span * lag)))
         shared = _correlation(averaged, scores, trajectories, 0).square()
         correlation = (wanted[0] / shared.clamp(min=1e-6)).clamp(-1, LARGEST_CORRELATION)
         error = (shared * correlation.sign() * correlation.abs().pow(powers) - wanted).square().sum(0)
@@ -261,7 +278,10 @@ def _starts(trajectories: Int[Tensor, "frame"], lag: int) -> Int[Tensor, "pair"]
 
 
 def _correlation(
-    first: Float[Tensor, "frame mode"], second: Float[Tensor, "frame mode"], trajectories: Int[Tensor, "frame"], lag: int
+    first: Float[Tensor, "frame mode"],
+    second: Float[Tensor, "frame mode"],
+    trajectories: Int[Tensor, "frame"],
+    lag: int,
 ) -> Float[Tensor, "mode"]:
     """Correlation of normal scores so far apart in time."""
     now = _starts(trajectories, lag)
