@@ -50,8 +50,8 @@ BLOCK_VALUES = 2**23
 class Coherence(nn.Module):
     """Slow coordinates of a library of frames, and draws of frames that remember them.
 
-    Each coordinate is Gaussian at every latent and forgets as an Ornstein-Uhlenbeck process. Frame j follows frame i with
-    its weight among the candidates times
+    Each coordinate is Gaussian at every latent and forgets as an Ornstein-Uhlenbeck process. Frame j follows frame i
+    with its weight among the candidates times
 
         s(i, j) = a_i a_j prod_c N(h_jc; r_c h_ic, 1 - r_c^2) / N(h_jc; 0, 1)
 
@@ -90,7 +90,7 @@ class Coherence(nn.Module):
         n_modes: int,
         n_neighbours: int,
     ) -> "Coherence":
-        """The slowest coordinates of what latents leave of the features, averaged over time, as normal scores (`_Ranks`).
+        """The slowest coordinates of what latents leave of the features, averaged over time; normal scores (`_Ranks`).
 
         Args:
             features: features of every frame, invariant under rigid motions.
@@ -251,10 +251,10 @@ def _smoothed(
 ) -> tuple[Float[Tensor, "frame mode"], Float[Tensor, "mode"]]:
     """Averages of coordinates over time, as normal scores, and their correlations over the lag.
 
-    A coordinate that jumps between wells also moves within them, which forgets sooner, so that its autocorrelation falls
-    by more in the first lag than in the next. An average over time keeps the wells: if it has the correlation c with
-    the coordinate itself and r from lag to lag, then the coordinate's autocorrelations are c^2 r, c^2 r^2 and so on.
-    Of averages over several times each coordinate takes the one by which they come nearest to those of the data.
+    A coordinate that jumps between wells also moves within them, which forgets sooner, so that its autocorrelation
+    falls by more in the first lag than in the next. An average over time keeps the wells: if it has the correlation c
+    with the coordinate itself and r from lag to lag, then the coordinate's autocorrelations are c^2 r, c^2 r^2 and so
+    on. Of averages over several times each coordinate takes the one by which these come nearest to those of the data.
     """
     scores = ranks.scores(values)
     lags = [count for count in LAGS if len(_starts(trajectories, count * lag))]
