@@ -128,7 +128,7 @@ def remembering(coherent_modes=2):
     """A simulator whose decoder remembers from frame to frame, of data in which there is something to remember."""
     encoder, propagator, _ = parts()
     generator = torch.Generator().manual_seed(4)
-    slowly = POSITIONS[torch.arange(400).sort(stable=True).indices // 8 * 8]  # every structure stays for eight frames
+    slowly = POSITIONS[torch.arange(400) // 8 * 8]  # every structure stays for eight frames
     latents = torch.randn(400, 2, generator=generator)
     times = Context(frame_spacing_ps=torch.full((400,), 2.0))
     frames_in_order = FrameBatch(slowly, latents, trajectories=torch.zeros(400, dtype=torch.int64), context=times)

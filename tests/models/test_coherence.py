@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Context
-from mdgen.models.batches import FrameBatch
+from mdgen.interfaces import Context, LatentSpace
+from mdgen.models.batches import FrameBatch, TrainingData
 from mdgen.models.decoders.coherence import Coherence, _Ranks
+from mdgen.models.decoders.nearest_frame import NearestFrame
 from mdgen.models.decoders.neighbours import Neighbours
+from tests.models.structures import alanine_dipeptide
 
 LAG_PS = 2.0
 
@@ -45,7 +47,7 @@ class World:
         self.neighbours = Neighbours(10_000, 1)
         self.neighbours.latents.copy_(self.latents[self.chosen])
         settings = {"lag_ps": LAG_PS, "n_modes": 3, "n_neighbours": 128} | options
-        self.coherence = Coherence.fitted(features, frames, self.chosen, self.neighbours, **settings)
+        self.coherence = Coherence.fitted(features, frames, self.chosen, **settings)
 
     def follow(self, latents, spacing_ps=LAG_PS, before=None, seed=3):
         rows = self.coherence.choose(latents, before, spacing_ps, self.neighbours, seeded(seed))
@@ -84,6 +86,40 @@ def test_structures_of_a_latent_are_distributed_as_without_memory(place):
     )
 
 
+def test_many_coordinates_leave_the_distribution_alone_too():
+    """Three latents, eight coordinates: 32 candidates are too few to remember well, but are drawn as they should."""
+    generator = seeded()
+    library = Coherence(5000, 8, 32)
+    library.modes.copy_(torch.randn(5000, 8, generator=generator))
+    library.correlations.fill_(0.7)
+    neighbours = Neighbours(5000, 3)
+    neighbours.latents.copy_(torch.randn(5000, 3, generator=generator))
+    place = torch.randn(3, generator=generator) / 2
+    rows = library.choose(place.expand(500, 300, 3), None, 1.0, neighbours, generator)[:, 20:]
+    near, weights = neighbours.candidates(place[None], 32)
+    share = torch.bincount(rows.flatten(), minlength=5000)[near[0]] / rows.numel()
+    assert float((share - weights[0] / weights[0].sum()).abs().sum() / 2) < 0.05
+    modes = library.modes[rows]
+    assert 0.15 < correlation((modes - modes.mean((0, 1))).transpose(1, 2).flatten(0, 1), 1) < 0.7
+
+
+def test_trajectories_of_several_spacings_are_refused():
+    decoder = NearestFrame(LatentSpace("slow_modes", 1, 1), alanine_dipeptide(), 10, coherent_modes=1)
+    context = Context(frame_spacing_ps=torch.tensor([1.0, 2.0]))
+    with pytest.raises(MdgenError, match="different frame spacings"):
+        decoder.choose(torch.zeros(2, 3, 1, 1), context, seeded())
+
+
+def test_an_encoder_without_features_is_refused():
+    decoder = NearestFrame(LatentSpace("slow_modes", 1, 1), alanine_dipeptide(), 10, coherent_modes=1)
+    with pytest.raises(MdgenError, match="an encoder with features of structures, which NoneType has not"):
+        decoder.fit(TrainingData(FrameBatch(torch.zeros(10, 22, 3), torch.zeros(10, 1))), seeded())
+    with pytest.raises(MdgenError, match="coherent_modes is -1"):
+        NearestFrame(LatentSpace("slow_modes", 1, 1), alanine_dipeptide(), 10, coherent_modes=-1)
+    with pytest.raises(MdgenError, match="fewer than 3"):
+        NearestFrame(LatentSpace("slow_modes", 1, 1), alanine_dipeptide(), 10, coherent_neighbours=2)
+
+
 def test_a_trajectory_goes_on_from_the_frame_before():
     world = World()
     latents = torch.zeros(2000, 1, 1)
@@ -111,7 +147,7 @@ def test_scores_are_normal_at_every_latent_and_keep_the_order():
 def test_frames_without_an_order_are_refused():
     frames = FrameBatch(torch.zeros(10, 3), torch.zeros(10, 1))
     with pytest.raises(MdgenError, match="frames in the order of time"):
-        Coherence.fitted(frames.frames, frames, torch.arange(10), Neighbours(10, 1), 1.0, 3, 5)
+        Coherence.fitted(frames.frames, frames, torch.arange(10), 1.0, 3, 5)
     ordered = FrameBatch(
         torch.zeros(10, 3),
         torch.zeros(10, 1),
@@ -119,4 +155,4 @@ def test_frames_without_an_order_are_refused():
         context=Context(frame_spacing_ps=torch.ones(10)),
     )
     with pytest.raises(MdgenError, match="no trajectory is as long as the lag of 20 ps"):
-        Coherence.fitted(ordered.frames, ordered, torch.arange(10), Neighbours(10, 1), 20.0, 3, 5)
+        Coherence.fitted(ordered.frames, ordered, torch.arange(10), 20.0, 3, 5)

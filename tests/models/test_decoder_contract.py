@@ -51,6 +51,7 @@ def test_it_keeps_the_seam_and_offers_one_procedure(name, decoder):
     assert decoder.latent == trained_encoder("SE3TokenEncoder" if of_tokens else "TICA").latent
     assert of_tokens or decoder.molecule == MOLECULE
     assert not decoder.training
+    assert getattr(decoder, "remembers", False) == name.endswith("with memory")
 
 
 def test_every_frame_gets_a_finite_structure_of_molecular_size(decoder, latent, context):

@@ -23,11 +23,8 @@ from mdgen.models.decoders.neighbours import Neighbours
 LEAST_CORRELATION = 0.1
 """Coordinates that forget more within a lag are left to chance."""
 
-LEAST_NEIGHBOURS = 16
-"""Nearest frames that may follow however far they are in the latent."""
-
-RADIUS = 0.1
-"""Distance in the latent, in standard deviations, up to which others may."""
+LEAST_SHARED = 0.25
+"""Share of a coordinate's variance that its average over time has at least, or the average says nothing of it."""
 
 LARGEST_CORRELATION = 0.98
 """Correlation between two frames at most: with more, no other frame of a library would be near enough."""
@@ -42,7 +39,7 @@ RANKED, RANKED_BLOCK = 128, 4096
 """Frames among which a coordinate is ranked, and frames whose ranks are found at a time."""
 
 RELATIVE_JITTER = 1e-6
-BALANCING_ROUNDS = 20
+BALANCING_ROUNDS = 12
 BLOCK_VALUES = 2**23
 """Coordinates of candidates that are held at a time."""
 
@@ -55,9 +52,10 @@ class Coherence(nn.Module):
 
         s(i, j) = a_i a_j prod_c N(h_jc; r_c h_ic, 1 - r_c^2) / N(h_jc; 0, 1)
 
-    over coordinates h of correlation r. The product is symmetric, and a is such that s has the mean one over the
-    candidates of every frame: a draw is then reversible with respect to the weights, so that what structures a latent
-    has is the same with memory and without.
+    over coordinates h of correlation r. The product is symmetric, and a, which is found for the candidates of every
+    latent, makes the mean of s one for each of them: at a fixed latent draws are reversible with respect to the
+    weights, so that what structures it has is the same with memory and without. Where candidates are few for the
+    number of coordinates, frames remember less than the data.
 
     Args:
         n_frames: frames of the library.
@@ -67,7 +65,6 @@ class Coherence(nn.Module):
 
     modes: Tensor
     correlations: Tensor
-    balance: Tensor
     _lag_ps: Tensor
 
     def __init__(self, n_frames: int, n_modes: int, n_neighbours: int) -> None:
@@ -76,7 +73,6 @@ class Coherence(nn.Module):
         self.register_buffer("modes", torch.zeros(n_frames, n_modes))
         self.register_buffer("correlations", torch.zeros(n_modes))
         self.register_buffer("_lag_ps", torch.ones((), dtype=torch.float64))
-        self.register_buffer("balance", torch.zeros(n_frames))
 
     @classmethod
     @torch.no_grad()
@@ -85,7 +81,6 @@ class Coherence(nn.Module):
         features: Float[Tensor, "frame feature"],
         frames: FrameBatch,
         chosen: Int[Tensor, "row"],
-        neighbours: Neighbours,
         lag_ps: float | None,
         n_modes: int,
         n_neighbours: int,
@@ -96,7 +91,6 @@ class Coherence(nn.Module):
             features: features of every frame, invariant under rigid motions.
             frames: latents of the same frames, in the order of time.
             chosen: rows of the library.
-            neighbours: their latents.
             lag_ps: time over which correlations are measured, to the nearest frame; that between frames where None.
             n_modes: number of coordinates at most.
             n_neighbours: nearest frames in the latent, of which one is drawn.
@@ -104,26 +98,21 @@ class Coherence(nn.Module):
         Raises:
             MdgenError: if the order or the spacing of the frames is not known, or no trajectory is as long as the lag.
         """
-        spacing = frames.context.frame_spacing_ps
-        if frames.trajectories is None or spacing is None:
-            raise MdgenError(
-                "a decoder that remembers learns from frames in the order of time; give trajectories, or "
-                "coherent_modes=0"
-            )
-        spacing_ps = float(spacing[0])
+        spacing_ps = require_order(frames)
+        trajectories = frames.trajectories
+        assert trajectories is not None
         lag = 1 if lag_ps is None else max(1, round(lag_ps / spacing_ps))
-        now = _starts(frames.trajectories, lag)
+        now = _starts(trajectories, lag)
         if not len(now):
             raise MdgenError(f"no trajectory is as long as the lag of {lag * spacing_ps:g} ps; give longer ones")
         pairs = PairBatch(features, now, now + lag)
         left = _left_modes(features.double(), frames.latents.double(), pairs, n_modes)
-        modes, correlations = _smoothed(left, _Ranks(frames.latents), frames.trajectories, lag)
-        kept = correlations > LEAST_CORRELATION
+        modes, correlations, autocorrelations = _smoothed(left, _Ranks(frames.latents), trajectories, lag)
+        kept = autocorrelations > LEAST_CORRELATION
         made = cls(len(chosen), int(kept.sum()), n_neighbours)
         made.modes.copy_(modes[chosen][:, kept])
         made.correlations.copy_(correlations[kept])
         made._lag_ps.fill_(lag * spacing_ps)
-        made._find_balance(neighbours)
         return made
 
     @property
@@ -149,7 +138,7 @@ class Coherence(nn.Module):
             neighbours: latents of the library.
             generator: source of the draws.
         """
-        size = max(1, BLOCK_VALUES // (len(latents) * self.n_neighbours * max(1, self.modes.shape[1])))
+        size = max(1, BLOCK_VALUES // (len(latents) * self.n_neighbours * max(self.modes.shape[1], self.n_neighbours)))
         found = []
         for part in latents.split(size, 1):
             found.append(self._choose(part, before, frame_spacing_ps, neighbours, generator))
@@ -164,15 +153,19 @@ class Coherence(nn.Module):
         neighbours: Neighbours,
         generator: torch.Generator,
     ) -> Int[Tensor, "batch frame"]:
-        numbers, weights = neighbours.candidates(latents.flatten(0, 1), self.n_neighbours, LEAST_NEIGHBOURS, RADIUS)
-        numbers, weights = numbers.unflatten(0, latents.shape[:2]), weights.unflatten(0, latents.shape[:2])
+        numbers, weights = neighbours.candidates(latents.flatten(0, 1), self.n_neighbours)
         # The largest of logarithms with noise of Gumbel's distribution is a draw with these weights.
         uniform = torch.rand(weights.shape, generator=generator, device=weights.device)
         independent = weights.log() - (-uniform.clamp(1e-30, 1 - 1e-7).log()).log()
         modes, (own, pull) = self.modes[numbers], self._kernel(frame_spacing_ps)
-        remembered = independent + modes.square() @ own + self.balance[numbers]
+        likeness = modes.square() @ own
+        kernel = modes @ (pull * modes).mT + likeness[:, None] + likeness[:, :, None]
+        remembered = independent + likeness + _balance(kernel, weights)
+        shape = latents.shape[:2]
+        numbers, modes = numbers.unflatten(0, shape), modes.unflatten(0, shape)
+        independent, remembered = independent.unflatten(0, shape), remembered.unflatten(0, shape)
         chosen = torch.empty_like(numbers[..., 0])
-        for frame in range(numbers.shape[1]):
+        for frame in range(shape[1]):
             if before is None:
                 score = independent[:, frame]
             else:
@@ -189,23 +182,33 @@ class Coherence(nn.Module):
         free = 1 - correlation.square()
         return -correlation.square() / (2 * free), correlation / free
 
-    def _find_balance(self, neighbours: Neighbours) -> None:
-        """Logarithms of a: the mean of s over the candidates of each frame, itself left out, is one."""
-        own, pull = self._kernel(self.lag_ps)
-        size = max(1, BLOCK_VALUES // (self.n_neighbours * max(1, len(own))))
-        numbers, logarithms = [], []
-        for rows in torch.arange(len(self.modes), device=self.modes.device).split(size):
-            near, weights = neighbours.candidates(neighbours.latents[rows], self.n_neighbours, LEAST_NEIGHBOURS, RADIUS)
-            mine, theirs = self.modes[rows], self.modes[near]
-            kernel = ((theirs.square() + mine.square()[:, None]) @ own) + (theirs @ (pull * mine)[..., None])[..., 0]
-            share = (weights / weights.sum(-1, keepdim=True)).log().masked_fill(near == rows[:, None], -torch.inf)
-            numbers.append(near)
-            logarithms.append(kernel + share)
-        near, kernel = torch.cat(numbers), torch.cat(logarithms)
-        for _ in range(BALANCING_ROUNDS if self.n_neighbours > 1 else 0):
-            # half a step of Sinkhorn's, which keeps the kernel symmetric
-            mean = (kernel + self.balance[near]).logsumexp(1)
-            self.balance.copy_((self.balance - mean) / 2)
+
+def require_order(frames: FrameBatch) -> float:
+    """Time between frames in ps.
+
+    Raises:
+        MdgenError: if the order or the spacing of the frames is not known.
+    """
+    spacing = frames.context.frame_spacing_ps
+    if frames.trajectories is None or spacing is None:
+        raise MdgenError(
+            "a decoder that remembers learns from frames in the order of time; give trajectories, or coherent_modes=0"
+        )
+    return float(spacing[0])
+
+
+def _balance(
+    kernel: Float[Tensor, "batch neighbour neighbour"], weights: Float[Tensor, "batch neighbour"]
+) -> Float[Tensor, "batch neighbour"]:
+    """Logarithms of a: with them the weighted mean of the kernel over all others is one for every neighbour."""
+    itself = torch.eye(kernel.shape[-1], dtype=torch.bool, device=kernel.device)
+    share = (weights / weights.sum(-1, keepdim=True)).log()
+    kernel = (kernel + share[:, None]).masked_fill(itself, -torch.inf)
+    balance = torch.zeros_like(weights)
+    for _ in range(BALANCING_ROUNDS):
+        # half a step of Sinkhorn's, which keeps the kernel symmetric
+        balance = (balance - (kernel + balance[:, None]).logsumexp(2)) / 2
+    return balance
 
 
 class _Ranks:
@@ -248,8 +251,8 @@ def _left_modes(
 
 def _smoothed(
     values: Float[Tensor, "frame mode"], ranks: _Ranks, trajectories: Int[Tensor, "frame"], lag: int
-) -> tuple[Float[Tensor, "frame mode"], Float[Tensor, "mode"]]:
-    """Averages of coordinates over time, as normal scores, and their correlations over the lag.
+) -> tuple[Float[Tensor, "frame mode"], Float[Tensor, "mode"], Float[Tensor, "mode"]]:
+    """Averages of coordinates over time, as normal scores, r of each over the lag, and the coordinates' correlations.
 
     A coordinate that jumps between wells also moves within them, which forgets sooner, so that its autocorrelation
     falls by more in the first lag than in the next. An average over time keeps the wells: if it has the correlation c
@@ -264,12 +267,12 @@ def _smoothed(
     for span in SPANS:
         averaged = ranks.scores(_moving_average(scores, trajectories, round(span * lag)))
         shared = _correlation(averaged, scores, trajectories, 0).square()
-        correlation = (wanted[0] / shared.clamp(min=1e-6)).clamp(-1, LARGEST_CORRELATION)
+        correlation = (wanted[0] / shared.clamp(min=1e-6)).clamp(-0.999, 0.999)
         error = (shared * correlation.sign() * correlation.abs().pow(powers) - wanted).square().sum(0)
-        better = error < least
+        better = (error < least) & (shared > LEAST_SHARED)
         best, found = torch.where(better, averaged, best), torch.where(better, correlation, found)
         least = torch.where(better, error, least)
-    return best, found
+    return best, found, wanted[0]
 
 
 def _starts(trajectories: Int[Tensor, "frame"], lag: int) -> Int[Tensor, "pair"]:

@@ -2,7 +2,6 @@
 
 import logging
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import FrameBatch, TrainingData
-from mdgen.models.decoders.coherence import Coherence
+from mdgen.models.decoders.coherence import Coherence, require_order
 from mdgen.models.decoders.neighbours import Neighbours
 from mdgen.models.part import Part
 
@@ -29,7 +28,7 @@ class LibraryDecoder(Part, ABC):
         n_neighbours: nearest frames of the library, of which one is drawn (`neighbours.tilted_weights`).
         coherent_modes: slow coordinates, at most, that frames keep from one to the next where the latent does not hold
             them (`decoders.coherence`); 0 for frames that are independent given the latent.
-        coherent_neighbours: nearest frames of which one is drawn where frames remember.
+        coherent_neighbours: nearest frames of which one is drawn, instead of `n_neighbours`, where frames remember.
 
     Raises:
         MdgenError: for numbers that make no choice.
@@ -42,9 +41,9 @@ class LibraryDecoder(Part, ABC):
         super().__init__()
         if coherent_modes < 0:
             raise MdgenError(f"coherent_modes is {coherent_modes}; it must be 0, for frames without memory, or more")
-        if coherent_neighbours < 2:
+        if coherent_neighbours < 3:
             raise MdgenError(
-                f"coherent_neighbours is {coherent_neighbours}; it must be at least 2, or none is to choose"
+                f"coherent_neighbours is {coherent_neighbours}; of fewer than 3 there is nothing to choose"
             )
         self.latent, self.n_neighbours = latent, n_neighbours
         self.coherent_modes, self.coherent_neighbours = coherent_modes, coherent_neighbours
@@ -62,23 +61,35 @@ class LibraryDecoder(Part, ABC):
         frames: FrameBatch = data.every
         self.n_neighbours = min(self.n_neighbours, len(chosen))
         self.neighbours.latents.copy_(frames.latents[chosen])
-        if self.coherent_modes:
-            features: Any = getattr(data.encoder, "features", None)
-            if not isinstance(features, nn.Module) or isinstance(features, nn.Identity):
-                raise MdgenError(
-                    f"coherent_modes={self.coherent_modes} needs an encoder with features of structures, which "
-                    f"{type(data.encoder).__name__} has not; give coherent_modes=0"
-                )
+        features = self._features(data)
+        if features is not None:
             table = torch.cat([features(block) for block in frames.frames.split(BLOCK)])
             lag_ps = getattr(data.encoder, "lag_ps", None)
             self.coherence = Coherence.fitted(
-                table, frames, chosen, self.neighbours, lag_ps, self.coherent_modes, self.coherent_neighbours
+                table, frames, chosen, lag_ps, self.coherent_modes, self.coherent_neighbours
             )
             self.coherent_modes = self.coherence.modes.shape[1]
             if not self.coherent_modes:
                 logger.warning("frames are decoded without memory: nothing that the latent leaves lasts for its lag")
                 self.coherence = None
         self.arguments |= {"n_neighbours": self.n_neighbours, "coherent_modes": self.coherent_modes}
+
+    def _features(self, data: TrainingData) -> nn.Module | None:
+        """Features of structures, by which frames remember; None where they are not to.
+
+        Raises:
+            MdgenError: if the encoder has none, or the order of the frames is not known.
+        """
+        if not self.coherent_modes:
+            return None
+        features = getattr(data.encoder, "features", None)
+        if not isinstance(features, nn.Module) or isinstance(features, nn.Identity):
+            raise MdgenError(
+                f"coherent_modes={self.coherent_modes} needs an encoder with features of structures, which "
+                f"{type(data.encoder).__name__} has not; give coherent_modes=0"
+            )
+        require_order(data.every)
+        return features
 
     @property
     def remembers(self) -> bool:
@@ -99,6 +110,10 @@ class LibraryDecoder(Part, ABC):
             return self.neighbours.draw(flat, self.n_neighbours, generator).unflatten(0, latent.shape[:2])
         spacing = context.frame_spacing_ps
         spacing_ps = self.coherence.lag_ps if spacing is None else float(spacing[0])
+        if spacing is not None and bool((spacing != spacing[0]).any()):
+            raise MdgenError(
+                "trajectories of one batch have different frame spacings; decode those of each by themselves"
+            )
         return self.coherence.choose(latent.flatten(2), before, spacing_ps, self.neighbours, generator)
 
     @abstractmethod

@@ -35,7 +35,7 @@ class NearestFrame(LibraryDecoder):
         n_frames: int = 20_000,
         n_neighbours: int = 1,
         coherent_modes: int = 0,
-        coherent_neighbours: int = 128,
+        coherent_neighbours: int = 32,
     ) -> None:
         super().__init__(latent, n_neighbours, coherent_modes, coherent_neighbours)
         if not 1 <= n_neighbours <= n_frames:

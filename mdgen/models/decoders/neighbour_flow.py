@@ -62,7 +62,8 @@ class NeighbourFlow(LibraryDecoder):
         blocks: blocks of attention over residues.
         n_evaluations: evaluations of the network for a structure.
         corrections: Newton steps of least change towards the latent that was asked for, and away from overlaps.
-        redraws: number of times that a structure which is packed tighter than the data may be drawn again.
+        redraws: number of times that a structure which is packed tighter than the data may be drawn again; where frames
+            remember, the second half of them begins from other frames.
         coherent_modes: as for `LibraryDecoder`.
         coherent_neighbours: as for `LibraryDecoder`.
 
@@ -100,7 +101,7 @@ class NeighbourFlow(LibraryDecoder):
         corrections: int = 3,
         redraws: int = 16,
         coherent_modes: int = 0,
-        coherent_neighbours: int = 128,
+        coherent_neighbours: int = 32,
     ) -> None:
         super().__init__(latent, n_neighbours, coherent_modes, coherent_neighbours)
         if latent.tokens == 0:
@@ -149,6 +150,7 @@ class NeighbourFlow(LibraryDecoder):
     def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
         """Fit the representation, draw the weights, and represent every frame once."""
         frames: FrameBatch = data.training
+        self._features(data)  # what is missing is told before the training
         self._build(resolve(REPRESENTATION).fitted(data.molecule, frames.frames, by_residue=True))
         self.network.draw(generator)
         self.latent_mean.copy_(frames.latents.mean(0))
@@ -226,7 +228,7 @@ class NeighbourFlow(LibraryDecoder):
             tries = self.redraws if begun is None else self.redraws // 2
             block, refused = rejection_sample(functools.partial(self._draw, part, begun, generator), tries)
             rows = refused.nonzero()[:, 0]
-            if begun is not None and len(rows):  # the frame that it was to begin from does not fit this latent
+            if self.redraws > tries and len(rows):  # the frame that it was to begin from does not fit this latent
                 draw = functools.partial(self._draw, part[rows], None, generator)
                 block[rows] = rejection_sample(draw, self.redraws - tries)[0]
             blocks.append(block)

@@ -43,7 +43,9 @@ class Neighbours(nn.Module):
         # on a processor a tree is several times as fast as all distances
         if self._tree is None or self._tree[0] != self._state:
             self._tree = self._state, cKDTree(self.latents.numpy())
-        distances, numbers = self._tree[1].query(latents.numpy(), k=list(range(1, count + 1)))
+        distances, numbers = self._tree[1].query(
+            latents.numpy(), k=list(range(1, count + 1)), workers=torch.get_num_threads()
+        )
         return torch.from_numpy(distances).to(latents), torch.from_numpy(numbers)
 
     def outside(self, latents: Float[Tensor, "batch channel"]) -> Bool[Tensor, "batch"]:
@@ -60,23 +62,13 @@ class Neighbours(nn.Module):
         return self.latents.data_ptr(), self.latents._version
 
     def candidates(
-        self, latents: Float[Tensor, "batch channel"], count: int, least: int | None = None, radius: float = 0.0
+        self, latents: Float[Tensor, "batch channel"], count: int
     ) -> tuple[Int[Tensor, "batch neighbour"], Float[Tensor, "batch neighbour"]]:
-        """Numbers of the `count` nearest frames of each latent, and their `tilted_weights`.
-
-        Args:
-            latents: latents whose neighbours are sought.
-            count: number of neighbours.
-            least: number of the nearest that have weights however far they are; all of them where None.
-            radius: distance up to which the others have weights.
-        """
+        """Numbers of the `count` nearest frames of each latent, and their `tilted_weights`."""
         distances, numbers = self.nearest(latents, count)
         if count == 1:
             return numbers, torch.ones_like(distances)
-        ends = distances[:, -1:]
-        if least is not None:
-            ends = torch.minimum(ends, distances[:, min(least, count) - 1, None].clamp(min=radius))
-        return numbers, tilted_weights(self.latents[numbers] - latents[:, None], distances, ends)
+        return numbers, tilted_weights(self.latents[numbers] - latents[:, None], distances)
 
     def draw(
         self, latents: Float[Tensor, "batch channel"], count: int, generator: torch.Generator
@@ -93,24 +85,21 @@ class Neighbours(nn.Module):
 
 
 def tilted_weights(
-    offsets: Float[Tensor, "batch neighbour channel"],
-    distances: Float[Tensor, "batch neighbour"],
-    ends: Float[Tensor, "batch 1"] | None = None,
+    offsets: Float[Tensor, "batch neighbour channel"], distances: Float[Tensor, "batch neighbour"]
 ) -> Float[Tensor, "batch neighbour"]:
     """Weights of neighbours whose weighted mean is the point that they are neighbours of, as far as they surround it.
 
-    The nearest frames of a point lie mostly on the side where the data are denser. A kernel `K = 1 - (d / d_end)^2`
+    The nearest frames of a point lie mostly on the side where the data are denser. A kernel `K = 1 - (d / d_last)^2`
     tilted by `exp(a . offset)` with the one vector `a` for which the mean offset vanishes takes this bias away: of all
     such weights they are the nearest to the kernel in relative entropy.
 
     Args:
         offsets: latents of the neighbours minus that of the point.
         distances: their lengths, rising.
-        ends: distance at which the kernel ends; that of the last neighbour where None.
     """
-    ends = (distances[:, -1:] if ends is None else ends).clamp(min=1e-12)
-    scaled = offsets / ends[..., None]
-    kernel = (1 - (distances / ends).square()).clamp(min=1e-3).where(distances <= ends, 0)
+    last = distances[:, -1:, None].clamp(min=1e-12)
+    scaled = offsets / last
+    kernel = (1 - (distances / last[..., 0]).square()).clamp(min=1e-3)
     tilt = torch.zeros_like(scaled[:, 0])
     identity = 1e-3 * torch.eye(scaled.shape[-1], device=scaled.device)
 
