@@ -81,7 +81,8 @@ def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> 
     worth = [f"{label(name)} {with_interval(found)} ns" for name, found in gathered.worth_ns.items()]
     if not worth:
         return table
-    return f"{table}\nMolecular dynamics with the same score, at most the replicate's length: {'; '.join(worth)}.\n"
+    limits = "medians over molecules, from the length of the shortest stretch to that of the replicate"
+    return f"{table}\nMolecular dynamics with the same score ({limits}): {'; '.join(worth)}.\n"
 
 
 def save_aggregate(gathered: Aggregate, folder: Path | str, protocol: ProtocolResult | None = None) -> None:

@@ -28,7 +28,7 @@ def equivalent_length_ns(
     """
     generated = rows.get("generated", {}).get(metric)
     known = [name for name in LENGTHS if metric in rows.get(name, {}) and name in lengths_ns]
-    if generated is None or len(known) < 2 or not generated.value > 0:
+    if generated is None or len(known) < 2 or not generated.value >= 0:
         return None
     scores = np.array([rows[name][metric].value for name in known])
     if not (np.isfinite(scores) & (scores > 0)).all():
@@ -36,4 +36,4 @@ def equivalent_length_ns(
     # Chance may give a longer stretch the higher score; no longer one is then worth less.
     scores = np.log(np.minimum.accumulate(scores))
     logarithms = np.log([lengths_ns[name] for name in known])
-    return float(np.exp(np.interp(-np.log(generated.value), -scores, logarithms)))
+    return float(np.exp(np.interp(-np.log(max(generated.value, 1e-300)), -scores, logarithms)))

@@ -1,8 +1,11 @@
 """A score is worth the dynamics that have the same."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from mdgen.evaluation import SavedMetrics, aggregate, aggregate_table
+from mdgen.evaluation import SavedMetrics, aggregate, aggregate_table, save_aggregate
 from mdgen.evaluation.equivalent_length import LENGTHS, SCORES, equivalent_length_ns
 from mdgen.results import Estimate
 
@@ -22,7 +25,8 @@ def test_scores_of_a_power_law_give_their_lengths_back(length_ns: float) -> None
 
 
 def test_nothing_is_worth_more_or_less_than_what_was_measured() -> None:
-    assert equivalent_length_ns(rows(1e-6), LENGTHS_NS, METRIC) == pytest.approx(16.0)
+    for score in (1e-6, 0.0):
+        assert equivalent_length_ns(rows(score), LENGTHS_NS, METRIC) == pytest.approx(16.0)
     assert equivalent_length_ns(rows(2.0), LENGTHS_NS, METRIC) == pytest.approx(0.016)
 
 
@@ -41,7 +45,7 @@ def test_what_was_not_measured_has_no_worth() -> None:
     assert equivalent_length_ns(rows(float("nan")), LENGTHS_NS, METRIC) is None
 
 
-def test_the_median_over_molecules_is_told() -> None:
+def test_the_median_over_molecules_is_told(tmp_path: Path) -> None:
     lengths = (0.1, 1.0, 3.0)
     runs = [
         SavedMetrics(f"m{ns}", {}, rows(0.08 * ns**-0.5), dict.fromkeys(rows(1.0), ""), lengths_ns=LENGTHS_NS)
@@ -50,4 +54,7 @@ def test_the_median_over_molecules_is_told() -> None:
     gathered = aggregate(runs)
     assert gathered.worth_ns[METRIC].value == pytest.approx(1.0)
     assert gathered.worth_ns[METRIC].low >= 0.1
-    assert "with the same score, at most the replicate's length: " in aggregate_table(gathered)
+    assert "Molecular dynamics with the same score (medians over molecules" in aggregate_table(gathered)
+    save_aggregate(gathered, tmp_path)
+    saved = json.loads((tmp_path / "aggregate.json").read_text())["equivalent_length_ns"]
+    assert saved[METRIC]["value"] == pytest.approx(1.0)
