@@ -144,6 +144,13 @@ def test_scores_are_normal_at_every_latent_and_keep_the_order():
         )
 
 
+def test_features_that_the_latent_holds_leave_nothing_to_remember():
+    latents = autoregression(0.9, (4, 100), 0).flatten()[:, None]
+    times = Context(frame_spacing_ps=torch.ones(400))
+    frames = FrameBatch(3 * latents, latents, trajectories=torch.arange(4).repeat_interleave(100), context=times)
+    assert Coherence.fitted(3 * latents, frames, torch.arange(400), 1.0, 3, 32).modes.shape == (400, 0)
+
+
 def test_frames_without_an_order_are_refused():
     frames = FrameBatch(torch.zeros(10, 3), torch.zeros(10, 1))
     with pytest.raises(MdgenError, match="frames in the order of time"):

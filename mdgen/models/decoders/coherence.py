@@ -244,6 +244,8 @@ def _left_modes(
     design = torch.cat([latents, torch.ones_like(latents[:, :1])], 1)
     left = features - design @ torch.linalg.lstsq(design, features).solution
     varies = left.std(0) > 1e-3 * features.std(0).clamp(min=1e-12)
+    if not varies.any():
+        return left[:, :0]
     left = left[:, varies] / left[:, varies].std(0)
     mean, projection, _ = slow_modes(left, pairs, min(n_modes, left.shape[1]), RELATIVE_JITTER)
     return (left - mean) @ projection
