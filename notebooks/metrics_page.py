@@ -54,6 +54,17 @@ ROWS = {
 }
 
 
+MANY_MOLECULES = """## Many molecules
+
+`aggregate.json`, of `pairs=FOLDER`, holds over all `molecules` the median of each metric with a bootstrap interval over
+molecules and their number (`rows`), the protocol's table, and `equivalent_length_ns`: the length of dynamics whose
+score is that of the generated trajectories, by a power law between the rows `thousandth`, `hundredth`, `tenth` and
+`replicate` of each molecule, no longer than the replicate and no shorter than the first of these rows. They are the
+first part of the replicate, so the length is uncertain by a factor for one molecule; the interval over molecules says
+by how much.
+"""
+
+
 def page() -> str:
     """The whole page in Markdown."""
     parts = [
@@ -69,6 +80,7 @@ def page() -> str:
         " `timescale_ps/1`.\n\n| name | in tables | meaning |\n| --- | --- | --- |\n"
         + "".join(f"| `{name}` | {each.label} | {each.meaning} |\n" for name, each in METRICS.items()),
         *(_protocol(name, metrics) for name, metrics in PROTOCOL_METRICS.items()),
+        MANY_MOLECULES,
     ]
     return "\n".join(parts)
 

@@ -165,7 +165,7 @@ def _read_simulator(folder: Path) -> None:
 
 def _metrics(folder: Path) -> None:
     number = {"value": 0.1, "low": 0.0, "high": None}
-    row = {"label": "model", "frames": 3, "metrics": {"a": number, "b": number}}
+    row = {"label": "model", "frames": 3, "length_ns": 0.1, "metrics": {"a": number, "b": number}}
     document = {"schema": SCHEMA, "molecule": {"fingerprint": "x"}, "settings": {}, "rows": {"generated": row}}
     (folder / "metrics.json").write_text(json.dumps(document))
 

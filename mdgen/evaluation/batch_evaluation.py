@@ -33,14 +33,14 @@ class Aggregate:
         rows: medians by row and metric; the interval is of the bootstrap over molecules.
         counts: number of molecules behind each median.
         labels: labels of the rows.
-        worth_ns: medians of the length of dynamics that has the same score (`equivalent_length`), by metric.
+        equivalent_length_ns: medians of the length of dynamics with the same score (`equivalent_length`), by metric.
     """
 
     molecules: tuple[str, ...]
     rows: dict[str, dict[str, Estimate]]
     counts: dict[str, dict[str, int]]
     labels: dict[str, str]
-    worth_ns: dict[str, Estimate] = field(default_factory=dict)
+    equivalent_length_ns: dict[str, Estimate] = field(default_factory=dict)
 
 
 def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
@@ -63,12 +63,14 @@ def aggregate(results: Sequence[SavedMetrics], seed: int = 0) -> Aggregate:
         for row, metrics in values.items()
     }
     counts = {row: {name: len(found) for name, found in metrics.items()} for row, metrics in values.items()}
-    worth = {
+    lengths_ns = {
         name: [length for each in results if (length := equivalent_length_ns(each.rows, each.lengths_ns, name))]
         for name in SCORES
     }
-    worth_ns = {name: _median(np.array(found), np.random.default_rng(seed)) for name, found in worth.items() if found}
-    return Aggregate(tuple(result.name for result in results), rows, counts, labels, worth_ns)
+    medians = {
+        name: _median(np.array(found), np.random.default_rng(seed)) for name, found in lengths_ns.items() if found
+    }
+    return Aggregate(tuple(result.name for result in results), rows, counts, labels, medians)
 
 
 def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> str:
@@ -78,7 +80,7 @@ def aggregate_table(gathered: Aggregate, metrics: Sequence[str] = HEADLINES) -> 
         [gathered.labels[row], *map(with_interval, shown(row, found, known))] for row, found in gathered.rows.items()
     ]
     table = markdown_table(["", *(label(metric) for metric in known)], lines)
-    worth = [f"{label(name)} {with_interval(found)} ns" for name, found in gathered.worth_ns.items()]
+    worth = [f"{label(name)} {with_interval(found)} ns" for name, found in gathered.equivalent_length_ns.items()]
     if not worth:
         return table
     limits = "medians over molecules, from the length of the shortest stretch to that of the replicate"
@@ -92,8 +94,8 @@ def save_aggregate(gathered: Aggregate, folder: Path | str, protocol: ProtocolRe
         for row, metrics in gathered.rows.items()
     }
     document: dict[str, object] = {"schema": "mdgen.aggregate/1", "molecules": list(gathered.molecules), "rows": rows}
-    if gathered.worth_ns:
-        document["equivalent_length_ns"] = gathered.worth_ns
+    if gathered.equivalent_length_ns:
+        document["equivalent_length_ns"] = gathered.equivalent_length_ns
     if protocol is not None:
         document["protocol"] = protocol
     write_result(Path(folder) / "aggregate.json", document, ())

@@ -25,7 +25,7 @@ from mdgen.generation.composition import (
 )
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.known_frames import KnownFrames
-from mdgen.generation.parallel_decoding import chosen_along, decode_in_parts
+from mdgen.generation.parallel_decoding import decode_in_parts
 from mdgen.generation.stream import GenerationRecord, LatentStream, block_generator, frames_a_block, most_doublings
 from mdgen.generation.tasks import (
     Frames,
@@ -382,14 +382,10 @@ class LatentSimulator:
             part = part_of(request.condition, done, stop, stream.latent.to(self.device))
             random = block_generator(seed, block, "propagate", self.device)
             latent = sample_windows(self.propagator, part, request.context, random, windows.doublings)[:, bool(done) :]
-            memory = None if stream.chosen is None else stream.chosen.to(self.device)
-            random = block_generator(seed, block, "choose", self.device)
-            chosen = chosen_along(self.decoder, latent, request.context, random, memory)
-            stream = LatentStream(
-                latent[:, -1].clone(), stop, block + 1, None if chosen is None else chosen[:, -1].clone()
-            )
             streams = functools.partial(block_generator, seed, block, "decode", self.device)
-            positions = decode_in_parts(self.decoder, latent, request.context, streams, chosen)
+            memory = None if stream.chosen is None else stream.chosen.to(self.device)
+            positions, memory = decode_in_parts(self.decoder, latent, request.context, streams, memory)
+            stream = LatentStream(latent[:, -1].clone(), stop, block + 1, memory)
             if check is not None:
                 check.add(latent, positions, request.context)
             if request.known is not None:

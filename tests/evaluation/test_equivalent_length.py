@@ -52,8 +52,8 @@ def test_the_median_over_molecules_is_told(tmp_path: Path) -> None:
         for ns in lengths
     ]
     gathered = aggregate(runs)
-    assert gathered.worth_ns[METRIC].value == pytest.approx(1.0)
-    assert gathered.worth_ns[METRIC].low >= 0.1
+    assert gathered.equivalent_length_ns[METRIC].value == pytest.approx(1.0)
+    assert gathered.equivalent_length_ns[METRIC].low >= 0.1
     assert "Molecular dynamics with the same score (medians over molecules" in aggregate_table(gathered)
     save_aggregate(gathered, tmp_path)
     saved = json.loads((tmp_path / "aggregate.json").read_text())["equivalent_length_ns"]

@@ -44,12 +44,37 @@ def test_frames_do_not_depend_on_the_number_of_threads(threads):
     for number in (1, 3):
         torch.set_num_threads(number)
         decoder = Noisy()
-        made[number] = decode_in_parts(decoder, LATENT, Context(), stream)
+        made[number], last = decode_in_parts(decoder, LATENT, Context(), stream)
+        assert last is None
         assert decoder.threads == {1}
         assert torch.get_num_threads() == number
     assert torch.equal(made[1], made[3])
     parts = [part + torch.randn(part.shape, generator=stream(i)) for i, part in enumerate(LATENT.split(7, 1))]
     assert torch.equal(made[1], torch.cat(parts, 1))
+
+
+class Remembering(Noisy):
+    """Decoder whose frames are numbered, on from that before the first."""
+
+    remembers = True
+
+    def choose(self, latent, context, generator, before=None):
+        self.seed = generator.initial_seed()
+        first = torch.zeros(len(latent), dtype=torch.int64) if before is None else before + 1
+        return first[:, None] + torch.arange(latent.shape[1])
+
+    def decode_chosen(self, latent, chosen, context, generator):
+        return chosen[..., None, None].expand(latent.shape).to(latent)
+
+
+def test_what_frames_are_made_from_is_chosen_over_all_parts(threads):
+    decoder = Remembering()
+    made, last = decode_in_parts(decoder, LATENT, Context(), stream)
+    assert torch.equal(made[0, :, 0, 0], torch.arange(50))
+    assert last.tolist() == [49, 49]
+    assert decoder.seed not in {stream(part).initial_seed() for part in range(len(LATENT.split(7, 1)))}
+    again, _ = decode_in_parts(decoder, LATENT, Context(), stream, last)
+    assert torch.equal(again[1, :, 0, 0], torch.arange(50, 100))
 
 
 def test_streams_of_parts_are_independent_and_the_first_is_that_of_the_block():

@@ -98,9 +98,7 @@ class Coherence(nn.Module):
         Raises:
             MdgenError: if the order or the spacing of the frames is not known, or no trajectory is as long as the lag.
         """
-        spacing_ps = require_order(frames)
-        trajectories = frames.trajectories
-        assert trajectories is not None
+        trajectories, spacing_ps = order_of(frames)
         lag = 1 if lag_ps is None else max(1, round(lag_ps / spacing_ps))
         now = _starts(trajectories, lag)
         if not len(now):
@@ -139,42 +137,27 @@ class Coherence(nn.Module):
             generator: source of the draws.
         """
         size = max(1, BLOCK_VALUES // (len(latents) * self.n_neighbours * max(self.modes.shape[1], self.n_neighbours)))
+        own, pull = self._kernel(frame_spacing_ps)
         found = []
         for part in latents.split(size, 1):
-            found.append(self._choose(part, before, frame_spacing_ps, neighbours, generator))
-            before = found[-1][:, -1]
-        return torch.cat(found, 1)
-
-    def _choose(
-        self,
-        latents: Float[Tensor, "batch frame channel"],
-        before: Int[Tensor, "batch"] | None,
-        frame_spacing_ps: float,
-        neighbours: Neighbours,
-        generator: torch.Generator,
-    ) -> Int[Tensor, "batch frame"]:
-        numbers, weights = neighbours.candidates(latents.flatten(0, 1), self.n_neighbours)
-        # The largest of logarithms with noise of Gumbel's distribution is a draw with these weights.
-        uniform = torch.rand(weights.shape, generator=generator, device=weights.device)
-        independent = weights.log() - (-uniform.clamp(1e-30, 1 - 1e-7).log()).log()
-        modes, (own, pull) = self.modes[numbers], self._kernel(frame_spacing_ps)
-        likeness = modes.square() @ own
-        kernel = modes @ (pull * modes).mT + likeness[:, None] + likeness[:, :, None]
-        remembered = independent + likeness + _balance(kernel, weights)
-        shape = latents.shape[:2]
-        numbers, modes = numbers.unflatten(0, shape), modes.unflatten(0, shape)
-        independent, remembered = independent.unflatten(0, shape), remembered.unflatten(0, shape)
-        chosen = torch.empty_like(numbers[..., 0])
-        for frame in range(shape[1]):
-            if before is None:
-                score = independent[:, frame]
-            else:
-                score = remembered[:, frame] + (modes[:, frame] @ (pull * self.modes[before])[..., None])[..., 0]
-                # a frame that follows itself would stand still; without it the draw is as reversible
-                score = score.masked_fill(numbers[:, frame] == before[:, None], -torch.inf)
-            before = numbers[:, frame].gather(1, score.argmax(1, keepdim=True))[:, 0]
-            chosen[:, frame] = before
-        return chosen
+            numbers, weights = neighbours.candidates(part.flatten(0, 1), self.n_neighbours)
+            # The largest of logarithms with noise of Gumbel's distribution is a draw with these weights.
+            uniform = torch.rand(weights.shape, generator=generator, device=weights.device)
+            independent = weights.log() - (-uniform.clamp(1e-30, 1 - 1e-7).log()).log()
+            modes = self.modes[numbers]
+            likeness = modes.square() @ own
+            kernel = modes @ (pull * modes).mT + likeness[:, None] + likeness[:, :, None]
+            remembered = independent + likeness + _balance(kernel, weights)
+            tables = (table.unflatten(0, part.shape[:2]) for table in (numbers, modes, independent, remembered))
+            for number, mode, alone, after in zip(*(table.unbind(1) for table in tables), strict=True):
+                score = alone
+                if before is not None:
+                    score = after + (mode @ (pull * self.modes[before])[..., None])[..., 0]
+                    # a frame that follows itself would stand still; without it the draw is as reversible
+                    score = score.masked_fill(number == before[:, None], -torch.inf)
+                before = number.gather(1, score.argmax(1, keepdim=True))[:, 0]
+                found.append(before)
+        return torch.stack(found, 1)
 
     def _kernel(self, frame_spacing_ps: float) -> tuple[Float[Tensor, "mode"], Float[Tensor, "mode"]]:
         """Factors of h_j^2 (and h_i^2) and of h_i h_j in the logarithm of the product of s."""
@@ -183,8 +166,8 @@ class Coherence(nn.Module):
         return -correlation.square() / (2 * free), correlation / free
 
 
-def require_order(frames: FrameBatch) -> float:
-    """Time between frames in ps.
+def order_of(frames: FrameBatch) -> tuple[Int[Tensor, "frame"], float]:
+    """Trajectory of each frame, and the time between frames in ps.
 
     Raises:
         MdgenError: if the order or the spacing of the frames is not known.
@@ -194,7 +177,7 @@ def require_order(frames: FrameBatch) -> float:
         raise MdgenError(
             "a decoder that remembers learns from frames in the order of time; give trajectories, or coherent_modes=0"
         )
-    return float(spacing[0])
+    return frames.trajectories, float(spacing[0])
 
 
 def _balance(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import FrameBatch, TrainingData
-from mdgen.models.decoders.coherence import Coherence, require_order
+from mdgen.models.decoders.coherence import Coherence, order_of
 from mdgen.models.decoders.neighbours import Neighbours
 from mdgen.models.part import Part
 
@@ -88,7 +88,7 @@ class LibraryDecoder(Part, ABC):
                 f"coherent_modes={self.coherent_modes} needs an encoder with features of structures, which "
                 f"{type(data.encoder).__name__} has not; give coherent_modes=0"
             )
-        require_order(data.every)
+        order_of(data.every)
         return features
 
     @property
@@ -115,6 +115,13 @@ class LibraryDecoder(Part, ABC):
                 "trajectories of one batch have different frame spacings; decode those of each by themselves"
             )
         return self.coherence.choose(latent.flatten(2), before, spacing_ps, self.neighbours, generator)
+
+    @torch.no_grad()
+    def decode(
+        self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """A structure for every frame, in nm."""
+        return self.decode_chosen(latent, self.choose(latent, context, generator), context, generator)
 
     @abstractmethod
     def decode_chosen(

@@ -60,13 +60,6 @@ class NearestFrame(LibraryDecoder):
         self._keep_neighbours(data, chosen)
 
     @torch.no_grad()
-    def decode(
-        self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
-    ) -> Float[Tensor, "batch frame atom 3"]:
-        """A training frame for every frame, in nm."""
-        return self.positions[self.choose(latent, context, generator)]
-
-    @torch.no_grad()
     def decode_chosen(
         self,
         latent: Float[Tensor, "batch frame token channel"],

@@ -199,28 +199,18 @@ class NeighbourFlow(LibraryDecoder):
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
         """A structure for every frame, in nm; frames share no noise."""
-        if self.remembers:
-            return self.decode_chosen(latent, self.choose(latent, context, generator), context, generator)
-        return self._decoded(latent, None, generator)
+        chosen = self.choose(latent, context, generator) if self.remembers else None
+        return self.decode_chosen(latent, chosen, context, generator)
 
     @torch.no_grad()
     def decode_chosen(
         self,
         latent: Float[Tensor, "batch frame token channel"],
-        chosen: Int[Tensor, "batch frame"],
+        chosen: Int[Tensor, "batch frame"] | None,
         context: Context,
         generator: torch.Generator,
     ) -> Float[Tensor, "batch frame atom 3"]:
-        """A structure for every frame, in nm, begun from these frames of the library."""
-        return self._decoded(latent, chosen, generator)
-
-    def _decoded(
-        self,
-        latent: Float[Tensor, "batch frame token channel"],
-        chosen: Int[Tensor, "batch frame"] | None,
-        generator: torch.Generator,
-    ) -> Float[Tensor, "batch frame atom 3"]:
-        """Structures in blocks, begun from the chosen frames or from ones drawn with each structure."""
+        """A structure for every frame, begun from these frames of the library or from one drawn with each structure."""
         parts = latent.flatten(0, 1).flatten(1).split(BLOCK)
         starts = [None] * len(parts) if chosen is None else chosen.flatten().split(BLOCK)
         blocks = []
