@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.config.stored import data_defaults, require_data, stored_config
 from mdgen.apps.runs.lag_scan_files import write_lag_scan
+from mdgen.apps.runs.provenance import content_hash
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.run_logger import run_logger
 from mdgen.apps.runs.threads import use_threads
@@ -18,6 +19,7 @@ from mdgen.apps.trajectories import open_data, open_windows
 from mdgen.data.loading import WindowLoaders
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.generation.load import model_folder, part_files
 from mdgen.interfaces import Encoder
 from mdgen.models.checkpoint import load_model, save_model
 from mdgen.progress import duration
@@ -34,6 +36,10 @@ def run(config: dict[str, Any]) -> None:
     """Train the part that the config holds, make those that learn nothing, and write each as `<part>.safetensors`."""
     part, others = _parts(config)
     config = with_data_of_encoder(config)
+    if config.get("initial") is not None:
+        file = _initial_file(config["initial"], part)
+        # What is trained again is another start, though its path is the same.
+        config = {**config, "inputs": {"initial": content_hash(file)}}
     use_threads(config["threads"])
     if getattr(rank_zero_only, "rank", 0) > 0:  # started by Lightning beside the process that holds the folder
         logger.setLevel(logging.ERROR)
@@ -60,6 +66,17 @@ def _parts(config: dict[str, Any]) -> tuple[str, list[str]]:
             "propagator=mdn or decoder=cwgan"
         )
     return learning[0], [part for part in named if part not in learning]
+
+
+def _initial_file(initial: str, part: str) -> Path:
+    """The file of the part in a run, or in a model that comes with the package.
+
+    Raises:
+        MdgenError: if there is none.
+    """
+    if not Path(initial).exists():
+        return part_files(model_folder(initial))[part]
+    return part_file(initial, part)
 
 
 def learns_from(config: dict[str, Any]) -> str | None:
@@ -164,7 +181,8 @@ def _trained(
     given = instantiate({**chosen["training"], "_partial_": True}).keywords
     settings, machine = settings_for(module, **given, seed=config["seed"]), instantiate(config["trainer"])
     with run_logger(config, folder) as receiver:
-        metrics = train(module, data, settings, encoder, machine, folder, receiver, part)
+        initial = None if config.get("initial") is None else load_model(_initial_file(config["initial"], part))
+        metrics = train(module, data, settings, encoder, machine, folder, receiver, part, initial)
     if "lag_scan" in metrics:
         write_lag_scan(folder, metrics["lag_scan"])
         logger.info("%-12s  %s", part, metrics["lag_scan"]["reason"])

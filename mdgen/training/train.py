@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.loggers import Logger
+from torch import nn
 
 from mdgen.data.loading import WindowLoader, WindowLoaders
 from mdgen.data.trajectories import TrajectorySet
@@ -44,6 +45,7 @@ def train(
     folder: Path | None = None,
     run_logger: Logger | None = None,
     label: str = "part",
+    initial: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Train a part in place on trajectories of one molecule, or on windows of many; sets its `metadata`.
 
@@ -56,6 +58,8 @@ def train(
         folder: folder of the checkpoint to resume from.
         run_logger: logger that receives the figures of every epoch.
         label: what is trained, for progress lines and the checkpoint's name.
+        initial: part of the same kind and sizes with whose weights the training begins; statistics are those of the
+            data. New weights where None.
 
     Returns:
         Metrics: the history, numbers of frames and pairs, seconds; eigenvalues and timescales of a spectral encoder,
@@ -63,7 +67,8 @@ def train(
         step.
 
     Raises:
-        MdgenError: if the part offers no procedure or several, or the data do not suit it (`gather`).
+        MdgenError: if the part offers no procedure or several, or the data do not suit it (`gather`), or
+            `initial` is another kind of part or has other sizes.
     """
     begin = time.monotonic()
     settings = settings_for(part) if settings is None else settings
@@ -73,6 +78,8 @@ def train(
     generator = torch.Generator().manual_seed(settings.seed)
     data = gather(part, trajectories, settings, generator, encoder)
     data = part.prepare(data, generator)
+    if initial is not None:
+        begin_with(part, initial)
     metrics: dict[str, Any] = {"history": []}
     if procedure is None:
         part.fit(data, generator)
@@ -84,6 +91,31 @@ def train(
     part.metadata = _learnt_from(trajectories, part)
     metrics |= _measured(part, data.every, generator)
     return {**metrics, "seconds": time.monotonic() - begin}
+
+
+@torch.no_grad()
+def begin_with(part: nn.Module, initial: nn.Module) -> None:
+    """Give a part the weights of another, and nothing else of it.
+
+    Raises:
+        MdgenError: if it is another kind of part or has other sizes, or nothing that is trained step by step.
+    """
+    own, others = dict(part.named_parameters()), dict(initial.named_parameters())
+    if type(part) is not type(initial) or not own:
+        raise MdgenError(
+            f"initial holds a {type(initial).__name__} of {len(others)} arrays of weights, which is no start for a "
+            f"{type(part).__name__} of {len(own)}; name a part of the same kind"
+        )
+    shapes = [{name: tuple(each.shape) for name, each in weights.items()} for weights in (own, others)]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        mine, theirs = (each.get(name) for each in shapes)
+        if mine != theirs:
+            raise MdgenError(
+                f"initial has other sizes: {name} is {theirs} where this training makes {mine}; give the same settings "
+                "of the model as it was trained with"
+            )
+    for name, weights in own.items():
+        weights.copy_(others[name])
 
 
 def _measured(part: Any, every: Any, generator: torch.Generator) -> dict[str, Any]:

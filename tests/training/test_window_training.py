@@ -1,5 +1,6 @@
 """A part that learns from windows of many molecules: trained, interrupted, resumed, and named on the command line."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context
 from mdgen.models.checkpoint import load_model
 from mdgen.training.settings import TrainerSettings, settings_for
-from mdgen.training.train import train
+from mdgen.training.train import begin_with, train
 from tests.data.conftest import argon, walk
 from tests.isolated_registry import isolated
 from tests.models.parts import FEATURES, SRV
@@ -147,3 +148,31 @@ def test_a_training_is_not_resumed_on_other_data(mobility, molecules, tmp_path):
         fitted(mobility, molecules, tmp_path, after=20)
     with pytest.raises(MdgenError, match="the order of the data cannot be resumed: its buckets"):
         train(mobility(), loaders(molecules, hop_ps=0.4), machine=EVERY_EPOCH, folder=tmp_path)
+
+
+def test_a_training_begins_with_the_weights_of_another(mobility, molecules, tmp_path):
+    first, _, _ = fitted(mobility, molecules, None)
+    still = settings_for(mobility(), max_epochs=1, optimizer=functools.partial(torch.optim.SGD, lr=1e-30))
+    part = mobility()
+    train(part, loaders(molecules), still, initial=first)
+    for name, weights in first.named_parameters():
+        assert torch.equal(weights, dict(part.named_parameters())[name]), name
+    with pytest.raises(MdgenError, match="initial holds a SRV"):
+        train(mobility(), loaders(molecules), still, initial=SRV(FEATURES, 1.0, n_modes=2, hidden=[8]))
+    with pytest.raises(MdgenError, match="initial has other sizes: "):
+        begin_with(SRV(FEATURES, 1.0, n_modes=2, hidden=[4]), SRV(FEATURES, 1.0, n_modes=2, hidden=[8]))
+
+
+def test_the_command_line_trains_on(mobility, molecules, tmp_path, capsys):
+    command = ["train", "plugins=[toy_parts]", "encoder=toy_windows", "data=molecules", f"data.molecules={molecules}"]
+    command += ["data.split_by=trajectory", "data.validation_share=0.25", "data.test_share=0", "data.frames=5"]
+    command += ["data.loader.batch_size=8", "encoder.training.max_epochs=1"]
+    assert main([*command, f"output={tmp_path}/first"]) == 0
+    assert main([*command, f"initial={tmp_path}/first", f"output={tmp_path}/second"]) == 0
+    first, second = (json.loads((tmp_path / f"{each}/metrics.json").read_text()) for each in ("first", "second"))
+    assert second["history"][0]["train/loss"] < first["history"][0]["train/loss"]
+    provenance = json.loads((tmp_path / "second/provenance.json").read_text())
+    assert len(provenance["config"]["inputs"]["initial"]) == 64
+    assert main([*command, "initial=nowhere", f"output={tmp_path}/third"]) == 2
+    assert "nowhere is not a folder" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
