@@ -69,6 +69,12 @@ class TokenLayout:
         link_tokens: the tokens of the two atoms of each link.
         link_colour: colour of each link whose atoms are all rigid with frames, so that no two links of one colour share
             a token; -1 for the others, such as disulphides.
+        plane_atoms: atoms (reference, start, end, far) of the peptide plane between each token and the one before: the
+            first three of that one's carbonyl torsion and N, then those of the token's own amide torsion and the C
+            before; -1 where there is none.
+        plane_torsion: these two torsions of each token, token times slots plus slot.
+        plane_turns: whether no other link holds the two sides of the plane together.
+        starts_chain: whether no link joins a token to the one before.
     """
 
     molecule: Molecule
@@ -89,6 +95,10 @@ class TokenLayout:
     links: Int[np.ndarray, "link 4"]
     link_tokens: Int[np.ndarray, "link 2"]
     link_colour: Int[np.ndarray, "link"]
+    plane_atoms: Int[np.ndarray, "token 2 4"]
+    plane_torsion: Int[np.ndarray, "token 2"]
+    plane_turns: Bool[np.ndarray, "token 2"]
+    starts_chain: Bool[np.ndarray, "token"]
 
     ring_slot = _SIDE_CHAIN
 
@@ -161,6 +171,7 @@ def token_layout(molecule: Molecule) -> TokenLayout:
         links=links,
         link_tokens=link_tokens,
         link_colour=_colours(links, link_tokens, atom_body < len(trees)),
+        **_planes(molecule, torsion_atoms, links, link_tokens),
     )
 
 
@@ -357,6 +368,32 @@ def _links(
             links.append((_inner(trees[token[i]], i), i, j, _inner(trees[token[j]], j)))
             tokens.append((token[i], token[j]))
     return _table(links), np.array(tokens, dtype=np.int64).reshape(-1, 2)
+
+
+def _planes(
+    molecule: Molecule,
+    torsion_atoms: Int[np.ndarray, "token slot 4"],
+    links: Int[np.ndarray, "link 4"],
+    link_tokens: Int[np.ndarray, "link 2"],
+) -> dict[str, np.ndarray]:
+    """The tables of peptide planes; a link is one where its atoms are ends of torsions with three bonds."""
+    n_tokens = len(torsion_atoms)
+    atoms, torsion = np.full((n_tokens, 2, 4), -1), np.zeros((n_tokens, 2), dtype=np.int64)
+    turns, starts = np.zeros((n_tokens, 2), dtype=bool), np.ones(n_tokens, dtype=bool)
+    for (near_first, first, second, near_second), tokens in zip(links.tolist(), link_tokens.tolist(), strict=True):
+        ends = sorted([(tokens[0], near_first, first, second), (tokens[1], near_second, second, first)])
+        (before, *_), (here, *_) = ends
+        if here != before + 1:
+            continue
+        starts[here] = False
+        others = [tuple(each) for each in link_tokens.tolist() if each != tokens]
+        for plane, (slot, (token, start, end, far)) in enumerate(zip((_CARBONYL, _AMIDE), ends, strict=True)):
+            reference, *axis, _ = torsion_atoms[token, slot].tolist()
+            if axis == [start, end] and len(molecule.neighbours[end]) == 3:
+                atoms[here, plane] = reference, start, end, far
+                torsion[here, plane] = token * TORSION_SLOTS + slot
+                turns[here, plane] = not any(min(each) <= before < max(each) for each in others)
+    return {"plane_atoms": atoms, "plane_torsion": torsion, "plane_turns": turns, "starts_chain": starts}
 
 
 def _colours(

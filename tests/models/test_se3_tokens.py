@@ -1,6 +1,7 @@
 """SE(3) tokens: positions to channels and back to all atoms, for peptides of every residue, padded side by side."""
 
 import functools
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from mdgen.errors import MdgenError
-from mdgen.geometry.dihedrals import bond_lengths
+from mdgen.geometry.dihedrals import bond_lengths, dihedral_angles
 from mdgen.geometry.rotations import nearest_rotation, rotation_from_quaternion
 from mdgen.interfaces import Context
 from mdgen.md.systems.build import build_system
@@ -190,6 +191,58 @@ def test_no_noise_makes_the_closing_of_bonds_diverge(turn, shift, bound):
     assert off[CLOSED].quantile(0.99) < 0.007
 
 
+def contradicting(molecule, key, n_frames=200):
+    """Latents of peptides whose frames were turned without their torsions, and the context."""
+    frames = turned(molecule, key, n_frames)
+    ctx = context(molecule, key)
+    latent = ENCODER.encode(frames[None], ctx)
+    noise = torch.randn(latent[..., 1:RIGID].shape, generator=seeded(1), dtype=key.dtype)
+    latent[..., 1:RIGID] += noise * torch.tensor([0.2] * 3 + [0.01] * 3)  # about 25 degrees, and nm
+    return frames, latent, ctx
+
+
+def bends_of_planes(molecule, positions):
+    """Angles in degrees between what is opposite in a peptide plane: (frame, plane), those of C before those of N."""
+    layout = token_layout(molecule)
+    torsions_ = torch.tensor(layout.torsion_atoms).flatten(0, 1)[torch.tensor(layout.plane_torsion)]
+    there = torch.tensor(layout.plane_atoms[..., 0] >= 0)
+    both = [dihedral_angles(positions, torch.as_tensor(each)[there]) for each in (torsions_, layout.plane_atoms)]
+    bend = both[1] - both[0] + math.pi
+    return torch.rad2deg(torch.atan2(bend.sin(), bend.cos()))
+
+
+def test_torsions_decide_where_frames_contradict_them():
+    molecule, key = built("APLW")
+    frames, latent, ctx = contradicting(molecule, key)
+    made = {name: SE3TokenDecoder(backbone=name).decode(latent, ctx, seeded())[0] for name in ("torsions", "frames")}
+    assert bends_of_planes(molecule, OPEN.decode(latent, ctx, seeded())[0]).abs().quantile(0.9) > 40
+    layout = token_layout(molecule)
+    backbone = torch.tensor(layout.plane_atoms[layout.plane_turns])
+    off = {}
+    for name, positions in made.items():
+        assert bends_of_planes(molecule, positions).abs().max() < 33.5
+        difference = dihedral_angles(positions, backbone) - dihedral_angles(frames, backbone)
+        off[name] = torch.rad2deg(torch.atan2(difference.sin(), difference.cos())).abs()
+    assert off["torsions"].max() < 38  # the built peptide is bent by some degrees itself
+    assert off["frames"].max() > 80
+    links = torch.tensor(layout.links)
+    for pair in ([1, 2], [0, 2], [1, 3], [0, 3]):  # turning the chain leaves bonds, angles and omega as they were
+        first, second = (bond_lengths(positions, links[:, pair]) for positions in made.values())
+        torch.testing.assert_close(first, second, atol=1e-9, rtol=0)
+
+
+def test_a_chain_that_another_bond_closes_is_not_turned():
+    linear, key = built("ACGCA", False)
+    topology = linear.topology.copy()
+    topology.add_bond(*(atom for atom in topology.atoms if atom.name == "SG"))
+    hydrogens = {atom.index for atom in topology.atoms if atom.name == "HG"}
+    kept = [index for index in range(linear.n_atoms) if index not in hydrogens]
+    molecule, key = Molecule.from_mdtraj(topology.subset(kept)), key[kept]
+    layout = token_layout(molecule)
+    assert layout.plane_turns.any(1).tolist() == [False, True, False, False, True]
+    assert layout.starts_chain.tolist() == [True, False, False, False, False]
+
+
 def test_gradients_are_finite_from_positions_to_positions():
     molecule, key = built("APG")
     ctx = context(molecule, key)
@@ -271,6 +324,8 @@ def test_what_does_not_fit_is_refused():
         ENCODER.encode(key[None, :-1], context(molecule, key[:-1]))
     with pytest.raises(MdgenError, match="positions of 1 rows"):
         ENCODER.encode(key[None, :-1], ctx)
+    with pytest.raises(MdgenError, match="backbone=helix: expected torsions or frames"):
+        SE3TokenDecoder(backbone="helix")
     with pytest.raises(MdgenError, match="the latent has"):
         CLOSED.decode(torch.zeros(1, 2, 3, CHANNELS, dtype=torch.float64), ctx, seeded())
     torn = key.clone()

@@ -13,6 +13,7 @@ from mdgen.apps.main import main
 from mdgen.apps.trajectories import open_windows
 from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories
+from mdgen.documents import read_yaml
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context
 from mdgen.models.checkpoint import load_model
@@ -171,8 +172,7 @@ def test_the_command_line_trains_on(mobility, molecules, tmp_path, capsys):
     assert main([*command, f"initial={tmp_path}/first", f"output={tmp_path}/second"]) == 0
     first, second = (json.loads((tmp_path / f"{each}/metrics.json").read_text()) for each in ("first", "second"))
     assert second["history"][0]["train/loss"] < first["history"][0]["train/loss"]
-    provenance = json.loads((tmp_path / "second/provenance.json").read_text())
-    assert len(provenance["config"]["inputs"]["initial"]) == 64
+    assert read_yaml(tmp_path / "second/config.yaml", "train again")["inputs"]["initial"]
     assert main([*command, "initial=nowhere", f"output={tmp_path}/third"]) == 2
     assert "nowhere is not a folder" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()

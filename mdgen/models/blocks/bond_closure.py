@@ -44,7 +44,7 @@ _LARGEST_STEP = 0.3
 _LARGEST_MOTION = 0.05
 """Largest motion sqrt(|t|^2 + (r w)^2) of both residues in one step, nm: the equations of a step are linear."""
 
-_LARGEST_TWIST = math.radians(25)
+_LARGEST_TWIST = math.radians(22)
 """Largest deviation of the torsion about a bond from planarity."""
 
 _UNTWISTING = 2
@@ -184,7 +184,7 @@ def _step(bodies: Tensor, colour: _Colour, untwist: bool) -> tuple[Tensor, Tenso
     torques = _cross(points / _RADIUS, torch.cat([unit, unit])).chunk(2)
     excess = distances - colour.lengths
     slack = excess.new_tensor(SLACK)[:, None, None]
-    excess = (excess - torch.minimum(torch.maximum(excess, -slack), slack)) * colour.real
+    excess = (excess - within(excess, slack)) * colour.real
     worst = excess.detach().abs().amax((0, 1))
     largest = _LARGEST_STEP * distances
     factors = _least_motion(unit, torques, torch.maximum(torch.minimum(excess, largest), -largest))[:, None]
@@ -228,7 +228,17 @@ def _half_twist(before: Tensor, after: Tensor, unit: Tensor) -> Tensor:
     sine = -(before * _cross(unit, after)).sum(0)
     cosine = (before * unit).sum(0) * (after * unit).sum(0) - (before * after).sum(0)
     angle = torch.atan2(torch.where(cosine < 0, -sine, sine), cosine.abs() + _LEAST)
-    return (angle - angle.clamp(-_LARGEST_TWIST, _LARGEST_TWIST)) / 2
+    return (angle - within(angle, angle.new_tensor(_LARGEST_TWIST))) / 2
+
+
+def within(deviation: Tensor, slack: Tensor) -> Tensor:
+    """Deviations within a slack: those that are already, and others the smaller the larger they were, at last zero.
+
+    So the result is continuous, and what is out of range does not pile up at its ends.
+    """
+    return torch.where(
+        deviation.abs() <= slack, deviation, deviation.sign() * (2 * slack - deviation.abs()).clamp(min=0)
+    )
 
 
 def _rotation(turn: Tensor) -> Tensor:

@@ -238,6 +238,18 @@ def points_of_frames(
     return torch.cat([outer, rigid], 2)
 
 
+def atoms_of_frames(
+    frames: Frames, points: Float[Tensor, "batch 3 frame_atom frame"], tables: TokenTables
+) -> Float[Tensor, "batch 3 frame_atom frame"]:
+    """Positions of the atoms that `points_of_frames` gives in their frames, in nm and in its order."""
+    # components lead and frames of the trajectories come last, so that every operation runs along memory
+    axes, origins = frames.rotations.permute(0, 3, 4, 2, 1).contiguous(), frames.origins.permute(0, 3, 2, 1)
+    tokens = torch.arange(axes.shape[3], device=axes.device).repeat(3).expand(len(tables.tree_body), -1)
+    owners = torch.cat([tokens, tables.tree_body[:, : tables.tree_levels[0]]], 1)
+    turned = (picked(axes.flatten(1, 2), owners).unflatten(1, (3, 3)) * points[:, None]).sum(2)
+    return turned + picked(origins, owners)
+
+
 def placed_atoms(
     frames: Frames,
     points: Float[Tensor, "batch 3 frame_atom frame"],
@@ -256,12 +268,7 @@ def placed_atoms(
         geometry: what `measured` returned.
         tables: tables of the molecules.
     """
-    # components lead and frames of the trajectories come last, so that every operation runs along memory
-    axes, origins = frames.rotations.permute(0, 3, 4, 2, 1).contiguous(), frames.origins.permute(0, 3, 2, 1)
-    tokens = torch.arange(axes.shape[3], device=axes.device).repeat(3).expand(len(tables.tree_body), -1)
-    owners = torch.cat([tokens, tables.tree_body[:, : tables.tree_levels[0]]], 1)
-    turned = (_picked(axes.flatten(1, 2), owners).unflatten(1, (3, 3)) * points[:, None]).sum(2)
-    placed = turned + _picked(origins, owners)
+    placed = atoms_of_frames(frames, points, tables)
     channels = internal[..., :-FRAME_BENDS].permute(0, 3, 2, 1).unflatten(1, (4, TORSION_SLOTS)).transpose(2, 3)
     channels = channels.flatten(2, 3).contiguous()
     sides = _group_sides(channels, geometry, tables)
@@ -269,35 +276,35 @@ def placed_atoms(
     places = places.unflatten(1, (-1, 3))
     for groups, atoms in zip(_ranges(tables.levels), _ranges(tables.tree_levels)[1:], strict=False):
         level, members = slice(*groups), slice(*atoms)
-        reference, start, end = (_picked(placed, column) for column in places[:, level].unbind(-1))
+        reference, start, end = (picked(placed, column) for column in places[:, level].unbind(-1))
         group = _group_axes(_axes_about(reference, start, end), [each[:, None, level] for each in sides])
         first = tables.tree_levels[0]
         local = geometry.group_points[:, members.start - first : members.stop - first]
         owners = tables.tree_body[:, members]
-        placed = torch.cat([placed, _turned(group, local, owners) + _picked(end, owners)], 2)
+        placed = torch.cat([placed, _turned(group, local, owners) + picked(end, owners)], 2)
     if tables.ring_atoms.shape[1]:
         positions = placed.permute(0, 3, 2, 1)
-        ring_turn = _unit(_picked(channels[:, :2], tables.ring_torsion)).permute(0, 3, 2, 1)
+        ring_turn = _unit(picked(channels[:, :2], tables.ring_torsion)).permute(0, 3, 2, 1)
         positions = torch.cat([positions, _ring_carbons(positions, ring_turn, geometry, tables)], 2)
         outer = tables.follower_atoms[..., :3].unbind(-1)
         left, middle, right = (_placed_before(positions, column, tables) for column in outer)
         followers = frames_from_atoms(left, middle, right).apply(geometry.follower_points)
         placed = torch.cat([positions, followers], 2).permute(0, 3, 2, 1)
-    positions = _picked(placed, tables.place).permute(0, 3, 2, 1).contiguous()
+    positions = picked(placed, tables.place).permute(0, 3, 2, 1).contiguous()
     return positions if bool(tables.atom_mask.all()) else positions * tables.atom_mask[:, None, :, None]
 
 
 def _group_sides(channels: Tensor, geometry: LocalGeometry, tables: TokenTables) -> list[Tensor]:
     """Sines and cosines of each group's torsion, bond angle, and turn about its first bond: (batch, group, frame)."""
-    picked = _picked(channels, tables.group_torsion)
+    chosen = picked(channels, tables.group_torsion)
     bends, beside, planar = (
         mask.flatten(1).gather(1, tables.group_torsion)[..., None]
         for mask in (tables.bends, tables.has_beside, tables.planar)
     )
-    angle = geometry.group_angles[..., None] + torch.where(bends, picked[:, 2], 0.0)
+    angle = geometry.group_angles[..., None] + torch.where(bends, chosen[:, 2], 0.0)
     ideal = torch.where(planar, _PLANAR_TURN, _TETRAHEDRAL_TURN) * geometry.group_sides[..., None]
-    turn = torch.where(beside, picked[:, 3] + ideal, 0.0)
-    return [*_unit(picked[:, :2]).unbind(1), angle.sin(), angle.cos(), turn.sin(), turn.cos()]
+    turn = torch.where(beside, chosen[:, 3] + ideal, 0.0)
+    return [*_unit(chosen[:, :2]).unbind(1), angle.sin(), angle.cos(), turn.sin(), turn.cos()]
 
 
 def _axes_about(reference: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -341,7 +348,7 @@ def _unit(turn: Float[Tensor, "batch 2 torsion frame"]) -> Float[Tensor, "batch 
     return turn * turn.square().sum(1, keepdim=True).clamp(min=_LEAST_NORM).rsqrt()
 
 
-def _picked(values: Float[Tensor, "batch component item frame"], index: Int[Tensor, "row chosen"]) -> Tensor:
+def picked(values: Float[Tensor, "batch component item frame"], index: Int[Tensor, "row chosen"]) -> Tensor:
     """As `pick`, with the frames last."""
     if len(index) == 1:
         return values.index_select(2, index[0])

@@ -54,6 +54,12 @@ class TokenTables:
         joints: atoms (near first, first, second, near second) of links between frames, colour by colour.
         joint_tokens: the two tokens of each.
         joint_mask: which joints are real.
+        plane_atoms: atoms (reference, start, end, far) of the peptide plane before each token: those of the carbonyl's
+            torsion and the next N, then those of the amide's torsion and the C before.
+        plane_torsion: these torsions, indices into tokens times slots.
+        has_plane: which of them there are.
+        plane_turns: whether the chain may be turned there, since no other bond holds its two sides together.
+        starts_chain: which tokens no bond joins to the one before.
     """
 
     frame_atoms: Int[Tensor, "row token 3"]
@@ -84,6 +90,11 @@ class TokenTables:
     joints: Int[Tensor, "row joint 4"]
     joint_tokens: Int[Tensor, "row joint 2"]
     joint_mask: Bool[Tensor, "row joint"]
+    plane_atoms: Int[Tensor, "row token 2 4"]
+    plane_torsion: Int[Tensor, "row token 2"]
+    has_plane: Bool[Tensor, "row token 2"]
+    plane_turns: Bool[Tensor, "row token 2"]
+    starts_chain: Bool[Tensor, "row token"]
 
     def to(self, device: torch.device | str) -> "TokenTables":
         """The same tables on a device."""
@@ -184,6 +195,7 @@ def _group_rows(
     tree_column = _columns(atom_level, tree_levels)
     beside = np.where(layout.beside_atoms >= 0, layout.beside_atoms, layout.torsion_atoms[..., 1])
     group_atoms = np.concatenate([torsion_atoms, beside.reshape(-1, 1)], -1)[torsion]
+    planes, of_frame = layout.plane_atoms[..., :1] >= 0, layout.frame_atoms[0, [0, 1, 2, 0]]
     place = np.zeros(sizes["atom"], dtype=np.int64)
     for number, atoms in enumerate((layout.frame_atoms[:, 0], layout.frame_atoms[:, 2], layout.fourth_atoms)):
         place[atoms[atoms >= 0]] = number * n_tokens + np.flatnonzero(atoms >= 0)
@@ -212,6 +224,11 @@ def _group_rows(
         "follower_atoms": _filled(layout.follower_atoms, None, sizes["follower"], filler),
         "place": place,
         "atom_mask": np.arange(sizes["atom"]) < layout.molecule.n_atoms,
+        "plane_atoms": _filled(np.where(planes, layout.plane_atoms, of_frame), None, n_tokens, of_frame),
+        "plane_torsion": _filled(layout.plane_torsion, None, n_tokens),
+        "has_plane": _filled(planes[..., 0], None, n_tokens, False),
+        "plane_turns": _filled(layout.plane_turns, None, n_tokens, False),
+        "starts_chain": _filled(layout.starts_chain, None, n_tokens, True),
     }
 
 

@@ -8,7 +8,8 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.bond_closure import closed, joints_of
-from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of
+from mdgen.models.blocks.peptide_planes import in_planes
+from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of, superposed
 from mdgen.models.blocks.token_geometry import measured, placed_atoms, points_of_frames, token_frames
 from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.models.part import Part
@@ -22,20 +23,24 @@ class SE3TokenDecoder(Part):
     Args:
         latent: latent space of the encoder; that of SE(3) tokens where None.
         close_bonds: move residues, as little as possible, until bonds and angles between them are as near to those of
-            the key frame as thermal motion leaves them.
+            the key frame as thermal motion leaves them, and peptide bonds lie in planes.
+        backbone: what decides where the latent contradicts itself about phi and psi (`blocks.peptide_planes`):
+            `torsions` or `frames`.
     """
 
     learns_from = "nothing"
 
-    def __init__(self, latent: LatentSpace | None = None, close_bonds: bool = True) -> None:
+    def __init__(self, latent: LatentSpace | None = None, close_bonds: bool = True, backbone: str = "torsions") -> None:
         super().__init__()
+        if backbone not in ("torsions", "frames"):
+            raise MdgenError(f"backbone={backbone}: expected torsions or frames")
         self.latent = LatentSpace("se3_tokens", tokens=0, channels=CHANNELS) if latent is None else latent
         if (self.latent.kind, self.latent.channels) != ("se3_tokens", CHANNELS):
             raise MdgenError(
                 f"SE(3) tokens have {CHANNELS} channels; this latent is of kind {self.latent.kind} with "
                 f"{self.latent.channels}; decode latents of encoder=se3_tokens"
             )
-        self.close_bonds = close_bonds
+        self.close_bonds, self.backbone = close_bonds, backbone
 
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """Nothing is learnt."""
@@ -59,9 +64,12 @@ class SE3TokenDecoder(Part):
                 f"the key frames {expected[0]} of {expected[1]} and {CHANNELS}; give the context it was encoded with"
             )
         geometry = measured(structures, tables)
-        frames = frames_of(latent, token_frames(structures[:, :1], tables)[:, 0])
+        key = token_frames(structures[:, :1], tables)[:, 0]
+        frames = frames_of(latent, key)
         internal = latent[..., RIGID:]
         points = points_of_frames(internal, geometry, tables)
         if self.close_bonds:
             frames = closed(frames, joints_of(points, structures, tables), tables)
+            frames, internal = in_planes(frames, points, internal, tables, self.backbone == "torsions")
+            frames = superposed(frames, key, tables.token_mask)
         return placed_atoms(frames, points, internal, geometry, tables)
