@@ -11,6 +11,7 @@ import mdtraj
 import torch
 
 from mdgen.apps.config.instantiation import required
+from mdgen.apps.runs.potentials import system_for
 from mdgen.apps.runs.provenance import content_hash
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
@@ -22,6 +23,7 @@ from mdgen.errors import MdgenError
 from mdgen.files import write_aside
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.load import PARTS, load, model_folder, part_files, read_structures
+from mdgen.generation.relaxation import Relaxation
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Task, Upsampling
 from mdgen.progress import duration, simulated
@@ -52,6 +54,7 @@ def run(config: dict[str, Any]) -> None:
         relative = {part: os.path.relpath(file.resolve(), folder.path.resolve()) for part, file in files.items()}
         write_aside(folder.path / "simulator.json", (json.dumps(relative, indent=2) + "\n").encode())
         simulator = load(folder.path).to(config["device"])
+        simulator.relaxation = _relaxation(config, simulator)
         begin = time.monotonic()
         check = DecodingCheck(simulator.encoder, simulator.decoder, simulator.molecule)
         store = simulator.generate_to_store(
@@ -72,6 +75,7 @@ def run(config: dict[str, Any]) -> None:
         speed = 1e3 * total_us / (time.monotonic() - begin)
         figures = {"n_trajectories": store.n_trajectories, "n_frames": store.n_frames, "total_us": total_us}
         figures |= {"ns_per_second": speed, "threads": torch.get_num_threads()} | check.figures()
+        figures |= simulator.relaxation.figures() if simulator.relaxation is not None else {}
         made = {"frame_spacing_ps": store.frame_spacing_ps, "temperature_K": store.metadata.get("temperature_K")}
         folder.finish({"task": config["task"], **figures, **made, "store": STORE})
         took = f"{simulated(1e3 * total_us)} in {duration(folder.seconds)}, {speed:.3g} ns a second"
@@ -113,6 +117,14 @@ def _check(config: dict[str, Any]) -> None:
     for key in sorted({key for keys in KEYS.values() for key in keys} - set(KEYS[task])):
         if config[key] is not None:
             raise MdgenError(f"{key}={config[key]} says nothing to task={task}, which takes {', '.join(KEYS[task])}")
+
+
+def _relaxation(config: dict[str, Any], simulator: LatentSimulator) -> Relaxation | None:
+    """What relaxes every frame; None where no system is named."""
+    if config.get("system") is None:
+        return None
+    system = system_for(config["system"], simulator.molecule)
+    return Relaxation(system, **config["relaxation"])
 
 
 def _task(config: dict[str, Any], simulator: LatentSimulator) -> Task:

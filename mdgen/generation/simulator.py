@@ -26,6 +26,7 @@ from mdgen.generation.composition import (
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.parallel_decoding import decode_in_parts
+from mdgen.generation.relaxation import Relaxation
 from mdgen.generation.stream import GenerationRecord, LatentStream, block_generator, frames_a_block, most_doublings
 from mdgen.generation.tasks import (
     Frames,
@@ -80,6 +81,7 @@ class LatentSimulator:
         decoder: a latent trajectory to positions.
         molecule: molecule that the decoder places; the decoder's own where None.
         start: structures at which rollouts begin that name none; drawn by the propagator where None.
+        relaxation: moment of dynamics of every decoded frame; none where None.
 
     Raises:
         MdgenError: if the parts do not belong together, saying what differs.
@@ -92,6 +94,7 @@ class LatentSimulator:
         decoder: Decoder,
         molecule: Molecule | None = None,
         start: Frames | None = None,
+        relaxation: Relaxation | None = None,
     ) -> None:
         require_same_latent(encoder.latent, propagator.latent, "propagator")
         require_same_latent(encoder.latent, decoder.latent, "decoder")
@@ -103,7 +106,7 @@ class LatentSimulator:
         if encoder.latent.molecule and encoder.latent.molecule != found.fingerprint:
             raise MdgenError(f"the encoder was trained on another molecule than {found!r}; give parts of one run")
         self.encoder, self.propagator, self.decoder, self.molecule = encoder, propagator, decoder, found
-        self.start, self.device = start, torch.device("cpu")
+        self.start, self.relaxation, self.device = start, relaxation, torch.device("cpu")
         self._trained_K = trained_temperature_K(self._parts())
 
     @property
@@ -360,6 +363,9 @@ class LatentSimulator:
         identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
         if windows.doublings:
             identity["doublings"] = windows.doublings
+        if self.relaxation is not None:
+            self.relaxation.require_for(self.molecule, kelvin)
+            identity["relaxation"] = self.relaxation.settings
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
         known = KnownFrames.of(task, structures, condition.values.shape[1]) if self._keeps_known() else None
         return _Request(condition, context, identity, known)
@@ -367,6 +373,10 @@ class LatentSimulator:
     def _keeps_known(self) -> bool:
         """Whether a frame that is known is returned as it was given."""
         return self.decoder.latent.kind == "se3_tokens"
+
+    def _goes_on_relaxed(self) -> bool:
+        """Whether the frames of each window follow from the last relaxed one instead of the one that was sampled."""
+        return self.relaxation is not None and self._keeps_known()
 
     @torch.no_grad()
     def _blocks(
@@ -378,7 +388,8 @@ class LatentSimulator:
         n, n_frames = request.condition.values.shape[:2]
         while stream.n_frames < n_frames:
             block, done = stream.n_blocks, stream.n_frames
-            stop = windows.block_stop(done, frames_a_block(n, self.molecule.n_atoms))
+            frames = 1 if self._goes_on_relaxed() else frames_a_block(n, self.molecule.n_atoms)
+            stop = windows.block_stop(done, frames)
             part = part_of(request.condition, done, stop, stream.latent.to(self.device))
             random = block_generator(seed, block, "propagate", self.device)
             latent = sample_windows(self.propagator, part, request.context, random, windows.doublings)[:, bool(done) :]
@@ -386,6 +397,12 @@ class LatentSimulator:
             memory = None if stream.chosen is None else stream.chosen.to(self.device)
             positions, memory = decode_in_parts(self.decoder, latent, request.context, streams, memory)
             stream = LatentStream(latent[:, -1].clone(), stop, block + 1, memory)
+            if self.relaxation is not None:
+                random = block_generator(seed, block, "relax", self.device)
+                positions = self.relaxation(positions, request.identity["temperature_K"], random)
+                if self._goes_on_relaxed():
+                    last = self.encoder.encode(positions[:, -1:], request.context)[:, 0]
+                    stream = replace(stream, latent=torch.where(request.condition.known[:, stop - 1], stream.latent, last))
             if check is not None:
                 check.add(latent, positions, request.context)
             if request.known is not None:

@@ -51,7 +51,7 @@ def block_generator(
     seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0
 ) -> torch.Generator:
     """A random stream for one purpose in one part of a block, independent of all others of the same seed."""
-    purposes = ("start", "propagate", "decode")
+    purposes = ("start", "propagate", "decode", "relax")
     key = [seed, block, purposes.index(purpose), *([part] if part else [])]
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) >> 1)

@@ -9,11 +9,16 @@ from mdgen.molecule.topology import Molecule
 
 
 def potential_for(config: dict[str, Any], molecule: Molecule, key: str = "system") -> Potential:
-    """The force field of a `system` config.
+    """The force field of a `system` config: `system_for` without all that is not energy."""
+    return system_for(config, molecule, key).potential
+
+
+def system_for(config: dict[str, Any], molecule: Molecule, key: str = "system") -> System:
+    """The system of a config, for trajectories that are there already or will be.
 
     Args:
         config: config of the system.
-        molecule: molecule of the trajectories whose energies are asked for.
+        molecule: molecule of the trajectories.
         key: name of the config, for messages.
 
     Raises:
@@ -23,11 +28,11 @@ def potential_for(config: dict[str, Any], molecule: Molecule, key: str = "system
     alone = getattr(system.potential, "openmm_system", None)
     if system.cell is not None or (alone is not None and alone.usesPeriodicBoundaryConditions()):
         raise MdgenError(
-            f"{key}: this force field needs a periodic box, and energies are judged without one; choose an implicit "
+            f"{key}: this force field needs a periodic box, and the trajectories have none; choose an implicit "
             f"solvent or vacuum, such as {key}.solvent=obc2"
         )
     _require_same_atoms(system.molecule, molecule)
-    return system.potential
+    return system
 
 
 def _require_same_atoms(of_system: Molecule, of_trajectories: Molecule) -> None:

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Integrator, State, System
+from mdgen.interfaces import Energies, Integrator, Positions, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import require_one_each
 from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.forces import energy_and_forces
 
 Precision = Literal["single", "double"]
 
@@ -74,6 +75,7 @@ class Engine(ABC):
             raise MdgenError(f"precision is {precision!r}, but must be one of single, double")
         require_one_each(integrator.temperature_K, n_replicas)
         self.n_replicas, self.precision, self.integrator = n_replicas, precision, integrator
+        self._potential = system.potential
         self.pressure_bar, self._shape = pressure_bar, (n_replicas, len(system.masses), 3)
         self._set_up(system, integrator, generator, threads or torch.get_num_threads(), device)
 
@@ -139,6 +141,13 @@ class Engine(ABC):
     @abstractmethod
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
+
+    def energy_and_forces(self, positions: Positions) -> tuple[Energies, Positions]:
+        """Energies in kJ/mol and forces in kJ/mol/nm, computed as its own where the engine can; none of a box.
+
+        The state of the replicas is lost: `prepare` them afterwards.
+        """
+        return energy_and_forces(self._potential, positions)
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:

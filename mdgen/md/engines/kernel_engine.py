@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.interfaces import Integrator, State, System
+from mdgen.interfaces import Energies, Integrator, Positions, State, System
 from mdgen.md.engines.base_engine import Engine, Recording, beyond_force_field, constant_volume
 from mdgen.md.engines.lanes.bonded_terms import HIGHEST_PERIODICITY
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
@@ -96,6 +96,13 @@ class KernelEngine(Engine):
     def potential_energy(self) -> Float[np.ndarray, "replica"]:
         """Potential energy in kJ/mol now."""
         return self._kernel.potential_energy()
+
+    def energy_and_forces(self, positions: Positions) -> tuple[Energies, Positions]:
+        """Energies and forces as the kernel computes them; the state of the replicas is lost."""
+        self._kernel.set_state(positions, torch.zeros_like(positions))
+        by_term, forces = self._kernel.energies_and_forces()
+        energies = sum(by_term.values(), np.zeros(self.n_replicas))
+        return torch.from_numpy(energies).to(positions), torch.from_numpy(forces).to(positions)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Positions, velocities, random streams, temperatures and the step."""

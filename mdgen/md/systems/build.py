@@ -11,16 +11,14 @@ import openmm
 import openmm.app
 import torch
 from openmm import unit
-from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential, System
+from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize
 from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
-from mdgen.md.force_field.force_field import ForceField, force_field_of, require_room
-from mdgen.md.force_field.forces import SumOfPotentials
-from mdgen.md.force_field.restraints import DistanceRestraints
+from mdgen.md.force_field.force_field import force_field_of, require_room
+from mdgen.md.force_field.restraints import with_springs
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
 from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 from mdgen.md.systems.parameter_checks import require_apart
@@ -215,19 +213,11 @@ def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: flo
     if relax and field.parameters.cutoff is not None:
         positions = minimized_by_openmm(openmm_system, positions)
     elif relax:
-        positions = _relaxed(field, positions)
+        positions = minimize(with_springs(field, system.constraints), positions[None]).positions[0]
     held = system.constraints
     if isinstance(held, DistanceConstraints):
         positions = replace(held, tolerance=1e-12).positions(positions[None], positions[None])[0]
     return replace(system, positions=positions)
-
-
-def _relaxed(field: ForceField, positions: Tensor) -> Tensor:
-    """Positions at a minimum; stiff springs replace the constraints."""
-    p = field.parameters
-    springs = [DistanceRestraints(p.constraint_atoms, p.constraint_length, k=2.0e5)] if len(p.constraint_atoms) else []
-    potential: Potential = SumOfPotentials([field, *springs]) if springs else field
-    return minimize(potential, positions[None]).positions[0]
 
 
 def _require_one(sources: dict[str, str | None]) -> None:

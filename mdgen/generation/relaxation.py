@@ -1,0 +1,155 @@
+"""A moment of dynamics of every decoded frame, which sets right what a decoder leaves wrong on a small scale."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mdgen.errors import MdgenError
+from mdgen.geometry.superposition import superpose
+from mdgen.interfaces import Cells, Energies, Positions, System
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.velocities import initial_state
+from mdgen.md.engines.base_engine import Engine
+from mdgen.md.engines.engine import make_engine
+from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.md.force_field.restraints import with_springs
+from mdgen.molecule.topology import Molecule
+
+FRAMES_AT_ONCE = 512
+"""Frames that are relaxed side by side."""
+
+_STEEPEST = 100.0
+"""Force in kJ/mol/nm below which the minimisation leaves a frame alone: far less than that of heat."""
+
+
+@dataclass
+class Relaxation:
+    """Minimises every frame for some steps, then moves it for a moment from new velocities.
+
+    The minimisation only takes out what dynamics could not start from, such as two atoms in one place. Dynamics leave
+    the distribution at equilibrium as it is, so they never move the distribution of the frames away from it: bonds,
+    angles and contacts settle within a picosecond, while slow coordinates stay where the model put them. Frames do not
+    depend on one another, and each is turned back to lie where it was decoded.
+
+    Args:
+        system: force field of the molecule; its constraints are met.
+        length_ps: length of the dynamics; 0 for the minimisation alone.
+        minimization_steps: steps of the minimisation; 0 for none.
+        timestep_fs: time step; up to 4 with heavy hydrogens and constraints, 2 with constraints.
+        friction_per_ps: friction of the Langevin dynamics.
+
+    Raises:
+        MdgenError: for a periodic system, or numbers out of range.
+    """
+
+    system: System
+    length_ps: float = 0.5
+    minimization_steps: int = 30
+    timestep_fs: float = 2.0
+    friction_per_ps: float = 1.0
+    n_frames: int = field(default=0, init=False)
+    """Frames that were relaxed."""
+    n_kept: int = field(default=0, init=False)
+    """Frames among them that became unstable, and stayed as they were decoded."""
+
+    def __post_init__(self) -> None:
+        if self.system.cell is not None:
+            raise MdgenError(
+                "the system that frames are relaxed in is a periodic box, and frames have none; choose an implicit "
+                "solvent or vacuum, such as system.solvent=obc2"
+            )
+        if not (0 <= self.length_ps < float("inf") and self.minimization_steps >= 0 and self.timestep_fs > 0):
+            raise MdgenError(
+                f"length_ps={self.length_ps}, minimization_steps={self.minimization_steps} and "
+                f"timestep_fs={self.timestep_fs} of the relaxation: expected at least 0, at least 0 and above 0"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the result beside frames, temperature and random numbers, as plain JSON."""
+        numbers = {name: getattr(self, name) for name in ("length_ps", "timestep_fs", "friction_per_ps")}
+        masses = fingerprint("masses", {"amu": self.system.masses})
+        potential = getattr(self.system.potential, "fingerprint", type(self.system.potential).__name__)
+        return {**numbers, "minimization_steps": self.minimization_steps, "potential": potential, "masses": masses}
+
+    def require_for(self, molecule: Molecule, temperature_K: float | None) -> None:
+        """Refuse another molecule than the system's, and an unknown temperature.
+
+        Raises:
+            MdgenError: in both cases.
+        """
+        if self.system.molecule.n_atoms != molecule.n_atoms:
+            raise MdgenError(
+                f"frames of {molecule!r} cannot be relaxed in a system of {self.system.molecule!r}; give the system of "
+                "the molecule"
+            )
+        if temperature_K is None:
+            raise MdgenError("the model does not say its temperature, at which frames are relaxed; give temperature_K")
+
+    def figures(self) -> dict[str, Any]:
+        """Numbers of frames that were relaxed, and of those that became unstable."""
+        return {"n_frames_relaxed": self.n_frames, "n_frames_unstable": self.n_kept}
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        positions: Float[Tensor, "batch frame atom 3"],
+        temperature_K: float,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "batch frame atom 3"]:
+        """Relaxed frames, in nm.
+
+        Args:
+            positions: decoded frames.
+            temperature_K: temperature of the dynamics.
+            generator: source of velocities and random forces.
+        """
+        frames = positions.flatten(0, 1)
+        n = min(FRAMES_AT_ONCE, len(frames))
+        kelvin = torch.tensor([float(temperature_K)])
+        integrator = Langevin(self.timestep_fs, kelvin, self.friction_per_ps)
+        engine = make_engine(self.system, integrator, n, generator, device=positions.device.type)
+        n_steps, relaxed = round(1e3 * self.length_ps / self.timestep_fs), []
+        for part in frames.split(n):
+            # The engine holds one number of replicas: the last part is filled up with copies of its first frame.
+            filled = torch.cat([part, part[:1].expand(n - len(part), -1, -1)])
+            moved = self._minimized(engine, filled.to(self.system.positions))
+            if n_steps:
+                engine.prepare(initial_state(self.system, n, kelvin, generator, moved))
+                moved = engine.advance(n_steps).positions
+            moved = moved[: len(part)].to(part)
+            finite = moved.isfinite().all(-1).all(-1)
+            relaxed.append(superpose(torch.where(finite[:, None, None], moved, part), part))
+            self.n_frames, self.n_kept = self.n_frames + len(part), self.n_kept + int((~finite).sum())
+        return torch.cat(relaxed).unflatten(0, positions.shape[:2])
+
+    def _minimized(self, engine: Engine, frames: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame atom 3"]:
+        """Frames some way downhill with constraints met; not a number where a frame has no energy to begin with."""
+        held, finite = self.system.constraints, engine.energy_and_forces(frames)[0].isfinite()
+        if self.minimization_steps and bool(finite.any()):
+            # those without an energy are others meanwhile
+            start = torch.where(finite[:, None, None], frames, frames[finite][0])
+            potential = with_springs(_ByEngine(engine), held)
+            frames = minimize(potential, start, _STEEPEST, self.minimization_steps).positions
+        met = frames if held is None else held.positions(frames, frames)
+        return torch.where(finite[:, None, None], met, torch.nan)
+
+
+@dataclass(frozen=True)
+class _ByEngine:
+    """The potential of an engine's system, computed by the engine; of no run, and so without a fingerprint."""
+
+    engine: Engine
+    fingerprint: str = ""
+
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
+        """Energy in kJ/mol."""
+        return self.engine.energy_and_forces(positions)[0]
+
+    def attached_energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
+        """Energies in kJ/mol and forces in kJ/mol/nm."""
+        return self.engine.energy_and_forces(positions)
