@@ -402,7 +402,9 @@ class LatentSimulator:
                 positions = self.relaxation(positions, request.identity["temperature_K"], random)
                 if self._goes_on_relaxed():
                     last = self.encoder.encode(positions[:, -1:], request.context)[:, 0]
-                    stream = replace(stream, latent=torch.where(request.condition.known[:, stop - 1], stream.latent, last))
+                    stream = replace(
+                        stream, latent=torch.where(request.condition.known[:, stop - 1], stream.latent, last)
+                    )
             if check is not None:
                 check.add(latent, positions, request.context)
             if request.known is not None:

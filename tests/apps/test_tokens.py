@@ -183,3 +183,31 @@ def test_the_experiment_with_tokens_skips_what_is_for_slow_modes() -> None:
     assert config["four_wells"] is None
     assert config["evaluate"]["encoder_run"] is None
     assert config["train_propagator"]["data"]["frames"] == 48
+
+
+def test_frames_are_relaxed_in_a_force_field(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    start, end = folder / "start.pdb", folder / "end.pdb"
+    command = ["generate", f"model={folder}/model", f"pdb={start}", "n_trajectories=3", "task=interpolate"]
+    command += [
+        f"start={start}",
+        f"end={end}",
+        "length_ns=0.06",
+        f"output={folder}/relaxed",
+        "relaxation.length_ps=0.01",
+    ]
+    system = ["system=pdb", f"system.pdb={start}", "system.solvent=vacuum"]
+    assert main([*command, *system]) == 0
+    metrics = json.loads((folder / "relaxed/metrics.json").read_text())
+    assert (metrics["n_frames_relaxed"], metrics["n_frames"]) == (39, 13)
+    made = mdgen.open(folder / "relaxed")
+    for number, file in ((0, start), (-1, end)):  # frames that are known stay as they are
+        known = mdtraj.load(str(file))
+        assert mdtraj.rmsd(made.trajectory(1)[number], known)[0] < 1e-3
+    capsys.readouterr()
+    assert main([*command, *system, f"output={folder}/other", "system.solvent=tip3p"]) == 2
+    assert "a periodic box" in capsys.readouterr().err
+    assert main([*command, "system=peptide", "system.sequence=A", f"output={folder}/other"]) == 2
+    assert "the system of the force field" in capsys.readouterr().err
+    assert not (folder / "other").exists()
+    assert main([*command, *system, "relaxation.length_ps=0.02"]) == 2
+    assert "relaxation" in capsys.readouterr().err

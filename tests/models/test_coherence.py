@@ -46,7 +46,7 @@ class World:
         self.chosen = torch.arange(0, 20_000, 2)
         self.neighbours = Neighbours(10_000, 1)
         self.neighbours.latents.copy_(self.latents[self.chosen])
-        settings = {"lag_ps": LAG_PS, "n_modes": 3, "n_neighbours": 128} | options
+        settings = {"lag_ps": LAG_PS, "n_modes": 3, "n_neighbours": 64} | options
         self.coherence = Coherence.fitted(features, frames, self.chosen, **settings)
 
     def follow(self, latents, spacing_ps=LAG_PS, before=None, seed=3):
@@ -72,13 +72,13 @@ def test_correlations_belong_to_a_time_not_to_a_frame():
 
 @pytest.mark.parametrize("place", [0.0, 1.5])
 def test_structures_of_a_latent_are_distributed_as_without_memory(place):
-    world = World(skewed=True)
-    hidden, rows = world.follow(torch.full((200, 500, 1), place))
-    near, weights = world.neighbours.candidates(torch.tensor([[place]]), 128)
+    world = World(skewed=True, n_neighbours=32)
+    hidden, rows = world.follow(torch.full((200, 250, 1), place))
+    near, weights = world.neighbours.candidates(torch.tensor([[place]]), 32)
     share = torch.bincount(rows[:, 20:].flatten(), minlength=10_000)[near[0]] / rows[:, 20:].numel()
     assert int((rows[:, 1:] == rows[:, :-1]).sum()) == 0
     wanted = weights[0] / weights[0].sum()
-    assert float((share - wanted).abs().sum() / 2) < 0.035  # total variation; without the balance it is 0.058
+    assert float((share - wanted).abs().sum() / 2) < 0.02  # total variation; without the balance it is 0.055 and 0.072
     values = world.hidden[world.chosen][near[0]]
     assert float(hidden[:, 20:].log().mean()) == pytest.approx(float((wanted * values.log()).sum()), abs=0.1)
     assert float(hidden[:, 20:].log().std()) == pytest.approx(
@@ -95,7 +95,7 @@ def test_many_coordinates_leave_the_distribution_alone_too():
     neighbours = Neighbours(5000, 3)
     neighbours.latents.copy_(torch.randn(5000, 3, generator=generator))
     place = torch.randn(3, generator=generator) / 2
-    rows = library.choose(place.expand(500, 300, 3), None, 1.0, neighbours, generator)[:, 20:]
+    rows = library.choose(place.expand(300, 150, 3), None, 1.0, neighbours, generator)[:, 20:]
     near, weights = neighbours.candidates(place[None], 32)
     share = torch.bincount(rows.flatten(), minlength=5000)[near[0]] / rows.numel()
     assert float((share - weights[0] / weights[0].sum()).abs().sum() / 2) < 0.05
@@ -123,8 +123,8 @@ def test_an_encoder_without_features_is_refused():
 def test_a_trajectory_goes_on_from_the_frame_before():
     world = World()
     latents = torch.zeros(2000, 1, 1)
-    near, _ = world.neighbours.candidates(torch.zeros(1, 1), 128)
-    high = near[0][world.hidden[world.chosen][near[0]].argsort()[115]]
+    near, _ = world.neighbours.candidates(torch.zeros(1, 1), 64)
+    high = near[0][world.hidden[world.chosen][near[0]].argsort()[57]]
     hidden, _ = world.follow(latents, before=high.expand(2000))
     start = float(world.hidden[world.chosen][high])
     assert float(hidden.mean()) == pytest.approx(0.8 * start, abs=0.2)

@@ -1,0 +1,107 @@
+"""A moment of dynamics of every frame: what is at equilibrium stays there, what is not comes nearer to it."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from mdgen.errors import MdgenError
+from mdgen.generation.relaxation import FRAMES_AT_ONCE, Relaxation
+from mdgen.geometry.dihedrals import bond_lengths, dihedral_angles
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.velocities import initial_state
+from mdgen.md.engines.engine import make_engine
+from mdgen.md.systems.build import build_system
+from mdgen.molecule.topology import Molecule
+
+KELVIN = 350.0
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@cache
+def alanine_dipeptide():
+    return build_system(sequence="A", force_field="amber14", solvent="vacuum")
+
+
+@cache
+def equilibrium():
+    """Frames of 256 replicas after some picoseconds at the temperature."""
+    system, kelvin = alanine_dipeptide(), torch.tensor([KELVIN])
+    engine = make_engine(system, Langevin(2.0, kelvin, 10.0), 256, seeded())
+    engine.prepare(initial_state(system, 256, kelvin, seeded()))
+    return engine.advance(3000).positions.float()[:, None]
+
+
+def energies(positions):
+    return alanine_dipeptide().potential.energy(positions.flatten(0, 1).double())
+
+
+def angles(positions):
+    backbone = torch.tensor([[4, 6, 8, 14], [6, 8, 14, 16]])
+    return torch.rad2deg(dihedral_angles(positions.flatten(0, 1), backbone))
+
+
+def test_dynamics_leave_the_distribution_at_equilibrium_as_it_is():
+    frames = equilibrium()
+    relaxed = Relaxation(alanine_dipeptide(), 0.4, minimization_steps=0)(frames, KELVIN, seeded(1))
+    before, after = energies(frames), energies(relaxed)
+    error = (before.var() / len(before) + after.var() / len(after)).sqrt()
+    assert float(after.mean() - before.mean()) == pytest.approx(0, abs=4 * float(error))
+    assert float(after.std() / before.std()) == pytest.approx(1, abs=0.2)
+
+
+def test_strained_frames_come_to_the_energy_of_the_dynamics_and_keep_their_slow_coordinates():
+    frames = equilibrium()
+    strained = frames + 0.015 * torch.randn(frames.shape, generator=seeded(2))
+    relaxation = Relaxation(alanine_dipeptide(), 0.4)
+    relaxed = relaxation(strained, KELVIN, seeded(1))
+    normal, spread = energies(frames).mean(), energies(frames).std()
+    assert float(energies(strained).mean() - normal) > 20 * float(spread)
+    # heat flows from the kinetic energy to the minimised frames at the rate of the friction, 1 a ps
+    assert abs(float(energies(relaxed).mean() - normal)) < 1.5 * float(spread)
+    turn = (angles(relaxed) - angles(frames) + 180) % 360 - 180
+    assert float(turn.abs().quantile(0.9)) < 60
+    held = alanine_dipeptide().constraints
+    assert float((bond_lengths(relaxed[:, 0], held.atoms) - held.lengths).abs().max()) < 1e-4
+    assert relaxation.figures() == {"n_frames_relaxed": 256, "n_frames_unstable": 0}
+
+
+def test_frames_lie_where_they_were_and_are_the_same_for_the_same_seed():
+    frames = equilibrium()[:5] + 3.0
+    relaxed, again = (Relaxation(alanine_dipeptide(), 0.02)(frames, KELVIN, seeded()) for _ in range(2))
+    assert torch.equal(relaxed, again)
+    assert float((relaxed.mean(2) - frames.mean(2)).abs().max()) < 1e-4
+    assert not torch.equal(relaxed, Relaxation(alanine_dipeptide(), 0.02)(frames, KELVIN, seeded(1)))
+
+
+def test_a_frame_without_an_energy_stays_as_it_is_and_harms_no_other():
+    frames = equilibrium()[:20].clone()
+    frames[3, 0, 0] = frames[3, 0, -1]  # both ends in one place
+    relaxation = Relaxation(alanine_dipeptide(), 0.02)
+    relaxed = relaxation(frames, KELVIN, seeded())
+    assert relaxation.n_kept == 1
+    torch.testing.assert_close(relaxed[3], frames[3], atol=1e-5, rtol=0)
+    assert relaxed[torch.arange(20) != 3].isfinite().all()
+
+
+def test_many_frames_are_relaxed_in_parts():
+    frames = equilibrium()[:3].expand(3, FRAMES_AT_ONCE // 2, -1, -1)
+    relaxed = Relaxation(alanine_dipeptide(), 0.0, minimization_steps=2)(frames, KELVIN, seeded())
+    torch.testing.assert_close(relaxed[:, -1], relaxed[:, 0], atol=1e-5, rtol=0)
+    assert (energies(relaxed[:, :1]) < energies(frames[:, :1])).all()
+
+
+def test_what_cannot_be_relaxed_is_refused():
+    system = alanine_dipeptide()
+    with pytest.raises(MdgenError, match="a periodic box, and frames have none"):
+        Relaxation(replace(system, cell=torch.ones(3)))
+    with pytest.raises(MdgenError, match="expected at least 0"):
+        Relaxation(system, length_ps=-1.0)
+    with pytest.raises(MdgenError, match="give the system of the molecule"):
+        Relaxation(system).require_for(Molecule.particles(["Ar"]), KELVIN)
+    with pytest.raises(MdgenError, match="give temperature_K"):
+        Relaxation(system).require_for(system.molecule, None)
