@@ -158,6 +158,8 @@ def _general(name: str) -> bool:
 def _median(values: np.ndarray, rng: np.random.Generator) -> Estimate:
     if len(values) < 2:
         return Estimate(float(values[0]))
-    draws = bootstrap_weights(len(values), RESAMPLES, rng).astype(int)
-    samples = np.array([np.median(np.repeat(values, weights)) for weights in draws])
-    return percentile_interval(float(np.median(values)), samples)
+    order, n = np.argsort(values), len(values)
+    # how many of each resample's values are no larger than each
+    counts = bootstrap_weights(n, RESAMPLES, rng)[:, order].cumsum(1)
+    middle = [values[order][(counts > place).argmax(1)] for place in ((n - 1) // 2, n // 2)]
+    return percentile_interval(float(np.median(values)), (middle[0] + middle[1]) / 2)
