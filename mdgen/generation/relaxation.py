@@ -11,12 +11,11 @@ from mdgen.errors import MdgenError
 from mdgen.geometry.superposition import superpose
 from mdgen.interfaces import Cells, Energies, Positions, System
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.minimize import minimize, with_springs
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.base_engine import Engine
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.fingerprint import fingerprint
-from mdgen.md.force_field.restraints import with_springs
 from mdgen.molecule.topology import Molecule
 
 FRAMES_AT_ONCE = 512

@@ -12,7 +12,7 @@ Path = Annotated[str, "path"]
 OWN: dict[str, Any] = {
     **dict.fromkeys(("output", "run", "first", "second"), Path),
     **dict.fromkeys(("topology", "encoder_run", "start", "end", "pairs"), Path | None),
-    **dict.fromkeys(("model", "pdb", "propagator_run", "decoder_run"), Path | None),
+    **dict.fromkeys(("model", "pdb", "propagator_run", "decoder_run", "initial"), Path | None),
     **dict.fromkeys(("trajectories", "coarse", "known", "training_runs"), Path | list[Path] | None),
     **dict.fromkeys(("frame_spacing_ps", "hop_ps", "temperature_K"), float | None),
     **dict.fromkeys(("pressure_bar", "anneal_temperature_K"), float | None),

@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Potential
-from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.interfaces import Constraints, Potential
+from mdgen.md.force_field.forces import SumOfPotentials, energy_and_forces
+from mdgen.md.force_field.restraints import DistanceRestraints
 
 _SUFFICIENT_DECREASE = 1e-4
 _FIRST_DISPLACEMENT_NM = 1e-3
@@ -75,6 +76,19 @@ def minimize(
         if idle == 2:
             break  # the gradient itself does not lower the energy: only rounding is left
     return Minimum(x.reshape(shape), energy, _largest(gradient, shape), converged, iteration)
+
+
+def with_springs(potential: Potential, constraints: Constraints | None, k: float = 2.0e5) -> Potential:
+    """A potential with stiff springs in place of constraints, of whose distances force fields know nothing.
+
+    Args:
+        potential: what is minimised.
+        constraints: distances that may not change; None for none.
+        k: stiffness in kJ/mol/nm^2; somewhat stiffer than bonds to hydrogen.
+    """
+    if constraints is None or not len(constraints.atoms):
+        return potential
+    return SumOfPotentials([potential, DistanceRestraints(constraints.atoms, constraints.lengths, k)])
 
 
 class _History:

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import dihedral_angles
-from mdgen.interfaces import Cells, Constraints, Energies, Positions, Potential
+from mdgen.interfaces import Cells, Energies, Positions
 from mdgen.md.force_field.fingerprint import Fingerprinted
-from mdgen.md.force_field.forces import SumOfPotentials
 from mdgen.md.force_field.terms.bonded import bond_energy
 from mdgen.registry import register
 
@@ -101,19 +100,6 @@ class TorsionRestraints(_Restraint):
     def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
         """Energy in kJ/mol."""
         return self.k * (1 - torch.cos(dihedral_angles(positions, self.atoms) - self.target)).sum(-1)
-
-
-def with_springs(potential: Potential, constraints: Constraints | None, k: float = 2.0e5) -> Potential:
-    """A potential with stiff springs in place of constraints, of whose distances force fields know nothing.
-
-    Args:
-        potential: what is minimised.
-        constraints: distances that may not change; None for none.
-        k: stiffness in kJ/mol/nm^2; somewhat stiffer than bonds to hydrogen.
-    """
-    if constraints is None or not len(constraints.atoms):
-        return potential
-    return SumOfPotentials([potential, DistanceRestraints(constraints.atoms, constraints.lengths, k)])
 
 
 def _indices(atoms: Tensor | Sequence[Sequence[int]], width: int) -> Tensor:

@@ -15,10 +15,9 @@ from openmm import unit
 from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
-from mdgen.md.dynamics.minimize import minimize
+from mdgen.md.dynamics.minimize import minimize, with_springs
 from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.force_field import force_field_of, require_room
-from mdgen.md.force_field.restraints import with_springs
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
 from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
 from mdgen.md.systems.parameter_checks import require_apart
