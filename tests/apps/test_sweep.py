@@ -72,7 +72,7 @@ def test_what_fails_is_named_at_the_end_and_the_rest_is_done(
     assert "A  simulate      done already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
 def test_launchers_with_processes_make_the_same_runs_and_survive_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:

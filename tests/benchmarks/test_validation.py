@@ -67,6 +67,7 @@ def test_a_law_that_the_kernels_lack_is_no_agreement() -> None:
         kernel_errors(beyond, system.positions[None])
 
 
+@pytest.mark.slow
 def test_order_constraints_and_instability_hold() -> None:
     for check in (lambda: check_order(length_fs=40.0), lambda: check_constraints(500), check_instability):
         assert_all_hold(check()[1])
@@ -128,6 +129,7 @@ def test_the_shadow_energy_is_kept_to_the_eighth_order() -> None:
     assert 2**7 < coarse / fine < 2**9
 
 
+@pytest.mark.slow
 def test_short_drifts_are_found_with_and_without_a_cutoff() -> None:
     metrics, rows = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
     assert metrics["nve_energy_spread_K_per_dof"] < 0.1

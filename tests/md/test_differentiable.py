@@ -248,6 +248,7 @@ def test_forces_without_a_graph_bound_memory() -> None:
     assert twice_most < 1.1 * most
 
 
+@pytest.mark.slow
 def test_checkpoints_bound_memory() -> None:
     system, n_steps, every = rigid(peptide()[0]), 8, 4
     plain_kept, plain_there, _ = kept_and_most(system, n_steps)
