@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def run(config: dict[str, Any]) -> None:
     """Compose the parts and generate."""
     files = _files(config)
     _check(config)
+    config = _without_idle_relaxation(config)
     # A part that is trained again is another part, though its path is the same.
     config = {**config, "inputs": {part: content_hash(file) for part, file in files.items()}}
     use_threads(config["threads"])
@@ -117,6 +119,24 @@ def _check(config: dict[str, Any]) -> None:
     for key in sorted({key for keys in KEYS.values() for key in keys} - set(KEYS[task])):
         if config[key] is not None:
             raise MdgenError(f"{key}={config[key]} says nothing to task={task}, which takes {', '.join(KEYS[task])}")
+
+
+def _without_idle_relaxation(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without what is said of a relaxation that there is not.
+
+    Raises:
+        MdgenError: if something was asked of it.
+    """
+    if config.get("system") is not None:
+        return config
+    defaults = {each.name: each.default for each in fields(Relaxation)}
+    for key, value in config.get("relaxation", {}).items():
+        if value != defaults[key]:
+            raise MdgenError(
+                f"relaxation.{key}={value} says nothing without a force field; name one, such as system=pdb "
+                "system.pdb=FILE"
+            )
+    return {key: value for key, value in config.items() if key not in ("relaxation", "system")}
 
 
 def _relaxation(config: dict[str, Any], simulator: LatentSimulator) -> Relaxation | None:

@@ -74,9 +74,15 @@ def _initial_file(initial: str, part: str) -> Path:
     Raises:
         MdgenError: if there is none.
     """
-    if not Path(initial).exists():
-        return part_files(model_folder(initial))[part]
-    return part_file(initial, part)
+    path = Path(initial)
+    if path.is_file():
+        return path
+    file = path / f"{part}.safetensors"
+    if path.is_dir() and not (path / "simulator.json").is_file():
+        if not file.is_file():
+            raise MdgenError(f"initial={initial} holds no {part}.safetensors; name a run that trained one")
+        return file
+    return part_files(model_folder(initial))[part]
 
 
 def learns_from(config: dict[str, Any]) -> str | None:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.geometry.superposition import superpose
 from mdgen.interfaces import Cells, Energies, Positions, System
 from mdgen.md.dynamics.integrators import Langevin
@@ -24,15 +25,19 @@ FRAMES_AT_ONCE = 512
 _STEEPEST = 100.0
 """Force in kJ/mol/nm below which the minimisation leaves a frame alone: far less than that of heat."""
 
+_BROKEN_NM = 0.05
+"""Change of a bond's length from that in the system's structure from which it counts as broken."""
+
 
 @dataclass
 class Relaxation:
     """Minimises every frame for some steps, then moves it for a moment from new velocities.
 
-    The minimisation only takes out what dynamics could not start from, such as two atoms in one place. Dynamics leave
-    the distribution at equilibrium as it is, so they never move the distribution of the frames away from it: bonds,
-    angles and contacts settle within a picosecond, while slow coordinates stay where the model put them. Frames do not
-    depend on one another, and each is turned back to lie where it was decoded.
+    The minimisation only takes out what dynamics could not start from, such as two atoms in one place; it cools, and
+    the friction is high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is,
+    so they never move the distribution of the frames away from it: bonds, angles and contacts settle within a
+    picosecond, while slow coordinates stay where the model put them. Frames do not depend on one another, and each is
+    turned back to lie where it was decoded.
 
     Args:
         system: force field of the molecule; its constraints are met.
@@ -49,11 +54,11 @@ class Relaxation:
     length_ps: float = 0.5
     minimization_steps: int = 30
     timestep_fs: float = 2.0
-    friction_per_ps: float = 1.0
+    friction_per_ps: float = 10.0
     n_frames: int = field(default=0, init=False)
     """Frames that were relaxed."""
     n_kept: int = field(default=0, init=False)
-    """Frames among them that became unstable, and stayed as they were decoded."""
+    """Frames among them that became unstable, with a broken bond or worse, and stayed as they were decoded."""
 
     def __post_init__(self) -> None:
         if self.system.cell is not None:
@@ -65,6 +70,11 @@ class Relaxation:
             raise MdgenError(
                 f"length_ps={self.length_ps}, minimization_steps={self.minimization_steps} and "
                 f"timestep_fs={self.timestep_fs} of the relaxation: expected at least 0, at least 0 and above 0"
+            )
+        if self.length_ps and self._n_steps < 1:
+            raise MdgenError(
+                f"length_ps={self.length_ps} of the relaxation is shorter than a step of timestep_fs={self.timestep_fs}"
+                "; give more, or 0 for none"
             )
 
     @property
@@ -81,11 +91,7 @@ class Relaxation:
         Raises:
             MdgenError: in both cases.
         """
-        if self.system.molecule.n_atoms != molecule.n_atoms:
-            raise MdgenError(
-                f"frames of {molecule!r} cannot be relaxed in a system of {self.system.molecule!r}; give the system of "
-                "the molecule"
-            )
+        molecule.require_same_atoms(self.system.molecule)
         if temperature_K is None:
             raise MdgenError("the model does not say its temperature, at which frames are relaxed; give temperature_K")
 
@@ -112,23 +118,37 @@ class Relaxation:
         kelvin = torch.tensor([float(temperature_K)])
         integrator = Langevin(self.timestep_fs, kelvin, self.friction_per_ps)
         engine = make_engine(self.system, integrator, n, generator, device=positions.device.type)
-        n_steps, relaxed = round(1e3 * self.length_ps / self.timestep_fs), []
+        relaxed = []
         for part in frames.split(n):
             # The engine holds one number of replicas: the last part is filled up with copies of its first frame.
             filled = torch.cat([part, part[:1].expand(n - len(part), -1, -1)])
             moved = self._minimized(engine, filled.to(self.system.positions))
-            if n_steps:
+            if self._n_steps:
                 engine.prepare(initial_state(self.system, n, kelvin, generator, moved))
-                moved = engine.advance(n_steps).positions
+                moved = engine.advance(self._n_steps).positions
             moved = moved[: len(part)].to(part)
-            finite = moved.isfinite().all(-1).all(-1)
-            relaxed.append(superpose(torch.where(finite[:, None, None], moved, part), part))
-            self.n_frames, self.n_kept = self.n_frames + len(part), self.n_kept + int((~finite).sum())
+            whole = self._whole(moved) & part.isfinite().flatten(1).all(1)
+            settled = part.clone()
+            settled[whole] = superpose(moved[whole], part[whole])
+            relaxed.append(settled)
+            self.n_frames, self.n_kept = self.n_frames + len(part), self.n_kept + int((~whole).sum())
         return torch.cat(relaxed).unflatten(0, positions.shape[:2])
+
+    @property
+    def _n_steps(self) -> int:
+        return round(1e3 * self.length_ps / self.timestep_fs)
+
+    def _whole(self, frames: Float[Tensor, "frame atom 3"]) -> Bool[Tensor, "frame"]:
+        """Frames that are finite, and all of whose bonds are about as long as in the system's own structure."""
+        bonds = torch.as_tensor(self.system.molecule.bonds)
+        lengths = bond_lengths(self.system.positions[None].to(frames), bonds)
+        stretch = (bond_lengths(frames, bonds) - lengths).abs()
+        return frames.isfinite().flatten(1).all(1) & (stretch < _BROKEN_NM).all(1)
 
     def _minimized(self, engine: Engine, frames: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame atom 3"]:
         """Frames some way downhill with constraints met; not a number where a frame has no energy to begin with."""
-        held, finite = self.system.constraints, engine.energy_and_forces(frames)[0].isfinite()
+        held, (energies, forces) = self.system.constraints, engine.energy_and_forces(frames)
+        finite = energies.isfinite() & forces.isfinite().flatten(1).all(1)
         if self.minimization_steps and bool(finite.any()):
             # those without an energy are others meanwhile
             start = torch.where(finite[:, None, None], frames, frames[finite][0])

@@ -42,6 +42,7 @@ from mdgen.generation.tasks import (
 from mdgen.generation.windows import Windows, part_of, sample_windows
 from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator, SpectralEncoder
 from mdgen.models.checkpoint import save_model
+from mdgen.models.decoders.se3_token_decoder import staying
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
 
@@ -60,12 +61,15 @@ class Settings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _Request:
-    """A task made ready: its condition and context, and what its frames follow from, as plain JSON."""
+    """A task made ready: its condition and context, and what its frames follow from, as plain JSON; the decoder;
+    known frames; whether each window goes on from the last relaxed frame instead of the one that was sampled."""
 
     condition: Condition
     context: Context
     identity: dict[str, Any]
+    decoder: Decoder
     known: KnownFrames | None = None
+    goes_on_relaxed: bool = False
 
 
 class LatentSimulator:
@@ -367,16 +371,16 @@ class LatentSimulator:
             self.relaxation.require_for(self.molecule, kelvin)
             identity["relaxation"] = self.relaxation.settings
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
-        known = KnownFrames.of(task, structures, condition.values.shape[1]) if self._keeps_known() else None
-        return _Request(condition, context, identity, known)
+        if not self._keeps_known():
+            return _Request(condition, context, identity, self.decoder)
+        known = KnownFrames.of(task, structures, condition.values.shape[1])
+        if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
+            return _Request(condition, context, identity, staying(self.decoder), known)
+        return _Request(condition, context, identity, self.decoder, known, self.relaxation is not None)
 
     def _keeps_known(self) -> bool:
         """Whether a frame that is known is returned as it was given."""
         return self.decoder.latent.kind == "se3_tokens"
-
-    def _goes_on_relaxed(self) -> bool:
-        """Whether the frames of each window follow from the last relaxed one instead of the one that was sampled."""
-        return self.relaxation is not None and self._keeps_known()
 
     @torch.no_grad()
     def _blocks(
@@ -387,29 +391,33 @@ class LatentSimulator:
         windows = self._windows(request.condition, spacing)
         n, n_frames = request.condition.values.shape[:2]
         while stream.n_frames < n_frames:
-            block, done = stream.n_blocks, stream.n_frames
-            frames = 1 if self._goes_on_relaxed() else frames_a_block(n, self.molecule.n_atoms)
-            stop = windows.block_stop(done, frames)
-            part = part_of(request.condition, done, stop, stream.latent.to(self.device))
+            block = stream.n_blocks
+            made: list[np.ndarray] = []
+            stop = windows.block_stop(stream.n_frames, frames_a_block(n, self.molecule.n_atoms))
             random = block_generator(seed, block, "propagate", self.device)
-            latent = sample_windows(self.propagator, part, request.context, random, windows.doublings)[:, bool(done) :]
-            streams = functools.partial(block_generator, seed, block, "decode", self.device)
-            memory = None if stream.chosen is None else stream.chosen.to(self.device)
-            positions, memory = decode_in_parts(self.decoder, latent, request.context, streams, memory)
-            stream = LatentStream(latent[:, -1].clone(), stop, block + 1, memory)
-            if self.relaxation is not None:
-                random = block_generator(seed, block, "relax", self.device)
-                positions = self.relaxation(positions, request.identity["temperature_K"], random)
-                if self._goes_on_relaxed():
-                    last = self.encoder.encode(positions[:, -1:], request.context)[:, 0]
-                    stream = replace(
-                        stream, latent=torch.where(request.condition.known[:, stop - 1], stream.latent, last)
-                    )
-            if check is not None:
-                check.add(latent, positions, request.context)
-            if request.known is not None:
-                positions = request.known.put_into(positions, done)
-            yield positions.cpu().numpy().astype(np.float32), stream
+            heat = block_generator(seed, block, "relax", self.device)
+            while stream.n_frames < stop:  # once, but where each window goes on from the relaxed end of the last
+                done = stream.n_frames
+                end = windows.block_stop(done, 1) if request.goes_on_relaxed else stop
+                part = part_of(request.condition, done, end, stream.latent.to(self.device))
+                latent = sample_windows(self.propagator, part, request.context, random, windows.doublings)
+                latent = latent[:, bool(done) :]
+                streams = functools.partial(block_generator, seed, block, "decode", self.device, after=len(made))
+                memory = None if stream.chosen is None else stream.chosen.to(self.device)
+                positions, memory = decode_in_parts(request.decoder, latent, request.context, streams, memory)
+                last = latent[:, -1].clone()
+                if self.relaxation is not None:
+                    positions = self.relaxation(positions, request.identity["temperature_K"], heat)
+                if request.goes_on_relaxed:
+                    settled = self.encoder.encode(positions[:, -1:], request.context)[:, 0]
+                    last = torch.where(request.condition.known[:, end - 1], last, settled)
+                stream = LatentStream(last, end, block + 1, memory)
+                if check is not None:
+                    check.add(latent, positions, request.context)
+                if request.known is not None:
+                    positions = request.known.put_into(positions, done)
+                made.append(positions.cpu().numpy().astype(np.float32))
+            yield np.concatenate(made, axis=1), stream
             progress.update(stop * n)
 
     def _windows(self, condition: Condition, frame_spacing_ps: float) -> Windows:

@@ -48,11 +48,14 @@ def most_doublings(n_trajectories: int, n_atoms: int, window: int) -> int:
 
 
 def block_generator(
-    seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0
+    seed: int, block: int, purpose: str, device: torch.device | str = "cpu", part: int = 0, after: int = 0
 ) -> torch.Generator:
-    """A random stream for one purpose in one part of a block, independent of all others of the same seed."""
+    """A random stream for one purpose in one part of a block, independent of all others of the same seed.
+
+    Where a block is made window by window, `after` says how many came before.
+    """
     purposes = ("start", "propagate", "decode", "relax")
-    key = [seed, block, purposes.index(purpose), *([part] if part else [])]
+    key = [seed, block, purposes.index(purpose), *([part, after] if after else [part] if part else [])]
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) >> 1)
 

@@ -73,7 +73,8 @@ class TokenLayout:
             first three of that one's carbonyl torsion and N, then those of the token's own amide torsion and the C
             before; -1 where there is none.
         plane_torsion: these two torsions of each token, token times slots plus slot.
-        plane_turns: whether no other link holds the two sides of the plane together.
+        plane_turns: whether the chain may be turned there, since no other link holds the two sides together; where not,
+            the atoms of the plane are turned, but for those of a ring.
         starts_chain: whether no link joins a token to the one before.
     """
 
@@ -376,23 +377,32 @@ def _planes(
     links: Int[np.ndarray, "link 4"],
     link_tokens: Int[np.ndarray, "link 2"],
 ) -> dict[str, np.ndarray]:
-    """The tables of peptide planes; a link is one where its atoms are ends of torsions with three bonds."""
+    """The tables of peptide planes; a link is one where its atoms are ends of torsions with three bonds.
+
+    A chain may be turned where no other link joins what follows in it to anything else.
+    """
     n_tokens = len(torsion_atoms)
     atoms, torsion = np.full((n_tokens, 2, 4), -1), np.zeros((n_tokens, 2), dtype=np.int64)
     turns, starts = np.zeros((n_tokens, 2), dtype=bool), np.ones(n_tokens, dtype=bool)
-    for (near_first, first, second, near_second), tokens in zip(links.tolist(), link_tokens.tolist(), strict=True):
+    pairs = [sorted(tokens) for tokens in link_tokens.tolist()]
+    starts[[second for first, second in pairs if second == first + 1]] = False
+    ends_of_chains = [*np.flatnonzero(starts)[1:].tolist(), n_tokens]
+    for number, ((near_first, first, second, near_second), tokens) in enumerate(
+        zip(links.tolist(), link_tokens.tolist(), strict=True)
+    ):
         ends = sorted([(tokens[0], near_first, first, second), (tokens[1], near_second, second, first)])
         (before, *_), (here, *_) = ends
         if here != before + 1:
             continue
-        starts[here] = False
-        others = [tuple(each) for each in link_tokens.tolist() if each != tokens]
+        moved = range(here, next(end for end in ends_of_chains if end > here))
+        others = pairs[:number] + pairs[number + 1 :]
+        whole = not any((one in moved) != (other in moved) for one, other in others)
         for plane, (slot, (token, start, end, far)) in enumerate(zip((_CARBONYL, _AMIDE), ends, strict=True)):
             reference, *axis, _ = torsion_atoms[token, slot].tolist()
             if axis == [start, end] and len(molecule.neighbours[end]) == 3:
                 atoms[here, plane] = reference, start, end, far
                 torsion[here, plane] = token * TORSION_SLOTS + slot
-                turns[here, plane] = not any(min(each) <= before < max(each) for each in others)
+                turns[here, plane] = whole
     return {"plane_atoms": atoms, "plane_torsion": torsion, "plane_turns": turns, "starts_chain": starts}
 
 

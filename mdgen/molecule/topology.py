@@ -167,6 +167,29 @@ class Molecule:
         """Some of the atoms, given as ascending indices, with the bonds among them."""
         return Molecule(self.topology.subset(atoms))
 
+    def require_same_atoms(self, of_system: "Molecule") -> None:
+        """Raise unless a system has these elements and bonds, atom by atom; names may differ, as between AMBER and PDB.
+
+        Raises:
+            MdgenError: saying where they differ.
+        """
+        if of_system.n_atoms != self.n_atoms:
+            self.require_same(of_system, "the system of the force field")
+        advice = "build it from their own topology, such as system=pdb system.pdb=FILE"
+        for index, (mine, other) in enumerate(zip(of_system.elements, self.elements, strict=True)):
+            if mine != other:
+                raise MdgenError(
+                    f"the system of the force field has {of_system.atom_label(index)} where the trajectories have "
+                    f"{self.atom_label(index)}; {advice}"
+                )
+        bonds, others = ({tuple(sorted(pair)) for pair in m.bonds.tolist()} for m in (of_system, self))
+        if bonds != others:
+            first, second = min(bonds ^ others)
+            raise MdgenError(
+                f"only one of the force field's system and the trajectories has the bond of {self.atom_label(first)} "
+                f"and {self.atom_label(second)}; {advice}"
+            )
+
     def require_same(self, other: "Molecule", what: str) -> None:
         """Raise unless `other`, called `what` in the message, is this molecule.
 

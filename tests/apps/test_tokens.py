@@ -211,3 +211,5 @@ def test_frames_are_relaxed_in_a_force_field(folder: Path, capsys: pytest.Captur
     assert not (folder / "other").exists()
     assert main([*command, *system, "relaxation.length_ps=0.02"]) == 2
     assert "relaxation" in capsys.readouterr().err
+    assert main([*command, f"output={folder}/other"]) == 2
+    assert "says nothing without a force field" in capsys.readouterr().err

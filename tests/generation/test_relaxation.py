@@ -54,6 +54,14 @@ def test_dynamics_leave_the_distribution_at_equilibrium_as_it_is():
     assert float(after.std() / before.std()) == pytest.approx(1, abs=0.2)
 
 
+def test_what_the_minimisation_cools_is_warm_again():
+    frames = equilibrium()
+    relaxed = Relaxation(alanine_dipeptide())(frames, KELVIN, seeded(1))
+    normal, spread = energies(frames).mean(), energies(frames).std()
+    assert abs(float(energies(relaxed).mean() - normal)) < 0.35 * float(spread)
+    assert float(energies(relaxed).std() / spread) == pytest.approx(1, abs=0.2)
+
+
 def test_strained_frames_come_to_the_energy_of_the_dynamics_and_keep_their_slow_coordinates():
     frames = equilibrium()
     strained = frames + 0.015 * torch.randn(frames.shape, generator=seeded(2))
@@ -61,8 +69,7 @@ def test_strained_frames_come_to_the_energy_of_the_dynamics_and_keep_their_slow_
     relaxed = relaxation(strained, KELVIN, seeded(1))
     normal, spread = energies(frames).mean(), energies(frames).std()
     assert float(energies(strained).mean() - normal) > 20 * float(spread)
-    # heat flows from the kinetic energy to the minimised frames at the rate of the friction, 1 a ps
-    assert abs(float(energies(relaxed).mean() - normal)) < 1.5 * float(spread)
+    assert abs(float(energies(relaxed).mean() - normal)) < 0.5 * float(spread)
     turn = (angles(relaxed) - angles(frames) + 180) % 360 - 180
     assert float(turn.abs().quantile(0.9)) < 60
     held = alanine_dipeptide().constraints
@@ -81,11 +88,14 @@ def test_frames_lie_where_they_were_and_are_the_same_for_the_same_seed():
 def test_a_frame_without_an_energy_stays_as_it_is_and_harms_no_other():
     frames = equilibrium()[:20].clone()
     frames[3, 0, 0] = frames[3, 0, -1]  # both ends in one place
+    frames[4, 0, 0] = frames[4, 0, -1] + 5e-4  # an energy, but no forces in single precision
+    frames[5] = torch.nan
     relaxation = Relaxation(alanine_dipeptide(), 0.02)
     relaxed = relaxation(frames, KELVIN, seeded())
-    assert relaxation.n_kept == 1
-    torch.testing.assert_close(relaxed[3], frames[3], atol=1e-5, rtol=0)
-    assert relaxed[torch.arange(20) != 3].isfinite().all()
+    assert 2 <= relaxation.n_kept <= 3
+    assert torch.equal(relaxed[3], frames[3])
+    assert relaxed[5].isnan().all()
+    assert relaxed[torch.arange(20) != 5].isfinite().all()
 
 
 def test_many_frames_are_relaxed_in_parts():
@@ -101,7 +111,9 @@ def test_what_cannot_be_relaxed_is_refused():
         Relaxation(replace(system, cell=torch.ones(3)))
     with pytest.raises(MdgenError, match="expected at least 0"):
         Relaxation(system, length_ps=-1.0)
-    with pytest.raises(MdgenError, match="give the system of the molecule"):
+    with pytest.raises(MdgenError, match="shorter than a step"):
+        Relaxation(system, length_ps=1e-4)
+    with pytest.raises(MdgenError, match="atoms where"):
         Relaxation(system).require_for(Molecule.particles(["Ar"]), KELVIN)
     with pytest.raises(MdgenError, match="give temperature_K"):
         Relaxation(system).require_for(system.molecule, None)

@@ -4,6 +4,7 @@ import functools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -231,16 +232,40 @@ def test_torsions_decide_where_frames_contradict_them():
         torch.testing.assert_close(first, second, atol=1e-9, rtol=0)
 
 
-def test_a_chain_that_another_bond_closes_is_not_turned():
-    linear, key = built("ACGCA", False)
-    topology = linear.topology.copy()
-    topology.add_bond(*(atom for atom in topology.atoms if atom.name == "SG"))
+def bridged(*sequences):
+    """Chains without caps whose cysteines are joined by disulphides, in the order in which they come."""
+    chains = [built(sequence, False)[0].topology for sequence in sequences]
+    topology = functools.reduce(lambda before, after: before.join(after), chains)
+    sulphurs = [atom for atom in topology.atoms if atom.name == "SG"]
     hydrogens = {atom.index for atom in topology.atoms if atom.name == "HG"}
-    kept = [index for index in range(linear.n_atoms) if index not in hydrogens]
-    molecule, key = Molecule.from_mdtraj(topology.subset(kept)), key[kept]
-    layout = token_layout(molecule)
-    assert layout.plane_turns.any(1).tolist() == [False, True, False, False, True]
-    assert layout.starts_chain.tolist() == [True, False, False, False, False]
+    for first, second in zip(sulphurs[::2], sulphurs[1::2], strict=True):
+        topology.add_bond(first, second)
+    return Molecule.from_mdtraj(topology.subset([i for i in range(topology.n_atoms) if i not in hydrogens]))
+
+
+@pytest.mark.parametrize(
+    ("chains", "turns"),
+    [
+        (["ACGCA"], [[False, True, False, False, True]]),
+        (["ACCA"], [[False, True, False, True]]),  # beside one another
+        (["AACAA", "AACAA"], [[False, False, False, True, True]] * 2),  # what is before the bridge holds the rest
+    ],
+)
+def test_a_chain_that_another_bond_holds_is_not_turned(chains, turns):
+    layout = token_layout(bridged(*chains))
+    assert layout.plane_turns.any(1).tolist() == [each for some in turns for each in some]
+    assert np.flatnonzero(layout.starts_chain).tolist() == [sum(map(len, chains[:i])) for i in range(len(chains))]
+
+
+def test_the_ring_of_proline_stays_whole_where_the_chain_is_not_turned():
+    molecule, key = built("APPA")
+    _, latent, ctx = contradicting(molecule, key)
+    positions = SE3TokenDecoder(backbone="frames").decode(latent, ctx, seeded())[0]
+    atoms = [[a.index for name in ("CB", "CG", "CD") for a in r.atoms if a.name == name] for r in
+             molecule.topology.residues if r.name == "PRO"]  # fmt: skip
+    pairs = torch.tensor([[ring[i], ring[j]] for ring in atoms for i, j in ((0, 1), (1, 2))])
+    torch.testing.assert_close(bond_lengths(positions, pairs), bond_lengths(key[None], pairs).expand(200, -1),
+                               atol=1e-6, rtol=0)  # fmt: skip
 
 
 def test_gradients_are_finite_from_positions_to_positions():

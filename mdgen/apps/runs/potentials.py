@@ -31,26 +31,5 @@ def system_for(config: dict[str, Any], molecule: Molecule, key: str = "system") 
             f"{key}: this force field needs a periodic box, and the trajectories have none; choose an implicit "
             f"solvent or vacuum, such as {key}.solvent=obc2"
         )
-    _require_same_atoms(system.molecule, molecule)
+    molecule.require_same_atoms(system.molecule)
     return system
-
-
-def _require_same_atoms(of_system: Molecule, of_trajectories: Molecule) -> None:
-    """Raise unless elements and bonds agree atom by atom; names may differ, as between AMBER and PDB."""
-    if of_system.n_atoms != of_trajectories.n_atoms:
-        of_trajectories.require_same(of_system, "the system of the force field")
-    for index, (mine, other) in enumerate(zip(of_system.elements, of_trajectories.elements, strict=True)):
-        if mine != other:
-            raise MdgenError(
-                f"the system of the force field has {of_system.atom_label(index)} where the trajectories have "
-                f"{of_trajectories.atom_label(index)}; build it from their own topology, such as system=pdb "
-                "system.pdb=FILE"
-            )
-    bonds, others = ({tuple(sorted(pair)) for pair in m.bonds.tolist()} for m in (of_system, of_trajectories))
-    if bonds != others:
-        first, second = min(bonds ^ others)
-        raise MdgenError(
-            f"only one of the force field's system and the trajectories has the bond of "
-            f"{of_trajectories.atom_label(first)} and {of_trajectories.atom_label(second)}; build the system from "
-            "their own topology, such as system=pdb system.pdb=FILE"
-        )

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.interfaces import AdaptivePotential, Integrator, State, System
+from mdgen.interfaces import AdaptivePotential, Energies, Integrator, Positions, State, System
 from mdgen.md.engines.base_engine import Engine, constant_volume
-from mdgen.md.force_field.forces import is_translation_invariant, parts_of, placed_potential
+from mdgen.md.force_field.forces import energy_and_forces, is_translation_invariant, parts_of, placed_potential
 
 _DTYPES = {"single": torch.float32, "double": torch.float64}
 _RECENTRE_EVERY = 1000
@@ -87,6 +87,11 @@ class TorchEngine(Engine):
         """Potential energy in kJ/mol now."""
         with torch.no_grad():
             return self.system.potential.energy(self._state.positions, self._state.cell).cpu().numpy()
+
+    def energy_and_forces(self, positions: Positions) -> tuple[Energies, Positions]:
+        """Energies and forces on the engine's device and in its precision."""
+        energies, forces = energy_and_forces(self.system.potential, positions.to(self.system.masses))
+        return energies.to(positions), forces.to(positions)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Positions, velocities, cell, temperatures, the step, and the states of generator and adaptive potentials."""

@@ -6,7 +6,7 @@ Both lie in the plane of the peptide bond, opposite each other, so what the chan
 Dynamics bend a plane by a few degrees. Sampled latents differ by more, and then the channels are nearer to the truth:
 the chain is turned about CA-C and N-CA until the frames agree with them, which changes no bond, no angle and no other
 torsion. Where that would tear another bond between residues, as within the loop of a disulphide, O and H are turned
-instead.
+instead, but for proline's ring, which stays whole.
 """
 
 import math
@@ -62,7 +62,9 @@ def in_planes(
     if not bool(excess.any()):
         return frames, internal
     free = tables.plane_turns.flatten(1)[..., None] & turn_chain
-    of_atoms, of_chain = torch.where(free, 0.0, excess), torch.where(free, excess, 0.0)
+    # a ring that holds the frame would be torn
+    of_atoms = torch.where(free | tables.plane_in_ring.flatten(1)[..., None], 0.0, excess)
+    of_chain = torch.where(free, excess, 0.0)
     # columns of both planes of each token: that of the carbonyl before it, whose far side moves, and its own amide's
     of_chain = of_chain * of_chain.new_tensor([-1.0, 1.0]).repeat(n_tokens)[:, None]
     turns = _about(axis, end, of_chain)

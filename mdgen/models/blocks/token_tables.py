@@ -59,6 +59,7 @@ class TokenTables:
         plane_torsion: these torsions, indices into tokens times slots.
         has_plane: which of them there are.
         plane_turns: whether the chain may be turned there, since no other bond holds its two sides together.
+        plane_in_ring: whether the atom that the torsion turns belongs to a ring that holds the frame.
         starts_chain: which tokens no bond joins to the one before.
     """
 
@@ -94,6 +95,7 @@ class TokenTables:
     plane_torsion: Int[Tensor, "row token 2"]
     has_plane: Bool[Tensor, "row token 2"]
     plane_turns: Bool[Tensor, "row token 2"]
+    plane_in_ring: Bool[Tensor, "row token 2"]
     starts_chain: Bool[Tensor, "row token"]
 
     def to(self, device: torch.device | str) -> "TokenTables":
@@ -195,6 +197,9 @@ def _group_rows(
     tree_column = _columns(atom_level, tree_levels)
     beside = np.where(layout.beside_atoms >= 0, layout.beside_atoms, layout.torsion_atoms[..., 1])
     group_atoms = np.concatenate([torsion_atoms, beside.reshape(-1, 1)], -1)[torsion]
+    in_ring = np.stack(
+        [np.zeros(layout.n_tokens, dtype=bool), np.isin(np.arange(layout.n_tokens), layout.ring_token)], 1
+    )
     planes, of_frame = layout.plane_atoms[..., :1] >= 0, layout.frame_atoms[0, [0, 1, 2, 0]]
     place = np.zeros(sizes["atom"], dtype=np.int64)
     for number, atoms in enumerate((layout.frame_atoms[:, 0], layout.frame_atoms[:, 2], layout.fourth_atoms)):
@@ -228,6 +233,7 @@ def _group_rows(
         "plane_torsion": _filled(layout.plane_torsion, None, n_tokens),
         "has_plane": _filled(planes[..., 0], None, n_tokens, False),
         "plane_turns": _filled(layout.plane_turns, None, n_tokens, False),
+        "plane_in_ring": _filled(in_ring, None, n_tokens, False),
         "starts_chain": _filled(layout.starts_chain, None, n_tokens, True),
     }
 

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Context, LatentSpace
+from mdgen.interfaces import Context, Decoder, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.bond_closure import closed, joints_of
 from mdgen.models.blocks.peptide_planes import in_planes
@@ -73,3 +73,10 @@ class SE3TokenDecoder(Part):
             frames, internal = in_planes(frames, points, internal, tables, self.backbone == "torsions")
             frames = superposed(frames, key, tables.token_mask)
         return placed_atoms(frames, points, internal, geometry, tables)
+
+
+def staying(decoder: Decoder) -> Decoder:
+    """The decoder with residues where their frames are, so that those that are known stay beside one another."""
+    if not isinstance(decoder, SE3TokenDecoder):
+        return decoder
+    return SE3TokenDecoder(decoder.latent, decoder.close_bonds, "frames")
