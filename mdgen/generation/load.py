@@ -11,6 +11,7 @@ from mdgen.documents import FilePath, read_json
 from mdgen.errors import MdgenError
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.interfaces import Decoder, Encoder, Propagator
+from mdgen.models.blocks.se3_tokens import KINDS
 from mdgen.models.checkpoint import load_model
 from mdgen.molecule.tokens import token_layout
 from mdgen.molecule.topology import Molecule
@@ -41,7 +42,7 @@ def load(run: Path | str, pdb: Path | str | None = None) -> LatentSimulator:
             raise MdgenError(f"{files[part]} holds a {found}, which is no {part}; name a run that trained one")
     start = None if pdb is None and "pdb" not in files else read_structures(pdb if pdb is not None else files["pdb"])
     given = None if start is None else Molecule.from_mdtraj(start.topology)
-    if given is not None and parts["encoder"].latent.kind == "se3_tokens":
+    if given is not None and parts["encoder"].latent.kind in KINDS:
         token_layout(given)  # says best what a structure lacks
     return LatentSimulator(**parts, molecule=_molecule(parts, given), start=start)
 

@@ -41,6 +41,7 @@ from mdgen.generation.tasks import (
 )
 from mdgen.generation.windows import Windows, part_of, sample_windows
 from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator, SpectralEncoder
+from mdgen.models.blocks.se3_tokens import KINDS
 from mdgen.models.checkpoint import save_model
 from mdgen.models.decoders.se3_token_decoder import staying
 from mdgen.molecule.topology import Molecule
@@ -375,12 +376,17 @@ class LatentSimulator:
             return _Request(condition, context, identity, self.decoder)
         known = KnownFrames.of(task, structures, condition.values.shape[1])
         if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
+            if self.decoder.latent.kind == "chain_tokens":
+                raise MdgenError(
+                    "these tokens place each residue by the one before it, so that known residues would not stay where "
+                    "they are; inpaint with a network that was trained with encoder.model.relative_to=key_frame"
+                )
             return _Request(condition, context, identity, staying(self.decoder), known)
         return _Request(condition, context, identity, self.decoder, known, self.relaxation is not None)
 
     def _keeps_known(self) -> bool:
         """Whether a frame that is known is returned as it was given."""
-        return self.decoder.latent.kind == "se3_tokens"
+        return self.decoder.latent.kind in KINDS
 
     @torch.no_grad()
     def _blocks(

@@ -76,6 +76,9 @@ class TokenLayout:
         plane_turns: whether the chain may be turned there, since no other link holds the two sides together; where not,
             the atoms of the plane are turned, but for those of a ring.
         starts_chain: whether no link joins a token to the one before.
+        chain_atoms: atoms of the frames on both sides of the link that joins each token to the one before: the three
+            of that one's frame, from the far one to the bonded one, and the three of its own, from the bonded one; -1
+            where there is no link between atoms of both frames.
     """
 
     molecule: Molecule
@@ -100,6 +103,7 @@ class TokenLayout:
     plane_torsion: Int[np.ndarray, "token 2"]
     plane_turns: Bool[np.ndarray, "token 2"]
     starts_chain: Bool[np.ndarray, "token"]
+    chain_atoms: Int[np.ndarray, "token 6"]
 
     ring_slot = _SIDE_CHAIN
 
@@ -172,6 +176,7 @@ def token_layout(molecule: Molecule) -> TokenLayout:
         links=links,
         link_tokens=link_tokens,
         link_colour=_colours(links, link_tokens, atom_body < len(trees)),
+        chain_atoms=_chain([tree.frame for tree in trees], links, link_tokens),
         **_planes(molecule, torsion_atoms, links, link_tokens),
     )
 
@@ -404,6 +409,19 @@ def _planes(
                 torsion[here, plane] = token * TORSION_SLOTS + slot
                 turns[here, plane] = whole
     return {"plane_atoms": atoms, "plane_torsion": torsion, "plane_turns": turns, "starts_chain": starts}
+
+
+def _chain(
+    frames: Sequence[tuple[int, int, int]], links: Int[np.ndarray, "link 4"], link_tokens: Int[np.ndarray, "link 2"]
+) -> Int[np.ndarray, "token 6"]:
+    """The atoms of the frames on both sides of each link between neighbours along a chain."""
+    table = np.full((len(frames), 6), -1)
+    for (near_first, first, second, near_second), tokens in zip(links.tolist(), link_tokens.tolist(), strict=True):
+        (before, *one), (here, *other) = sorted([(tokens[0], first, near_first), (tokens[1], second, near_second)])
+        if here == before + 1 and set(one) <= set(frames[before]) and set(other) <= set(frames[here]):
+            (far_before,), (far_here,) = set(frames[before]) - set(one), set(frames[here]) - set(other)
+            table[here] = far_before, *one[::-1], *other, far_here
+    return table
 
 
 def _colours(

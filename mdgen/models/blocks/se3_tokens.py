@@ -1,9 +1,10 @@
-"""Channels of SE(3) tokens: a rigid motion against a key frame, torsions and bond angles; how to change the key frame.
+"""Channels of tokens: a rigid motion against a key frame, torsions and bond angles; how to change the key frame.
 
 Channels, in order: the motion as a unit quaternion (w, x, y, z) of non-negative real part and a translation in nm, in
 the coordinates of the token's frame in the key frame; then what `blocks.token_geometry` measures within a token: sines
 and cosines of torsions, and bond angles that carry heavy atoms; zero where there is none. Every frame is superposed on
-the key frame first, so tumbling and diffusion are no part of the latent.
+the key frame first, so tumbling and diffusion are no part of the latent. Latents of the kind `chain_tokens` have the
+link to the residue before (`blocks.chain_links`) in the place of the motion.
 
 Source: Jing, Stark, Jaakkola and Berger, Generative Modeling of Molecular Dynamics Trajectories (MDGen), 2024; the
 superposition, the torsions of every rigid group and the bond angles are this package's.
@@ -16,12 +17,16 @@ from torch import Tensor
 from mdgen.geometry.frames import Frames
 from mdgen.geometry.rotations import nearest_rotation, quaternion_from_rotation, rotation_from_quaternion
 from mdgen.interfaces import Context
+from mdgen.models.blocks.chain_links import link_mask
 from mdgen.models.blocks.token_geometry import INTERNAL, internal_mask, token_frames
 from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.molecule.tokens import TORSION_SLOTS
 
+KINDS = ("se3_tokens", "chain_tokens")
+"""Latents of which a frame is known up to what no channel tells."""
+
 RIGID = 7
-"""Channels of the rigid motion: four of the quaternion, three of the translation."""
+"""Channels of the rigid motion: four of the quaternion, three of the translation; or those of a link."""
 
 CHANNELS = RIGID + INTERNAL
 """Channels of a token."""
@@ -47,15 +52,15 @@ def key_frames_of(context: Context) -> Frames:
     return token_frames(structures_of(context)[:, :1], tables)[:, 0]
 
 
-def channel_mask(context: Context) -> Bool[Tensor, "batch token channel"]:
-    """The channels that mean something: not those of padding, nor of angles that a residue does not have.
+def channel_mask(context: Context, kind: str = "se3_tokens") -> Bool[Tensor, "batch token channel"]:
+    """The channels that mean something: not those of padding, nor of angles or links that a residue does not have.
 
     Raises:
         MdgenError: as `key_frames_of`.
     """
     tables = tables_of(context)
-    rigid = tables.token_mask[..., None].expand(-1, -1, RIGID)
-    mask = torch.cat([rigid, internal_mask(tables)], -1)
+    motion = tables.token_mask[..., None].expand(-1, -1, RIGID) if kind == "se3_tokens" else link_mask(tables)
+    mask = torch.cat([motion, internal_mask(tables)], -1)
     return mask.expand(len(structures_of(context)), -1, -1)
 
 

@@ -19,6 +19,8 @@ from mdgen.interfaces import Context
 from mdgen.molecule.tokens import TokenLayout, token_layout
 from mdgen.molecule.topology import Molecule
 
+_NO_ROLES = np.array([0, 1, 2, 0, 1, 2])
+
 
 @dataclass(frozen=True)
 class TokenTables:
@@ -61,6 +63,9 @@ class TokenTables:
         plane_turns: whether the chain may be turned there, since no other bond holds its two sides together.
         plane_in_ring: whether the atom that the torsion turns belongs to a ring that holds the frame.
         starts_chain: which tokens no bond joins to the one before.
+        chain_atoms: atoms (far, near, bonded) of the frame before each token, and (bonded, near, far) of its own.
+        chain_roles: which of their frames' atoms these are: 0, 1 or 2.
+        has_chain: which tokens are linked so to the one before.
     """
 
     frame_atoms: Int[Tensor, "row token 3"]
@@ -97,6 +102,9 @@ class TokenTables:
     plane_turns: Bool[Tensor, "row token 2"]
     plane_in_ring: Bool[Tensor, "row token 2"]
     starts_chain: Bool[Tensor, "row token"]
+    chain_atoms: Int[Tensor, "row token 6"]
+    chain_roles: Int[Tensor, "row token 6"]
+    has_chain: Bool[Tensor, "row token"]
 
     def to(self, device: torch.device | str) -> "TokenTables":
         """The same tables on a device."""
@@ -201,6 +209,10 @@ def _group_rows(
         [np.zeros(layout.n_tokens, dtype=bool), np.isin(np.arange(layout.n_tokens), layout.ring_token)], 1
     )
     planes, of_frame = layout.plane_atoms[..., :1] >= 0, layout.frame_atoms[0, [0, 1, 2, 0]]
+    no_chain = filler[[0, 1, 2, 3, 0, 1]]  # any dihedrals that are finite
+    chained = layout.chain_atoms[:, 0] >= 0
+    owners = np.stack([np.arange(layout.n_tokens) - 1, np.arange(layout.n_tokens)], 1).repeat(3, 1)
+    roles = (layout.frame_atoms[owners] == layout.chain_atoms[..., None]).argmax(-1)
     place = np.zeros(sizes["atom"], dtype=np.int64)
     for number, atoms in enumerate((layout.frame_atoms[:, 0], layout.frame_atoms[:, 2], layout.fourth_atoms)):
         place[atoms[atoms >= 0]] = number * n_tokens + np.flatnonzero(atoms >= 0)
@@ -235,6 +247,9 @@ def _group_rows(
         "plane_turns": _filled(layout.plane_turns, None, n_tokens, False),
         "plane_in_ring": _filled(in_ring, None, n_tokens, False),
         "starts_chain": _filled(layout.starts_chain, None, n_tokens, True),
+        "chain_atoms": _filled(np.where(chained[:, None], layout.chain_atoms, no_chain), None, n_tokens, no_chain),
+        "chain_roles": _filled(np.where(chained[:, None], roles, _NO_ROLES), None, n_tokens, _NO_ROLES),
+        "has_chain": _filled(chained, None, n_tokens, False),
     }
 
 

@@ -8,8 +8,9 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, Decoder, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.bond_closure import closed, joints_of
+from mdgen.models.blocks.chain_links import frames_from_links
 from mdgen.models.blocks.peptide_planes import in_planes
-from mdgen.models.blocks.se3_tokens import CHANNELS, RIGID, frames_of, superposed
+from mdgen.models.blocks.se3_tokens import CHANNELS, KINDS, RIGID, frames_of, superposed
 from mdgen.models.blocks.token_geometry import measured, placed_atoms, points_of_frames, token_frames
 from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.models.part import Part
@@ -25,7 +26,7 @@ class SE3TokenDecoder(Part):
         close_bonds: move residues, as little as possible, until bonds and angles between them are as near to those of
             the key frame as thermal motion leaves them, and peptide bonds lie in planes.
         backbone: what decides where the latent contradicts itself about phi and psi (`blocks.peptide_planes`):
-            `torsions` or `frames`.
+            `torsions` or `frames`. Tokens relative to the chain tell them once.
     """
 
     learns_from = "nothing"
@@ -35,7 +36,7 @@ class SE3TokenDecoder(Part):
         if backbone not in ("torsions", "frames"):
             raise MdgenError(f"backbone={backbone}: expected torsions or frames")
         self.latent = LatentSpace("se3_tokens", tokens=0, channels=CHANNELS) if latent is None else latent
-        if (self.latent.kind, self.latent.channels) != ("se3_tokens", CHANNELS):
+        if self.latent.kind not in KINDS or self.latent.channels != CHANNELS:
             raise MdgenError(
                 f"SE(3) tokens have {CHANNELS} channels; this latent is of kind {self.latent.kind} with "
                 f"{self.latent.channels}; decode latents of encoder=se3_tokens"
@@ -65,9 +66,12 @@ class SE3TokenDecoder(Part):
             )
         geometry = measured(structures, tables)
         key = token_frames(structures[:, :1], tables)[:, 0]
-        frames = frames_of(latent, key)
         internal = latent[..., RIGID:]
         points = points_of_frames(internal, geometry, tables)
+        if self.latent.kind == "chain_tokens":
+            frames = frames_from_links(latent[..., :RIGID], internal, points, key[:, 0], tables, self.close_bonds)
+            return placed_atoms(superposed(frames, key, tables.token_mask), points, internal, geometry, tables)
+        frames = frames_of(latent, key)
         if self.close_bonds:
             frames = closed(frames, joints_of(points, structures, tables), tables)
             frames, internal = in_planes(frames, points, internal, tables, self.backbone == "torsions")

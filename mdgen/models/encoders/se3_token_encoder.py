@@ -9,6 +9,7 @@ from mdgen.data.collation import context_of
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
+from mdgen.models.blocks.chain_links import links_of, require_one_chain
 from mdgen.models.blocks.se3_tokens import CHANNELS, latent_of
 from mdgen.models.blocks.token_geometry import internal_of, token_frames
 from mdgen.models.blocks.token_tables import structures_of, tables_of
@@ -21,25 +22,37 @@ from mdgen.registry import register
 
 @register
 class SE3TokenEncoder(Part):
-    """Encoder: `blocks.se3_tokens` of every residue against the key frame of the context; nothing is learnt.
+    """Encoder: `blocks.se3_tokens` of every residue; nothing is learnt.
 
     A latent does not change with rigid motions of a frame, and can be decoded to all atoms.
+
+    Args:
+        relative_to: what the motion of a residue is told against: `key_frame`, where it was in the key frame of the
+            context, or `chain`, the residue before it (`blocks.chain_links`), for peptides of one chain.
+
+    Raises:
+        MdgenError: for anything else.
     """
 
     learns_from = "nothing"
 
-    def __init__(self) -> None:
+    def __init__(self, relative_to: str = "key_frame") -> None:
         super().__init__()
-        self.latent = LatentSpace("se3_tokens", tokens=0, channels=CHANNELS)
+        kinds = {"key_frame": "se3_tokens", "chain": "chain_tokens"}
+        if relative_to not in kinds:
+            raise MdgenError(f"relative_to={relative_to}: expected {' or '.join(kinds)}")
+        self.latent = LatentSpace(kinds[relative_to], tokens=0, channels=CHANNELS)
 
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """See that the molecule has tokens.
 
         Raises:
-            MdgenError: if it has none (`molecule.tokens.token_layout`).
+            MdgenError: if it has none (`molecule.tokens.token_layout`), or several chains that are no peptide of one.
         """
         if data.molecule is not None:
-            token_layout(data.molecule)
+            layout = token_layout(data.molecule)
+            if self.latent.kind == "chain_tokens":
+                require_one_chain(layout)
 
     def encode(self, positions: Structures, context: Context | None = None) -> Float[Tensor, "*batch token channel"]:
         """The tokens of each frame, against the first key frame of the context.
@@ -67,7 +80,12 @@ class SE3TokenEncoder(Part):
                 f"{len(keys)} rows and {keys.shape[-2]} atoms; give a key frame of the same molecule for each row"
             )
         trajectories = positions[:, None] if positions.ndim == 3 else positions
-        key = token_frames(keys, tables)[:, 0]
         internal = internal_of(trajectories, keys, tables)
-        latent = latent_of(token_frames(trajectories, tables), internal, key, tables.token_mask)
+        if self.latent.kind == "chain_tokens":
+            for molecule in context.molecules:
+                require_one_chain(token_layout(molecule))
+            latent = torch.cat([links_of(trajectories, internal, tables), internal], -1)
+        else:
+            key = token_frames(keys, tables)[:, 0]
+            latent = latent_of(token_frames(trajectories, tables), internal, key, tables.token_mask)
         return latent[:, 0] if positions.ndim == 3 else latent

@@ -63,7 +63,7 @@ class InterpolantPropagator(Part):
         width: channels within the network.
         heads: attention heads.
         blocks: blocks over trajectories.
-        key_frame_blocks: blocks over the key frame, of latents that have one.
+        key_frame_blocks: blocks over the key frame, of latents that are told against one.
         time_mixer: `attention`, or `oscillators`, whose cost grows as n log n with the frames.
         path: `linear` or `trigonometric`.
         tasks: tasks of the training, drawn evenly: rollout, interpolate, upsample, inpaint, unconditional. One that is
@@ -134,14 +134,15 @@ class InterpolantPropagator(Part):
             width,
             heads,
             blocks,
-            key_frame_blocks,
+            0 if self.geometry is not None and self.geometry.chain else key_frame_blocks,
             torsions=0 if self.geometry is None else TORSION_SLOTS,
             time_mixer=time_mixer,
             checkpoint_blocks=checkpoint_blocks,
         )
         if compile_network:
             self.network.compile()
-        self.process = GaussianProcess(latent.tokens or len(RESIDUE_TYPES), latent.channels)
+        kinds = latent.tokens if self.geometry is None else self.geometry.n_kinds
+        self.process = GaussianProcess(kinds or len(RESIDUE_TYPES), latent.channels)
         self.register_buffer("temperature_range_K", torch.zeros(2))
         starts = torch.zeros(N_STARTS, latent.tokens, latent.channels) if latent.tokens else None
         self.register_buffer("starts", starts)
@@ -281,7 +282,9 @@ class InterpolantPropagator(Part):
 
     def _kinds(self, latent: Latent, told: TokenContext | None) -> Int[Tensor, "row token"]:
         """The kind of each token for the Gaussian process: its residue type, or its place."""
-        return torch.arange(latent.shape[2], device=latent.device)[None] if told is None else told.residue_types
+        if told is None or self.geometry is None:
+            return torch.arange(latent.shape[2], device=latent.device)[None]
+        return self.geometry.kinds(told)
 
     def _spacing(self, context: Context, n: int, device: torch.device) -> Float[Tensor, "batch"]:
         """Place of each row's spacing in the range of the training, from 0 to 1 on a logarithmic scale."""
