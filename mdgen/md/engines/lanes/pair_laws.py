@@ -49,6 +49,27 @@ def reaction_field(charges: Any, inverse: Any, square: Any, field: Any) -> Any:
 
 
 @lane_function
+def reaction_field_pull(charges: Any, inverse: Any, square: Any, field: Any, response: Any, switch: Any) -> Any:
+    """`r F` and energy of Coulomb with a reaction field, and a force over distance still to be taken off.
+
+    Without a switch, `r F` is that of Coulomb alone, and `response` is returned: taken off at the end, it costs least.
+
+    Args:
+        charges: Coulomb constant times the product of the charges.
+        inverse: `1/r`.
+        square: square of the distance.
+        field: reaction field's k and c.
+        response: `2 k` times `charges`.
+        switch: as `switched` takes it; None where Coulomb is not switched.
+    """
+    pull, energy = coulomb(charges, inverse), reaction_field(charges, inverse, square, field)
+    if switch is None:
+        return pull, energy, response
+    pull, energy = switched(pull - response * square, energy, square * inverse, switch)
+    return pull, energy, 0.0
+
+
+@lane_function
 def pair_force(inverse: Any, charges: Any, a: Any, b: Any) -> Any:
     """Force over distance of Lennard-Jones and Coulomb without a cutoff, and their energies, from `1/r`."""
     inverse_square = inverse * inverse

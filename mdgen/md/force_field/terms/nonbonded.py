@@ -1,7 +1,7 @@
 """Lennard-Jones and Coulomb, without cutoff or with one; pairs by the combining rules, exceptions by their own numbers.
 
 With a cutoff, Lennard-Jones is switched off smoothly or cut, and Coulomb is that of a reaction field: beyond the cutoff
-lies a dielectric continuum (Tironi et al., J. Chem. Phys. 1995, 102, 5451).
+lies a dielectric continuum (Tironi et al., J. Chem. Phys. 1995, 102, 5451). The reaction field may be switched off, too.
 """
 
 from math import pi
@@ -39,7 +39,7 @@ def coulomb_energy(
     """Sum of `constant q_i q_j / r` in kJ/mol; charges in e, the constant in kJ nm/mol/e^2.
 
     With a cutoff, `constant q_i q_j (1/r + k r^2 - c)` below it, `k = (eps - 1) / (2 eps + 1) / r_c^3` and
-    `c = 3 eps / (2 eps + 1) / r_c`.
+    `c = 3 eps / (2 eps + 1) / r_c`, times `switch` where the cutoff says so.
     """
     if cutoff is None:
         return constant * (charge_product / distance).sum(-1)
@@ -47,6 +47,8 @@ def coulomb_energy(
     k = (epsilon - 1) / (2 * epsilon + 1) / furthest**3
     c = 3 * epsilon / (2 * epsilon + 1) / furthest
     energy = charge_product * (1 / distance + k * distance.square() - c)
+    if cutoff.switch_coulomb:
+        energy = energy * switch(distance, cutoff)
     return constant * torch.where(distance < furthest, energy, 0.0).sum(-1)
 
 
