@@ -76,9 +76,9 @@ class Cutoff:
     Args:
         distance_nm: distance beyond which both end.
         switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
-        switch_coulomb: whether the reaction field is switched off by the same function. Energies then have continuous
-            second derivatives at the cutoff; otherwise forces of the reaction field jump there, or at the least their
-            slopes do.
+        switch_coulomb: whether the reaction field is switched off as well, over the same distances and with three
+            continuous derivatives, see `smooth_switch`; otherwise its force jumps at the cutoff, or at the least the
+            slope of its force does.
         reaction_field_dielectric: relative permittivity beyond the cutoff.
         periodic: whether atoms see the nearest images in an orthorhombic cell.
         dispersion_kJ_nm3: mean energy of Lennard-Jones beyond the cutoff times the cell's volume.

@@ -12,7 +12,7 @@ CHARGE = "charge"
 
 
 def with_switched_coulomb(system: openmm.System, cutoff: Cutoff) -> openmm.System:
-    """A copy of a system whose reaction field is switched off by the function that OpenMM has for Lennard-Jones.
+    """A copy of a system whose reaction field is switched off by `smooth_switch`.
 
     A `NonbondedForce` switches Lennard-Jones alone. Its charges move to a `CustomNonbondedForce` with the reaction
     field; Lennard-Jones, its dispersion correction and all exceptions stay where they are.
@@ -32,14 +32,13 @@ def with_switched_coulomb(system: openmm.System, cutoff: Cutoff) -> openmm.Syste
     k = (dielectric - 1) / (2 * dielectric + 1) / distance**3
     c = 3 * dielectric / (2 * dielectric + 1) / distance
     field = openmm.CustomNonbondedForce(
-        f"{COULOMB_OPENMM!r}*{CHARGE}1*{CHARGE}2*(1/r + {k!r}*r^2 - {c!r})"
+        f"{COULOMB_OPENMM!r}*{CHARGE}1*{CHARGE}2*(1/r + {k!r}*r^2 - {c!r})*(1 - x^4*(35 - x*(84 - x*(70 - 20*x))));"
+        f"x=max(0, (r - {cutoff.switch_nm!r})/{distance - cutoff.switch_nm!r})"
     )
     field.setName("SwitchedReactionField")
     field.addPerParticleParameter(CHARGE)
     field.setNonbondedMethod(field.CutoffPeriodic if cutoff.periodic else field.CutoffNonPeriodic)
     field.setCutoffDistance(distance)
-    field.setUseSwitchingFunction(True)
-    field.setSwitchingDistance(cutoff.switch_nm)
     for index in range(plain.getNumParticles()):
         charge, sigma, epsilon = plain.getParticleParameters(index)
         field.addParticle([number(charge)])
