@@ -43,7 +43,7 @@ def check_order(timestep_fs: float = 0.5, length_fs: float = 100.0) -> Figures:
     return {"nve_error_kJ_per_mol": {f"{step:g} fs": error for step, error in errors.items()}}, [row]
 
 
-def check_drift(length_ps: float = 250.0, settle_ps: float = 5.0) -> Figures:
+def check_drift(length_ps: float = 100.0, settle_ps: float = 5.0) -> Figures:
     """Drift of the energy in K per degree of freedom and ns: with a smooth cutoff, and without a cutoff.
 
     With a cutoff it is that of 97 flexible waters whose Lennard-Jones and reaction field are both switched off, from

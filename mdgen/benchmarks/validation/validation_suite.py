@@ -38,7 +38,7 @@ class ValidationSettings(Suite):
     """
 
     checks: tuple[str, ...] | list[str] | None = None
-    drift_ps: float = 250.0
+    drift_ps: float = 100.0
     systems: str | None = None
     ensemble_replicas: int = 64
     ensemble_samples: int = 64
