@@ -121,8 +121,8 @@ def system_from_openmm(
     if switch_coulomb:
         if p.cutoff is None:
             raise MdgenError("switch_coulomb is set, but the system has no cutoff; give it one, with a switch")
-        p = replace(p, cutoff=replace(p.cutoff, switch_coulomb=True))
-        system = with_switched_coulomb(system, p.cutoff)
+        cutoff = replace(p.cutoff, switch_coulomb=True)
+        p, system = replace(p, cutoff=cutoff), with_switched_coulomb(system, cutoff)
     if topology is None:
         molecule = Molecule.particles([f"P{index}" for index in range(p.n_atoms)])
     else:
