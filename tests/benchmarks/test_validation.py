@@ -95,9 +95,17 @@ def test_a_drift_is_found_in_noise() -> None:
     noise = np.random.default_rng(0).normal(0, 1.0, 10_000)
     slope, error = _slope(noise, 1e-3)
     assert abs(slope) < 4 * error
-    slope, error = _slope(noise + 0.1 * np.arange(10_000) * 1e-3, 1e-3)
-    assert slope == pytest.approx(0.1, abs=4 * error)
+    slope, error = _slope(noise + 0.5 * np.arange(10_000) * 1e-3, 1e-3)
+    assert slope == pytest.approx(0.5, abs=4 * error)
     assert slope > 5 * error
+
+
+def test_the_error_of_a_drift_is_that_of_a_random_walk() -> None:
+    """Over many walks of spread 1 in a unit of time the slopes spread as the errors say, some 1.1."""
+    walks = np.random.default_rng(1).normal(0, 200**-0.5, (300, 200)).cumsum(1)
+    slopes, errors = np.array([_slope(walk, 1 / 200) for walk in walks]).T
+    assert slopes.std() == pytest.approx(1.1, rel=0.1)
+    assert np.square(errors).mean() ** 0.5 == pytest.approx(slopes.std(), rel=0.1)
 
 
 def shadow_wandering(timestep_ps: float) -> float:
@@ -132,8 +140,11 @@ def test_the_shadow_energy_is_kept_to_the_eighth_order() -> None:
 @pytest.mark.slow
 def test_short_drifts_are_found_with_and_without_a_cutoff() -> None:
     metrics, rows = conservation.check_drift(length_ps=2.0, settle_ps=0.2)
-    assert metrics["nve_energy_spread_K_per_dof"] < 0.1
+    assert metrics["nve_energy_spread_without_switched_coulomb_K_per_dof"] < 0.1
     assert metrics["nve_energy_spread_without_cutoff_K_per_dof"] < 1e-4
+    assert metrics["nve_energy_spread_K_per_dof"] < 1e-7
+    plain = metrics["nve_drift_without_switched_coulomb_K_per_dof_per_ns"]
+    assert plain["high"] - plain["low"] > 0.1
     for row in rows:
         assert row.low is not None
         assert row.low < row.value < row.high

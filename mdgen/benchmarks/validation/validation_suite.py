@@ -29,7 +29,7 @@ class ValidationSettings(Suite):
 
     Args:
         checks: names of the checks to run; None for all.
-        drift_ps: length of the NVE run of the water box.
+        drift_ps: length of each NVE run of the drift.
         systems: folder of systems for the check `files`, which is skipped where it is None or missing.
         ensemble_replicas: replicas of the ensemble checks.
         ensemble_samples: samples per replica of the ensemble checks.
@@ -38,7 +38,7 @@ class ValidationSettings(Suite):
     """
 
     checks: tuple[str, ...] | list[str] | None = None
-    drift_ps: float = 1000.0
+    drift_ps: float = 100.0
     systems: str | None = None
     ensemble_replicas: int = 64
     ensemble_samples: int = 64

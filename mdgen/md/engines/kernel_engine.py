@@ -132,6 +132,9 @@ def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
     periodicity = parameters.torsion_periodicity[parameters.torsion_k != 0]
     unknown = {
         "generalised Born with a cutoff": boxed and born is not None,
+        "generalised Born beside a switched reaction field": born is not None
+        and parameters.cutoff is not None
+        and parameters.cutoff.switch_coulomb,
         "salt where solute and solvent have one permittivity": born is not None
         and bool(born.kappa_per_nm)
         and born.solute_dielectric == born.solvent_dielectric,

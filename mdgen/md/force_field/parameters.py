@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.errors import MdgenError
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.units import COULOMB_OPENMM
 
@@ -75,6 +76,9 @@ class Cutoff:
     Args:
         distance_nm: distance beyond which both end.
         switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
+        switch_coulomb: whether the reaction field is switched off as well, over the same distances and with three
+            continuous derivatives, see `smooth_switch`; otherwise its force jumps at the cutoff, or at the least the
+            slope of its force does.
         reaction_field_dielectric: relative permittivity beyond the cutoff.
         periodic: whether atoms see the nearest images in an orthorhombic cell.
         dispersion_kJ_nm3: mean energy of Lennard-Jones beyond the cutoff times the cell's volume.
@@ -87,6 +91,16 @@ class Cutoff:
     periodic: bool = True
     dispersion_kJ_nm3: float = 0.0
     ewald: bool = False
+    switch_coulomb: bool = False
+
+    def __post_init__(self) -> None:
+        if self.switch_coulomb and self.ewald:
+            raise MdgenError("switch_coulomb is set, but Ewald sums have no end to smooth; take one of the two")
+        if self.switch_coulomb and not (self.switch_nm is not None and self.switch_nm < self.distance_nm):
+            raise MdgenError(
+                f"switch_coulomb is set, but switch_nm is {self.switch_nm} with a cutoff of {self.distance_nm:g} nm; "
+                "give a switch_nm below the cutoff"
+            )
 
 
 @dataclass(frozen=True)

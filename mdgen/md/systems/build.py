@@ -60,6 +60,7 @@ def build_system(
     box_nm: Sequence[float] | None = None,
     padding_nm: float = 1.0,
     ion_molar: float = 0.0,
+    switch_coulomb: bool = False,
 ) -> System:
     """Build a molecule from exactly one of `sequence`, `pdb`, `prmtop`, `psf` and `top`.
 
@@ -89,6 +90,8 @@ def build_system(
         box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
         padding_nm: water between a molecule and the faces of its box.
         ion_molar: Na+ and Cl- in that water, beyond those that neutralise.
+        switch_coulomb: whether the reaction field is switched off as Lennard-Jones is, from `switch_nm` on. Energies
+            then have continuous second derivatives, so that constant-energy dynamics conserve them.
 
     Raises:
         MdgenError: for an unknown residue, force field or solvent, a file that is missing or cannot be read, a cutoff
@@ -109,7 +112,7 @@ def build_system(
     if solvent in WATERS and cutoff_nm is None:
         cutoff_nm = 1.0
     settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm, surface)
-    settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range)
+    settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range, switch_coulomb)
     if prmtop is not None:
         source = from_prmtop(prmtop, coordinates, solvent, box_nm)
     elif psf is not None:
@@ -129,7 +132,7 @@ def build_system(
         system = _created(source, name, solvent, settings)
     else:
         source, system = assigned(source, force_field, solvent, settings, padding_nm, ion_molar)
-    return _settled(source, system, _COULOMB[coulomb], relax)
+    return _settled(source, system, _COULOMB[coulomb], relax, switch_coulomb)
 
 
 def _require_no_bath(source: Source, name: str, solvent: str) -> None:
@@ -168,8 +171,15 @@ def _settings(
     )
 
 
-def _pairs_settings(solvent: str, cutoff_nm: float | None, switch_nm: float | None, long_range: str) -> dict[str, Any]:
+def _pairs_settings(
+    solvent: str, cutoff_nm: float | None, switch_nm: float | None, long_range: str, switch_coulomb: bool
+) -> dict[str, Any]:
     """Those of `createSystem` that say where pairs end."""
+    if switch_coulomb and (cutoff_nm is None or switch_nm is None or long_range == "pme"):
+        raise MdgenError(
+            f"switch_coulomb is set, but cutoff_nm is {cutoff_nm}, switch_nm {switch_nm} and long_range {long_range}; "
+            "give both in nm, and take long_range=reaction_field"
+        )
     if cutoff_nm is None:
         if switch_nm is not None or long_range == "pme":
             raise MdgenError("switch_nm and long_range=pme need a cutoff, but cutoff_nm is null; give one in nm")
@@ -201,10 +211,12 @@ def _created(source: Source, name: str, solvent: str, settings: dict[str, Any]) 
         raise MdgenError(f"{name} makes no force field ({first_line(error)}); complete its parameters") from error
 
 
-def _settled(source: Source, openmm_system: openmm.System, coulomb_constant: float, relax: bool) -> System:
+def _settled(
+    source: Source, openmm_system: openmm.System, coulomb_constant: float, relax: bool, switch_coulomb: bool
+) -> System:
     """The system with a start: relaxed if asked to, with its constraints met."""
     positions = torch.from_numpy(source.positions)
-    system = system_from_openmm(openmm_system, positions, source.topology, coulomb_constant)
+    system = system_from_openmm(openmm_system, positions, source.topology, coulomb_constant, switch_coulomb)
     field = force_field_of(system.potential)
     require_apart(positions, system.cell, source.topology)
     if field.parameters.cutoff is not None and system.cell is not None:

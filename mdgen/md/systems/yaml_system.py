@@ -33,6 +33,7 @@ def build_yaml_system(
     box_nm: Sequence[float] | None = None,
     constraints: str = "none",
     relax: bool = True,
+    switch_coulomb: bool = False,
 ) -> System:
     """Build a molecule or box from coordinates and a force field in TorchMD's YAML format.
 
@@ -47,10 +48,12 @@ def build_yaml_system(
         box_nm: edges of the box; None for the pdb's.
         constraints: `none`, which is all that the format knows.
         relax: minimise the start.
+        switch_coulomb: whether the reaction field is switched off as Lennard-Jones is, from `switch_nm` on.
 
     Raises:
         MdgenError: for a file that is missing or broken, a type that is not in the force field, a cutoff without a box
-            or beyond half of it, or when not exactly one of psf and atom_types is given.
+            or beyond half of it, a reaction field to switch off without a switch, or when not exactly one of psf and
+            atom_types is given.
     """
     if constraints != "none":
         raise MdgenError(f"constraints is {constraints!r}, but a YAML force field knows none; take constraints=none")
@@ -67,11 +70,13 @@ def build_yaml_system(
         types = types * len(source.positions) if len(types) == 1 else types
     box = list(box_nm) if box_nm is not None else _box(source.topology)
     cell = cutoff = None
+    if switch_coulomb and cutoff_nm is None:
+        raise MdgenError("switch_coulomb is set, but cutoff_nm is null; give a cutoff, with a switch_nm below it")
     if cutoff_nm is not None:
         if box is None:
             raise MdgenError(f"cutoff_nm needs a periodic box, but {pdb} holds none; give box_nm")
         cell = torch.tensor(box, dtype=torch.float64)
-        cutoff = Cutoff(cutoff_nm, switch_nm)
+        cutoff = Cutoff(cutoff_nm, switch_nm, switch_coulomb=switch_coulomb)
         require_room(cutoff, cell)
     molecule = Molecule.from_mdtraj(mdtraj.Topology.from_openmm(topology))
     loaded = load_yaml_force_field(force_field, molecule, types, terms, cutoff)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import maximum, minimum
+from mdgen.md.engines.lanes.lanes import filled
 
 
 @lane_function
@@ -37,6 +38,16 @@ def switched(pull: Any, energy: Any, r: Any, switch: Any) -> Any:
 
 
 @lane_function
+def switched_smoothly(pull: Any, energy: Any, r: Any, switch: Any) -> Any:
+    """The same with `1 - 35 t^4 + 84 t^5 - 70 t^6 + 20 t^7`, whose third derivatives are continuous as well."""
+    t = minimum(maximum((r - switch[0]) * switch[1], 0.0), 1.0)
+    value = 1.0 - (t * t) * (t * t) * (35.0 - t * (84.0 - t * (70.0 - 20.0 * t)))
+    bump = t * (1.0 - t)
+    slope = (-140.0 * switch[1]) * (bump * bump * bump)
+    return pull * value - energy * slope * r, energy * value
+
+
+@lane_function
 def coulomb(charges: Any, inverse: Any) -> Any:
     """Energy of Coulomb, which is `r F` too, from the Coulomb constant times the charges' product and `1/r`."""
     return charges * inverse
@@ -46,6 +57,27 @@ def coulomb(charges: Any, inverse: Any) -> Any:
 def reaction_field(charges: Any, inverse: Any, square: Any, field: Any) -> Any:
     """Energy `q (1/r + k r^2 - c)` of Coulomb with a reaction field; its `r F` is that of Coulomb less `2 k q r^2`."""
     return charges * (inverse + field[0] * square - field[1])
+
+
+@lane_function
+def reaction_field_pull(charges: Any, inverse: Any, square: Any, field: Any, response: Any, switch: Any) -> Any:
+    """`r F` and energy of Coulomb with a reaction field, and a force over distance still to be taken off.
+
+    Without a switch, `r F` is that of Coulomb alone, and `response` is returned: taken off at the end, it costs least.
+
+    Args:
+        charges: Coulomb constant times the product of the charges.
+        inverse: `1/r`.
+        square: square of the distance.
+        field: reaction field's k and c.
+        response: `2 k` times `charges`.
+        switch: as `switched` takes it; None where Coulomb is not switched off.
+    """
+    pull, energy = coulomb(charges, inverse), reaction_field(charges, inverse, square, field)
+    if switch is None:
+        return pull, energy, response
+    pull, energy = switched_smoothly(pull - response * square, energy, square * inverse, switch)
+    return pull, energy, filled(field, 0.0)
 
 
 @lane_function

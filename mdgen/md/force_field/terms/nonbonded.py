@@ -1,7 +1,9 @@
 """Lennard-Jones and Coulomb, without cutoff or with one; pairs by the combining rules, exceptions by their own numbers.
 
 With a cutoff, Lennard-Jones is switched off smoothly or cut, and Coulomb is that of a reaction field: beyond the cutoff
-lies a dielectric continuum (Tironi et al., J. Chem. Phys. 1995, 102, 5451).
+lies a dielectric continuum (Tironi et al., J. Chem. Phys. 1995, 102, 5451). The reaction field may be switched off as
+well, more smoothly than Lennard-Jones: Coulomb is a hundred times stronger where the switch begins, and where the third
+derivative of the energy jumps leapfrog loses or gains energy at random, by the cube of the time step.
 """
 
 from math import pi
@@ -39,7 +41,7 @@ def coulomb_energy(
     """Sum of `constant q_i q_j / r` in kJ/mol; charges in e, the constant in kJ nm/mol/e^2.
 
     With a cutoff, `constant q_i q_j (1/r + k r^2 - c)` below it, `k = (eps - 1) / (2 eps + 1) / r_c^3` and
-    `c = 3 eps / (2 eps + 1) / r_c`.
+    `c = 3 eps / (2 eps + 1) / r_c`, times `smooth_switch` where the cutoff says so.
     """
     if cutoff is None:
         return constant * (charge_product / distance).sum(-1)
@@ -47,6 +49,8 @@ def coulomb_energy(
     k = (epsilon - 1) / (2 * epsilon + 1) / furthest**3
     c = 3 * epsilon / (2 * epsilon + 1) / furthest
     energy = charge_product * (1 / distance + k * distance.square() - c)
+    if cutoff.switch_coulomb:
+        energy = energy * smooth_switch(distance, cutoff)
     return constant * torch.where(distance < furthest, energy, 0.0).sum(-1)
 
 
@@ -54,8 +58,20 @@ def switch(distance: Float[Tensor, "*pair"], cutoff: Cutoff) -> Float[Tensor, "*
     """`1 - 10 x^3 + 15 x^4 - 6 x^5` with `x = (r - r_s) / (r_c - r_s)` between 0 and 1; 1 without a switch."""
     if cutoff.switch_nm is None:
         return torch.ones_like(distance)
-    x = ((distance - cutoff.switch_nm) / (cutoff.distance_nm - cutoff.switch_nm)).clamp(0, 1)
+    x = _within_switch(distance, cutoff.switch_nm, cutoff.distance_nm)
     return 1 - x.pow(3) * (10 - x * (15 - 6 * x))
+
+
+def smooth_switch(distance: Float[Tensor, "*pair"], cutoff: Cutoff) -> Float[Tensor, "*pair"]:
+    """`1 - 35 x^4 + 84 x^5 - 70 x^6 + 20 x^7`, x as in `switch`: three derivatives are continuous instead of two."""
+    assert cutoff.switch_nm is not None
+    x = _within_switch(distance, cutoff.switch_nm, cutoff.distance_nm)
+    return 1 - x.pow(4) * (35 - x * (84 - x * (70 - 20 * x)))
+
+
+def _within_switch(distance: Tensor, first_nm: float, last_nm: float) -> Tensor:
+    """How far a distance lies within a switch, from 0 at its beginning and before to 1 at its end and beyond."""
+    return ((distance - first_nm) / (last_nm - first_nm)).clamp(0, 1)
 
 
 def lorentz_berthelot(

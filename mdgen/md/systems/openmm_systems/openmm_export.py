@@ -4,6 +4,7 @@ import openmm
 
 from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.md.systems.openmm_systems.openmm_switch import with_switched_coulomb
 
 
 def to_openmm_system(parameters: ForceFieldParameters) -> openmm.System:
@@ -32,7 +33,7 @@ def to_openmm_system(parameters: ForceFieldParameters) -> openmm.System:
         torsions.addTorsion(*atoms, periodicity, phase, k)
     for force in (bonds, angles, torsions, _nonbonded(p)):
         system.addForce(force)
-    return system
+    return with_switched_coulomb(system, p.cutoff) if p.cutoff is not None and p.cutoff.switch_coulomb else system
 
 
 def _nonbonded(p: ForceFieldParameters) -> openmm.NonbondedForce:

@@ -27,6 +27,7 @@ from mdgen.md.systems.openmm_systems.openmm_charmm import (
     pair_table_from,
 )
 from mdgen.md.systems.openmm_systems.openmm_nonbonded import cutoff_from, nonbonded_tables, number
+from mdgen.md.systems.openmm_systems.openmm_switch import with_switched_coulomb
 from mdgen.md.systems.parameter_checks import require_every_atom, require_valid
 from mdgen.molecule.topology import Molecule
 from mdgen.units import COULOMB_OPENMM
@@ -101,6 +102,7 @@ def system_from_openmm(
     positions: Float[Tensor, "atom 3"],
     topology: Any = None,
     coulomb_constant: float = COULOMB_OPENMM,
+    switch_coulomb: bool = False,
 ) -> System:
     """An `openmm.System` as a system of this package, which engine=openmm and the built-in engines run.
 
@@ -109,11 +111,18 @@ def system_from_openmm(
         positions: start in nm.
         topology: an `openmm.app.Topology`; None for particles without names and bonds.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
+        switch_coulomb: whether to switch the reaction field off as Lennard-Jones is, here and in OpenMM alike.
 
     Raises:
-        MdgenError: for a force, a setting or a particle that this engine does not have, or a triclinic box.
+        MdgenError: for a force, a setting or a particle that this engine does not have, a triclinic box, or a
+            reaction field to switch off where Lennard-Jones is not.
     """
     p = load_openmm_system(system, topology, coulomb_constant, ewald=True)
+    if switch_coulomb:
+        if p.cutoff is None:
+            raise MdgenError("switch_coulomb is set, but the system has no cutoff; give it one, with a switch")
+        cutoff = replace(p.cutoff, switch_coulomb=True)
+        p, system = replace(p, cutoff=cutoff), with_switched_coulomb(system, cutoff)
     if topology is None:
         molecule = Molecule.particles([f"P{index}" for index in range(p.n_atoms)])
     else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.force_field.force_field import ForceField, force_field_of
+from mdgen.md.systems.openmm_systems.openmm_switch import CHARGE
 from mdgen.units import COULOMB_OPENMM, KCAL
 
 _TERM_OF = {
@@ -96,6 +97,9 @@ def _energy(context: openmm.Context, group: int) -> float:
 
 def _discharge(system: openmm.System) -> None:
     for force in system.getForces():
+        if _is_reaction_field(force):
+            for i in range(force.getNumParticles()):
+                force.setParticleParameters(i, [0.0])
         if not isinstance(force, openmm.NonbondedForce):
             continue
         for i in range(force.getNumParticles()):
@@ -104,6 +108,15 @@ def _discharge(system: openmm.System) -> None:
         for i in range(force.getNumExceptions()):
             first, second, _, sigma, epsilon = force.getExceptionParameters(i)
             force.setExceptionParameters(i, first, second, 0.0, sigma, epsilon)
+
+
+def _is_reaction_field(force: openmm.Force) -> bool:
+    """Whether a force has Coulomb alone, as `with_switched_coulomb` writes it."""
+    return (
+        isinstance(force, openmm.CustomNonbondedForce)
+        and force.getNumPerParticleParameters() == 1
+        and force.getPerParticleParameterName(0) == CHARGE
+    )
 
 
 def relative_error(forces: Float[np.ndarray, "atom 3"], expected: Float[np.ndarray, "atom 3"]) -> float:

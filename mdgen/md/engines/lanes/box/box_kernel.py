@@ -154,6 +154,7 @@ def _pair_tables(parameters: ForceFieldParameters, cutoff: Cutoff, dtype: type) 
         square=np.array([distance**2], dtype),
         field=np.array(field, dtype),
         switch=switch,
+        coulomb_switch=switch if cutoff.switch_coulomb else None,
     )
 
 

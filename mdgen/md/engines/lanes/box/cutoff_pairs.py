@@ -1,4 +1,4 @@
-"""Forces between two atoms and blocks of sixteen others: Lennard-Jones with a cutoff or a switch, and reaction field.
+"""Forces between two atoms and blocks of sixteen others: Lennard-Jones and reaction field, switched or not.
 
 Coordinates are integers, a whole turn of their type for an edge of the box: their differences wrap round to the
 nearest image by themselves, and are exact before they are rounded to the precision of the run.
@@ -11,7 +11,7 @@ import numpy as np
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import converted, lane_sum, reciprocal_root, select_within
 from mdgen.md.engines.lanes.lanes import LANES, filled, load, load_at, store_at
-from mdgen.md.engines.lanes.pair_laws import coulomb, lennard_jones, reaction_field, switched
+from mdgen.md.engines.lanes.pair_laws import lennard_jones, reaction_field_pull, switched
 from mdgen.md.engines.lanes.vectors import dot, plus, scaled
 
 
@@ -26,6 +26,7 @@ class PairTables(NamedTuple):
         square: number (1,): square of the cutoff.
         field: number (2,): reaction field's k and c.
         switch: number (2,): where the switch begins and its inverse width; None where Lennard-Jones is cut.
+        coulomb_switch: the same of the reaction field; None where it is cut.
     """
 
     charges: np.ndarray
@@ -35,6 +36,7 @@ class PairTables(NamedTuple):
     square: np.ndarray
     field: np.ndarray
     switch: np.ndarray | None
+    coulomb_switch: np.ndarray | None
 
 
 @lane_function
@@ -60,7 +62,9 @@ def _pair_with_block(
     inverse = reciprocal_root(square)
     inverse_square = inverse * inverse
     charges = others * charge
-    pull = coulomb(charges, inverse)
+    pull, potential, left = reaction_field_pull(
+        charges, inverse, square, field, others * response, numbers.coulomb_switch
+    )
     dispersed = charged = others
     if acts is not None:
         a, b = load_at(strengths, row + 2 * slot), load_at(strengths, row + 2 * slot + LANES)
@@ -70,8 +74,8 @@ def _pair_with_block(
         if energies is not None:
             dispersed = select_within(square, limit, mask, energy)
     if energies is not None:
-        charged = select_within(square, limit, mask, reaction_field(charges, inverse, square, field))
-    pull = select_within(square, limit, mask, inverse_square * pull - others * response)
+        charged = select_within(square, limit, mask, potential)
+    pull = select_within(square, limit, mask, inverse_square * pull - left)
     return scaled(between, pull), dispersed, charged
 
 
