@@ -60,6 +60,8 @@ class InterpolantPropagator(Part):
         latent: latent space of the encoder.
         frame_spacing_ps: least and largest time between frames of the training.
         window: most frames that are made at once, known ones included; those of a training window.
+        forward_window: the same where nothing is known of the frames ahead; 2 makes each from the one before, which
+            keeps timescales that frames made together lose. None for `window`. It may be changed after the training.
         width: channels within the network.
         heads: attention heads.
         blocks: blocks over trajectories.
@@ -111,10 +113,16 @@ class InterpolantPropagator(Part):
         number_format: str = "auto",
         checkpoint_blocks: bool = False,
         compile_network: bool = False,
+        forward_window: int | None = None,
     ) -> None:
         super().__init__()
         if window < 2:
             raise MdgenError(f"a window of {window} frames leaves nothing to generate; it must have at least 2")
+        if forward_window is not None and not 2 <= forward_window <= window:
+            raise MdgenError(
+                f"forward_window={forward_window}: expected 2, the frame before and the next, to the {window} frames of "
+                "a window, or null for all of these"
+            )
         if path not in PATHS:
             raise MdgenError(f"path={path}: expected one of {', '.join(PATHS)}")
         least, largest = frame_spacing_ps
@@ -126,7 +134,7 @@ class InterpolantPropagator(Part):
         self.tasks = tuple(task for task in tasks if task != "inpaint" or latent.tokens != 1)
         self.shorter_share = shorter_share
         self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
-        self.number_format = number_format
+        self.number_format, self.forward_window = number_format, forward_window
         self.path, self.geometry = PATHS[path], geometry_of(latent)
         self.network = VelocityNetwork(
             latent.channels,
@@ -205,6 +213,25 @@ class InterpolantPropagator(Part):
                 trained for.
         """
         self._require_shape(condition)
+        n_frames = condition.values.shape[1]
+        told = condition.known.flatten(2).any(-1).any(0).nonzero()
+        reach = self.forward_window or n_frames
+        # beyond the last frame that something is known of, each stretch follows from the frame before it alone
+        done = min(n_frames, max(reach, int(told[-1]) + 1 if len(told) else 0))
+        values, known = condition.values, condition.known
+        made = self._at_once(Condition(values[:, :done], known[:, :done]), context, generator)
+        evaluations = self.evaluations
+        while done < n_frames:
+            stop = min(n_frames, done + reach - 1)
+            ahead = Condition(values[:, done - 1 : stop].clone(), known[:, done - 1 : stop].clone())
+            ahead.values[:, 0], ahead.known[:, 0] = made[:, -1], True
+            made = torch.cat([made, self._at_once(ahead, context, generator)[:, 1:]], 1)
+            evaluations, done = evaluations + self.evaluations, stop
+        self.evaluations = evaluations
+        return made
+
+    def _at_once(self, condition: Condition, context: Context, generator: torch.Generator) -> Latent:
+        """All frames of a condition, some rows at a time."""
         shape = condition.values.shape
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=condition.values.dtype)
         rows = max(1, SAMPLED_TOKENS // (shape[1] * shape[2])) if noise.device.type == "cpu" else len(noise)
