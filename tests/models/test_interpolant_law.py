@@ -9,7 +9,7 @@ import torch
 from mdgen.data.conditions import both_ends, every_kth, first_frame
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Context, LatentSpace
+from mdgen.interfaces import Condition, Context, LatentSpace
 from mdgen.models.propagators.interpolant_propagator import InterpolantPropagator
 from mdgen.training.settings import settings_for
 from mdgen.training.train import train
@@ -95,6 +95,30 @@ def test_jumps_between_wells_are_those_of_the_process(spacing_ps):
     # A Gaussian process would have 38 % of its frames between the wells.
     assert (np.abs(made[:, 1:]) < 0.5).mean() < 0.1
     assert learnt().evaluations == 10
+
+
+@pytest.mark.parametrize("forward_window", [2, 3])
+def test_frames_made_one_after_another_have_the_law_of_a_markov_process(forward_window, monkeypatch):
+    monkeypatch.setattr(untrained(), "forward_window", forward_window)
+    made = sampled(untrained(), ornstein_uhlenbeck, 1.0)
+    assert untrained().evaluations == 10 * -(-(WINDOW - 1) // (forward_window - 1))
+    np.testing.assert_allclose(made[:, 1:].std((0, 1)), 1.0, atol=0.05)
+    for lag in (1, 2, 4):
+        np.testing.assert_allclose((made[:, :-lag] * made[:, lag:]).mean((0, 1)), DECAY**lag, atol=0.06)
+
+
+def test_what_is_known_ahead_is_not_stepped_over(monkeypatch):
+    """Up to the last known frame all are made at once, as a bridge; those beyond it follow."""
+    monkeypatch.setattr(untrained(), "forward_window", 2)
+    values = torch.zeros(4, WINDOW, 1, 2)
+    known = torch.zeros_like(values, dtype=torch.bool)
+    known[:, [0, 4]] = True
+    values[:, 4] = 3.0
+    made = untrained().sample(Condition(values, known), Context(frame_spacing_ps=torch.ones(4)), seeded())
+    assert torch.equal(made[known], values[known])
+    assert untrained().evaluations == 10 * (1 + WINDOW - 5)
+    with pytest.raises(MdgenError, match="forward_window=1: expected 2"):
+        InterpolantPropagator(FirstAtom.latent, [1.0, 2.0], WINDOW, forward_window=1)
 
 
 def test_an_untrained_network_makes_the_gaussian_process_of_the_data():

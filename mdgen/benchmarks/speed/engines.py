@@ -67,7 +67,7 @@ def engine_setups(
         cores: number of processor cores.
         device: device of mdgen's torch engine.
     """
-    boxed = parameters.cutoff is not None
+    boxed = parameters.cutoff is not None and parameters.born is None
     few = [n for n in replicas if device != "cpu" or n <= _EAGER_REPLICAS] or [min(replicas)]
     each = [1, cores] if cores > 1 else [1]
     found = []

@@ -46,8 +46,10 @@ def pair_operations(
     distance = np.linalg.norm(between, axis=-1)
     born, cutoff = parameters.born, parameters.cutoff
     if cutoff is not None:
-        pairs = int((distance < cutoff.distance_nm).sum())
-        return {"pairs": pairs, "operations": OPERATIONS_CUTOFF * pairs}
+        within = distance < cutoff.distance_nm
+        upper, distance = (upper[0][within], upper[1][within]), distance[within]
+    if born is None and cutoff is not None:
+        return {"pairs": len(distance), "operations": OPERATIONS_CUTOFF * len(distance)}
     if born is None:
         return {"pairs": len(distance), "operations": OPERATIONS_VACUUM * len(distance)}
     reach = (born.scale.abs() * (born.radius - born.offset_nm)).numpy() / np.sqrt(DISTANT)

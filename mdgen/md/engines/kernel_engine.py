@@ -26,11 +26,11 @@ _ATOMS_OF_A_LANE = 36
 class KernelEngine(Engine):
     """Langevin dynamics, or leapfrog without friction, of a force field.
 
-    Without a cutoff, many replicas run on `lanes.ReplicaKernel`, where multiples of 16 waste nothing, and few on
-    `lanes.MoleculeKernel`, where each fills the lanes by itself, see `kernel_class`; both move the centre of every
-    replica to the origin. With a cutoff it runs on `lanes.BoxKernel`: positions are never wrapped into the box, so that
-    molecules stay whole and diffusion can be read off a trajectory. `MoleculeKernel` and `BoxKernel` keep positions and
-    velocities in double precision.
+    Without a cutoff, and in generalised Born with one, many replicas run on `lanes.ReplicaKernel`, where multiples of
+    16 waste nothing, and few on `lanes.MoleculeKernel`, where each fills the lanes by itself, see `kernel_class`; both
+    move the centre of every replica to the origin. Any other system with a cutoff runs on `lanes.BoxKernel`: positions
+    are never wrapped into the box, so that molecules stay whole and diffusion can be read off a trajectory.
+    `MoleculeKernel` and `BoxKernel` keep positions and velocities in double precision.
     """
 
     name = "kernel"
@@ -116,22 +116,22 @@ class KernelEngine(Engine):
 def kernel_class(parameters: ForceFieldParameters, n_replicas: int) -> type[LaneKernel]:
     """The kernel for a force field and a number of replicas, chosen by them alone so that threads change nothing.
 
-    Without a cutoff it is about the one that takes less processor time. Sixteen replicas in the lanes cost as much as
-    some `1 + n_atoms / 36` replicas one by one: measured in generalised Born, 1.7 of 22 atoms, 3.2 of 55, 5.9 of 138
-    and 12.4 of 408. Replicas whose constraints are so strongly coupled that no number of sweeps is known beforehand run
-    one by one, too.
+    Without a cutoff, and in generalised Born with one, it is about the one that takes less processor time. Sixteen
+    replicas in the lanes cost as much as some `1 + n_atoms / 36` replicas one by one: measured in generalised Born
+    without a cutoff, 1.7 of 22 atoms, 3.2 of 55, 5.9 of 138 and 12.4 of 408. Replicas whose constraints are so strongly
+    coupled that no number of sweeps is known beforehand run one by one, too.
     """
-    if parameters.cutoff is not None:
+    if parameters.cutoff is not None and parameters.born is None:
         return BoxKernel
     of_one = -(-n_replicas // LANES) * (1 + parameters.n_atoms / _ATOMS_OF_A_LANE)
     return MoleculeKernel if n_replicas < of_one or sweeps_needed(parameters) > MOST_SWEEPS else ReplicaKernel
 
 
 def _beyond_kernels(parameters: ForceFieldParameters) -> str | None:
-    born, boxed, n_atoms = parameters.born, parameters.cutoff is not None, parameters.n_atoms
+    born, n_atoms = parameters.born, parameters.n_atoms
+    boxed = parameters.cutoff is not None and born is None
     periodicity = parameters.torsion_periodicity[parameters.torsion_k != 0]
     unknown = {
-        "generalised Born with a cutoff": boxed and born is not None,
         "generalised Born beside a switched reaction field": born is not None
         and parameters.cutoff is not None
         and parameters.cutoff.switch_coulomb,

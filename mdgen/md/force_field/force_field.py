@@ -28,7 +28,7 @@ class ForceField:
 
     With a cutoff pairs come from a Verlet list, kept between calls and searched again when an atom has moved by half
     its skin; energies and forces do not depend on when. Up to 400 atoms a graph is made of every pair, which then costs
-    less.
+    less, and so are pairs in generalised Born.
 
     Args:
         parameters: numbers of the force field; their precision and device are those of the positions to come. Where
@@ -175,9 +175,9 @@ class ForceField:
             return {}
         pairs = self._pairs
         distance = separations(positions, pairs)
-        radii = born_radii(distance, pairs, p.born)
+        radii = born_radii(distance, pairs, p.born, p.cutoff)
         return {
-            "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant),
+            "born": polar_energy(distance, pairs, radii, p.charges, p.born, p.coulomb_constant, p.cutoff),
             "surface": surface_energy(radii, p.born),
         }
 

@@ -73,8 +73,11 @@ class BornParameters:
 class Cutoff:
     """Lennard-Jones and Coulomb up to a distance, by reaction field beyond it; exceptions have no cutoff.
 
+    Generalised Born ends there too: pairs beyond neither descreen each other nor have a polar energy, and that of pairs
+    within is shifted, see `polar_energy`.
+
     Args:
-        distance_nm: distance beyond which both end.
+        distance_nm: distance beyond which all end.
         switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         switch_coulomb: whether the reaction field is switched off as well, over the same distances and with three
             continuous derivatives, see `smooth_switch`; otherwise its force jumps at the cutoff, or at the least the
@@ -148,7 +151,8 @@ class ForceFieldParameters:
       geometric mean, except for the pairs in `exception_atoms`, which take their own numbers instead
       (zeros for excluded pairs, scaled ones for 1-4 pairs);
     - `cutoff`, if not None, ends those pairs at a distance, in a periodic cell or without one;
-    - `born`, `cmap`, `impropers`, if not None; `pair_table`, if not None, replaces `sigma`, `epsilon` and their rule.
+    - `born`, if not None, ends at the same cutoff, which must not be periodic then;
+    - `cmap`, `impropers`, if not None; `pair_table`, if not None, replaces `sigma`, `epsilon` and their rule.
     """
 
     masses: Float[Tensor, "atom"]
@@ -177,6 +181,13 @@ class ForceFieldParameters:
     cmap: CorrectionMaps | None = None
     impropers: HarmonicImpropers | None = None
     pair_table: PairTable | None = None
+
+    def __post_init__(self) -> None:
+        if self.born is not None and self.cutoff is not None and self.cutoff.periodic:
+            raise MdgenError(
+                "generalised Born was given with a periodic cutoff, but it knows no images; give it a cutoff without a "
+                "box (CutoffNonPeriodic) or none"
+            )
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], **parts: Any) -> "ForceFieldParameters":

@@ -84,7 +84,8 @@ def build_system(
         charmm_files: its prm, rtf and str files.
         top: a GROMACS topology.
         repair: let PDBFixer, where it is installed, mend a pdb: missing atoms, names of hydrogens, CONECT lines.
-        cutoff_nm: makes the system periodic, pairs ending there; None for no cutoff, and 1 nm with water.
+        cutoff_nm: distance at which pairs end, in a periodic box, or without one in an implicit solvent, whose Born
+            radii and energy end there too; None for no cutoff, and 1 nm with water.
         switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
         long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.
         box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
@@ -184,13 +185,16 @@ def _pairs_settings(
         if switch_nm is not None or long_range == "pme":
             raise MdgenError("switch_nm and long_range=pme need a cutoff, but cutoff_nm is null; give one in nm")
         return {"nonbondedMethod": openmm.app.NoCutoff}
-    if solvent in IMPLICIT_SOLVENTS:
-        raise MdgenError(f"solvent {solvent} knows no cutoff here, but cutoff_nm is {cutoff_nm}; leave cutoff_nm null")
+    if solvent in IMPLICIT_SOLVENTS and long_range == "pme":
+        raise MdgenError(
+            f"long_range is pme, but solvent {solvent} has no periodic box to sum over; take long_range=reaction_field"
+        )
     if not 0 < (cutoff_nm if switch_nm is None else switch_nm) <= cutoff_nm < float("inf"):
         raise MdgenError(
             f"cutoff_nm is {cutoff_nm} and switch_nm {switch_nm}, but both must be positive, the switch being shorter"
         )
-    settings = {"nonbondedMethod": _LONG_RANGE[long_range], "nonbondedCutoff": cutoff_nm * unit.nanometer}
+    method = openmm.app.CutoffNonPeriodic if solvent in IMPLICIT_SOLVENTS else _LONG_RANGE[long_range]
+    settings = {"nonbondedMethod": method, "nonbondedCutoff": cutoff_nm * unit.nanometer}
     return settings | ({} if switch_nm is None else {"switchDistance": switch_nm * unit.nanometer})
 
 
@@ -201,7 +205,7 @@ def _created(source: Source, name: str, solvent: str, settings: dict[str, Any]) 
             f"solvent {solvent} is put around a sequence or pdb only, but {name} holds its own force field; "
             "put the water into that file and take solvent=vacuum"
         )
-    periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff
+    periodic = settings["nonbondedMethod"] not in (openmm.app.NoCutoff, openmm.app.CutoffNonPeriodic)
     if periodic and source.topology.getPeriodicBoxVectors() is None:
         raise MdgenError(f"cutoff_nm needs a periodic box, but {name} and its coordinates hold none; give box_nm")
     assert source.create is not None
@@ -221,7 +225,7 @@ def _settled(
     require_apart(positions, system.cell, source.topology)
     if field.parameters.cutoff is not None and system.cell is not None:
         require_room(field.parameters.cutoff, system.cell)
-    if relax and field.parameters.cutoff is not None:
+    if relax and system.cell is not None:
         positions = minimized_by_openmm(openmm_system, positions)
     elif relax:
         positions = minimize(with_springs(field, system.constraints), positions[None]).positions[0]

@@ -54,7 +54,7 @@ def assigned(
     files = [*FORCE_FIELDS[force_field], IMPLICIT_SOLVENTS.get(solvent), water.get(force_field)]
     numbers = openmm.app.ForceField(*[name for name in files if name])
     topology = source.topology
-    periodic = settings["nonbondedMethod"] is not openmm.app.NoCutoff
+    periodic = settings["nonbondedMethod"] not in (openmm.app.NoCutoff, openmm.app.CutoffNonPeriodic)
     if periodic and solvent not in WATERS and topology.getPeriodicBoxVectors() is None:
         raise MdgenError(
             "cutoff_nm needs a periodic box, but this molecule has none; leave cutoff_nm null, or take solvent=tip3p"

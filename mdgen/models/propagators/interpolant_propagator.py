@@ -120,8 +120,8 @@ class InterpolantPropagator(Part):
             raise MdgenError(f"a window of {window} frames leaves nothing to generate; it must have at least 2")
         if forward_window is not None and not 2 <= forward_window <= window:
             raise MdgenError(
-                f"forward_window={forward_window}: expected 2, the frame before and the next, to the {window} frames of "
-                "a window, or null for all of these"
+                f"forward_window={forward_window}: expected 2, the frame before and the next, to the {window} of a "
+                "window, or null for all of these"
             )
         if path not in PATHS:
             raise MdgenError(f"path={path}: expected one of {', '.join(PATHS)}")

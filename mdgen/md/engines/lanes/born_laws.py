@@ -120,15 +120,21 @@ def descreening(square: Any, inverse: Any, atom_i: Any, atom_j: Any, reach: Any)
 
 
 @lane_function
-def _screened(f: Any, salt: Any) -> Any:
-    """What salt multiplies an energy over f by, `t = 1 + g (1 - exp(-kappa f))`, and its slope: `t - f dt/df`."""
+def _screened(f: Any, salt: Any, cutoff: Any) -> Any:
+    """What salt multiplies an energy over f by, `t = 1 + g (1 - exp(-kappa f))`, and its slope: `t - f dt/df`.
+
+    With a cutoff the energy is shifted before it is multiplied: the slope is `t - f dt/df (1 - f/r_c)`.
+    """
     passed = salt[1] * exp2((-LOG2_E * salt[0]) * f)
     factor = 1.0 + (salt[1] - passed)
-    return factor, factor - salt[0] * f * passed
+    change = salt[0] * f * passed
+    if cutoff is not None:
+        change = change * (1.0 - f * cutoff.inverse[0])
+    return factor, factor - change
 
 
 @lane_function
-def still(square: Any, solvated: Any, born_i: Any, born_j: Any, salt: Any) -> Any:
+def still(square: Any, solvated: Any, born_i: Any, born_j: Any, salt: Any, cutoff: Any) -> Any:
     """Energy of a pair at fixed Born radii, `-d/dr` of it over r, and how it changes with the product of the radii.
 
     Args:
@@ -137,6 +143,7 @@ def still(square: Any, solvated: Any, born_i: Any, born_j: Any, salt: Any) -> An
         born_i: Born radius and `EXPONENT` of i.
         born_j: the same of j.
         salt: kappa in 1/nm, 0 without any, and `g`, the solvent's inverse permittivity over the difference of both.
+        cutoff: `CutoffTables`, whose inverse is subtracted from `1/f` for pairs within it; None without one.
     """
     exponent = -square * born_i[1] * born_j[1]
     decay = exp2(exponent)
@@ -144,8 +151,10 @@ def still(square: Any, solvated: Any, born_i: Any, born_j: Any, salt: Any) -> An
     inverse_f = reciprocal_root(f_square)
     energy = solvated * inverse_f
     cubed = energy * inverse_f * inverse_f
+    if cutoff is not None:
+        energy = energy - solvated * cutoff.inverse[0]
     if salt[0] > 0.0:
-        factor, of_slope = _screened(f_square * inverse_f, salt)
+        factor, of_slope = _screened(f_square * inverse_f, salt, cutoff)
         energy, cubed = energy * factor, cubed * of_slope
     by_product = (0.5 * cubed) * (decay - LN_2 * exponent * decay)
     return -energy, cubed * (0.25 * decay - 1.0), by_product
@@ -185,7 +194,7 @@ def effective_radii(atoms: Any, born: Any, salt: Any, share: Any, energies: Any)
         ratio = radius * inverse
         cube = ratio * ratio * ratio
         covered = (share * surface) * cube * cube
-        factor, of_slope = _screened(radius_of_born, salt)
+        factor, of_slope = _screened(radius_of_born, salt, None)
         itself = (share * self_energy) * inverse
         store(born, (RADIUS, i), radius_of_born)
         store(born, (EXPONENT, i), (0.5 * LOG2_E**0.5) * inverse)

@@ -1,9 +1,10 @@
-"""Numbers of generalised Born that belong to single atoms, as the kernels read them."""
+"""Numbers of generalised Born that belong to single atoms, and its cutoff, as the kernels read them."""
 
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.engines.lanes.born_laws import DISTANT
+from mdgen.md.engines.lanes.pair_laws import CutoffTables, cutoff_tables
 from mdgen.md.force_field.parameters import ForceFieldParameters
 
 _PROBE_NM = 0.14
@@ -50,3 +51,10 @@ def salt_table(parameters: ForceFieldParameters, dtype: type) -> np.ndarray:
     transfer = 1 / born.solute_dielectric - 1 / born.solvent_dielectric
     numbers: np.ndarray = np.array([born.kappa_per_nm, 1 / born.solvent_dielectric / transfer], dtype)
     return numbers
+
+
+def cutoff_of_born(parameters: ForceFieldParameters, dtype: type) -> CutoffTables | None:
+    """The cutoff of a force field with generalised Born; None without either."""
+    if parameters.born is None or parameters.cutoff is None:
+        return None
+    return cutoff_tables(parameters.cutoff, dtype)

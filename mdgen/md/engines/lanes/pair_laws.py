@@ -1,14 +1,50 @@
-"""Pair interactions as functions of distance, shared by the kernels of replicas and of boxes.
+"""Pair interactions as functions of distance, and the numbers of a cutoff, shared by all kernels.
 
 Numbers of a pair are lane values or numbers alike. Lennard-Jones is given by `a = 48 epsilon sigma^12` and
 `b = 24 epsilon sigma^6`, the factors of its force.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.lane_instructions import maximum, minimum
 from mdgen.md.engines.lanes.lanes import filled
+from mdgen.md.force_field.parameters import Cutoff
+
+
+class CutoffTables(NamedTuple):
+    """Numbers of a cutoff; `number` is float32 or float64.
+
+    Kernels without a cutoff have None instead of it, which is known when they are compiled and costs them nothing.
+
+    Args:
+        square: number (1,): square of the cutoff.
+        inverse: number (1,): inverse of the cutoff, which generalised Born subtracts from that of `f`.
+        field: number (2,): reaction field's k and c, see `reaction_field`.
+        switch: number (2,): where the switch begins and its inverse width; None where Lennard-Jones is cut.
+    """
+
+    square: np.ndarray
+    inverse: np.ndarray
+    field: np.ndarray
+    switch: np.ndarray | None
+
+
+def cutoff_tables(cutoff: Cutoff, dtype: type) -> CutoffTables:
+    """Lay out a cutoff in `dtype`, numpy's float32 or float64."""
+    distance, dielectric = cutoff.distance_nm, cutoff.reaction_field_dielectric
+    field = [(dielectric - 1) / (2 * dielectric + 1) / distance**3, 3 * dielectric / (2 * dielectric + 1) / distance]
+    switch: np.ndarray | None = None
+    if cutoff.switch_nm is not None and cutoff.switch_nm < distance:
+        switch = np.array([cutoff.switch_nm, 1 / (distance - cutoff.switch_nm)], dtype)
+    return CutoffTables(
+        square=np.array([distance**2], dtype),
+        inverse=np.array([1 / distance], dtype),
+        field=np.array(field, dtype),
+        switch=switch,
+    )
 
 
 @lane_function
@@ -87,3 +123,14 @@ def pair_force(inverse: Any, charges: Any, a: Any, b: Any) -> Any:
     pull, dispersed = lennard_jones(inverse_square, a, b)
     charged = coulomb(charges, inverse)
     return inverse_square * (pull + charged), dispersed, charged
+
+
+@lane_function
+def pair_force_to_cutoff(square: Any, inverse: Any, charges: Any, a: Any, b: Any, cutoff: Any) -> Any:
+    """The same for pairs within a cutoff (`CutoffTables`): Lennard-Jones with its switch, Coulomb as reaction field."""
+    inverse_square = inverse * inverse
+    pull, dispersed = lennard_jones(inverse_square, a, b)
+    pull, dispersed = switched(pull, dispersed, square * inverse, cutoff.switch)
+    charged = reaction_field(charges, inverse, square, cutoff.field)
+    response = (cutoff.field[0] + cutoff.field[0]) * charges
+    return inverse_square * (pull + coulomb(charges, inverse)) - response, dispersed, charged

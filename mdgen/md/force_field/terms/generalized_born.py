@@ -8,13 +8,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mdgen.md.force_field.parameters import BornParameters, NeckParameters
+from mdgen.md.force_field.parameters import BornParameters, Cutoff, NeckParameters
 
 _PROBE_NM = 0.14
 
 
 def born_radii(
-    distance: Float[Tensor, "replica pair"], pairs: Int[Tensor, "pair 2"], born: BornParameters
+    distance: Float[Tensor, "replica pair"],
+    pairs: Int[Tensor, "pair 2"],
+    born: BornParameters,
+    cutoff: Cutoff | None = None,
 ) -> Float[Tensor, "replica atom"]:
     """Effective Born radii in nm.
 
@@ -25,6 +28,7 @@ def born_radii(
         distance: distance of every pair `i < j`, in nm.
         pairs: the atoms of those pairs.
         born: the model.
+        cutoff: distance from which atoms no longer descreen each other; None for no end.
     """
     reduced = born.radius - born.offset_nm
     scaled = born.scale * reduced
@@ -35,6 +39,9 @@ def born_radii(
         reach = born.radius[low] + born.radius[high] + born.neck.cut_nm
         of_low = of_low + _neck(distance, low, high, reach, born.neck)
         of_high = of_high + _neck(distance, high, low, reach, born.neck)
+    if cutoff is not None:
+        within = distance < cutoff.distance_nm
+        of_low, of_high = torch.where(within, of_low, 0.0), torch.where(within, of_high, 0.0)
     integral = torch.zeros(distance.shape[0], len(reduced), dtype=distance.dtype, device=distance.device)
     integral = integral.index_add(1, low, of_low).index_add(1, high, of_high)
     if born.kind == "HCT":
@@ -50,19 +57,25 @@ def polar_energy(
     charges: Float[Tensor, "atom"],
     born: BornParameters,
     constant: float,
+    cutoff: Cutoff | None = None,
 ) -> Float[Tensor, "replica"]:
     """Polar solvation energy in kJ/mol, self terms and pairs (excluded pairs as well).
 
     `-constant/2 sum_ij (1/eps_in - exp(-kappa f_ij)/eps_out) q_i q_j / f_ij` with
     `f_ij^2 = r^2 + B_i B_j exp(-r^2 / (4 B_i B_j))`, which is `B_i` for an atom itself. Salt enters as in Srinivasan et
-    al. (Theor. Chem. Acc. 1999, 101, 426).
+    al. (Theor. Chem. Acc. 1999, 101, 426). With a cutoff r_c pairs end there, and have `1/f_ij - 1/r_c` in place of
+    `1/f_ij`, as in OpenMM; self terms stay as they are.
     """
     low, high = pairs.unbind(1)
     product = radii.index_select(1, low) * radii.index_select(1, high)
     square = distance.square()
     f = (square + product * torch.exp(-square / (4 * product))).sqrt()
     itself = (0.5 * _transfer(radii, born) * charges.square() / radii).sum(-1)
-    return -constant * (itself + (_transfer(f, born) * charges[low] * charges[high] / f).sum(-1))
+    of_pairs = _transfer(f, born) * charges[low] * charges[high]
+    if cutoff is None:
+        return -constant * (itself + (of_pairs / f).sum(-1))
+    shifted = of_pairs * (1 / f - 1 / cutoff.distance_nm)
+    return -constant * (itself + torch.where(distance < cutoff.distance_nm, shifted, 0.0).sum(-1))
 
 
 def surface_energy(radii: Float[Tensor, "replica atom"], born: BornParameters) -> Float[Tensor, "replica"]:

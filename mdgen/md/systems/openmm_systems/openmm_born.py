@@ -12,7 +12,7 @@ import openmm
 
 from mdgen.errors import MdgenError
 from mdgen.md.force_field.parameters import BornParameters, NeckParameters
-from mdgen.md.systems.openmm_systems.openmm_nonbonded import lookup_tables, plain, real
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import lookup_tables, number, plain, real
 
 _OFFSET_NM = 0.009
 _ACE_SURFACE_ENERGY = 28.3919551
@@ -42,7 +42,7 @@ _POLAR_SELF = re.compile(r"-0\.5\*138\.93548\d*" + _DIELECTRICS.format("B") + r"
 _POLAR_PAIR = re.compile(
     r"-138\.93548\d*"
     + _DIELECTRICS.format("f")
-    + r"charge1\*charge2/f;f=sqrt\(r\^2\+B1\*B2\*exp\(-r\^2/\(4\*B1\*B2\)\)\)"
+    + rf"charge1\*charge2(?:/f|\*\(1/f-(?P<shift>{_NUMBER})\));f=sqrt\(r\^2\+B1\*B2\*exp\(-r\^2/\(4\*B1\*B2\)\)\)"
 )
 _SURFACE = re.compile(r"28\.3919551\*\(radius\+0\.14\)\^2\*\(radius/B\)\^6;radius=or\+offset")
 
@@ -51,10 +51,9 @@ def born_from_gbsa(force: openmm.GBSAOBCForce, charges: np.ndarray | None) -> Bo
     """OBC2 from a `GBSAOBCForce`.
 
     Raises:
-        MdgenError: for a cutoff, or charges that are not those of the `NonbondedForce`.
+        MdgenError: for nearest images, or charges that are not those of the `NonbondedForce`.
     """
-    if force.getNonbondedMethod() != openmm.GBSAOBCForce.NoCutoff:
-        raise MdgenError("the system's GBSAOBCForce has a cutoff, but this engine has none; build it with NoCutoff")
+    _require_no_images(force)
     units = openmm.unit.md_unit_system
     rows = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
     _require_same_charges(np.array([row[0].value_in_unit_system(units) for row in rows]), charges)
@@ -72,7 +71,7 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     """HCT, OBC1, OBC2, GBn or GBn2 from the `CustomGBForce` of `openmm.app.internal.customgbforces`.
 
     Raises:
-        MdgenError: if its expressions are those of another model, or it has a cutoff.
+        MdgenError: if its expressions are those of another model or cutoff, or for nearest images.
     """
     unknown = MdgenError(
         "the system's CustomGBForce is none of HCT, OBC1, OBC2, GBn and GBn2, the models that this engine has; build "
@@ -85,12 +84,12 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     hct = values[1:] == [_HCT_RADIUS]
     if not (radius or hct) or not (with_neck or values[0] == _DESCREENING) or names[:3] != _PER_ATOM:
         raise unknown
-    if force.getNonbondedMethod() != openmm.CustomGBForce.NoCutoff:
-        raise MdgenError("the system's CustomGBForce has a cutoff, but this engine has none; build it with NoCutoff")
+    _require_no_images(force)
     terms = [plain(force.getEnergyTermParameters(i)[0]) for i in range(force.getNumEnergyTerms())]
     found = [[term for term in terms if form.match(term)] for form in (_POLAR_SELF, _POLAR_PAIR, _SURFACE)]
     if [len(matching) for matching in found] not in ([1, 1, 0], [1, 1, 1]) or len(terms) != sum(map(len, found)):
         raise unknown
+    _require_shift(force, found[1][0])
     values_of = force.getComputedValueParameters(0)[2]
     pair_terms = [force.getEnergyTermParameters(i)[1] for i, term in enumerate(terms) if _POLAR_PAIR.match(term)]
     if force.getNumExclusions() and {values_of, *pair_terms} != {openmm.CustomGBForce.ParticlePairNoExclusions}:
@@ -135,6 +134,28 @@ def _neck(force: openmm.CustomGBForce, index: np.ndarray, numbers: re.Match) -> 
     """The force's lookup tables, spread over pairs of atoms."""
     tables = {name: real(table[np.ix_(index, index)]) for name, table in lookup_tables(force).items()}
     return NeckParameters(tables["getd0"], tables["getm0"], scale=float(numbers[1]), cut_nm=float(numbers[2]))
+
+
+def _require_no_images(force: Any) -> None:
+    if force.getNonbondedMethod() > force.CutoffNonPeriodic:
+        raise MdgenError(
+            f"the system's {type(force).__name__} is periodic, but generalised Born has no images here; build it with "
+            "NoCutoff or CutoffNonPeriodic"
+        )
+
+
+def _require_shift(force: openmm.CustomGBForce, of_pairs: str) -> None:
+    """Raise unless the energy of pairs is shifted by that at the cutoff, if there is one."""
+    matched = _POLAR_PAIR.match(of_pairs)
+    shift = float(matched["shift"] or 0.0) if matched else 0.0
+    ends = force.getNonbondedMethod() != force.NoCutoff
+    expected = 1 / number(force.getCutoffDistance()) if ends else 0.0
+    if not np.isclose(shift, expected, rtol=1e-9, atol=0):
+        end = f"a cutoff of {1 / expected:g} nm" if ends else "no cutoff"
+        raise MdgenError(
+            f"the system's CustomGBForce has {end}, but its formula shifts 1/f by {shift:g}/nm instead of "
+            f"{expected:g}/nm; build the formula for that cutoff"
+        )
 
 
 def _require_same_charges(of_born: np.ndarray, charges: np.ndarray | None) -> None:

@@ -26,7 +26,7 @@ from mdgen.md.systems.openmm_systems.openmm_charmm import (
     impropers_from,
     pair_table_from,
 )
-from mdgen.md.systems.openmm_systems.openmm_nonbonded import cutoff_from, nonbonded_tables, number
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import cutoff_from, nonbonded_tables, number, require_same_reach
 from mdgen.md.systems.openmm_systems.openmm_switch import with_switched_coulomb
 from mdgen.md.systems.parameter_checks import require_every_atom, require_valid
 from mdgen.molecule.topology import Molecule
@@ -52,9 +52,9 @@ def load_openmm_system(
 
     Args:
         system: forces among harmonic bonds and angles, periodic torsions, one `NonbondedForce` with or without a cutoff
-            and at most one generalised Born force (`GBSAOBCForce`, or the `CustomGBForce` of OpenMM's
-            `implicit/obc1.xml`, `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM also correction maps,
-            Urey and Bradley's bonds, harmonic impropers and Lennard-Jones by a table of types.
+            and at most one generalised Born force that ends where it does (`GBSAOBCForce`, or the `CustomGBForce` of
+            OpenMM's `implicit/hct.xml`, `obc1.xml`, `obc2.xml`, `gbn.xml`, `gbn2.xml` or an AMBER prmtop); of CHARMM
+            also correction maps, Urey and Bradley's bonds, harmonic impropers and Lennard-Jones by a table of types.
         topology: an `openmm.app.Topology`, only to name atoms in errors.
         coulomb_constant: 1/(4 pi eps0); `units.COULOMB_OPENMM` or `units.COULOMB_AMBER`.
         ewald: whether to accept Ewald sums, which only engine=openmm computes, rather than to refuse them.
@@ -92,6 +92,8 @@ def load_openmm_system(
     if custom is not None:
         parameters = replace(parameters, pair_table=pair_table_from(custom, parameters.exception_atoms))
     if "NonbondedForce" in by_name:
+        for name in by_name.keys() & {"GBSAOBCForce", "CustomGBForce"}:
+            require_same_reach(by_name[name], by_name["NonbondedForce"])
         parameters = replace(parameters, cutoff=cutoff_from(by_name["NonbondedForce"], custom, parameters, ewald))
     require_valid(parameters, _names(topology))
     return parameters

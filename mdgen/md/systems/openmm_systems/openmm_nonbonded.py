@@ -74,11 +74,8 @@ def cutoff_from(
             "or build it with a cutoff and reaction field (CutoffPeriodic) or without cutoff"
         )
     of_lennard_jones = custom if custom is not None else force
-    if custom is not None and _reach(custom) != _reach(force):
-        raise MdgenError(
-            "the system's CustomNonbondedForce ends elsewhere than its NonbondedForce, but this engine has one cutoff; "
-            "make the two agree"
-        )
+    if custom is not None:
+        require_same_reach(custom, force)
     if method == "NoCutoff":
         return None
     cutoff = Cutoff(
@@ -96,6 +93,24 @@ def cutoff_from(
     table = parameters.pair_table or pair_kinds(parameters.sigma, parameters.epsilon)
     count = torch.bincount(table.kind, minlength=len(table.sigma))
     return replace(cutoff, dispersion_kJ_nm3=float(dispersion_correction(count, table.sigma, table.epsilon, cutoff)))
+
+
+def require_same_reach(force: Any, nonbonded: openmm.NonbondedForce) -> None:
+    """Raise unless another force ends where the `NonbondedForce` does.
+
+    Raises:
+        MdgenError: for another method or cutoff.
+    """
+    if _reach(force) != _reach(nonbonded):
+        raise MdgenError(
+            f"the system's {type(force).__name__} ends elsewhere than its NonbondedForce "
+            f"({_shown(force)} instead of {_shown(nonbonded)}), but this engine has one cutoff; make the two agree"
+        )
+
+
+def _shown(force: Any) -> str:
+    method, reach_nm = _reach(force)
+    return f"{_METHODS[method]}{f' at {reach_nm:g} nm' if method else ''}"
 
 
 def _reach(force: Any) -> tuple[int, float]:

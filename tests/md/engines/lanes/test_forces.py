@@ -86,7 +86,7 @@ def test_single_precision_stays_close(kind, sequence: str, solvent: str, force_f
 
 @njit(error_model="numpy")
 def sweep(positions, tables, pairs, born):
-    descreening_sweep(positions, tables, pairs, born)
+    descreening_sweep(positions, tables, pairs, born, tables.cutoff)
     effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0, None)
 
 

@@ -17,6 +17,7 @@ from mdgen.md.engines.lanes.box.box_steps import ENERGY_TERMS, Model, advance_re
 from mdgen.md.engines.lanes.box.cutoff_pairs import PairTables
 from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned, motion_in_turn
 from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.pair_laws import cutoff_tables
 from mdgen.md.engines.lanes.rigid.whole_step import StepSpace, step_space, step_tables
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
@@ -137,24 +138,20 @@ class BoxKernel(LaneKernel):
 
 
 def _pair_tables(parameters: ForceFieldParameters, cutoff: Cutoff, dtype: type) -> PairTables:
-    p, distance, dielectric = parameters, cutoff.distance_nm, cutoff.reaction_field_dielectric
+    p, ends = parameters, cutoff_tables(cutoff, dtype)
     table = p.pair_table if p.pair_table is not None else pair_kinds(p.sigma, p.epsilon)
     sixth = table.sigma.detach().double().pow(6)
     strength = 4 * table.epsilon.detach().double() * sixth
     strengths = np.stack([12 * (strength * sixth).numpy(), 6 * strength.numpy()], -1)
-    field = [(dielectric - 1) / (2 * dielectric + 1) / distance**3, 3 * dielectric / (2 * dielectric + 1) / distance]
-    switch: np.ndarray | None = None
-    if cutoff.switch_nm is not None and cutoff.switch_nm < distance:
-        switch = np.array([cutoff.switch_nm, 1 / (distance - cutoff.switch_nm)], dtype)
     return PairTables(
         charges=(p.charges.detach().double().numpy() * p.coulomb_constant**0.5).astype(dtype),
         kinds=np.ascontiguousarray(table.kind.numpy(), np.int64),
         strengths=np.ascontiguousarray(strengths, dtype),
         acts=(np.abs(strengths).sum((1, 2)) > 0).astype(np.int64),
-        square=np.array([distance**2], dtype),
-        field=np.array(field, dtype),
-        switch=switch,
-        coulomb_switch=switch if cutoff.switch_coulomb else None,
+        square=ends.square,
+        field=ends.field,
+        switch=ends.switch,
+        coulomb_switch=ends.switch if cutoff.switch_coulomb else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Compiled dynamics of few replicas of a molecule without a cutoff: sixteen of its atoms are one SIMD value.
+"""Compiled dynamics of few replicas of a molecule without a box: sixteen of its atoms are one SIMD value.
 
 One replica fills the lanes by itself: each atom meets blocks of sixteen others, all pairs once. The state is in double
 precision, pairs are computed in that of the run. A molecule of many atoms is divided into parts, which threads share.

@@ -5,8 +5,9 @@
 3. Forces through the Born radii.
 
 A row is an atom i with the blocks of atoms from its own on. In its own block, the atom itself and those before it are
-put so far away that nothing of them is left. Rows are divided into parts, each with sums of its own: parts may run
-on any threads, and their sums are added in one order.
+put so far away that nothing of them is left. With a cutoff the first sweep keeps which blocks have an atom within it,
+and all three pass over the others. Rows are divided into parts, each with sums of its own: parts may run on any
+threads, and their sums are added in one order.
 """
 
 from typing import Any, NamedTuple
@@ -24,9 +25,16 @@ from mdgen.md.engines.lanes.born_laws import (
     still,
 )
 from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import bits_less, lane_sum, maximum, reciprocal_root, select_set
+from mdgen.md.engines.lanes.lane_instructions import (
+    bits_less,
+    lane_sum,
+    maximum,
+    reciprocal_root,
+    select_less,
+    select_set,
+)
 from mdgen.md.engines.lanes.lanes import LANES, filled, load, store
-from mdgen.md.engines.lanes.pair_laws import pair_force
+from mdgen.md.engines.lanes.pair_laws import pair_force, pair_force_to_cutoff
 from mdgen.md.engines.lanes.vectors import add_to, dot, load_vector, minus, plus, scaled, subtract_from
 
 _ALL = (1 << LANES) - 1
@@ -41,6 +49,7 @@ class PairSpace(NamedTuple):
         coordinates: number (block, 3, lane); lanes beyond the last atom lie far away.
         descreened: number (part, block, lane): sums of the first sweep.
         slopes: number (entry, 2, lane): slopes over r of the descreening of i by j and of j by i.
+        within: bool (entry,): whether any atom of the block is within the cutoff; empty without one.
         born: number (part, 4, block, lane): see `born_laws.RADIUS`.
         forces: number (part, block, 3, lane).
     """
@@ -49,6 +58,7 @@ class PairSpace(NamedTuple):
     coordinates: np.ndarray
     descreened: np.ndarray
     slopes: np.ndarray
+    within: np.ndarray
     born: np.ndarray
     forces: np.ndarray
 
@@ -76,8 +86,22 @@ def _at(array: Any, i: Any) -> Any:
 
 
 @lane_function
-def descreening_part(part: Any, tables: Any, space: Any) -> None:
-    """Sum the descreening of the pairs in a part, and keep its slopes."""
+def _ended(square: Any, limit: Any, of_i: Any, slope_i: Any, of_j: Any, slope_j: Any) -> Any:
+    """Descreening both ways and its slopes where `square` is below `limit`, and zeros elsewhere."""
+    return (
+        select_less(square, limit, of_i, 0.0),
+        select_less(square, limit, slope_i, 0.0),
+        select_less(square, limit, of_j, 0.0),
+        select_less(square, limit, slope_j, 0.0),
+    )
+
+
+@lane_function
+def descreening_part(part: Any, tables: Any, space: Any, cutoff: Any) -> None:
+    """Sum the descreening of the pairs in a part, and keep its slopes and what is within the cutoff.
+
+    `cutoff` is that of the tables, as an argument of its own: so what it asks for is compiled only where it is.
+    """
     x, atoms, necks, sums, slopes = (
         space.coordinates,
         tables.born_atoms,
@@ -95,6 +119,11 @@ def descreening_part(part: Any, tables: Any, space: Any) -> None:
         total, before = filled(x, 0.0), entries_before(i, blocks) - own
         for block in range(own, blocks):
             _, square = _apart(here, x, i, block)
+            if cutoff is not None:
+                within = bits_less(square, cutoff.square[0]) != 0
+                space.within[before + block] = within
+                if not within:
+                    continue
             inverse = reciprocal_root(square)
             reach = maximum(load(atoms, (block, 5)), reach_i)
             of_i, slope_i, of_j, slope_j = descreening(square, inverse, atom_i, load_vector(atoms, block), reach)
@@ -107,6 +136,8 @@ def descreening_part(part: Any, tables: Any, space: Any) -> None:
                     neck_j, neck_slope_j = neck(r, inverse, reach, distance_j, height_j)
                     of_i, slope_i = of_i + neck_i, slope_i + neck_slope_i
                     of_j, slope_j = of_j + neck_j, slope_j + neck_slope_j
+            if cutoff is not None:
+                of_i, slope_i, of_j, slope_j = _ended(square, cutoff.square[0], of_i, slope_i, of_j, slope_j)
             total = total + of_i
             store(sums, (block,), load(sums, (block,)) + of_j)
             store(slopes, (before + block, 0), slope_i)
@@ -127,7 +158,7 @@ def radii_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
 
 
 @lane_function
-def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
+def pair_part(part: Any, tables: Any, space: Any, energies: Any, cutoff: Any) -> None:
     """Forces of the pairs in a part at fixed Born radii, and their part of dE/dB; energies to elements 5 and 6.
 
     Energies are float64: in single precision, the rounding of a sum over all pairs would grow with their number.
@@ -144,22 +175,39 @@ def pair_part(part: Any, tables: Any, space: Any, energies: Any) -> None:
         in_solvent = charge * tables.factors[0]
         born_i = born[RADIUS, own, lane], born[EXPONENT, own, lane]
         on_i, gradient_i, energy, polarised = (zero, zero, zero), zero, zero, zero
+        before = entries_before(i, blocks) - own
         for block in range(own, blocks):
+            if cutoff is not None:  # noqa: SIM102  numba prunes one condition at a time
+                if not space.within[before + block]:
+                    continue
             between, square = _apart(here, x, i, block)
             charges, strengths, mask = load(tables.charges, (block,)), tables.strengths, tables.masks[i, block]
             a, b = load(strengths, (kind, block, 0)), load(strengths, (kind, block, 1))
-            pull, dispersed, charged = pair_force(reciprocal_root(square), charges * charge, a, b)
+            inverse = reciprocal_root(square)
+            if cutoff is None:
+                pull, dispersed, charged = pair_force(inverse, charges * charge, a, b)
+            else:
+                pull, dispersed, charged = pair_force_to_cutoff(square, inverse, charges * charge, a, b, cutoff)
             pull = select_set(mask, pull, 0.0)
             if energies is not None:
-                energy = energy + select_set(mask, dispersed + charged, 0.0)
+                of_pair = dispersed + charged
+                if cutoff is not None:
+                    of_pair = select_less(square, cutoff.square[0], of_pair, 0.0)
+                energy = energy + select_set(mask, of_pair, 0.0)
             if solvated:
                 born_j = load(born, (RADIUS, block)), load(born, (EXPONENT, block))
-                of_pair, through_solvent, by_product = still(square, charges * in_solvent, born_i, born_j, salt)
+                in_both = charges * in_solvent
+                of_pair, through_solvent, by_product = still(square, in_both, born_i, born_j, salt, cutoff)
+                if cutoff is not None:
+                    of_pair = select_less(square, cutoff.square[0], of_pair, 0.0)
+                    by_product = select_less(square, cutoff.square[0], by_product, 0.0)
                 gradient_i = gradient_i + by_product * born_j[0]
                 store(born, (GRADIENT, block), load(born, (GRADIENT, block)) + by_product * born_i[0])
                 pull = pull + through_solvent
                 if energies is not None:
                     polarised = polarised + of_pair
+            if cutoff is not None:
+                pull = select_less(square, cutoff.square[0], pull, 0.0)
             force = scaled(between, pull)
             on_i = plus(on_i, force)
             subtract_from(forces, block, force)
@@ -179,7 +227,7 @@ def _add(forces: Any, block: Any, lane: Any, force: Any) -> None:
 
 
 @lane_function
-def response_part(part: Any, tables: Any, space: Any) -> None:
+def response_part(part: Any, tables: Any, space: Any, cutoff: Any) -> None:
     """Add the forces through the Born radii of the pairs in a part, by the chain rule."""
     x, born, forces, slopes = space.coordinates, space.born[part], space.forces[part], space.slopes
     blocks, zero = x.shape[0], filled(x, 0.0)
@@ -193,6 +241,9 @@ def response_part(part: Any, tables: Any, space: Any) -> None:
         here, response, on_i = _at(x, i), born[RESPONSE, own, lane], (zero, zero, zero)
         before = entries_before(i, blocks) - own
         for block in range(own, blocks):
+            if cutoff is not None:  # noqa: SIM102  numba prunes one condition at a time
+                if not space.within[before + block]:
+                    continue
             between = minus(here, load_vector(x, block))
             through_i = load(slopes, (before + block, 0)) * response
             through_j = load(slopes, (before + block, 1)) * load(born, (RESPONSE, block))

@@ -1,4 +1,4 @@
-"""Few replicas of one molecule without a cutoff, whose pairs fill the lanes."""
+"""Few replicas of one molecule, whose pairs fill the lanes."""
 
 import numpy as np
 
@@ -31,12 +31,13 @@ def _parts(n_atoms: int) -> int:
 
 
 class MoleculeKernel(LaneKernel):
-    """Langevin or constant-energy dynamics of `n_replicas` copies of a molecule, without cutoff or box.
+    """Langevin or constant-energy dynamics of `n_replicas` copies of a molecule, without a box.
 
-    A replica costs the same however many there are, and none influences another. It runs on one thread or, from a
-    thousand atoms on and where there are fewer replicas than threads, on several; neither number changes a bit of a
-    trajectory. Positions and velocities are kept in double precision whatever the precision of the forces. A molecule's
-    centre is put back to the origin every thousand steps, as `ReplicaKernel` does.
+    Of cutoffs it knows those of generalised Born. A replica costs the same however many there are, and none influences
+    another. It runs on one thread or, from a thousand atoms on and where there are fewer replicas than threads, on
+    several; neither number changes a bit of a trajectory. Positions and velocities are kept in double precision
+    whatever the precision of the forces. A molecule's centre is put back to the origin every thousand steps, as
+    `ReplicaKernel` does.
     """
 
     name = "molecule_kernel"
@@ -86,11 +87,14 @@ class MoleculeKernel(LaneKernel):
         n = self.n_atoms
         blocks, parts = -(-n // LANES), self._parts
         ends = np.cumsum([blocks - i // LANES for i in range(n)])
+        tables = self._model.pairs
+        entries = ends[-1] if len(tables.born_atoms) else 0
         pairs = PairSpace(
             rows=np.searchsorted(ends, np.arange(parts + 1) * ends[-1] / parts, side="right"),
             coordinates=aligned((blocks, 3, LANES), self.dtype),
             descreened=aligned((parts, blocks, LANES), self.dtype),
-            slopes=aligned((ends[-1] if len(self._model.pairs.born_atoms) else 0, 2, LANES), self.dtype),
+            slopes=aligned((entries, 2, LANES), self.dtype),
+            within=np.zeros(0 if tables.cutoff is None else entries, bool),
             born=aligned((parts, 4, blocks, LANES), self.dtype),
             forces=aligned((parts, blocks, 3, LANES), self.dtype),
         )

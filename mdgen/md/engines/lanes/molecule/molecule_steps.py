@@ -62,14 +62,14 @@ def _forces(x: Any, model: Any, work: Any, energies: Any) -> None:
     _place(x, space.coordinates)
     if solvated:
         for part in range(parts):
-            descreening_part(part, tables, space)
+            descreening_part(part, tables, space, tables.cutoff)
         for part in range(parts):
             radii_part(part, tables, space, energies)
     for part in range(parts):
-        pair_part(part, tables, space, energies)
+        pair_part(part, tables, space, energies, tables.cutoff)
     if solvated:
         for part in range(parts):
-            response_part(part, tables, space)
+            response_part(part, tables, space, tables.cutoff)
     _gather(x, model, work, energies)
 
 
@@ -118,19 +118,19 @@ def _entry_points(digest: str) -> tuple[Callable, ...]:
     @entry_point
     def descreening_phase(part, tables, space):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
-        descreening_part(part, tables, space)
+        descreening_part(part, tables, space, tables.cutoff)
 
     @entry_point
     def pair_phase(part, tables, space):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
         if tables.born_atoms.shape[0] > 0:
             radii_part(part, tables, space, None)
-        pair_part(part, tables, space, None)
+        pair_part(part, tables, space, None, tables.cutoff)
 
     @entry_point
     def response_phase(part, tables, space):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
-        response_part(part, tables, space)
+        response_part(part, tables, space, tables.cutoff)
 
     @entry_point
     def finish_phase(step, every, replica, motion, model, work, steps_done, frames):  # type: ignore[no-untyped-def]

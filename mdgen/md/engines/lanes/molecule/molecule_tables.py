@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
-from mdgen.md.engines.lanes.born_tables import born_factor, born_table, salt_table
+from mdgen.md.engines.lanes.born_tables import born_factor, born_table, cutoff_of_born, salt_table
 from mdgen.md.engines.lanes.lanes import LANES
+from mdgen.md.engines.lanes.pair_laws import CutoffTables
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
 
@@ -25,6 +26,7 @@ class MoleculeTables(NamedTuple):
         necks: number (kind, block, 4, lane): distance and height of the neck for an atom by each other, and for each
             other by it; no rows without necks.
         factors: number (2,): generalised Born's constant over Coulomb's; width of water in necks, nm.
+        cutoff: where pairs in generalised Born end; None without a cutoff.
     """
 
     charges: np.ndarray
@@ -35,6 +37,7 @@ class MoleculeTables(NamedTuple):
     salt: np.ndarray
     necks: np.ndarray
     factors: np.ndarray
+    cutoff: CutoffTables | None
 
 
 def molecule_tables(parameters: ForceFieldParameters, dtype: type) -> MoleculeTables:
@@ -57,6 +60,7 @@ def molecule_tables(parameters: ForceFieldParameters, dtype: type) -> MoleculeTa
         salt=salt_table(parameters, dtype),
         necks=_in_blocks(necks, dtype),
         factors=factors,
+        cutoff=cutoff_of_born(parameters, dtype),
     )
 
 

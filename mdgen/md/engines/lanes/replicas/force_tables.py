@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
-from mdgen.md.engines.lanes.born_tables import born_factor, born_table, salt_table
+from mdgen.md.engines.lanes.born_tables import born_factor, born_table, cutoff_of_born, salt_table
+from mdgen.md.engines.lanes.pair_laws import CutoffTables
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
 
@@ -21,6 +22,8 @@ class ForceTables(NamedTuple):
         necks: number (pair, 5): reach; distance and height of the neck for i by j; the same for j by i; no rows without
             necks.
         bonded: terms one by one; exceptions stand in `pairs`.
+        normal: bool (pair,): whether a pair is no exception, so that the cutoff ends it; empty without a cutoff.
+        cutoff: where pairs in generalised Born end; None without a cutoff.
     """
 
     pairs: np.ndarray
@@ -28,6 +31,8 @@ class ForceTables(NamedTuple):
     salt: np.ndarray
     necks: np.ndarray
     bonded: BondedTerms
+    normal: np.ndarray
+    cutoff: CutoffTables | None
 
 
 def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
@@ -36,12 +41,15 @@ def force_tables(parameters: ForceFieldParameters, dtype: type) -> ForceTables:
     Raises:
         MdgenError: for a torsion of a periodicity that force fields do not use.
     """
+    cutoff = cutoff_of_born(parameters, dtype)
     return ForceTables(
         pairs=np.ascontiguousarray(_pair_table(parameters), dtype),
         born_atoms=np.ascontiguousarray(born_table(parameters, dtype), dtype),
         salt=salt_table(parameters, dtype),
         necks=np.ascontiguousarray(_neck_table(parameters), dtype),
         bonded=bonded_terms(parameters, dtype, grouped=False),
+        normal=np.zeros(0, bool) if cutoff is None else _normal(parameters),
+        cutoff=cutoff,
     )
 
 
@@ -63,6 +71,14 @@ def _pair_table(parameters: ForceFieldParameters) -> np.ndarray:
     columns = [parameters.coulomb_constant * product, 48 * epsilon * sigma**12, 24 * epsilon * sigma**6, solvated]
     upper = np.triu_indices(len(charges), k=1)
     return np.stack([column[upper] for column in columns], -1)
+
+
+def _normal(parameters: ForceFieldParameters) -> np.ndarray:
+    n = parameters.n_atoms
+    normal = np.ones((n, n), bool)
+    first, second = as_numpy(parameters.exception_atoms).reshape(-1, 2).T
+    normal[first, second] = normal[second, first] = False
+    return normal[np.triu_indices(n, k=1)]
 
 
 def _neck_table(parameters: ForceFieldParameters) -> np.ndarray:

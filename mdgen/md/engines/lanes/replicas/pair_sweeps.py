@@ -4,7 +4,9 @@
 2. Pair energies: what needs distances and Born radii alone, with dE/dB.
 3. Forces: the pair's own and those through the Born radii, added once.
 
-No cutoff: this is for molecules of up to a few hundred atoms. Pairs run over `i < j` as in `ForceTables.pairs`.
+This is for molecules of up to a few hundred atoms. Pairs run over `i < j` as in `ForceTables.pairs`. Generalised Born
+may have a cutoff; a pair that no replica has within it is passed over. Sweeps have the cutoff of the tables as an
+argument of its own, so that nothing of it is compiled where there is none.
 """
 
 from typing import Any
@@ -20,9 +22,9 @@ from mdgen.md.engines.lanes.born_laws import (
     still,
 )
 from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import reciprocal_root
+from mdgen.md.engines.lanes.lane_instructions import bits_less, reciprocal_root, select_less
 from mdgen.md.engines.lanes.lanes import filled, load, store
-from mdgen.md.engines.lanes.pair_laws import pair_force
+from mdgen.md.engines.lanes.pair_laws import pair_force, pair_force_to_cutoff
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector, subtract_from
 
 SQUARE, INVERSE, SLOPE_I, SLOPE_J = 0, 1, 2, 3
@@ -33,7 +35,15 @@ FORCE = SQUARE
 
 
 @lane_function
-def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> None:
+def _store_pair(pairs: Any, pair: Any, square: Any, inverse: Any, slope_i: Any, slope_j: Any) -> None:
+    store(pairs, (pair, SQUARE), square)
+    store(pairs, (pair, INVERSE), inverse)
+    store(pairs, (pair, SLOPE_I), slope_i)
+    store(pairs, (pair, SLOPE_J), slope_j)
+
+
+@lane_function
+def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any, cutoff: Any) -> None:
     """Sum the descreening of every atom into `born[RADIUS]` and keep distances and slopes in `pairs`."""
     atoms = positions.shape[0]
     atom = tables.born_atoms
@@ -49,6 +59,11 @@ def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> Non
             between = minus(here, load_vector(positions, j))
             square = dot(between, between)
             inverse = reciprocal_root(square)
+            if cutoff is not None:  # noqa: SIM102  numba prunes one condition at a time
+                if bits_less(square, cutoff.square[0]) == 0:
+                    _store_pair(pairs, pair, square, inverse, filled(pairs, 0.0), filled(pairs, 0.0))
+                    pair += 1
+                    continue
             r = square * inverse
             reach = max(offset_i + abs(atom[j, 2]), atom[j, 0] + abs(scaled_i), distance_i, atom[j, 5])
             atom_j = atom[j, 0], atom[j, 1], atom[j, 2]
@@ -59,18 +74,32 @@ def descreening_sweep(positions: Any, tables: Any, pairs: Any, born: Any) -> Non
                 neck_j, neck_slope_j = neck(r, inverse, rows[pair, 0], rows[pair, 3], rows[pair, 4])
                 of_i, slope_i = of_i + neck_i, slope_i + neck_slope_i
                 of_j, slope_j = of_j + neck_j, slope_j + neck_slope_j
+            if cutoff is not None:
+                limit = cutoff.square[0]
+                of_i, slope_i = select_less(square, limit, of_i, 0.0), select_less(square, limit, slope_i, 0.0)
+                of_j, slope_j = select_less(square, limit, of_j, 0.0), select_less(square, limit, slope_j, 0.0)
             total = total + of_i
             store(born, (RADIUS, j), load(born, (RADIUS, j)) + of_j)
-            store(pairs, (pair, SQUARE), square)
-            store(pairs, (pair, INVERSE), inverse)
-            store(pairs, (pair, SLOPE_I), slope_i)
-            store(pairs, (pair, SLOPE_J), slope_j)
+            _store_pair(pairs, pair, square, inverse, slope_i, slope_j)
             pair += 1
         store(born, (RADIUS, i), total)
 
 
 @lane_function
-def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
+def _force_to_cutoff(
+    square: Any, inverse: Any, charges: Any, repulsion: Any, dispersion: Any, normal: Any, cutoff: Any
+) -> Any:
+    """What `pair_force` gives, which ends at the cutoff for pairs that are no exceptions."""
+    if not normal:
+        return pair_force(inverse, charges, repulsion, dispersion)
+    force, dispersed, charged = pair_force_to_cutoff(square, inverse, charges, repulsion, dispersion, cutoff)
+    limit = cutoff.square[0]
+    force, dispersed = select_less(square, limit, force, 0.0), select_less(square, limit, dispersed, 0.0)
+    return force, dispersed, select_less(square, limit, charged, 0.0)
+
+
+@lane_function
+def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any, cutoff: Any) -> None:
     """Replace r^2 of each pair by its force over r at fixed Born radii, and add up dE/dB."""
     atoms = born.shape[1]
     pair, salt = 0, (tables.salt[0], tables.salt[1])
@@ -83,13 +112,29 @@ def _energy_sweep(tables: Any, pairs: Any, born: Any, energies: Any) -> None:
         for j in range(i + 1, atoms):
             square = load(pairs, (pair, SQUARE))
             inverse = load(pairs, (pair, INVERSE))
+            if cutoff is not None:  # noqa: SIM102  numba prunes one condition at a time
+                if tables.normal[pair] and bits_less(square, cutoff.square[0]) == 0:
+                    store(pairs, (pair, FORCE), filled(pairs, 0.0))
+                    pair += 1
+                    continue
             charges, solvated = tables.pairs[pair, 0], tables.pairs[pair, 3]
             repulsion, dispersion = tables.pairs[pair, 1], tables.pairs[pair, 2]
-            force, dispersed, charged = pair_force(inverse, charges, repulsion, dispersion)
+            if cutoff is None:
+                force, dispersed, charged = pair_force(inverse, charges, repulsion, dispersion)
+            else:
+                force, dispersed, charged = _force_to_cutoff(
+                    square, inverse, charges, repulsion, dispersion, tables.normal[pair], cutoff
+                )
 
             radius_j = load(born, (RADIUS, j))
             born_j = radius_j, load(born, (EXPONENT, j))
-            polarised, through_solvent, by_product = still(square, solvated, (radius_i, exponent_i), born_j, salt)
+            born_i = radius_i, exponent_i
+            polarised, through_solvent, by_product = still(square, solvated, born_i, born_j, salt, cutoff)
+            if cutoff is not None:
+                limit = cutoff.square[0]
+                polarised = select_less(square, limit, polarised, 0.0)
+                through_solvent = select_less(square, limit, through_solvent, 0.0)
+                by_product = select_less(square, limit, by_product, 0.0)
             gradient_i = gradient_i + by_product * radius_j
             store(born, (GRADIENT, j), load(born, (GRADIENT, j)) + by_product * radius_i)
             store(pairs, (pair, FORCE), force + through_solvent)
@@ -137,9 +182,9 @@ def born_forces(positions: Any, forces: Any, tables: Any, pairs: Any, born: Any,
         born: work space (4, atom, lane).
         energies: (7, lane), rows 5 and 6 added to; None where no energy is wanted, which compiles it away.
     """
-    descreening_sweep(positions, tables, pairs, born)
+    descreening_sweep(positions, tables, pairs, born, tables.cutoff)
     effective_radii(tables.born_atoms, born, (tables.salt[0], tables.salt[1]), 1.0, energies)
-    _energy_sweep(tables, pairs, born, energies)
+    _energy_sweep(tables, pairs, born, energies, tables.cutoff)
     _force_sweep(positions, forces, pairs, born)
 
 

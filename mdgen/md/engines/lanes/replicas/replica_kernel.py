@@ -15,7 +15,9 @@ from mdgen.md.force_field.parameters import ForceFieldParameters
 
 
 class ReplicaKernel(LaneKernel):
-    """Langevin or constant-energy dynamics of `n_replicas` copies of a molecule, without cutoff or box.
+    """Langevin or constant-energy dynamics of `n_replicas` copies of a molecule, without a box.
+
+    Of cutoffs it knows those of generalised Born.
 
     The replicas never influence one another, not even in rounding: each gives the same trajectory bit for bit whatever
     the others do and however many there are. A molecule's centre is put back to the origin every thousand steps, since
