@@ -379,7 +379,8 @@ class LatentSimulator:
             if self.decoder.latent.kind == "chain_tokens":
                 raise MdgenError(
                     "these tokens place each residue by the one before it, so that known residues would not stay where "
-                    "they are; inpaint with a network that was trained with encoder.model.relative_to=key_frame"
+                    "they are; inpaint with a network of encoder.model.relative_to=key_frame, such as "
+                    "tetrapeptides_inpainting"
                 )
             return _Request(condition, context, identity, staying(self.decoder), known)
         return _Request(condition, context, identity, self.decoder, known, self.relaxation is not None)

@@ -12,7 +12,7 @@ from mdgen.generation.simulator import LatentSimulator
 from mdgen.geometry.dihedrals import bond_angles, bond_lengths
 from mdgen.geometry.rotations import rotation_from_quaternion
 from mdgen.interfaces import LatentSpace
-from mdgen.models.blocks.chain_links import OMEGA
+from mdgen.models.blocks.chain_links import OMEGA, require_one_chain
 from mdgen.models.blocks.se3_tokens import COSINES, RIGID, SINES, channel_mask
 from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
@@ -109,6 +109,12 @@ def test_what_the_chain_does_not_hold_together_is_refused():
     both = torch.cat([key, key + 2.0])
     with pytest.raises(MdgenError, match=r"nothing joins ACE\d+ to the residue before it.*relative_to=key_frame"):
         ENCODER.encode(both[None, None], context(two, both))
+    bonded, _ = built("ACGC")
+    topology = bonded.topology.copy()
+    topology.add_bond(*[atom for atom in topology.atoms if atom.name == "SG"])
+    bridged = Molecule.from_mdtraj(topology.subset([atom.index for atom in topology.atoms if atom.name != "HG"]))
+    with pytest.raises(MdgenError, match=r"between CYS3-SG .* and CYS5-SG .* closes a ring.*relative_to=key_frame"):
+        require_one_chain(token_layout(bridged))
     with pytest.raises(MdgenError, match="relative_to=helix: expected key_frame or chain"):
         SE3TokenEncoder("helix")
     with pytest.raises(MdgenError, match="decode latents of encoder=se3_tokens"):

@@ -42,10 +42,10 @@ _LEAST_NORM = 1e-12
 
 
 def require_one_chain(layout: TokenLayout) -> None:
-    """Raise unless every residue but the first is bonded to the one before.
+    """Raise unless every residue but the first is bonded to the one before, and no bond closes a ring of residues.
 
     Raises:
-        MdgenError: naming the first that is not.
+        MdgenError: naming the first residue, or bond, that is otherwise.
     """
     apart = (layout.chain_atoms[1:, 0] < 0).nonzero()[0]
     if len(apart):
@@ -53,6 +53,15 @@ def require_one_chain(layout: TokenLayout) -> None:
         raise MdgenError(
             f"nothing joins {residue} to the residue before it, but tokens relative to the chain place each residue by "
             "that one; use encoder.model.relative_to=key_frame for several chains"
+        )
+    first, second = layout.link_tokens.min(1), layout.link_tokens.max(1)
+    rings = [number for number, pair in enumerate(zip(first, second, strict=True)) if pair[1] != pair[0] + 1]
+    if rings or len(first) >= layout.n_tokens:
+        _, one, other, _ = layout.links[rings[0] if rings else -1].tolist()
+        atoms = " and ".join(layout.molecule.atom_label(atom) for atom in (one, other))
+        raise MdgenError(
+            f"the bond between {atoms} closes a ring, which tokens relative to the chain would tear; use "
+            "encoder.model.relative_to=key_frame for bridges and rings"
         )
 
 

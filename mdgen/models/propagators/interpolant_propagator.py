@@ -130,8 +130,9 @@ class InterpolantPropagator(Part):
             raise MdgenError(f"frame_spacing_ps={list(frame_spacing_ps)}: expected the least and the largest, above 0")
         require_tasks(tasks)
         self.latent, self.window, self.frame_spacing_ps = latent, window, (float(least), float(largest))
-        # One token that is known in all frames leaves nothing to generate.
-        self.tasks = tuple(task for task in tasks if task != "inpaint" or latent.tokens != 1)
+        # One token that is known in all frames leaves nothing to generate, and along a chain none stays where it is.
+        inpaints = latent.tokens != 1 and latent.kind != "chain_tokens"
+        self.tasks = tuple(task for task in tasks if task != "inpaint" or inpaints)
         self.shorter_share = shorter_share
         self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
         self.number_format, self.forward_window = number_format, forward_window
