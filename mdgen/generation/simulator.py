@@ -376,12 +376,6 @@ class LatentSimulator:
             return _Request(condition, context, identity, self.decoder)
         known = KnownFrames.of(task, structures, condition.values.shape[1])
         if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
-            if self.decoder.latent.kind == "chain_tokens":
-                raise MdgenError(
-                    "these tokens place each residue by the one before it, so that known residues would not stay where "
-                    "they are; inpaint with a network of encoder.model.relative_to=key_frame, such as "
-                    "tetrapeptides_inpainting"
-                )
             return _Request(condition, context, identity, staying(self.decoder), known)
         return _Request(condition, context, identity, self.decoder, known, self.relaxation is not None)
 

@@ -146,5 +146,5 @@ def test_a_simulator_of_them_rolls_out_and_meets_its_ends_but_does_not_inpaint()
     for place, given in ((0, start[0]), (4, start[1])):
         assert deviations(torch.tensor(made.xyz[place])[None], torch.tensor(given)[None]).max() < 1e-4
     known = trajectories().positions(0, 0, 5).copy()[None]
-    with pytest.raises(MdgenError, match="known residues would not stay where they are"):
+    with pytest.raises(MdgenError, match=r"known residues would not stay where they are.*tetrapeptides_inpainting"):
         simulator.inpaint(known, [0], frame_spacing_ps=0.5)

@@ -105,6 +105,15 @@ class Cutoff:
                 "give a switch_nm below the cutoff"
             )
 
+    @property
+    def reaction_field(self) -> tuple[float, float]:
+        """k in nm^-3 and c in nm^-1 of the reaction field's energy `q_i q_j (1/r + k r^2 - c)`.
+
+        `k = (eps - 1) / (2 eps + 1) / r_c^3` and `c = 3 eps / (2 eps + 1) / r_c`, so that it is 0 at the cutoff r_c.
+        """
+        epsilon, furthest = self.reaction_field_dielectric, self.distance_nm
+        return (epsilon - 1) / (2 * epsilon + 1) / furthest**3, 3 * epsilon / (2 * epsilon + 1) / furthest
+
 
 @dataclass(frozen=True)
 class CorrectionMaps:

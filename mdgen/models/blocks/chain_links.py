@@ -13,6 +13,7 @@ measured against the plane of the cap's own frame.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,6 +42,7 @@ _SLACK = (math.radians(18), math.radians(15), 0.012, math.radians(15), math.radi
 _LEAST_NORM = 1e-12
 
 
+@lru_cache(maxsize=4096)
 def require_one_chain(layout: TokenLayout) -> None:
     """Raise unless every residue but the first is bonded to the one before, and no bond closes a ring of residues.
 

@@ -22,8 +22,8 @@ from mdgen.models.blocks.token_geometry import INTERNAL, internal_mask, token_fr
 from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.molecule.tokens import TORSION_SLOTS
 
-KINDS = ("se3_tokens", "chain_tokens")
-"""Latents of which a frame is known up to what no channel tells."""
+KEY_FRAME_TOKENS, CHAIN_TOKENS = KINDS = ("se3_tokens", "chain_tokens")
+"""Kinds of latents of tokens: the motion of a residue is told against a key frame, or against the residue before."""
 
 RIGID = 7
 """Channels of the rigid motion: four of the quaternion, three of the translation; or those of a link."""
@@ -52,14 +52,14 @@ def key_frames_of(context: Context) -> Frames:
     return token_frames(structures_of(context)[:, :1], tables)[:, 0]
 
 
-def channel_mask(context: Context, kind: str = "se3_tokens") -> Bool[Tensor, "batch token channel"]:
+def channel_mask(context: Context, kind: str = KEY_FRAME_TOKENS) -> Bool[Tensor, "batch token channel"]:
     """The channels that mean something: not those of padding, nor of angles or links that a residue does not have.
 
     Raises:
         MdgenError: as `key_frames_of`.
     """
     tables = tables_of(context)
-    motion = tables.token_mask[..., None].expand(-1, -1, RIGID) if kind == "se3_tokens" else link_mask(tables)
+    motion = tables.token_mask[..., None].expand(-1, -1, RIGID) if kind == KEY_FRAME_TOKENS else link_mask(tables)
     mask = torch.cat([motion, internal_mask(tables)], -1)
     return mask.expand(len(structures_of(context)), -1, -1)
 

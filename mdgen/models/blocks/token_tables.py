@@ -19,8 +19,6 @@ from mdgen.interfaces import Context
 from mdgen.molecule.tokens import TokenLayout, token_layout
 from mdgen.molecule.topology import Molecule
 
-_NO_ROLES = np.array([0, 1, 2, 0, 1, 2])
-
 
 @dataclass(frozen=True)
 class TokenTables:
@@ -159,7 +157,12 @@ def _tables(molecules: tuple[Molecule, ...], n_tokens: int, n_atoms: int, device
     tree_levels = _most([_atom_levels(each)[1] for each in layouts])
     sizes["tree"] = sum(tree_levels)
     colours = _most([each.link_colour for each in layouts])
-    rows = [_group_rows(each, sizes, levels, tree_levels) | _link_rows(each, sizes, colours) for each in layouts]
+    rows = [
+        _group_rows(each, sizes, levels, tree_levels)
+        | _link_rows(each, sizes, colours)
+        | _chain_rows(each, sizes["token"])
+        for each in layouts
+    ]
     stacked = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
     return TokenTables(levels=levels, tree_levels=tree_levels, colours=colours, **stacked).to(device)
 
@@ -209,10 +212,6 @@ def _group_rows(
         [np.zeros(layout.n_tokens, dtype=bool), np.isin(np.arange(layout.n_tokens), layout.ring_token)], 1
     )
     planes, of_frame = layout.plane_atoms[..., :1] >= 0, layout.frame_atoms[0, [0, 1, 2, 0]]
-    no_chain = filler[[0, 1, 2, 3, 0, 1]]  # any dihedrals that are finite
-    chained = layout.chain_atoms[:, 0] >= 0
-    owners = np.stack([np.arange(layout.n_tokens) - 1, np.arange(layout.n_tokens)], 1).repeat(3, 1)
-    roles = (layout.frame_atoms[owners] == layout.chain_atoms[..., None]).argmax(-1)
     place = np.zeros(sizes["atom"], dtype=np.int64)
     for number, atoms in enumerate((layout.frame_atoms[:, 0], layout.frame_atoms[:, 2], layout.fourth_atoms)):
         place[atoms[atoms >= 0]] = number * n_tokens + np.flatnonzero(atoms >= 0)
@@ -247,8 +246,20 @@ def _group_rows(
         "plane_turns": _filled(layout.plane_turns, None, n_tokens, False),
         "plane_in_ring": _filled(in_ring, None, n_tokens, False),
         "starts_chain": _filled(layout.starts_chain, None, n_tokens, True),
-        "chain_atoms": _filled(np.where(chained[:, None], layout.chain_atoms, no_chain), None, n_tokens, no_chain),
-        "chain_roles": _filled(np.where(chained[:, None], roles, _NO_ROLES), None, n_tokens, _NO_ROLES),
+    }
+
+
+def _chain_rows(layout: TokenLayout, n_tokens: int) -> dict[str, np.ndarray]:
+    """The padded tables of the links of tokens to those before them of one molecule."""
+    chained = layout.chain_atoms[:, 0] >= 0
+    tokens = np.arange(layout.n_tokens)
+    roles = layout.frame_atoms[np.stack([tokens - 1, tokens], 1).repeat(3, 1)] == layout.chain_atoms[..., None]
+    no_atoms = layout.torsion_atoms[layout.torsion_mask][0, [0, 1, 2, 3, 0, 1]]  # any dihedrals that are finite
+    no_roles = np.array([0, 1, 2, 0, 1, 2])
+    there = chained[:, None]
+    return {
+        "chain_atoms": _filled(np.where(there, layout.chain_atoms, no_atoms), None, n_tokens, no_atoms),
+        "chain_roles": _filled(np.where(there, roles.argmax(-1), no_roles), None, n_tokens, no_roles),
         "has_chain": _filled(chained, None, n_tokens, False),
     }
 

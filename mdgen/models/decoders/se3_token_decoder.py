@@ -10,7 +10,7 @@ from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.bond_closure import closed, joints_of
 from mdgen.models.blocks.chain_links import frames_from_links
 from mdgen.models.blocks.peptide_planes import in_planes
-from mdgen.models.blocks.se3_tokens import CHANNELS, KINDS, RIGID, frames_of, superposed
+from mdgen.models.blocks.se3_tokens import CHAIN_TOKENS, CHANNELS, KEY_FRAME_TOKENS, KINDS, RIGID, frames_of, superposed
 from mdgen.models.blocks.token_geometry import measured, placed_atoms, points_of_frames, token_frames
 from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.models.part import Part
@@ -35,7 +35,7 @@ class SE3TokenDecoder(Part):
         super().__init__()
         if backbone not in ("torsions", "frames"):
             raise MdgenError(f"backbone={backbone}: expected torsions or frames")
-        self.latent = LatentSpace("se3_tokens", tokens=0, channels=CHANNELS) if latent is None else latent
+        self.latent = LatentSpace(KEY_FRAME_TOKENS, tokens=0, channels=CHANNELS) if latent is None else latent
         if self.latent.kind not in KINDS or self.latent.channels != CHANNELS:
             raise MdgenError(
                 f"SE(3) tokens have {CHANNELS} channels; this latent is of kind {self.latent.kind} with "
@@ -68,7 +68,7 @@ class SE3TokenDecoder(Part):
         key = token_frames(structures[:, :1], tables)[:, 0]
         internal = latent[..., RIGID:]
         points = points_of_frames(internal, geometry, tables)
-        if self.latent.kind == "chain_tokens":
+        if self.latent.kind == CHAIN_TOKENS:
             frames = frames_from_links(latent[..., :RIGID], internal, points, key[:, 0], tables, self.close_bonds)
             return placed_atoms(superposed(frames, key, tables.token_mask), points, internal, geometry, tables)
         frames = frames_of(latent, key)
@@ -80,7 +80,16 @@ class SE3TokenDecoder(Part):
 
 
 def staying(decoder: Decoder) -> Decoder:
-    """The decoder with residues where their frames are, so that those that are known stay beside one another."""
+    """The decoder with residues where their frames are, so that those that are known stay beside one another.
+
+    Raises:
+        MdgenError: for tokens relative to the chain, of which every residue moves with those before it.
+    """
     if not isinstance(decoder, SE3TokenDecoder):
         return decoder
+    if decoder.latent.kind == CHAIN_TOKENS:
+        raise MdgenError(
+            "these tokens place each residue by the one before it, so that known residues would not stay where they "
+            "are; inpaint with a network of encoder.model.relative_to=key_frame, such as tetrapeptides_inpainting"
+        )
     return SE3TokenDecoder(decoder.latent, decoder.close_bonds, "frames")

@@ -10,7 +10,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.chain_links import links_of, require_one_chain
-from mdgen.models.blocks.se3_tokens import CHANNELS, latent_of
+from mdgen.models.blocks.se3_tokens import CHAIN_TOKENS, CHANNELS, KEY_FRAME_TOKENS, latent_of
 from mdgen.models.blocks.token_geometry import internal_of, token_frames
 from mdgen.models.blocks.token_tables import structures_of, tables_of
 from mdgen.models.part import Part
@@ -38,7 +38,7 @@ class SE3TokenEncoder(Part):
 
     def __init__(self, relative_to: str = "key_frame") -> None:
         super().__init__()
-        kinds = {"key_frame": "se3_tokens", "chain": "chain_tokens"}
+        kinds = {"key_frame": KEY_FRAME_TOKENS, "chain": CHAIN_TOKENS}
         if relative_to not in kinds:
             raise MdgenError(f"relative_to={relative_to}: expected {' or '.join(kinds)}")
         self.latent = LatentSpace(kinds[relative_to], tokens=0, channels=CHANNELS)
@@ -51,7 +51,7 @@ class SE3TokenEncoder(Part):
         """
         if data.molecule is not None:
             layout = token_layout(data.molecule)
-            if self.latent.kind == "chain_tokens":
+            if self.latent.kind == CHAIN_TOKENS:
                 require_one_chain(layout)
 
     def encode(self, positions: Structures, context: Context | None = None) -> Float[Tensor, "*batch token channel"]:
@@ -81,7 +81,7 @@ class SE3TokenEncoder(Part):
             )
         trajectories = positions[:, None] if positions.ndim == 3 else positions
         internal = internal_of(trajectories, keys, tables)
-        if self.latent.kind == "chain_tokens":
+        if self.latent.kind == CHAIN_TOKENS:
             for molecule in context.molecules:
                 require_one_chain(token_layout(molecule))
             latent = torch.cat([links_of(trajectories, internal, tables), internal], -1)

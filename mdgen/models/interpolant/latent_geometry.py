@@ -19,14 +19,13 @@ Latent = Float[Tensor, "batch frame token channel"]
 
 
 class ResidueGeometry:
-    """One token a residue: a rigid motion against the frame of the residue in a key structure, and torsions.
+    """One token a residue: a rigid motion against the frame of the residue in a key structure, and torsions."""
 
-    Args:
-        chain: whether the motion is told against the residue before instead, which needs no key structure.
-    """
-
-    def __init__(self, chain: bool = False) -> None:
-        self.chain = chain
+    against_key_frame = True
+    """Whether motions are told against a key structure, so that a residue can stay where it is."""
+    n_kinds = len(RESIDUE_TYPES)
+    """Number of kinds of tokens whose statistics are kept apart."""
+    _latent_kind = se3_tokens.KEY_FRAME_TOKENS
 
     def key_of(self, context: Context) -> Frames:
         """The key frame of each row.
@@ -43,38 +42,24 @@ class ResidueGeometry:
         types, mask = context.residue_types, context.token_mask
         assert types is not None
         mask = torch.ones_like(types, dtype=torch.bool) if mask is None else mask
-        kind = "chain_tokens" if self.chain else "se3_tokens"
-        return TokenContext(types, mask, se3_tokens.channel_mask(context, kind), key.rotations, key.origins)
+        channels = se3_tokens.channel_mask(context, self._latent_kind)
+        return TokenContext(types, mask, channels, key.rotations, key.origins)
 
     def kinds(self, told: TokenContext) -> Int[Tensor, "row token"]:
-        """What the statistics of each token are kept by: its residue type; where tokens are told against the chain,
-        also whether it is the first or the last of it, whose amines and acids turn where others have phi and psi.
-        """
-        if not self.chain:
-            return told.residue_types
-        places = torch.zeros_like(told.residue_types)
-        places.scatter_(1, told.mask.sum(1, keepdim=True).sub(1).clamp_min(0), 2)
-        places[:, 0] = 1
-        return told.residue_types * CHAIN_PLACES + places
-
-    @property
-    def n_kinds(self) -> int:
-        """How many there are."""
-        return len(RESIDUE_TYPES) * (CHAIN_PLACES if self.chain else 1)
+        """The kind of each token, by which statistics are kept: its residue type."""
+        return told.residue_types
 
     def projected(self, latent: Latent) -> Latent:
-        """The nearest latents that are some structure's: unit quaternions, sines and cosines of unit norm or zero."""
-        motion = latent[..., : se3_tokens.RIGID]
-        if self.chain:
-            omega = normalize(motion[..., chain_links.OMEGA], dim=-1)
-            small = motion[..., : chain_links.OMEGA.start], motion[..., chain_links.OMEGA.stop :]
-            motion = torch.cat([small[0], omega, small[1]], -1)
-        else:
-            turn = normalize(motion[..., :4], dim=-1)
-            motion = torch.cat([torch.where(turn[..., :1] < 0, -turn, turn), motion[..., 4:]], -1)
+        """The nearest latents that are some structure's: sines and cosines of unit norm or zero, and such motions."""
+        motion = self._projected_motion(latent[..., : se3_tokens.RIGID])
         sine, cosine = latent[..., se3_tokens.SINES], latent[..., se3_tokens.COSINES]
         length = torch.hypot(sine, cosine).clamp_min(1e-6)
         return torch.cat([motion, sine / length, cosine / length, latent[..., se3_tokens.COSINES.stop :]], -1)
+
+    def _projected_motion(self, motion: Tensor) -> Tensor:
+        """Unit quaternions of non-negative real part, and translations."""
+        turn = normalize(motion[..., :4], dim=-1)
+        return torch.cat([torch.where(turn[..., :1] < 0, -turn, turn), motion[..., 4:]], -1)
 
     def rebased(
         self,
@@ -85,8 +70,6 @@ class ResidueGeometry:
         mask: Bool[Tensor, "batch token"] | None,
     ) -> tuple[Latent, Frames]:
         """The known frames measured against one of them, whose number is given; and that frame as key frame."""
-        if self.chain:
-            return latent, key
         new = latent[torch.arange(len(latent), device=latent.device), number]
         # Unknown frames hold no rotations; any will do to be rebased and left out again.
         filled = torch.where(known[..., None, None], latent, new[:, None])
@@ -94,14 +77,48 @@ class ResidueGeometry:
 
     def restored(self, latent: Latent, new_key: Frames, key: Frames, mask: Tensor | None) -> Latent:
         """The inverse of `rebased`."""
-        if self.chain:
-            return latent
         return se3_tokens.with_key(latent, new_key, key, mask)
+
+
+class ChainGeometry(ResidueGeometry):
+    """One token a residue: its link to the residue before, which no key structure changes, and torsions."""
+
+    against_key_frame = False
+    n_kinds = len(RESIDUE_TYPES) * CHAIN_PLACES
+    _latent_kind = se3_tokens.CHAIN_TOKENS
+
+    def kinds(self, told: TokenContext) -> Int[Tensor, "row token"]:
+        """Residue type, and whether it is the first or last of the chain: amines and acids turn there, not phi, psi."""
+        places = torch.zeros_like(told.residue_types)
+        places.scatter_(1, told.mask.sum(1, keepdim=True).sub(1).clamp_min(0), 2)
+        places[:, 0] = 1
+        return told.residue_types * CHAIN_PLACES + places
+
+    def rebased(
+        self,
+        latent: Latent,
+        known: Bool[Tensor, "batch frame"],
+        key: Frames,
+        number: Int[Tensor, "batch"],
+        mask: Bool[Tensor, "batch token"] | None,
+    ) -> tuple[Latent, Frames]:
+        """The frames as they are."""
+        return latent, key
+
+    def restored(self, latent: Latent, new_key: Frames, key: Frames, mask: Tensor | None) -> Latent:
+        """The frames as they are."""
+        return latent
+
+    def _projected_motion(self, motion: Tensor) -> Tensor:
+        """Sine and cosine of omega of unit norm."""
+        before, after = motion[..., : chain_links.OMEGA.start], motion[..., chain_links.OMEGA.stop :]
+        return torch.cat([before, normalize(motion[..., chain_links.OMEGA], dim=-1), after], -1)
 
 
 def geometry_of(latent: LatentSpace) -> ResidueGeometry | None:
     """The geometry behind a latent; None where it has none."""
-    return ResidueGeometry(latent.kind == "chain_tokens") if latent.kind in se3_tokens.KINDS else None
+    found = {se3_tokens.KEY_FRAME_TOKENS: ResidueGeometry, se3_tokens.CHAIN_TOKENS: ChainGeometry}
+    return found[latent.kind]() if latent.kind in found else None
 
 
 def known_frames(

@@ -130,20 +130,21 @@ class InterpolantPropagator(Part):
             raise MdgenError(f"frame_spacing_ps={list(frame_spacing_ps)}: expected the least and the largest, above 0")
         require_tasks(tasks)
         self.latent, self.window, self.frame_spacing_ps = latent, window, (float(least), float(largest))
+        self.path, self.geometry = PATHS[path], geometry_of(latent)
+        against_key_frame = self.geometry is None or self.geometry.against_key_frame
         # One token that is known in all frames leaves nothing to generate, and along a chain none stays where it is.
-        inpaints = latent.tokens != 1 and latent.kind != "chain_tokens"
+        inpaints = latent.tokens != 1 and against_key_frame
         self.tasks = tuple(task for task in tasks if task != "inpaint" or inpaints)
         self.shorter_share = shorter_share
         self.solver, self.n_evaluations, self.time_warp = solver, n_evaluations, time_warp
         self.number_format, self.forward_window = number_format, forward_window
-        self.path, self.geometry = PATHS[path], geometry_of(latent)
         self.network = VelocityNetwork(
             latent.channels,
             latent.tokens,
             width,
             heads,
             blocks,
-            0 if self.geometry is not None and self.geometry.chain else key_frame_blocks,
+            key_frame_blocks if against_key_frame else 0,
             torsions=0 if self.geometry is None else TORSION_SLOTS,
             time_mixer=time_mixer,
             checkpoint_blocks=checkpoint_blocks,
@@ -207,7 +208,8 @@ class InterpolantPropagator(Part):
         """Latent trajectories that are exactly what is known where it is known.
 
         Where frames are known or unknown as wholes, they are measured against the first known one while they are
-        sampled: so were the windows of the training. `evaluations` afterwards holds the number of evaluations.
+        sampled: so were the windows of the training. Beyond the last frame that something is known of, frames are
+        made `forward_window` at a time. `evaluations` afterwards holds the number of evaluations of a row.
 
         Raises:
             MdgenError: for other channels, more frames than the window, or a spacing or temperature that it was not

@@ -34,15 +34,14 @@ class CutoffTables(NamedTuple):
 
 def cutoff_tables(cutoff: Cutoff, dtype: type) -> CutoffTables:
     """Lay out a cutoff in `dtype`, numpy's float32 or float64."""
-    distance, dielectric = cutoff.distance_nm, cutoff.reaction_field_dielectric
-    field = [(dielectric - 1) / (2 * dielectric + 1) / distance**3, 3 * dielectric / (2 * dielectric + 1) / distance]
+    distance = cutoff.distance_nm
     switch: np.ndarray | None = None
     if cutoff.switch_nm is not None and cutoff.switch_nm < distance:
         switch = np.array([cutoff.switch_nm, 1 / (distance - cutoff.switch_nm)], dtype)
     return CutoffTables(
         square=np.array([distance**2], dtype),
         inverse=np.array([1 / distance], dtype),
-        field=np.array(field, dtype),
+        field=np.array(cutoff.reaction_field, dtype),
         switch=switch,
     )
 

@@ -40,18 +40,16 @@ def coulomb_energy(
 ) -> Float[Tensor, "replica"]:
     """Sum of `constant q_i q_j / r` in kJ/mol; charges in e, the constant in kJ nm/mol/e^2.
 
-    With a cutoff, `constant q_i q_j (1/r + k r^2 - c)` below it, `k = (eps - 1) / (2 eps + 1) / r_c^3` and
-    `c = 3 eps / (2 eps + 1) / r_c`, times `smooth_switch` where the cutoff says so.
+    With a cutoff, `constant q_i q_j (1/r + k r^2 - c)` below it, with its `reaction_field`, times `smooth_switch` where
+    the cutoff says so.
     """
     if cutoff is None:
         return constant * (charge_product / distance).sum(-1)
-    epsilon, furthest = cutoff.reaction_field_dielectric, cutoff.distance_nm
-    k = (epsilon - 1) / (2 * epsilon + 1) / furthest**3
-    c = 3 * epsilon / (2 * epsilon + 1) / furthest
+    k, c = cutoff.reaction_field
     energy = charge_product * (1 / distance + k * distance.square() - c)
     if cutoff.switch_coulomb:
         energy = energy * smooth_switch(distance, cutoff)
-    return constant * torch.where(distance < furthest, energy, 0.0).sum(-1)
+    return constant * torch.where(distance < cutoff.distance_nm, energy, 0.0).sum(-1)
 
 
 def switch(distance: Float[Tensor, "*pair"], cutoff: Cutoff) -> Float[Tensor, "*pair"]:

@@ -28,9 +28,7 @@ def with_switched_coulomb(system: openmm.System, cutoff: Cutoff) -> openmm.Syste
     plain = next((force for force in copy.getForces() if isinstance(force, openmm.NonbondedForce)), None)
     if plain is None or not cutoff.switch_coulomb or cutoff.switch_nm is None:
         raise MdgenError("only a reaction field with a switch can be switched off; give a cutoff with switch_coulomb")
-    dielectric, distance = cutoff.reaction_field_dielectric, cutoff.distance_nm
-    k = (dielectric - 1) / (2 * dielectric + 1) / distance**3
-    c = 3 * dielectric / (2 * dielectric + 1) / distance
+    distance, (k, c) = cutoff.distance_nm, cutoff.reaction_field
     field = openmm.CustomNonbondedForce(
         f"{COULOMB_OPENMM!r}*{CHARGE}1*{CHARGE}2*(1/r + {k!r}*r^2 - {c!r})*(1 - x^4*(35 - x*(84 - x*(70 - 20*x))));"
         f"x=max(0, (r - {cutoff.switch_nm!r})/{distance - cutoff.switch_nm!r})"

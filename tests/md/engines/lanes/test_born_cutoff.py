@@ -33,7 +33,7 @@ def conformations() -> torch.Tensor:
     return x * torch.tensor([0.97, 1.0, 1.05], dtype=x.dtype)[:, None, None]
 
 
-def agree(kind, parameters, x: torch.Tensor, precision: str, tolerance: float) -> None:
+def assert_agrees(kind, parameters, x: torch.Tensor, precision: str, tolerance: float) -> None:
     field = ForceField(parameters)
     expected, forces = field.energy_terms(x), field.energy_and_forces(x)[1].numpy()
     mine, kernel_forces = evaluated(kind, parameters, x, precision)
@@ -63,15 +63,15 @@ def test_every_model_agrees_with_torch(kind, model: str, settings: dict, near_nm
     x = conformations()
     cutoff = cutoff_between_pairs(x, near_nm)
     parameters = system_at(x, model, cutoff, **settings).potential.parameters
-    agree(kind, parameters, x, "double", 1e-10)
-    agree(kind, parameters, x, "single", 5e-6)
+    assert_agrees(kind, parameters, x, "double", 1e-10)
+    assert_agrees(kind, parameters, x, "single", 5e-6)
 
 
 @both_kernels
 def test_a_switch_agrees_with_torch(kind) -> None:
     x = conformations()
     system = system_at(x, "obc2", cutoff_between_pairs(x, 0.9), switch_nm=0.5, dielectric=78.3)
-    agree(kind, system.potential.parameters, x, "double", 1e-10)
+    assert_agrees(kind, system.potential.parameters, x, "double", 1e-10)
 
 
 @both_kernels
@@ -83,7 +83,7 @@ def test_exceptions_are_not_cut(kind) -> None:
     first, second = parameters.exception_atoms.T
     apart = (x[:, first] - x[:, second]).norm(dim=-1)
     assert int(((apart > cutoff) & (parameters.exception_charge_product != 0)).sum()) > 10
-    agree(kind, parameters, x, "double", 1e-10)
+    assert_agrees(kind, parameters, x, "double", 1e-10)
 
 
 @pytest.mark.parametrize("model", ["obc2", "gbn2"])
