@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,9 +136,7 @@ def _one_round(config: dict[str, Any], folder: Path, number: int, rounds: list[d
     rng = np.random.default_rng([int(config["seed"]), number])
     measured = _measured(config, kinetics, rng)
     frames = _chosen(config, kinetics, rng)
-    write_trajectory(
-        _path(folder, number + 1) / STARTS, _structures(kinetics.data, frames), kinetics.data.molecule, 1.0
-    )
+    write_trajectory(_path(folder, number + 1) / STARTS, kinetics.data.frames(frames), kinetics.data.molecule, 1.0)
     equilibration_ns = config["simulate"]["n_replicas"] * config["simulate"]["equilibration_ns"]
     total_ns = kinetics.data.n_frames * kinetics.data.frame_spacing_ps / 1000 + equilibration_ns
     entry = {"round": number, "total_ns": total_ns, **measured, "next_starts": frames.tolist()}
@@ -220,11 +217,3 @@ def _chosen(config: dict[str, Any], kinetics: Kinetics, rng: np.random.Generator
         return frames_in(kinetics.states, chosen, rng)
     cells = farthest_point_cells(kinetics.latents, int(config["n_states"]), int(rng.integers(len(kinetics.latents))))
     return frames_in(cells, least_counts(np.bincount(cells), n_starts, rng), rng)
-
-
-def _structures(data: TrajectorySet, frames: Sequence[int] | np.ndarray) -> Float[np.ndarray, "start atom 3"]:
-    """Frames by their number among all."""
-    ends = np.cumsum(data.lengths)
-    numbers = np.searchsorted(ends, frames, side="right")
-    within = np.asarray(frames) - (ends - data.lengths)[numbers]
-    return np.concatenate([data.positions(n, i, i + 1) for n, i in zip(numbers.tolist(), within.tolist(), strict=True)])

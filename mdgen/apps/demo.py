@@ -69,12 +69,8 @@ def _write_starts(config: dict[str, Any]) -> None:
     if path.is_file():
         return
     data = open_data(config["train_encoder"]["data"])
-    ends = np.cumsum(data.lengths)
     places = (np.arange(config["n_starts"]) + 0.5) * data.n_frames // config["n_starts"]
-    numbers = np.searchsorted(ends, places, side="right")
-    starts = (places - (ends - data.lengths)[numbers]).astype(int)
-    frames = [data.positions(n, start, start + 1) for n, start in zip(numbers.tolist(), starts.tolist(), strict=True)]
-    write_trajectory(path, np.concatenate(frames), data.molecule, data.frame_spacing_ps)
+    write_trajectory(path, data.frames(places.astype(int)), data.molecule, data.frame_spacing_ps)
 
 
 def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
@@ -113,7 +109,9 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
     for name in ("train_encoder", "train_propagator", "train_decoder"):
         more = {} if name == "train_encoder" else {"encoder_run": config["train_encoder"]["output"]}
         filled[name] = {**config[name], **more, "data": {**config[name]["data"], **part("training")}}
-    if config["n_starts"] and config["generate"]["start"] is None:
+    if config["generate"]["task"] == "interpolate" and config["generate"]["start"] is None:
+        filled |= {"n_starts": 0, "generate": {**config["generate"], "between": part("reference")}}
+    elif config["n_starts"] and config["generate"]["start"] is None:
         filled["generate"] = {**config["generate"], "start": str(Path(config["output"]) / "starts.h5")}
     filled["evaluate"] = {
         **config["evaluate"],

@@ -10,7 +10,7 @@ from mdgen.apps.runs.potentials import potential_for
 from mdgen.apps.runs.provenance import command_line
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
-from mdgen.apps.runs.training_runs import training_runs
+from mdgen.apps.runs.training_runs import task_of, training_runs
 from mdgen.apps.train import load_encoder
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
@@ -20,6 +20,11 @@ from mdgen.evaluation.report.losses import loss_curves
 from mdgen.progress import duration
 
 logger = logging.getLogger("mdgen")
+
+INTERPOLATED = (
+    "The generated trajectories are interpolations, whose ends were given: they need not be distributed as the dynamics "
+    "is, and no criterion judges them. The path statistics of protocol=mdgen do."
+)
 
 
 def run(config: dict[str, Any]) -> None:
@@ -78,4 +83,7 @@ def judged(config: dict[str, Any]) -> Evaluation:
     )
     judged_by = {"generated": generated, **({} if replicate is None else {"replicate": replicate})}
     numbers = None if protocol is None else protocol.judge(reference, judged_by)
-    return replace(result, curves={**result.curves, **losses}, protocol=numbers)
+    result = replace(result, curves={**result.curves, **losses}, protocol=numbers)
+    if task_of(config["generated"]["trajectories"]) == "interpolate":
+        return replace(result, criteria=(), flags=(INTERPOLATED, *result.flags))
+    return result

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mdtraj
+import numpy as np
 import torch
 
 from mdgen.apps.config.instantiation import required
@@ -17,10 +18,11 @@ from mdgen.apps.runs.provenance import content_hash
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.train import part_file
-from mdgen.apps.trajectories import STORE
+from mdgen.apps.trajectories import STORE, open_data
 from mdgen.data.export import FORMATS, TOPOLOGY, export_trajectories
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
+from mdgen.evaluation.protocols import MdgenProtocol
 from mdgen.files import write_aside
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.load import PARTS, load, model_folder, part_files, read_structures
@@ -45,7 +47,7 @@ def run(config: dict[str, Any]) -> None:
     """Compose the parts and generate."""
     files = _files(config)
     _check(config)
-    config = _without_idle_relaxation(config)
+    config = _without_idle_groups(config)
     # A part that is trained again is another part, though its path is the same.
     config = {**config, "inputs": {part: content_hash(file) for part, file in files.items()}}
     use_threads(config["threads"])
@@ -114,19 +116,26 @@ def _check(config: dict[str, Any]) -> None:
     for key, options in (("task", tuple(KEYS)), ("export", FORMATS)):
         if config[key] not in options and not (key == "export" and config[key] is None):
             raise MdgenError(f"{key}={config[key]}: expected one of {', '.join(options)}")
-    if task != "rollout":
+    between = config["between"]["trajectories"] is not None
+    if between and task != "interpolate":
+        raise MdgenError(f"between.trajectories says nothing to task={task}; it names the ends of task=interpolate")
+    if between and (config["start"] is not None or config["end"] is not None):
+        raise MdgenError("between.trajectories was given with a start or an end; name the ends once")
+    if task != "rollout" and not between:
         required(config, *KEYS[task])
     for key in sorted({key for keys in KEYS.values() for key in keys} - set(KEYS[task])):
         if config[key] is not None:
             raise MdgenError(f"{key}={config[key]} says nothing to task={task}, which takes {', '.join(KEYS[task])}")
 
 
-def _without_idle_relaxation(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without what is said of a relaxation that there is not.
+def _without_idle_groups(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without what is said of a relaxation, or of dynamics between whose states to go, that there are not.
 
     Raises:
-        MdgenError: if something was asked of it.
+        MdgenError: if something was asked of the relaxation.
     """
+    if config["between"]["trajectories"] is None:
+        config = {key: value for key, value in config.items() if key != "between"}
     if config.get("system") is not None:
         return config
     defaults = {each.name: each.default for each in fields(Relaxation)}
@@ -158,9 +167,24 @@ def _task(config: dict[str, Any], simulator: LatentSimulator) -> Task:
     n_steps = round(float(config["length_ns"]) * NANOSECOND / spacing_ps)
     if n_steps < 1:
         raise MdgenError(f"length_ns={config['length_ns']} is shorter than one frame, {spacing_ps:g} ps; ask for more")
+    if "between" in config:
+        first, last = _ends(config, simulator)
+        return Interpolation(first, last, n_steps + 1)
     if config["task"] == "interpolate":
         return Interpolation(read_structures(config["start"]), read_structures(config["end"]), n_steps + 1)
     return Rollout(None if config["start"] is None else read_structures(config["start"]), n_steps)
+
+
+def _ends(config: dict[str, Any], simulator: LatentSimulator) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of the two states of lowest flux of the dynamics that the config names, as `protocol=mdgen` finds them."""
+    reference = open_data(config["between"], "between")
+    if reference.molecule != simulator.molecule:
+        raise MdgenError(
+            f"between.trajectories are of {reference.molecule!r} and the model is of {simulator.molecule!r}; name "
+            "dynamics of that molecule"
+        )
+    rng = np.random.default_rng(int(config["seed"]))
+    return MdgenProtocol().path_ends(reference, int(config["n_trajectories"]), rng)
 
 
 def _upsampling(coarse: str | list[str], factor: int, asked_ps: float | None, simulator: LatentSimulator) -> Upsampling:

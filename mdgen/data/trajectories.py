@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mdgen.data.finite import require_finite
 from mdgen.data.formats.reading import file_sources
@@ -134,6 +134,18 @@ class TrajectorySet:
             "leave that trajectory out, or cut it before that frame",
         )
         return read
+
+    def frames(self, numbers: Sequence[int] | Int[np.ndarray, "frame"]) -> Float[np.ndarray, "frame atom 3"]:
+        """Frames in nm by their number among those of all trajectories, one after the other.
+
+        Raises:
+            MdgenError: as `positions`.
+        """
+        ends = np.cumsum(self.lengths)
+        trajectories = np.searchsorted(ends, numbers, side="right")
+        within = np.asarray(numbers) - (ends - self.lengths)[trajectories]
+        places = zip(trajectories.tolist(), within.tolist(), strict=True)
+        return np.concatenate([self.positions(trajectory, frame, frame + 1) for trajectory, frame in places])
 
     def cells(
         self, trajectory: int, start: int = 0, stop: int | None = None, stride: int = 1

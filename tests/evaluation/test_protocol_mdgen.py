@@ -16,7 +16,12 @@ from scipy.stats import pearsonr, spearmanr
 from mdgen.data.trajectories import TrajectorySet, open_trajectories
 from mdgen.errors import MdgenError
 from mdgen.evaluation.protocols import MdgenProtocol
-from mdgen.evaluation.protocols.interpolation_paths import coarse_paths, path_statistics
+from mdgen.evaluation.protocols.interpolation_paths import (
+    PathEnds,
+    coarse_paths,
+    path_statistics,
+    replica_statistics,
+)
 from mdgen.evaluation.protocols.metastable_states import coarse_model
 from mdgen.evaluation.protocols.peptide_torsions import TorsionSeries
 from mdgen.evaluation.protocols.torsion_relaxation import relaxation_times
@@ -262,3 +267,41 @@ def test_no_number_of_modes_keeps_what_holds_the_kinetic_variance() -> None:
     protocol = MdgenProtocol(lag_ps=4.0, modes=None, n_states=10, n_macrostates=2, resamples=5)
     same = toy_set(5, 600, seed=1)
     assert protocol.judge(same, {"generated": same}).rows["generated"].metrics["tica_jsd/0"].value == 0.0
+
+
+def test_bridges_of_shorter_dynamics_have_the_numbers_of_all_their_paths() -> None:
+    model = coarse_model(np.array([[80.0, 10.0, 0.0], [10.0, 60.0, 20.0], [0.0, 20.0, 90.0]]))
+    replica = coarse_model(np.array([[8.0, 1.0, 1.0], [1.0, 6.0, 2.0], [1.0, 2.0, 9.0]]))  # jumps where none can
+    ends = PathEnds(0, 2, 4)
+    bridges = [(0, *inner, 2) for inner in product(range(3), repeat=3)]
+    own, theirs = (
+        np.array([np.prod([each.matrix[a, b] for a, b in pairwise(p)]) for p in bridges]) for each in (replica, model)
+    )
+    own, theirs = own / own.sum(), theirs / theirs.sum()
+    found = replica_statistics(replica, model, ends)
+    assert found["path_valid_share"] == pytest.approx(own[theirs > 0].sum())
+    assert found["path_probability/all"] == pytest.approx(own @ theirs)
+    assert found["path_probability/valid"] == pytest.approx(own @ theirs / own[theirs > 0].sum())
+    shares = np.array([np.bincount(bridge, minlength=3) / 5 for bridge in bridges])
+    assert found["path_jsd"] == pytest.approx(jensenshannon(own @ shares, theirs @ shares))
+    assert replica_statistics(model, model, ends)["path_jsd"] == pytest.approx(0, abs=1e-7)
+    apart = coarse_model(np.array([[8.0, 1.0, 0.0], [1.0, 6.0, 0.0], [0.0, 0.0, 9.0]]))  # leads nowhere
+    assert replica_statistics(apart, model, ends)["path_jsd"] == pytest.approx(np.log(2) ** 0.5)
+
+
+def test_interpolations_are_worth_as_much_dynamics_as_tells_the_same_paths() -> None:
+    """Paths cut out of long dynamics: the reference's bridges, to the noise of as many."""
+    protocol = MdgenProtocol(lag_ps=4.0, n_states=20, n_macrostates=3, resamples=5)
+    reference, replicate = toy_set(5, 600, seed=1), toy_set(5, 600, seed=2)
+    rng = np.random.default_rng(0)
+    first, last = protocol.path_ends(reference, 12, rng)
+    assert first.shape == last.shape == (12, reference.molecule.n_atoms, 3)
+    middle = reference.frames(rng.integers(0, reference.n_frames, 12 * 7)).reshape(12, 7, *first.shape[1:])
+    made = np.concatenate([first[:, None], middle, last[:, None]], 1)
+    generated = TrajectorySet.from_arrays(reference.molecule, reference.frame_spacing_ps, list(made))
+    result = protocol.judge(reference, {"generated": generated, "replicate": replicate})
+    assert set(result.rows) == {"generated", "replicate", "tenth", "hundredth"}
+    jsd = {name: row.metrics["path_jsd"].value for name, row in result.rows.items()}
+    assert jsd["replicate"] < jsd["tenth"] < jsd["hundredth"]
+    assert any("interpolations are worth" in note for note in result.notes)
+    assert not any(note.startswith("No path statistics") for note in result.notes)

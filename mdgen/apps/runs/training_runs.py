@@ -1,4 +1,4 @@
-"""The training runs of the model that generated trajectories, so that a report can show their losses."""
+"""The runs behind generated trajectories: the task that made them, and the training runs, for their losses."""
 
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,26 @@ def training_runs(config: dict[str, Any]) -> dict[str, Path]:
     return _distinct(found)
 
 
+def task_of(generated: Any) -> str | None:
+    """The task of the run that generated some trajectories; None where they are no run of `mdgen generate`."""
+    if not isinstance(generated, str):
+        return None
+    figures = _folder(Path(generated)) / "metrics.json"
+    return read_json(figures, dict[str, Any], "generate again").get("task") if figures.is_file() else None
+
+
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
+def _folder(path: Path) -> Path:
+    """The run folder of a run, or of the store in one."""
+    return path.parent if path.name == STORE else path
+
+
 def _behind(path: Path) -> list[tuple[str, Path]]:
     """Part and training run of each part of a generation's folder, or of the store in one; none of other files."""
-    folder = path.parent if path.name == STORE else path
+    folder = _folder(path)
     file = folder / "simulator.json"
     if not file.is_file():
         return []

@@ -27,15 +27,22 @@ What they leave open, or what was decided otherwise, and how:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from mdgen.data.trajectories import TrajectorySet
 from mdgen.errors import MdgenError
+from mdgen.evaluation.equivalent_length import equivalent_length_ns
 from mdgen.evaluation.protocols.correlations import pearson, spearman
-from mdgen.evaluation.protocols.interpolation_paths import path_statistics
+from mdgen.evaluation.protocols.interpolation_paths import (
+    LARGEST_JSD,
+    PathEnds,
+    path_statistics,
+    rarest_ends,
+    replica_paths,
+)
 from mdgen.evaluation.protocols.metastable_states import (
     CoarseModel,
     MetastableStates,
@@ -52,9 +59,10 @@ from mdgen.molecule.torsions import Torsion
 from mdgen.registry import register
 from mdgen.results import Estimate
 
-LARGEST_JSD = np.log(2) ** 0.5
 LEAST_PATHS = 10
 """Fewer trajectories with common ends are no ensemble of interpolations, but chance."""
+SHORTENED = {"replicate": 1, "tenth": 10, "hundredth": 100}
+"""Rows of dynamics, and how many such stretches the replicate holds."""
 
 Counts = Float[np.ndarray, "unit bin"]
 
@@ -104,6 +112,8 @@ class MdgenProtocol:
         series = {name: read_torsions(each, chosen, f"torsions of {name}") for name, each in others.items()}
         target = _Target(self, read_torsions(reference, chosen, "torsions of reference"), chosen)
         rows = {name: ProtocolRow(each.n_frames, target.measure(each)) for name, each in series.items()}
+        if "replicate" in rows:
+            rows = target.with_replica_paths(rows, series["replicate"])
         target.notes += rounded({"reference": target.series, **series}, self.lag_ps)
         missing = [name for name, row in rows.items() if not any(metric.startswith("path") for metric in row.metrics)]
         notes = list(target.notes)
@@ -114,6 +124,28 @@ class MdgenProtocol:
             )
         return ProtocolResult("mdgen", rows, tuple(notes))
 
+    def path_ends(
+        self, reference: TrajectorySet, n_paths: int, rng: np.random.Generator
+    ) -> tuple[Float[np.ndarray, "path atom 3"], Float[np.ndarray, "path atom 3"]]:
+        """Frames (nm) to interpolate between: of the two metastable states with the lowest flux above zero.
+
+        Args:
+            reference: dynamics that the states are those of, and the frames from.
+            n_paths: pairs of frames, each drawn among all frames of its state.
+            rng: random numbers.
+
+        Raises:
+            MdgenError: if the dynamics have no such states, or torsions.
+        """
+        chosen = peptide_torsions(reference.molecule)
+        target = _Target(self, read_torsions(reference, chosen, "torsions of reference"), chosen)
+        pair = None if target.states is None else rarest_ends(target.model)
+        if pair is None:
+            why = " ".join(target.notes) or "No two metastable states exchange."
+            raise MdgenError(f"these dynamics tell no ends of paths: {why} Give longer ones, or structures as ends")
+        first, last = (reference.frames(rng.choice(np.flatnonzero(target.labels == end), n_paths)) for end in pair)
+        return first, last
+
 
 class _Target:
     """The reference: its histograms, modes, states and times."""
@@ -121,6 +153,7 @@ class _Target:
     def __init__(self, protocol: MdgenProtocol, series: TorsionSeries, chosen: tuple[Torsion, ...]) -> None:
         self.protocol, self.series, self.chosen = protocol, series, chosen
         self.notes: list[str] = []
+        self.path_ends: PathEnds | None = None
         every = kinetic_map(series, protocol.lag_ps, protocol.modes)
         self.tica, self.modes = every, project(every, series)
         rng = np.random.default_rng(protocol.seed)
@@ -151,7 +184,33 @@ class _Target:
             paths = path_statistics(labels, series, self.protocol.lag_ps, self.model)
             if paths is not None and len(paths.probability) >= LEAST_PATHS:
                 found |= paths.estimates(self.protocol.resamples, rng)
+                self.path_ends = paths.ends
         return found
+
+    def with_replica_paths(self, rows: dict[str, ProtocolRow], replicate: TorsionSeries) -> dict[str, ProtocolRow]:
+        """The rows with what stretches of the replicate make of the same interpolations, and what these are worth."""
+        if self.path_ends is None:
+            return rows
+        assert self.states is not None
+        states, protocol = self.states.assign(project(self.tica, replicate)), self.protocol
+        rng, rows = np.random.default_rng(protocol.seed), dict(rows)
+        for name, part in SHORTENED.items():
+            frames = replicate.n_frames // part
+            if frames > replicate.lag_frames(protocol.lag_ps):
+                found = replica_paths(
+                    states, replicate, protocol.lag_ps, part, self.model, self.path_ends, protocol.resamples, rng
+                )
+                before = rows.get(name, ProtocolRow(frames, {}))
+                rows[name] = replace(before, metrics=before.metrics | found)
+        lengths_ns = {name: rows[name].frames * replicate.frame_spacing_ps / 1e3 for name in SHORTENED if name in rows}
+        worth = equivalent_length_ns({name: row.metrics for name, row in rows.items()}, lengths_ns, "path_jsd")
+        if worth is not None:
+            self.notes.append(
+                f"Path JSD: the interpolations are worth {worth:.3g} ns of dynamics, of which a Markov model's bridges "
+                f"are as far from the reference's ({min(lengths_ns.values()):.3g} to {max(lengths_ns.values()):.3g} ns "
+                "were tried)."
+            )
+        return rows
 
     def _torsion_distances(self, series: TorsionSeries, weights: "_Weights") -> dict[str, Estimate]:
         edges = (-np.pi, np.pi)
