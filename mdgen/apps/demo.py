@@ -20,6 +20,9 @@ from mdgen.results import Acceptance
 
 logger = logging.getLogger("mdgen")
 
+STARTS, COARSE = "starts.h5", "coarse-*.h5"
+"""Files of an output folder: frames that rollouts begin at, and dynamics that are to be upsampled."""
+
 
 def run(config: dict[str, Any]) -> None:
     """Simulate (or take the data that are named), train three parts, generate, evaluate."""
@@ -34,8 +37,7 @@ def run(config: dict[str, Any]) -> None:
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
         _train_parts(config)
-        if config["n_starts"]:
-            _write_starts(config)
+        _write_known(config)
         generate.run(config["generate"])
         result = evaluate.judged(config["evaluate"])
         acceptance = (*result.acceptance, *_four_wells(config))
@@ -63,14 +65,22 @@ def _train_parts(config: dict[str, Any]) -> None:
     run_concurrently(steps, config.get("plugins", []))
 
 
-def _write_starts(config: dict[str, Any]) -> None:
-    """Evenly spaced frames of the training data as the file that the generated trajectories begin at."""
-    path = Path(config["generate"]["start"])
-    if path.is_file():
-        return
-    data = open_data(config["train_encoder"]["data"])
-    places = (np.arange(config["n_starts"]) + 0.5) * data.n_frames // config["n_starts"]
-    write_trajectory(path, data.frames(places.astype(int)), data.molecule, data.frame_spacing_ps)
+def _write_known(config: dict[str, Any]) -> None:
+    """What the generated trajectories begin at, evenly spaced frames of the training data; or every k-th frame of unseen
+    dynamics, between which they are to fill in the others.
+    """
+    folder, task = Path(config["output"]), config["generate"]
+    if task["coarse"] == str(folder / COARSE):
+        data, factor = open_data(config["evaluate"]["replicate"]), int(task["factor"])
+        for number in range(len(data)):
+            path = folder / COARSE.replace("*", f"{number:04d}")
+            if not path.is_file():
+                frames = data.positions(number, stride=factor)
+                write_trajectory(path, frames, data.molecule, data.frame_spacing_ps * factor)
+    elif task["start"] == str(folder / STARTS) and not (folder / STARTS).is_file():
+        data = open_data(config["train_encoder"]["data"])
+        places = (np.arange(config["n_starts"]) + 0.5) * data.n_frames // config["n_starts"]
+        write_trajectory(folder / STARTS, data.frames(places.astype(int)), data.molecule, data.frame_spacing_ps)
 
 
 def _four_wells(config: dict[str, Any]) -> list[Acceptance]:
@@ -109,16 +119,24 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
     for name in ("train_encoder", "train_propagator", "train_decoder"):
         more = {} if name == "train_encoder" else {"encoder_run": config["train_encoder"]["output"]}
         filled[name] = {**config[name], **more, "data": {**config[name]["data"], **part("training")}}
-    if config["generate"]["task"] == "interpolate" and config["generate"]["start"] is None:
-        filled |= {"n_starts": 0, "generate": {**config["generate"], "between": part("reference")}}
-    elif config["n_starts"] and config["generate"]["start"] is None:
-        filled["generate"] = {**config["generate"], "start": str(Path(config["output"]) / "starts.h5")}
+
+    def made(trajectories: str) -> dict[str, Any]:
+        return {**data, "trajectories": trajectories, "topology": None, "frame_spacing_ps": None} | {"fraction": [0, 1]}
+
+    sides = {"reference": part("reference"), "replicate": part("replicate")}
+    task, known = config["generate"], {}
+    if task["task"] == "interpolate" and task["start"] is None:
+        known = {"between": part("reference")}
+    elif task["task"] == "upsample" and task["coarse"] is None:
+        known = {"coarse": str(Path(config["output"]) / COARSE)}
+        sides = {"reference": made(known["coarse"]), "replicate": part("reference")}
+    elif task["task"] == "rollout" and config["n_starts"] and task["start"] is None:
+        known = {"start": str(Path(config["output"]) / STARTS)}
+    filled["generate"] = {**task, **known}
     filled["evaluate"] = {
         **config["evaluate"],
-        "reference": part("reference"),
-        "replicate": part("replicate"),
+        **sides,
         "training": part("training"),
-        "generated": {**data, "trajectories": config["generate"]["output"], "topology": None, "frame_spacing_ps": None}
-        | {"fraction": [0.0, 1.0]},
+        "generated": made(config["generate"]["output"]),
     }
     return filled

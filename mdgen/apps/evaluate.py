@@ -22,8 +22,8 @@ from mdgen.progress import duration
 logger = logging.getLogger("mdgen")
 
 INTERPOLATED = (
-    "The generated trajectories are interpolations, whose ends were given: they need not be distributed as the dynamics "
-    "is, and no criterion judges them. The path statistics of protocol=mdgen do."
+    "The generated trajectories are interpolations, whose ends were given: they need not be distributed as dynamics "
+    "are, and no criterion judges them. The path statistics of protocol=mdgen do."
 )
 
 

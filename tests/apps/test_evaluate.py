@@ -11,6 +11,7 @@ import pytest
 from mdgen.apps.main import main
 from mdgen.apps.runs.molecule_pairs import configs_of_pairs
 from mdgen.apps.runs.training_runs import training_runs
+from mdgen.data.store import TrajectoryStore
 from tests.evaluation.alanine import molecule, trajectory
 
 FEW = ["metrics.settings.resamples=10", "metrics.settings.n_states=10", "metrics.settings.permutations=99"]
@@ -64,6 +65,21 @@ def test_seeds_and_losses_are_in_the_result_and_compare_takes_them(
     table = capsys.readouterr().err
     assert "Torsion JSD, all" in table
     assert "differs" not in table
+
+
+def test_interpolations_are_measured_and_not_judged(folder: Path, tmp_path: Path) -> None:
+    """Their ends were given, so that they are not distributed as dynamics are."""
+    made = tmp_path / "made"
+    with TrajectoryStore.create(made / "trajectories", molecule(), 1.0, 4) as store:
+        store.append(np.stack([np.load(folder / f"generated-{index}.npy") for index in range(4)]))
+    (made / "metrics.json").write_text(json.dumps({"task": "interpolate"}))
+    reference = sides(folder)[:3]
+    assert main(["evaluate", *reference, f"generated.trajectories={made}/trajectories", f"output={tmp_path}/out", *FEW]) == 0
+    found = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert found["verdict"] == "flagged"
+    assert found["criteria"] == []
+    assert "no criterion judges them" in found["flags"][0]
+    assert found["rows"]["generated"]["metrics"]
 
 
 def test_a_generation_leads_to_the_trainings_behind_it(tmp_path: Path) -> None:

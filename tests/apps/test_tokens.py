@@ -111,6 +111,9 @@ MISTAKES = {
     "pdb=start.pdb length_ns=0.1 temperature_K=300": "the parts were trained at 400 K",
     "task=interpolate start=start.pdb end=end.pdb length_ns=0.1": "makes at most 15 frames at once",
     "task=interpolate start=start.pdb end=gap.pdb length_ns=0.03": "the end has 12 atoms where 22 were expected",
+    "task=interpolate start=start.pdb between.trajectories=coarse.xtc": "given with a start or an end",
+    "pdb=start.pdb length_ns=0.1 between.trajectories=coarse.xtc": "says nothing to task=rollout",
+    "task=interpolate between.trajectories=coarse.xtc between.topology=start.pdb length_ns=0.03": "two slow modes",
     "task=upsample coarse=late.xtc factor=2": "are not equally spaced",
     "task=upsample coarse=coarse.xtc factor=3": "frame_spacing_ps=3.33333 follows from the times",
     "task=upsample coarse=coarse.xtc factor=3 frame_spacing_ps=5": "factor=3 does not divide the 10 ps",
@@ -182,7 +185,7 @@ def test_the_experiment_with_tokens_skips_what_is_for_slow_modes() -> None:
     config = plain(compose("demo", ["experiment=tokens_alanine_dipeptide"]))
     assert config["four_wells"] is None
     assert config["evaluate"]["encoder_run"] is None
-    assert config["train_propagator"]["data"]["frames"] == 48
+    assert config["train_propagator"]["data"]["frames"] == 16
 
 
 def test_frames_are_relaxed_in_a_force_field(folder: Path, capsys: pytest.CaptureFixture) -> None:
