@@ -66,8 +66,8 @@ def _train_parts(config: dict[str, Any]) -> None:
 
 
 def _write_known(config: dict[str, Any]) -> None:
-    """What the generated trajectories begin at, evenly spaced frames of the training data; or every k-th frame of unseen
-    dynamics, between which they are to fill in the others.
+    """What is given of the generated trajectories: evenly spaced frames of the training data, at which they begin; or
+    every k-th frame of unseen dynamics, between which the others are to be filled in.
     """
     folder, task = Path(config["output"]), config["generate"]
     if task["coarse"] == str(folder / COARSE):
@@ -124,12 +124,13 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         return {**data, "trajectories": trajectories, "topology": None, "frame_spacing_ps": None} | {"fraction": [0, 1]}
 
     sides = {"reference": part("reference"), "replicate": part("replicate")}
-    task, known = config["generate"], {}
+    task = config["generate"]
+    known: dict[str, Any] = {}
     if task["task"] == "interpolate" and task["start"] is None:
         known = {"between": part("reference")}
     elif task["task"] == "upsample" and task["coarse"] is None:
-        known = {"coarse": str(Path(config["output"]) / COARSE)}
-        sides = {"reference": made(known["coarse"]), "replicate": part("reference")}
+        coarse = str(Path(config["output"]) / COARSE)
+        known, sides = {"coarse": coarse}, {"reference": made(coarse), "replicate": part("reference")}
     elif task["task"] == "rollout" and config["n_starts"] and task["start"] is None:
         known = {"start": str(Path(config["output"]) / STARTS)}
     filled["generate"] = {**task, **known}
