@@ -37,7 +37,7 @@ def run(config: dict[str, Any]) -> None:
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
         _train_parts(config)
-        _write_known(config)
+        write_known(config)
         generate.run(config["generate"])
         result = evaluate.judged(config["evaluate"])
         acceptance = (*result.acceptance, *_four_wells(config))
@@ -65,7 +65,7 @@ def _train_parts(config: dict[str, Any]) -> None:
     run_concurrently(steps, config.get("plugins", []))
 
 
-def _write_known(config: dict[str, Any]) -> None:
+def write_known(config: dict[str, Any]) -> None:
     """What is given of the generated trajectories: evenly spaced frames of the training data, at which they begin; or
     every k-th frame of unseen dynamics, between which the others are to be filled in.
     """
@@ -121,7 +121,9 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         filled[name] = {**config[name], **more, "data": {**config[name]["data"], **part("training")}}
 
     def made(trajectories: str) -> dict[str, Any]:
-        return {**data, "trajectories": trajectories, "topology": None, "frame_spacing_ps": None} | {"fraction": [0, 1]}
+        return {**data, "trajectories": trajectories, "topology": None, "frame_spacing_ps": None} | {
+            "fraction": [0.0, 1.0]
+        }
 
     sides = {"reference": part("reference"), "replicate": part("replicate")}
     task = config["generate"]

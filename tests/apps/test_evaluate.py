@@ -74,7 +74,10 @@ def test_interpolations_are_measured_and_not_judged(folder: Path, tmp_path: Path
         store.append(np.stack([np.load(folder / f"generated-{index}.npy") for index in range(4)]))
     (made / "metrics.json").write_text(json.dumps({"task": "interpolate"}))
     reference = sides(folder)[:3]
-    assert main(["evaluate", *reference, f"generated.trajectories={made}/trajectories", f"output={tmp_path}/out", *FEW]) == 0
+    assert (
+        main(["evaluate", *reference, f"generated.trajectories={made}/trajectories", f"output={tmp_path}/out", *FEW])
+        == 0
+    )
     found = json.loads((tmp_path / "out/metrics.json").read_text())
     assert found["verdict"] == "flagged"
     assert found["criteria"] == []

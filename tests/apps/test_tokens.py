@@ -9,6 +9,7 @@ import pytest
 
 import mdgen
 from mdgen.apps.config.composition import compose, plain
+from mdgen.apps.demo import with_data, write_known
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
@@ -181,11 +182,32 @@ def test_the_demo_with_tokens_ends_in_a_report(folder: Path) -> None:
     assert np.abs(starts.xyz[0] - TrajectoryStore.open(folder / "md").positions(0, 33, 34)[0]).max() < 1e-5
 
 
+def test_a_demo_of_upsampling_makes_unseen_dynamics_coarse(folder: Path) -> None:
+    task = ["generate.task=upsample", "generate.factor=3", "reference_fraction=[0.5,0.75]"]
+    config = with_data(
+        plain(compose("demo", ["parts=tokens", f"data.trajectories={folder}/md", f"output={folder}/fine", *task]))
+    )
+    (folder / "fine").mkdir()
+    write_known(config)
+    coarse, unseen = mdgen.open(config["generate"]["coarse"]), mdgen.open(folder / "md").trajectory(2)
+    assert coarse.frame_spacing_ps == 3 * SPACING_PS
+    assert np.abs(coarse.positions(0) - unseen.xyz[::3]).max() < 1e-5
+    assert config["evaluate"]["reference"]["trajectories"] == config["generate"]["coarse"]
+    assert config["evaluate"]["replicate"]["fraction"] == [0.5, 0.75]  # what is judged below the coarse spacing
+
+
 def test_the_experiment_with_tokens_skips_what_is_for_slow_modes() -> None:
     config = plain(compose("demo", ["experiment=tokens_alanine_dipeptide"]))
     assert config["four_wells"] is None
     assert config["evaluate"]["encoder_run"] is None
     assert config["train_propagator"]["data"]["frames"] == 16
+
+
+def test_a_demo_of_paths_takes_their_ends_from_unseen_dynamics() -> None:
+    config = with_data(plain(compose("demo", ["experiment=tokens_tetrapeptide", "generate.task=interpolate"])))
+    assert config["generate"]["start"] is None
+    assert config["generate"]["between"] == config["evaluate"]["reference"]
+    assert config["generate"]["between"]["fraction"] == [0.5, 0.75]
 
 
 def test_frames_are_relaxed_in_a_force_field(folder: Path, capsys: pytest.CaptureFixture) -> None:
