@@ -71,7 +71,7 @@ def write_known(config: dict[str, Any]) -> None:
     """
     folder, task = Path(config["output"]), config["generate"]
     if task["coarse"] == str(folder / COARSE):
-        data, factor = open_data(config["evaluate"]["replicate"]), int(task["factor"])
+        data, factor = open_data(config["evaluate"]["reference"]), int(task["factor"])
         for number in range(len(data)):
             path = folder / COARSE.replace("*", f"{number:04d}")
             if not path.is_file():
@@ -120,26 +120,21 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
         more = {} if name == "train_encoder" else {"encoder_run": config["train_encoder"]["output"]}
         filled[name] = {**config[name], **more, "data": {**config[name]["data"], **part("training")}}
 
-    def made(trajectories: str) -> dict[str, Any]:
-        return {**data, "trajectories": trajectories, "topology": None, "frame_spacing_ps": None} | {
-            "fraction": [0.0, 1.0]
-        }
-
-    sides = {"reference": part("reference"), "replicate": part("replicate")}
     task = config["generate"]
     known: dict[str, Any] = {}
     if task["task"] == "interpolate" and task["start"] is None:
         known = {"between": part("reference")}
     elif task["task"] == "upsample" and task["coarse"] is None:
-        coarse = str(Path(config["output"]) / COARSE)
-        known, sides = {"coarse": coarse}, {"reference": made(coarse), "replicate": part("reference")}
+        known = {"coarse": str(Path(config["output"]) / COARSE)}
     elif task["task"] == "rollout" and config["n_starts"] and task["start"] is None:
         known = {"start": str(Path(config["output"]) / STARTS)}
     filled["generate"] = {**task, **known}
     filled["evaluate"] = {
         **config["evaluate"],
-        **sides,
+        "reference": part("reference"),
+        "replicate": part("replicate"),
         "training": part("training"),
-        "generated": made(config["generate"]["output"]),
+        "generated": {**data, "trajectories": config["generate"]["output"], "topology": None, "frame_spacing_ps": None}
+        | {"fraction": [0.0, 1.0]},
     }
     return filled

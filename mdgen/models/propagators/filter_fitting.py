@@ -18,8 +18,10 @@ from mdgen.progress import Progress
 
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the filter, and the trajectories of each with their length."""
-MOST_STILL, STUCK = 0.02, 0.1
-"""Shares of frames that repeat the one before, above which a warning says so and above which less is corrected."""
+EXPECTED_FRAMES = 80_000
+"""Frames of a run, as many of each well, from which the filtered step is sampled."""
+MOST_STILL = 0.02
+"""Share of frames that repeat the one before, above which a warning says so."""
 
 logger = logging.getLogger("mdgen")
 
@@ -62,28 +64,13 @@ class FilterFitting:
         wells = self.filter.wells(scaled)
         one_well = len(wells.unique()) == 1
         jumps = None if one_well else self._counted(wells[pairs.now], wells[pairs.later], reversible)
-        densities = scaled if match_densities else None
-        attempts = [(jumps, densities)]
-        if jumps is not None:
-            attempts.append((None, densities))
-        if densities is not None:
-            attempts.append((None, None))
-        for attempt, (wanted, shapes) in enumerate(attempts, 1):
-            self.filter.acceptance.fill_(1.0)
-            self.filter.weights.fill_(1.0)
-            still = self._correct(wells, wanted, shapes, generator)
-            # Of many rare wells the corrections together may leave next to no sample to keep: then less is asked.
-            again = still > STUCK and attempt < len(attempts)
-            left_out = "chances of jumps between wells" if wanted is not None else "weights of densities"
-            if still > MOST_STILL:
-                logger.warning(
-                    "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept%s",
-                    100 * still,
-                    self.redraws + 1,
-                    f"; the filter is fitted again without the {left_out}" if again else "",
-                )
-            if not again:
-                return
+        still = self._correct(wells, jumps, scaled if match_densities else None, generator)
+        if still > MOST_STILL:
+            logger.warning(
+                "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
+                100 * still,
+                self.redraws + 1,
+            )
 
     def _correct(
         self,
@@ -102,6 +89,8 @@ class FilterFitting:
                 self.filter.correct_densities(densities, visited)
             if jumps is not None:
                 self.filter.correct(jumps, self._expected(visited, generator))
+            now = visited[evenly(self.filter.wells(visited), EXPECTED_FRAMES, generator)]
+            self.filter.keep_more(now, self.mixture(now).draw(generator))
             progress.update(number + 1)
         run = self._run(wells, generator)
         progress.update(rounds + 1)
@@ -116,18 +105,17 @@ class FilterFitting:
         jumps = torch.bincount(now * n + later, minlength=n * n).view(n, n).double()
         return jumps + jumps.T if reversible else jumps
 
-    def _expected(self, visited: Scaled, generator: torch.Generator, draws: int = 16, size: int = 80_000) -> Counts:
+    def _expected(self, visited: Scaled, generator: torch.Generator, draws: int = 16) -> Counts:
         """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
         jumps = torch.zeros(self.n_wells, self.n_wells, dtype=torch.float64)
         # Few frames at the edge of a well make most of its jumps: many frames and few draws of each tell them best.
-        for now in visited[evenly(self.filter.wells(visited), size, generator)].split(10_000):
+        for now in visited[evenly(self.filter.wells(visited), EXPECTED_FRAMES, generator)].split(10_000):
             before, mixture = self.filter.wells(now), self.mixture(now)
             chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64)
             for _ in range(draws):
                 after = mixture.draw(generator)
-                weight = torch.where(self.filter.leaves_support(after), 0.0, self.filter.weight(after))
-                chances.scatter_add_(1, self.filter.wells(after)[:, None], weight.double()[:, None])
-            chances *= self.filter.acceptance[before]
+                chance = self.filter.chance(now, after).double()
+                chances.scatter_add_(1, self.filter.wells(after)[:, None], chance[:, None])
             # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all
             # refused stays.
             kept = chances.sum(1, keepdim=True)

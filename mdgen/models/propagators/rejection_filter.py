@@ -26,8 +26,10 @@ CELLS = {1: 256, 2: 48, 3: 24, 4: 14}
 MAX_CHANNELS_WITH_WELLS = 6
 """With more channels all is one well: the table of jumps between wells grows as 4 to the power of the channels."""
 _BINS = 64
-_SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.02
+_SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.001
 """Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a frame."""
+_CERTAIN, _QUANTILE_FRAMES = 0.01, 100_000
+"""Share of the samples from a well that are kept for certain, and how many frames of a well tell it at most."""
 _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
@@ -94,6 +96,9 @@ class RejectionFilter(nn.Module):
 
     def chance(self, now: Frames, following: Frames) -> Float[Tensor, "frame"]:
         """The chance of each sample to be kept, 0 where it leaves the support."""
+        return self._unbounded_chance(now, following).clamp_max(1.0)
+
+    def _unbounded_chance(self, now: Frames, following: Frames) -> Float[Tensor, "frame"]:
         chance = self.acceptance[self.wells(now), self.wells(following)] * self.weight(following)
         return torch.where(self.leaves_support(following), 0.0, chance)
 
@@ -129,6 +134,24 @@ class RejectionFilter(nn.Module):
         ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
         wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
         self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
+
+    @torch.no_grad()
+    def keep_more(self, now: Frames, following: Frames) -> None:
+        """Scale the acceptance from each well so that no more samples are refused there than must be.
+
+        A factor common to all samples of a frame changes nothing but how many are refused: `Z` takes it back. So the
+        likeliest samples of each well may be kept for certain, however rare the well is. Of those that would be kept
+        with a chance above one, `_CERTAIN` of all, the excess is lost.
+
+        Args:
+            now: frames, of each well that is scaled as many as tell a quantile.
+            following: a sample from each of them.
+        """
+        wells, chance = self.wells(now), self._unbounded_chance(now, following)
+        for well in wells.unique().tolist():
+            kept = chance[(wells == well) & (chance > 0)]
+            if len(kept) >= _PRIOR:
+                self.acceptance[well] /= torch.quantile(kept[:_QUANTILE_FRAMES], 1 - _CERTAIN)
 
     @torch.no_grad()
     def correct_densities(self, data: Frames, run: Float[Tensor, "visit channel"]) -> None:
