@@ -418,8 +418,8 @@ class LatentSimulator:
                 if request.known is not None:
                     positions = request.known.put_into(positions, done)
                 made.append(positions.cpu().numpy().astype(np.float32))
+                progress.update(end * n)
             yield np.concatenate(made, axis=1), stream
-            progress.update(stop * n)
 
     def _windows(self, condition: Condition, frame_spacing_ps: float) -> Windows:
         """The windows in which a trajectory is made, short enough for their frames to be held in memory."""
