@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mdgen.benchmarks.latent.timed_parts import DECODERS, LAG_PS, PROPAGATORS, TimedParts, trained_parts
-from mdgen.benchmarks.speed.engines import EngineSetup
+from mdgen.benchmarks.speed.engines import ENGINES, EngineSetup
 from mdgen.benchmarks.speed.runner import time_engines
 from mdgen.benchmarks.speed.speed_suite import processor
 from mdgen.benchmarks.speed.timed_systems import SYSTEMS, prepare_system
@@ -197,8 +197,9 @@ class LatentSettings(Suite):
         return rows
 
     def _simulated(self) -> list[dict[str, Any]]:
-        """The engine with many replicas, and OpenMM with one, each on one core."""
+        """The engine with many replicas, and OpenMM with one on each of its platforms, each on one core."""
         setups = [EngineSetup("mdgen_kernel", self.n_replicas), EngineSetup("openmm_cpu")]
+        setups.append(EngineSetup("openmm_reference", precision="double"))
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             prepare_system(self.molecule, folder, None)
@@ -267,7 +268,8 @@ def acceptance_rows(rows: Sequence[dict[str, Any]]) -> list[Acceptance]:
             part = name.replace(" and ", "_")
             found += [
                 Acceptance.above(f"{engine}_over_{part}", Estimate(costs[engine] / seconds), 1.0)
-                for engine in ("mdgen_kernel", "openmm_cpu")
+                for engine in ENGINES
+                if engine in costs
             ]
     return found
 
