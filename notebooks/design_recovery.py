@@ -23,6 +23,9 @@ from mdgen.apps.runs.provenance import provenance
 from mdgen.apps.trajectories import open_windows
 from mdgen.evaluation.statistics.intervals import bootstrap_weights, percentile_interval
 from mdgen.generation.design import Designs
+from mdgen.generation.load import part_files
+from mdgen.generation.simulator import LatentSimulator
+from mdgen.models.checkpoint import load_model
 from mdgen.results import write_result
 
 KNOWN = [0, 3]
@@ -59,9 +62,11 @@ def over_molecules(rows: Sequence[dict[str, float]], seed: int) -> dict[str, lis
 def recovered(model: Path, folders: Sequence[Path], begin: float, n_designs: int, seed: int) -> dict[str, Any]:
     """Recoveries of some molecules, by each way; `begin` is the share of the runs of each that is left out."""
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    parts: dict[str, Any] = {part: load_model(file) for part, file in part_files(model).items()}
     by_molecule, designed = {}, 0
     for folder in folders:
-        simulator, opened = mdgen.load(model, pdb=folder / "topology.pdb"), mdgen.open(folder)
+        opened = mdgen.open(folder)
+        simulator = LatentSimulator(**parts, molecule=opened.molecule)  # a pdb file does not name every bond
         known = [opened[index] for index in range(round(begin * len(opened)), len(opened))]
         for way, options in WAYS.items():
             designs = simulator.design(known, KNOWN, n_designs, seed=seed, **options)
@@ -79,7 +84,7 @@ if __name__ == "__main__":
     parser.add_argument("model", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--unseen", type=Path, nargs="+", required=True)
-    parser.add_argument("--designs", type=int, nargs=2, default=[64, 16], help="of each unseen and each seen molecule")
+    parser.add_argument("--designs", type=int, nargs=2, default=[52, 8], help="of each unseen and each seen molecule")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     config = yaml.safe_load((given.model / "config.yaml").read_text())

@@ -124,6 +124,9 @@ def _check(config: dict[str, Any]) -> None:
             raise MdgenError(f"{key}={config[key]}: expected one of {', '.join(options)}")
     if task != "rollout":
         required(config, *(key for key in KEYS[task] if key not in OPTIONAL))
+    for key in ("system", "export") if task == "design" else ():
+        if config.get(key) is not None:
+            raise MdgenError(f"{key} says nothing to task=design, which makes no trajectories; leave it out")
     for key in sorted({key for keys in KEYS.values() for key in keys} - set(KEYS[task])):
         if config[key] is not None:
             raise MdgenError(f"{key}={config[key]} says nothing to task={task}, which takes {', '.join(KEYS[task])}")

@@ -69,6 +69,7 @@ MISTAKES = {
     "model=model known=short.dcd": "does not say how far apart its frames are",
     "model=model design_by=guess": "design_by",
     "model=model factor=2": "factor=2 says nothing to task=design",
+    "model=model export=xtc": "export says nothing to task=design, which makes no trajectories",
     "model=other": "not trained to design residues",
 }
 
