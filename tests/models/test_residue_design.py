@@ -22,8 +22,8 @@ from tests.models.parts import seeded
 from tests.models.test_se3_tokens import built
 
 ENCODER = SE3TokenEncoder()
-FRAMES, INNER = 4, "GSVL"
-N_WINDOWS, STEPS = 60, 60
+FRAMES, INNER = 4, "GSV"
+N_WINDOWS, STEPS = 60, 110
 DESIGNED = torch.tensor([False, True, False])
 
 
@@ -66,7 +66,7 @@ def learnt():
     adam = torch.optim.Adam(part.parameters(), lr=5e-3)
     dataset = loaders().training.dataset
     for _ in range(STEPS):
-        rows = torch.randint(N_WINDOWS, (len(INNER), 10), generator=generator)
+        rows = torch.randint(N_WINDOWS, (len(INNER), 16), generator=generator)
         rows = (rows + N_WINDOWS * torch.arange(len(INNER))[:, None]).flatten()  # all letters, always in one order
         batch = add_context(*pad_windows(dataset.__getitems__(rows.numpy())), dataset)
         part.loss(batch, generator).total.backward()
