@@ -329,6 +329,51 @@ class RefiningPropagator(Propagator, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class DesignedResidues:
+    """Residues drawn beside known ones.
+
+    Args:
+        types: type of each residue, known ones included, an index into `molecule.residues.RESIDUE_TYPES`.
+        scores: logarithm of how many times likelier the designed types are given the known motion than by their
+            frequencies in the training data.
+        frequencies: these frequencies of the amino acids at each place of the chain.
+    """
+
+    types: Int[Tensor, "batch token"]
+    scores: Float[Tensor, "batch"]
+    frequencies: Float[Tensor, "token amino_acid"]
+
+
+@runtime_checkable
+class DesigningPropagator(Propagator, Protocol):
+    """A propagator that may have been trained to tell residues by how those beside them move."""
+
+    def design(
+        self,
+        positions: Float[Tensor, "batch frame atom 3"],
+        context: Context,
+        designed: Bool[Tensor, "token"],
+        generator: torch.Generator,
+        by: str = "flow",
+        tell_types: bool = False,
+    ) -> DesignedResidues:
+        """Types of the designed residues of each window.
+
+        Args:
+            positions: windows, nm; designed residues are left out of them.
+            context: molecules and conditions; types of designed residues are left out of it.
+            designed: which residues are designed.
+            generator: random stream.
+            by: method.
+            tell_types: whether types of known residues are used beside their motion.
+
+        Raises:
+            MdgenError: if it was not trained to, or for windows or residues that it cannot take.
+        """
+        ...
+
+
 @runtime_checkable
 class MarkovPropagator(Propagator, Protocol):
     """A propagator whose next frame depends on this one alone."""

@@ -1,4 +1,4 @@
-"""`mdgen generate`: trained parts composed, new trajectories of one of four tasks to disk."""
+"""`mdgen generate`: trained parts composed, new trajectories of one of four tasks, or designs, to disk."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ import torch
 from mdgen.apps.config.instantiation import required
 from mdgen.apps.runs.potentials import system_for
 from mdgen.apps.runs.provenance import content_hash
-from mdgen.apps.runs.run_folder import open_run
+from mdgen.apps.runs.run_folder import RunFolder, open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.train import part_file
 from mdgen.apps.trajectories import STORE, open_data
@@ -39,8 +39,13 @@ KEYS = {
     "interpolate": ("start", "end"),
     "upsample": ("coarse", "factor"),
     "inpaint": ("known", "tokens"),
+    "design": ("known", "tokens", "n_designs", "design_by", "tell_types"),
 }
-"""What each task takes beside the keys of all; all but a rollout's start must be given."""
+"""What each task takes beside the keys of all; all but a rollout's start and `OPTIONAL` must be given."""
+
+OPTIONAL = ("n_designs", "design_by", "tell_types")
+
+DESIGNS = "designs.csv"
 
 
 def run(config: dict[str, Any]) -> None:
@@ -58,6 +63,9 @@ def run(config: dict[str, Any]) -> None:
         relative = {part: os.path.relpath(file.resolve(), folder.path.resolve()) for part, file in files.items()}
         write_aside(folder.path / "simulator.json", (json.dumps(relative, indent=2) + "\n").encode())
         simulator = load(folder.path).to(config["device"])
+        if config["task"] == "design":
+            _design(config, simulator, folder)
+            return
         simulator.relaxation = _relaxation(config, simulator)
         begin = time.monotonic()
         check = DecodingCheck(simulator.encoder, simulator.decoder, simulator.molecule)
@@ -122,10 +130,37 @@ def _check(config: dict[str, Any]) -> None:
     if between and (config["start"] is not None or config["end"] is not None):
         raise MdgenError("between.trajectories was given with a start or an end; name the ends once")
     if task != "rollout" and not between:
-        required(config, *KEYS[task])
+        required(config, *(key for key in KEYS[task] if key not in OPTIONAL))
+    for key in ("system", "export") if task == "design" else ():
+        if config.get(key) is not None:
+            raise MdgenError(f"{key} says nothing to task=design, which makes no trajectories; leave it out")
     for key in sorted({key for keys in KEYS.values() for key in keys} - set(KEYS[task])):
         if config[key] is not None:
             raise MdgenError(f"{key}={config[key]} says nothing to task={task}, which takes {', '.join(KEYS[task])}")
+
+
+def _design(config: dict[str, Any], simulator: LatentSimulator, folder: RunFolder) -> None:
+    """Sequences instead of trajectories: `designs.csv`, and how many residues are those of the structure."""
+    asked_ps = _number(config["frame_spacing_ps"])
+    try:
+        known = _trajectories(config["known"], simulator, None)
+    except MdgenError:  # files that state no spacing, which is then the one asked for
+        known = _trajectories(config["known"], simulator, asked_ps)
+    designs = simulator.design(
+        known,
+        config["tokens"],
+        config["n_designs"],
+        config["design_by"] or "flow",
+        bool(config["tell_types"]),
+        int(config["seed"]),
+        _number(config["temperature_K"]),
+        asked_ps,
+    )
+    write_aside(folder.path / DESIGNS, designs.table().encode())
+    figures = designs.metrics()
+    counts = {"n_designs": len(designs), "n_sequences": len(set(designs.sequences))}
+    folder.finish({"task": "design", **counts, **figures, "designs": DESIGNS})
+    logger.info("generate      %d designs in %s", len(designs), folder.path / DESIGNS)
 
 
 def _without_idle_groups(config: dict[str, Any]) -> dict[str, Any]:

@@ -38,10 +38,10 @@ VERBS = {
         "compose trained parts and generate new trajectories",
         """Composes an encoder, a propagator and a decoder that were trained apart, and generates many trajectories at
         once, block by block to disk: forward from a start (task=rollout), between two structures (interpolate), between
-        the frames of coarse trajectories (upsample), or around known tokens (inpaint). A propagator that steps from one
-        frame to the next, as mdn, simulates forward only. model=... names a run that trained all three parts, or a
-        model that comes with mdgen (alanine_dipeptide_tokens, tetrapeptides,
-        tetrapeptides_inpainting).""",
+        the frames of coarse trajectories (upsample), or around known tokens (inpaint); or tells which residues lie
+        between known ones (design). A propagator that steps from one frame to the next, as mdn, simulates forward
+        only. model=... names a run that trained all three parts, or a model that comes with mdgen
+        (alanine_dipeptide_tokens, tetrapeptides, tetrapeptides_inpainting).""",
         r"""mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator \
           decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated
         mdgen generate model=alanine_dipeptide_tokens pdb=my.pdb frame_spacing_ps=50 length_ns=100

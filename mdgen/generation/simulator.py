@@ -24,6 +24,7 @@ from mdgen.generation.composition import (
     training_data_of,
 )
 from mdgen.generation.decoding_check import DecodingCheck
+from mdgen.generation.design import Designs, designed_tokens, known_windows
 from mdgen.generation.known_frames import KnownFrames
 from mdgen.generation.parallel_decoding import decode_in_parts
 from mdgen.generation.relaxation import Relaxation
@@ -40,7 +41,7 @@ from mdgen.generation.tasks import (
     in_turn,
 )
 from mdgen.generation.windows import Windows, part_of, sample_windows
-from mdgen.interfaces import Condition, Context, Decoder, Encoder, Propagator, SpectralEncoder
+from mdgen.interfaces import Condition, Context, Decoder, DesigningPropagator, Encoder, Propagator, SpectralEncoder
 from mdgen.models.blocks.se3_tokens import KINDS
 from mdgen.models.checkpoint import save_model
 from mdgen.models.decoders.se3_token_decoder import staying
@@ -324,6 +325,53 @@ class LatentSimulator:
     ) -> list[mdtraj.Trajectory]:
         """Generate the tokens that are not among `tokens`: `generate` of an `Inpainting`."""
         return self.generate(Inpainting(known, tokens), **settings)
+
+    @torch.no_grad()
+    def design(
+        self,
+        known: Trajectories,
+        tokens: Sequence[int],
+        n_designs: int | None = None,
+        by: str = "flow",
+        tell_types: bool = False,
+        seed: int = 0,
+        temperature_K: float | None = None,
+        frame_spacing_ps: float | None = None,
+    ) -> Designs:
+        """Tell which residues lie beside known ones by how these move: sequences, each from one window of frames.
+
+        Nothing of the designed residues is used: neither where they are nor what they are, but to count how many of
+        them are told right.
+
+        Args:
+            known: trajectories of equal length of the simulator's molecule; windows follow one after another.
+            tokens: residues that are known, counted from 0.
+            n_designs: how many designs; the windows are taken in turn. One for each window where None.
+            by: `flow`, or `rejection` of candidates by how well they explain the known motion.
+            tell_types: whether types of known residues are used beside their motion.
+            seed: seed of everything random.
+            temperature_K: temperature; that of the training where None.
+            frame_spacing_ps: time between frames of a window, a multiple of that of `known`; the least that the
+                propagator was trained for where None.
+
+        Raises:
+            MdgenError: for residues that there are not, or of which all or none are known, frames that make no window,
+                or a propagator that was not trained to design.
+        """
+        if n_designs is not None and n_designs < 1:
+            raise MdgenError(f"{n_designs} designs were asked for; it must be at least 1")
+        if not isinstance(self.propagator, DesigningPropagator):
+            raise MdgenError(f"a {type(self.propagator).__name__} designs no residues; train propagator=interpolant")
+        designed = designed_tokens(tokens, self.molecule.topology.n_residues)
+        spacing = chosen_spacing_ps(frame_spacing_ps, None, self.propagator.frame_spacing_ps)
+        windows = known_windows(Inpainting(known, tokens), self.molecule, self.propagator.window, spacing)
+        windows = in_turn(windows, n_designs or len(windows)).to(self.device)
+        context = self._context(len(windows), temperature_K, spacing, windows[:, :1])
+        chosen = torch.zeros(self.molecule.topology.n_residues, dtype=torch.bool, device=self.device)
+        chosen[designed] = True
+        generator = block_generator(seed, 0, "design", self.device)
+        made = self.propagator.design(windows, context, chosen, generator, by, tell_types)
+        return Designs.of(made, designed, self.molecule)
 
     def _parts(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "propagator": self.propagator, "decoder": self.decoder}

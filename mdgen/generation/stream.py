@@ -54,7 +54,7 @@ def block_generator(
 
     Where a block is made window by window, `after` says how many came before.
     """
-    purposes = ("start", "propagate", "decode", "relax")
+    purposes = ("start", "propagate", "decode", "relax", "design")
     key = [seed, block, purposes.index(purpose), *([part, after] if after else [part] if part else [])]
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) >> 1)

@@ -16,6 +16,9 @@ RESIDUE_TYPES = (
 )
 """Types by their index: unknown, the twenty amino acids in the order of their names, and the caps of both ends."""
 
+AMINO_ACIDS = slice(1, 21)
+"""Where the twenty amino acids stand among `RESIDUE_TYPES`."""
+
 _VARIANTS = {
     "HIS": ("HID", "HIE", "HIP", "HSD", "HSE", "HSP"),
     "CYS": ("CYX", "CYM"),

@@ -11,6 +11,9 @@ from mdgen.errors import MdgenError
 TASKS: Mapping[str, int] = {"rollout": 0, "interpolate": 1, "upsample": 2, "inpaint": 3, "unconditional": 4}
 """First frame or frames; both ends; every k-th frame; tokens in all frames; nothing."""
 
+DESIGN = "design"
+"""A task whose known parts are drawn by `interpolant.residue_design`: residues whose types are not known either."""
+
 LONGER_START = 0.25
 """Share of rollouts that begin with several known frames, for callers that know more than the first; chained windows
 overlap by one frame."""
@@ -26,9 +29,10 @@ def require_tasks(tasks: Sequence[str]) -> None:
     Raises:
         MdgenError: naming the first that is not.
     """
+    known = (*TASKS, DESIGN)
     for task in tasks or ("",):
-        if task not in TASKS:
-            raise MdgenError(f"task {task!r} is not known; choose some of {', '.join(TASKS)}")
+        if task not in known:
+            raise MdgenError(f"task {task!r} is not known; choose some of {', '.join(known)}")
 
 
 def draw_known(
@@ -41,7 +45,7 @@ def draw_known(
 
     Args:
         shape: numbers of trajectories, frames and tokens.
-        tasks: names from `TASKS`.
+        tasks: names from `TASKS`; others are left out.
         generator: random stream, on whose device the result lies.
     """
     batch, n_frames, n_tokens = shape
@@ -50,7 +54,7 @@ def draw_known(
     def uniform(*size: int) -> Float[Tensor, "..."]:
         return torch.rand(size, generator=generator, device=device)
 
-    choices = torch.tensor([TASKS[task] for task in tasks], device=device)
+    choices = torch.tensor([TASKS[task] for task in tasks if task in TASKS], device=device)
     task = choices[(uniform(batch) * len(choices)).long().clamp_max(len(choices) - 1)]
     frame = torch.arange(n_frames, device=device)
     last = max(n_frames - 1, 1)

@@ -215,7 +215,13 @@ class VelocityNetwork(nn.Module):
         made = (self._velocity(noisy[i], time[i], conditioning.rows(i), t) for i, t in zip(parts, told, strict=True))
         return torch.cat(list(made))
 
-    def _velocity(self, noisy: Tensor, time: Tensor, conditioning: Conditioning, harmonics: Tensor | None) -> Tensor:
+    def states(
+        self,
+        noisy: Float[Tensor, "batch frame token channel"],
+        time: Float[Tensor, "batch"],
+        conditioning: Conditioning,
+    ) -> Float[Tensor, "batch frame token width"]:
+        """Channels of the last block, of which the heads make velocities; arguments as of `forward`."""
         embedding = conditioning.embedding + self.flow_time(time)
         active = nn.functional.silu(embedding)
         x = self.noisy(rearrange(noisy, "b t l c -> b l t c")) + conditioning.tokens
@@ -225,7 +231,10 @@ class VelocityNetwork(nn.Module):
             else:
                 x = block(x, active, conditioning.places)
         shift, scale = rearrange(self.last_norm(active), "b (n c) -> n b 1 1 c", n=2)
-        x = rearrange(modulated(x, shift, 1 + scale), "b l t c -> b t l c")
+        return rearrange(modulated(x, shift, 1 + scale), "b l t c -> b t l c")
+
+    def _velocity(self, noisy: Tensor, time: Tensor, conditioning: Conditioning, harmonics: Tensor | None) -> Tensor:
+        x = self.states(noisy, time, conditioning)
         added = self.added(x).float()
         if self.torsion_head is None:
             return added

@@ -6,7 +6,7 @@ as one network for all tasks.
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -19,15 +19,16 @@ from mdgen.data.collation import TrajectoryBatch, add_context, pad_windows
 from mdgen.data.spacing import SAME
 from mdgen.data.windows import WindowDataset
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Condition, Context, Encoder, LatentSpace, Loss
+from mdgen.interfaces import Condition, Context, DesignedResidues, Encoder, LatentSpace, Loss
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.number_format import chosen_format
 from mdgen.models.blocks.se3_tokens import torsion_harmonics
 from mdgen.models.interpolant.flow_matching import Velocity, velocity_loss
 from mdgen.models.interpolant.gaussian_process import GaussianProcess
-from mdgen.models.interpolant.known_parts import TASKS, draw_known, require_tasks
+from mdgen.models.interpolant.known_parts import DESIGN, TASKS, draw_known, require_tasks
 from mdgen.models.interpolant.latent_geometry import geometry_of, known_frames
 from mdgen.models.interpolant.paths import PATHS
+from mdgen.models.interpolant.residue_design import ResidueDesigner, Trunk
 from mdgen.models.interpolant.solvers import integrate
 from mdgen.models.interpolant.velocity_network import TokenContext, VelocityNetwork
 from mdgen.models.part import Part
@@ -68,8 +69,9 @@ class InterpolantPropagator(Part):
         key_frame_blocks: blocks over the key frame, of latents that are told against one.
         time_mixer: `attention`, or `oscillators`, whose cost grows as n log n with the frames.
         path: `linear` or `trigonometric`.
-        tasks: tasks of the training, drawn evenly: rollout, interpolate, upsample, inpaint, unconditional. One that is
-            named twice is drawn twice as often.
+        tasks: tasks of the training, drawn evenly: rollout, interpolate, upsample, inpaint, unconditional, and design
+            (`interpolant.residue_design`), of which whole batches are made. One that is named twice is drawn twice as
+            often.
         shorter_share: share of batches that are cut to a random number of frames, so that fewer frames than the window
             may be asked for.
         solver: euler, heun, midpoint, adams_bashforth or dormand_prince.
@@ -80,7 +82,8 @@ class InterpolantPropagator(Part):
         compile_network: whether the network is compiled at its first use, which takes a minute.
 
     Raises:
-        MdgenError: for sizes that make no network, or a word that is not known.
+        MdgenError: for sizes that make no network, a word that is not known, or design of anything but residues that
+            are measured against a key frame.
     """
 
     learns_from = "trajectory_windows"
@@ -149,6 +152,12 @@ class InterpolantPropagator(Part):
             time_mixer=time_mixer,
             checkpoint_blocks=checkpoint_blocks,
         )
+        self.designer = ResidueDesigner(width) if DESIGN in tasks else None
+        if self.designer is not None and (self.geometry is None or not against_key_frame):
+            raise MdgenError(
+                f"task design needs tokens of residues against a key frame, and the latent is of {latent.kind}; choose "
+                "encoder=se3_tokens with encoder.model.relative_to=key_frame, or leave design out"
+            )
         if compile_network:
             self.network.compile()
         kinds = latent.tokens if self.geometry is None else self.geometry.n_kinds
@@ -187,10 +196,27 @@ class InterpolantPropagator(Part):
             frames = latents.flatten(0, 1)
             chosen = torch.randint(len(frames), (N_STARTS,), generator=generator)
             self.starts.copy_(frames[chosen])
+        if self.designer is not None:
+            some = torch.randperm(len(windows), generator=generator)[: max(1, STATISTICS_FRAMES // self.window)]
+            batches = (
+                (batch, self._spacing(batch.context, len(batch), batch.positions.device))
+                for batch in _batches(windows, some)
+            )
+            self.designer.prepare(batches, windows.residue_types, generator)
         return data
 
     def loss(self, batch: TrajectoryBatch, generator: torch.Generator) -> Loss:
-        """Mean square error of velocities over what is not known, under a task drawn for each window."""
+        """Mean square error of velocities over what is not known, under a task drawn for each window.
+
+        Of a batch of designs, drawn as often as they are named among the tasks, also the cross-entropy of types.
+        """
+        if self.designer is not None:
+            chance = float(torch.rand((), generator=generator, device=generator.device))
+            if chance < self.tasks.count(DESIGN) / len(self.tasks):
+                batch = self._cut(batch, generator)
+                with self._fast(batch.positions.device):
+                    trunk = self._trunk(batch.context, len(batch), batch.positions.device)
+                    return self.designer.loss(trunk, batch, generator)
         data, context, told = self._encoded(self._cut(batch, generator))
         device = data.device
         batch_size, n_frames, n_tokens, _ = data.shape
@@ -216,6 +242,8 @@ class InterpolantPropagator(Part):
                 trained for.
         """
         self._require_shape(condition)
+        if set(self.tasks) == {DESIGN}:
+            raise MdgenError("this propagator was trained for nothing but design; train it for other tasks too")
         n_frames = condition.values.shape[1]
         told = condition.known.flatten(2).any(-1).any(0).nonzero()
         reach = self.forward_window or n_frames
@@ -232,6 +260,48 @@ class InterpolantPropagator(Part):
             evaluations, done = evaluations + self.evaluations, stop
         self.evaluations = evaluations
         return made
+
+    @torch.no_grad()
+    def design(
+        self,
+        positions: Float[Tensor, "batch frame atom 3"],
+        context: Context,
+        designed: Bool[Tensor, "token"],
+        generator: torch.Generator,
+        by: str = "flow",
+        tell_types: bool = False,
+    ) -> DesignedResidues:
+        """Types of designed residues, given how the others move; see `interpolant.residue_design`.
+
+        Args:
+            positions: windows; designed residues are left out of them.
+            context: molecules and conditions; types of designed residues are not told.
+            designed: which residues are designed.
+            generator: random stream.
+            by: `flow`, or `rejection` of candidates that are proposed by the frequencies of the training.
+            tell_types: whether types of known residues are told too; those of few molecules are learnt by heart.
+
+        Raises:
+            MdgenError: if it was not trained to, for residues that are none of the twenty amino acids, or windows of
+                other lengths, spacings or temperatures.
+        """
+        if self.designer is None:
+            raise MdgenError("this propagator was not trained to design residues; train it with design among its tasks")
+        n_frames = positions.shape[1]
+        if not 2 <= n_frames <= self.window:
+            raise MdgenError(f"a design takes 2 to {self.window} frames at once, and was given {n_frames}; cut others")
+        with self._fast(positions.device):
+            trunk = self._trunk(context, len(positions), positions.device)
+            return self.designer.design(trunk, positions, context, designed, generator, by, tell_types)
+
+    def _trunk(self, context: Context, n: int, device: torch.device) -> Trunk:
+        spacing, temperature = self._spacing(context, n, device), self._temperature(context, n, device)
+        return Trunk(self.network, self.path, spacing, temperature, self._solved)
+
+    def _solved(self, velocity: Callable[[Tensor, float], Tensor], start: Tensor) -> Tensor:
+        solution = integrate(velocity, start, self.solver, self.n_evaluations, self.time_warp)
+        self.evaluations = solution.n_evaluations
+        return solution.value
 
     def _at_once(self, condition: Condition, context: Context, generator: torch.Generator) -> Latent:
         """All frames of a condition, some rows at a time."""
@@ -273,9 +343,8 @@ class InterpolantPropagator(Part):
                 times = torch.full((len(value),), time, device=value.device)
                 return (self.path.gaussian_velocity(value, expected, times) + added(value, times)) * free
 
-            solution = integrate(velocity, noise * free, self.solver, self.n_evaluations, self.time_warp)
-        self.evaluations = solution.n_evaluations
-        made = torch.where(known, standard, solution.value)
+            end = self._solved(velocity, noise * free)
+        made = torch.where(known, standard, end)
         return self.process.restored(made, self._kinds(made, told)) * exists
 
     def _start(
