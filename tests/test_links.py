@@ -62,7 +62,7 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
         f"{speed['alanine_dipeptide_obc2']:.0f} times OpenMM's best",
         f"chignolin {speed['chignolin_obc2']:.0f} times",
         f"no criterion of {demo.total()} fails",
-        f"{demo['holds']} hold, {demo['undecided']} are undecided",
+        f"{demo['holds']} hold, {demo['undecided']} is undecided",
         f"{own['undecided']} are undecided (`own",
         f"{tokens['speed']['ratio']} times the engine's speed",
         f"{sum(each['value'] == 1 for each in faults)} of {len(faults)} faults",
