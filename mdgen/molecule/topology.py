@@ -45,6 +45,7 @@ class Molecule:
         if topology.n_bonds == 0:
             topology.create_standard_bonds()
         _mend_terminal_acids(topology)
+        _mend_terminal_amines(topology)
         _remove_water_struts(topology)
         return cls(topology)
 
@@ -304,6 +305,16 @@ def _mend_terminal_acids(topology: mdtraj.Topology) -> None:
             hydrogen.name = "HXT"
             if {oxygen, hydrogen} not in bonded:
                 topology.add_bond(oxygen, hydrogen)
+
+
+def _mend_terminal_amines(topology: mdtraj.Topology) -> None:
+    # mdtraj's table of bonds has one of the two hydrogens of a proline at the N terminus
+    bonded = {atom for bond in topology.bonds for atom in (bond[0], bond[1])}
+    for residue in topology.residues:
+        nitrogen = next((atom for atom in residue.atoms if atom.name == "N"), None)
+        loose = [atom for atom in residue.atoms if atom.name in ("H", "H1", "H2", "H3") and atom not in bonded]
+        for hydrogen in loose if nitrogen is not None else ():
+            topology.add_bond(nitrogen, hydrogen)
 
 
 def _remove_water_struts(topology: mdtraj.Topology) -> None:

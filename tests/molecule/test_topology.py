@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdgen.errors import MdgenError
+from mdgen.md.systems.build import build_system
 from mdgen.molecule.topology import Molecule
 
 from .conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
@@ -102,6 +103,13 @@ def test_acid_hydrogen_of_charmm_is_not_bonded_to_the_amine(tmp_path: Path) -> N
     expected.require_same(found, "what was read")
     labels = [found.atom_label(index) for index in found.neighbours[found.n_atoms - 1]]
     assert labels == ["ALA3-OXT (atom 26)"]
+
+
+@pytest.mark.parametrize("first", ["A", "P", "G"])
+def test_a_peptide_of_charged_ends_comes_back_from_a_pdb_file(tmp_path: Path, first: str) -> None:
+    """Of a proline mdtraj's table of bonds lacks a hydrogen at the N terminus, and pdb files do not tell it."""
+    system = build_system(sequence=first + "A", capped=False)
+    assert Molecule.from_file(written_pdb(system.molecule, tmp_path / "peptide.pdb")) == system.molecule
 
 
 def test_water_has_two_bonds_whatever_the_file_says() -> None:
