@@ -12,7 +12,7 @@ from openmm import unit
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.interfaces import System
-from mdgen.md.force_field.force_field import ForceField
+from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.peptides import ONE_LETTER, extended_peptide
 from tests.md.reference import alanine_dipeptide, shaken, strained
@@ -112,6 +112,15 @@ def test_a_pdb_gives_the_same_system_with_its_hydrogens_and_without(tmp_path: Pa
         assert float((read.positions - system.positions).abs().max()) < 0.01
 
 
+def test_salt_counts_as_in_amber_and_openmm() -> None:
+    """`saltcon` of sander's manual; OpenMM's constants, `367.43 sqrt(c / (eps T))` at 298 K, differ a little."""
+    system = build_system(sequence="A", solvent="gbn2", salt_molar=0.15, relax=False)
+    born = force_field_of(system.potential).parameters.born
+    assert born is not None
+    assert born.kappa_per_nm == pytest.approx(7.3 * (0.10806 * 0.15) ** 0.5)
+    assert born.kappa_per_nm == pytest.approx(367.434915 * (0.15 / (78.5 * 298.15)) ** 0.5, rel=2e-3)
+
+
 MADE_UP = """\
 HETATM    1  C1  XYZ A   1       0.000   0.000   0.000  1.00  0.00           C
 HETATM    2  H1  XYZ A   1       1.000   0.000   0.000  1.00  0.00           H
@@ -134,6 +143,9 @@ END
         ({"sequence": "A", "constraints": "all"}, "'all'.*none, hbonds"),
         ({"sequence": "A", "hydrogen_mass_amu": 40.0}, "hydrogen_mass_amu is 40"),
         ({"sequence": "A", "salt_kappa_per_nm": 1.0, "solvent": "vacuum"}, "salt_kappa_per_nm is 1"),
+        ({"sequence": "A", "salt_molar": 0.1, "solvent": "vacuum"}, "salt_molar is 0.1"),
+        ({"sequence": "A", "salt_molar": -0.1}, "salt_molar is -0.1"),
+        ({"sequence": "A", "salt_molar": 0.1, "salt_kappa_per_nm": 1.0}, "were both given"),
         ({"sequence": "A", "cutoff_nm": 0.9, "long_range": "pme"}, "obc2 has no periodic box"),
         ({"sequence": "A", "cutoff_nm": -1.0}, "cutoff_nm is -1"),
         ({"sequence": "A", "long_range": "pme"}, "long_range=pme need a cutoff"),

@@ -33,6 +33,8 @@ _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
 _LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
 _COULOMB = {"openmm": COULOMB_OPENMM, "amber": COULOMB_AMBER}
 _SURFACE = {"ace": "ACE", "none": None}
+_KAPPA_SQUARED_NM, _ION_EXCLUSION = 10.806, 0.73
+"""Square of the inverse Debye length of 1 mol/l in water at 298 K (1/nm^2), and AMBER's factor on its root."""
 
 
 @register
@@ -61,6 +63,7 @@ def build_system(
     padding_nm: float = 1.0,
     ion_molar: float = 0.0,
     switch_coulomb: bool = False,
+    salt_molar: float = 0.0,
 ) -> System:
     """Build a molecule from exactly one of `sequence`, `pdb`, `prmtop`, `psf` and `top`.
 
@@ -80,6 +83,9 @@ def build_system(
         surface: the non-polar term of an implicit solvent: `ace`, or `none`, as AMBER has it unless gbsa is set.
         relax: minimise the start; otherwise only the constraints are met.
         salt_kappa_per_nm: inverse Debye length of salt in an implicit solvent, 1/nm; 1.04 for 0.1 M at 298 K.
+        salt_molar: instead of that, salt in mol/l, as AMBER's `saltcon` and OpenMM's `implicitSolventSaltConc` take it:
+            the inverse Debye length in water at 298 K times 0.73, which stands for the room that solutes deny to ions
+            (Srinivasan et al., Theor. Chem. Acc. 1999, 101, 426).
         psf: a CHARMM structure, which needs `charmm_files`.
         charmm_files: its prm, rtf and str files.
         top: a GROMACS topology.
@@ -112,7 +118,8 @@ def build_system(
     _require_one(sources)
     if solvent in WATERS and cutoff_nm is None:
         cutoff_nm = 1.0
-    settings = _settings(constraints, hydrogen_mass_amu, solvent, salt_kappa_per_nm, surface)
+    kappa = _kappa_per_nm(solvent, salt_kappa_per_nm, salt_molar)
+    settings = _settings(constraints, hydrogen_mass_amu, solvent, kappa, surface)
     settings |= _pairs_settings(solvent, cutoff_nm, switch_nm, long_range, switch_coulomb)
     if prmtop is not None:
         source = from_prmtop(prmtop, coordinates, solvent, box_nm)
@@ -146,19 +153,26 @@ def _require_no_bath(source: Source, name: str, solvent: str) -> None:
         )
 
 
+def _kappa_per_nm(solvent: str, salt_kappa_per_nm: float, salt_molar: float) -> float:
+    """The inverse Debye length that generalised Born takes, from either of the two ways to say it."""
+    for key, value in (("salt_kappa_per_nm", salt_kappa_per_nm), ("salt_molar", salt_molar)):
+        if not 0 <= value < float("inf") or (value and solvent not in IMPLICIT_SOLVENTS):
+            raise MdgenError(
+                f"{key} is {value} with solvent {solvent!r}, but must be positive with an implicit solvent, or 0 for no "
+                "salt"
+            )
+    if salt_kappa_per_nm and salt_molar:
+        raise MdgenError("salt_kappa_per_nm and salt_molar were both given; say once how much salt there is")
+    return salt_kappa_per_nm or _ION_EXCLUSION * (_KAPPA_SQUARED_NM * salt_molar) ** 0.5
+
+
 def _settings(
-    constraints: str, hydrogen_mass_amu: float | None, solvent: str, salt_kappa_per_nm: float, surface: str
+    constraints: str, hydrogen_mass_amu: float | None, solvent: str, kappa_per_nm: float, surface: str
 ) -> dict[str, Any]:
     """Those of `createSystem` that say what moves how, and what surrounds it."""
     if hydrogen_mass_amu is not None and not 1.0 <= hydrogen_mass_amu <= 4.0:
         raise MdgenError(
             f"hydrogen_mass_amu is {hydrogen_mass_amu}, but must lie between 1 and 4, or be null to leave masses alone"
-        )
-    implicit = solvent in IMPLICIT_SOLVENTS
-    if not 0 <= salt_kappa_per_nm < float("inf") or (salt_kappa_per_nm and not implicit):
-        raise MdgenError(
-            f"salt_kappa_per_nm is {salt_kappa_per_nm} with solvent {solvent!r}, but must be positive with an "
-            "implicit solvent, or 0 for no salt"
         )
     return {
         "constraints": _CONSTRAINTS[constraints],
@@ -166,8 +180,8 @@ def _settings(
         "removeCMMotion": False,
         "hydrogenMass": None if hydrogen_mass_amu is None else hydrogen_mass_amu * unit.amu,
     } | (
-        {"implicitSolventKappa": salt_kappa_per_nm / unit.nanometer, "sasaMethod": _SURFACE[surface]}
-        if implicit
+        {"implicitSolventKappa": kappa_per_nm / unit.nanometer, "sasaMethod": _SURFACE[surface]}
+        if solvent in IMPLICIT_SOLVENTS
         else {}
     )
 
