@@ -158,8 +158,8 @@ def _kappa_per_nm(solvent: str, salt_kappa_per_nm: float, salt_molar: float) -> 
     for key, value in (("salt_kappa_per_nm", salt_kappa_per_nm), ("salt_molar", salt_molar)):
         if not 0 <= value < float("inf") or (value and solvent not in IMPLICIT_SOLVENTS):
             raise MdgenError(
-                f"{key} is {value} with solvent {solvent!r}, but must be positive with an implicit solvent, or 0 for no "
-                "salt"
+                f"{key} is {value} with solvent {solvent!r}, but must be positive with an implicit solvent, or 0 for "
+                "no salt"
             )
     if salt_kappa_per_nm and salt_molar:
         raise MdgenError("salt_kappa_per_nm and salt_molar were both given; say once how much salt there is")
