@@ -87,10 +87,11 @@ class FilterFitting:
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             if densities is not None:
                 self.filter.correct_densities(densities, visited)
+            typical = self.filter.typical_weights(visited)
             if jumps is not None:
-                self.filter.correct(jumps, self._expected(visited, generator))
-            now = visited[evenly(self.filter.wells(visited), EXPECTED_FRAMES, generator)]
-            self.filter.keep_more(now, self.mixture(now).draw(generator))
+                self.filter.correct(jumps, self._expected(visited, generator), typical)
+            else:
+                self.filter.acceptance.copy_(1 / typical.expand_as(self.filter.acceptance))
             progress.update(number + 1)
         run = self._run(wells, generator)
         progress.update(rounds + 1)

@@ -28,8 +28,10 @@ MAX_CHANNELS_WITH_WELLS = 6
 _BINS = 64
 _SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.001
 """Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a frame."""
-_CERTAIN, _QUANTILE_FRAMES = 0.01, 100_000
-"""Share of the samples from a well that are kept for certain, and how many frames of a well tell it at most."""
+_QUANTILE, _QUANTILE_FRAMES = 0.99, 100_000
+"""Quantile of the weights of a well above which samples are kept for certain, and the frames that tell it at most."""
+_MOST_BOOST = 4.0
+"""How many times more often than staying in a well leaving it is kept at most: most samples are refused then."""
 _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
@@ -96,11 +98,8 @@ class RejectionFilter(nn.Module):
 
     def chance(self, now: Frames, following: Frames) -> Float[Tensor, "frame"]:
         """The chance of each sample to be kept, 0 where it leaves the support."""
-        return self._unbounded_chance(now, following).clamp_max(1.0)
-
-    def _unbounded_chance(self, now: Frames, following: Frames) -> Float[Tensor, "frame"]:
         chance = self.acceptance[self.wells(now), self.wells(following)] * self.weight(following)
-        return torch.where(self.leaves_support(following), 0.0, chance)
+        return torch.where(self.leaves_support(following), 0.0, chance.clamp_max(1.0))
 
     def weight(self, scaled: Frames) -> Float[Tensor, "frame"]:
         """The product of the weights of each frame's bins."""
@@ -124,34 +123,40 @@ class RejectionFilter(nn.Module):
         self.occupied.copy_(shaped.reshape(-1) > 0)
 
     @torch.no_grad()
-    def correct(self, data: Float[Tensor, "well well"], model: Float[Tensor, "well well"]) -> None:
+    def correct(
+        self, data: Float[Tensor, "well well"], model: Float[Tensor, "well well"], typical: Float[Tensor, "well"]
+    ) -> None:
         """Move the acceptance between wells so that the model's jumps, counted under it, become those of the data.
 
-        Jumps that the data never make are never kept. What the model does too rarely is kept always, and all else from
-        that well the less often.
+        Jumps that the data never make are never kept. A factor common to all samples from a well changes nothing but
+        how many are refused, for `Z` takes it back: so the samples from a well that are kept most often are kept for
+        certain, however rare the well is. What the model does too rarely can only be kept more often than the rest by
+        refusing the rest: at most `_MOST_BOOST` times, or walkers would stand still.
+
+        Args:
+            data: jumps of the data from well to well.
+            model: those of the model under the filter so far.
+            typical: `typical_weights` of the wells.
         """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
         ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
         wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
-        self.acceptance.copy_(wanted / wanted.max(1, keepdim=True).values.clamp_min(1e-12))
+        chance = wanted * typical
+        stay = chance.diagonal()[:, None]
+        most = torch.where(stay > 0, _MOST_BOOST * stay, chance)
+        chance = torch.minimum(chance, most)
+        highest = torch.where(model > 0, chance, 0.0).max(1, keepdim=True).values
+        self.acceptance.copy_(torch.where(highest > 0, chance / highest.clamp_min(1e-12), chance) / typical)
 
-    @torch.no_grad()
-    def keep_more(self, now: Frames, following: Frames) -> None:
-        """Scale the acceptance from each well so that no more samples are refused there than must be.
-
-        A factor common to all samples of a frame changes nothing but how many are refused: `Z` takes it back. So the
-        likeliest samples of each well may be kept for certain, however rare the well is. Of those that would be kept
-        with a chance above one, `_CERTAIN` of all, the excess is lost.
-
-        Args:
-            now: frames, of each well that is scaled as many as tell a quantile.
-            following: a sample from each of them.
-        """
-        wells, chance = self.wells(now), self._unbounded_chance(now, following)
+    def typical_weights(self, visited: Frames) -> Float[Tensor, "well"]:
+        """The weight that one in a hundred of the visited frames of each well exceeds; 1 where few are known."""
+        wells, weights = self.wells(visited), self.weight(visited)
+        found = torch.ones(len(self.acceptance), dtype=weights.dtype)
         for well in wells.unique().tolist():
-            kept = chance[(wells == well) & (chance > 0)]
-            if len(kept) >= _PRIOR:
-                self.acceptance[well] /= torch.quantile(kept[:_QUANTILE_FRAMES], 1 - _CERTAIN)
+            some = weights[wells == well][:_QUANTILE_FRAMES]
+            if len(some) >= _PRIOR:
+                found[well] = torch.quantile(some, _QUANTILE)
+        return found
 
     @torch.no_grad()
     def correct_densities(self, data: Frames, run: Float[Tensor, "visit channel"]) -> None:
