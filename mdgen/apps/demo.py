@@ -14,6 +14,7 @@ from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import write_trajectory
+from mdgen.errors import MdgenError
 from mdgen.evaluation import verdict_table, write_report
 from mdgen.progress import duration
 from mdgen.results import Acceptance
@@ -125,6 +126,8 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
     if task["task"] == "interpolate" and task["start"] is None:
         known = {"between": part("reference")}
     elif task["task"] == "upsample" and task["coarse"] is None:
+        if not isinstance(task["factor"], int) or task["factor"] < 1:
+            raise MdgenError(f"generate.factor={task['factor']}: say how many frames are made for each that is kept")
         known = {"coarse": str(Path(config["output"]) / COARSE)}
     elif task["task"] == "rollout" and config["n_starts"] and task["start"] is None:
         known = {"start": str(Path(config["output"]) / STARTS)}

@@ -41,7 +41,7 @@ VERBS = {
         the frames of coarse trajectories (upsample), or around known tokens (inpaint); or tells which residues lie
         between known ones (design). A propagator that steps from one frame to the next, as mdn, simulates forward
         only. model=... names a run that trained all three parts, or a model that comes with mdgen
-        (alanine_dipeptide_tokens, tetrapeptides, tetrapeptides_inpainting).""",
+        (alanine_dipeptide_tokens, tetrapeptides; alanine_dipeptide_inpainting, tetrapeptides_inpainting).""",
         r"""mdgen generate encoder_run=runs/ala_encoder propagator_run=runs/ala_propagator \
           decoder_run=runs/ala_decoder length_ns=10 output=runs/ala_generated
         mdgen generate model=alanine_dipeptide_tokens pdb=my.pdb frame_spacing_ps=50 length_ns=100

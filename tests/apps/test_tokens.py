@@ -193,6 +193,8 @@ def test_a_demo_of_upsampling_makes_unseen_dynamics_coarse(folder: Path) -> None
     assert coarse.frame_spacing_ps == 3 * SPACING_PS
     assert np.abs(coarse.positions(0) - unseen.xyz[::3]).max() < 1e-5
     assert config["evaluate"]["reference"]["fraction"] == [0.5, 0.75]
+    with pytest.raises(MdgenError, match=r"generate\.factor=None: say how many"):
+        with_data(plain(compose("demo", ["parts=tokens", "generate.task=upsample"])))
 
 
 def test_the_experiment_with_tokens_skips_what_is_for_slow_modes() -> None:

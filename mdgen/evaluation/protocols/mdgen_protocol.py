@@ -23,6 +23,7 @@ What they leave open, or what was decided otherwise, and how:
 - *Occupancy.* `occupancy_jsd/frames` compares shares of frames, `occupancy_jsd/stationary` stationary distributions.
 - *Flux correlation.* Between different states, and `/all` with the diagonal.
 - *Unconnected k-means states* join the nearest; the original leaves such peptides out.
+- *Ends of paths* (`path_ends`) are the states of lowest flux `pi_i T_ij`, which is the same both ways.
 - *Fixed numbers of random draws* (bridges) are replaced by their expectation.
 """
 
