@@ -138,7 +138,9 @@ def replica_paths(
     """
     whole = stretches == 1
     pieces = series.units if whole else np.arange(series.n_frames) * stretches // series.n_frames
-    counts = count_matrices(states, series.trajectory, pieces, series.lag_frames(lag_ps), len(model.matrix))
+    # Transitions from one stretch to the next are of neither; from unit to unit they are of the dynamics as a whole.
+    apart = series.trajectory if whole else series.trajectory * stretches + pieces
+    counts = count_matrices(states, apart, pieces, series.lag_frames(lag_ps), len(model.matrix))
     if not whole:
         counts = counts[np.linspace(0, len(counts) - 1, min(len(counts), MOST_STRETCHES)).astype(int)]
     weights = np.vstack([np.ones(len(counts)), bootstrap_weights(len(counts), resamples, rng)])
