@@ -1,17 +1,22 @@
 """OpenMM as an engine: the same protocol, PME, pressure, bitwise restarts, and NaN that stays in its replica."""
 
+import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from mdgen.apps.main import main
+from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.openmm_engine import OpenMMEngine
+from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.systems.build import build_system
 from tests.md.reference import alanine_dipeptide
 
@@ -48,6 +53,38 @@ def test_pme_runs_on_openmm_alone() -> None:
         system.potential.energy(system.positions[None], system.cell[None])
     engine = make_engine(system, integrator, 1, generator, threads=1)
     assert isinstance(engine, OpenMMEngine)
+
+
+def test_ambers_constant_is_not_taken_for_openmms() -> None:
+    system = build_system(sequence="A", solvent="vacuum", coulomb="amber", relax=False)
+    with pytest.raises(MdgenError, match=r"openmm does not have another constant .*coulomb=amber"):
+        make_engine(system, Langevin(2.0, 300.0), 1, torch.Generator().manual_seed(0), kind="openmm")
+
+
+def test_ff19sb_in_opc_runs_from_a_sequence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fourth site of the water is a virtual one, 0.0159 nm from its oxygen (Izadi et al., 2014)."""
+    of_system = [
+        "sequence=A",
+        "force_field=amber19",
+        "solvent=opc",
+        "padding_nm=0.4",
+        "cutoff_nm=0.6",
+        "long_range=pme",
+    ]
+    run = ["simulate", "system=peptide", *(f"system.{each}" for each in of_system), f"output={tmp_path / 'run'}"]
+    run += ["n_replicas=1", "threads=1", "equilibration_ns=0", "integrator.timestep_fs=2", "save_ps=0.01"]
+    run += ["length_ns=0.00005"]
+    assert main([*run, "engine=torch"]) == 2
+    assert re.search(r"engine=torch does not have .*M\) is a virtual site.* use engine=openmm", capsys.readouterr().err)
+    assert main(run) == 0
+    with TrajectoryStore.open(tmp_path / "run" / "trajectories") as store:
+        frames, elements = store.positions(0, 0, store.n_frames), np.array(store.molecule.elements)
+    sites = np.flatnonzero(elements == "VS")
+    assert len(sites) > 20
+    np.testing.assert_allclose(np.linalg.norm(frames[:, sites] - frames[:, sites - 3], axis=-1), 0.01594, atol=2e-5)
+    assert np.linalg.norm(frames[-1] - frames[0], axis=-1).min() > 0
+    with pytest.raises(MdgenError, match=r"needs a force field of this package.*virtual site"):
+        force_field_of(build_system(sequence="A", solvent="opc", padding_nm=0.4, cutoff_nm=0.6, relax=False).potential)
 
 
 def test_pressure_changes_the_box_and_is_resumed() -> None:

@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.velocities import initial_state
+from mdgen.md.engines.engine import make_engine, passed_over
 from mdgen.md.systems.build import build_system
 from tests.md.reference import openmm_energies_and_forces
 
@@ -72,6 +75,29 @@ def test_gromacs_files_agree_with_openmm(gromacs: dict[str, str]) -> None:
         np.testing.assert_allclose(mine[0].numpy(), forces, rtol=1e-7, atol=1e-6)
     assert system.cell is not None
     assert system.cell.tolist() == pytest.approx([2.0, 2.0, 2.2])
+
+
+def test_what_only_openmm_computes_is_left_to_it(gromacs: dict[str, str]) -> None:
+    """Torsions of Ryckaert and Bellemans, here with the powers that make a cosine of 3 phi; and a triclinic box."""
+    settings = {"hydrogen_mass_amu": None, "solvent": "vacuum", "relax": False}
+    expected = build_system(**gromacs, **settings)
+    Path(gromacs["top"]).write_text(TOP.replace("3 1 2 4 1 0.0 5.0 3", "3 1 2 4 3 5.0 15.0 0.0 -20.0 0.0 0.0"))
+    found = build_system(**gromacs, **settings)
+    x = expected.positions[None]
+    assert float(found.potential.energy(x)) == pytest.approx(float(expected.potential.energy(x)), rel=1e-9)
+    integrator = Langevin(1.0, 300.0)
+    assert "RBTorsionForce" in passed_over(found, integrator)["torch"]
+    with pytest.raises(MdgenError, match=r"switch_coulomb and coulomb=amber .* RBTorsionForce .* leave them out"):
+        build_system(**gromacs, **settings, coulomb="amber")
+    Path(gromacs["top"]).write_text(TOP)
+    Path(gromacs["coordinates"]).write_text(GRO.replace("2.20000\n", "2.20000 0.0 0.0 0.5 0.0 0.0 0.0\n"))
+    triclinic = build_system(**gromacs, **settings, cutoff_nm=0.9)
+    assert "box is triclinic" in passed_over(triclinic, integrator)["torch"]
+    engine = make_engine(triclinic, integrator, 1, torch.Generator().manual_seed(0), threads=1)
+    engine.prepare(initial_state(triclinic, 1, torch.tensor([300.0]), torch.Generator().manual_seed(0)))
+    cells = engine.record(1, 5).cells
+    assert cells is not None
+    np.testing.assert_allclose(cells[0, 0], [[2.0, 0.0, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 2.2]], atol=1e-6)
 
 
 def test_a_box_of_water_is_built_and_relaxed() -> None:

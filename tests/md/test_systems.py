@@ -155,6 +155,8 @@ END
             {"sequence": "AK", "capped": False, "solvent": "tip3pfb", "force_field": "charmm36"},
             "charmm36 has no tip3pfb",
         ),
+        ({"sequence": "A", "solvent": "opc", "padding_nm": 0.45, "cutoff_nm": 0.6, "coulomb": "amber"}, "virtual site"),
+        ({"sequence": "A", "long_range": "ljpme"}, "long_range=ljpme need a cutoff"),
         ({"psf": "missing.psf"}, "missing.psf does not exist"),
         ({"top": "missing.top"}, "missing.top does not exist"),
     ],
@@ -178,9 +180,10 @@ def test_a_file_that_is_no_pdb_is_named(tmp_path: Path) -> None:
         build_system(pdb=str(path))
 
 
-def test_a_box_of_water_is_not_put_into_implicit_solvent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("water", ["tip3p", "opc"])
+def test_a_box_of_water_is_not_put_into_implicit_solvent(tmp_path: Path, water: str) -> None:
     """The default solvent of a file is implicit; around a box that would be slow and wrong without a word."""
-    box = build_system(sequence="A", solvent="tip3p", padding_nm=0.45, cutoff_nm=0.6, relax=False)
+    box = build_system(sequence="A", solvent=water, padding_nm=0.45, cutoff_nm=0.6, relax=False)
     path = tmp_path / "box.pdb"
     topology = box.molecule.topology.to_openmm()
     topology.setUnitCellDimensions(box.cell.tolist() * unit.nanometer)

@@ -16,6 +16,7 @@ from mdgen.md.dynamics.velocities import require_one_each
 from mdgen.md.engines.base_engine import Engine, Recording, beyond_langevin
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.openmm_potential import OpenMMPotential
+from mdgen.units import COULOMB_OPENMM
 
 _TOLERANCE = 1e-6
 _PERIOD = 25
@@ -75,6 +76,8 @@ class OpenMMEngine(Engine):
             return f"the potential {type(potential).__name__} (only a force field or OpenMMPotential, nothing added)"
         if potential.openmm_system is None:
             return "the force field as an openmm.System"
+        if isinstance(potential, ForceField) and potential.parameters.coulomb_constant != COULOMB_OPENMM:
+            return "another constant of Coulomb's law than its own (coulomb=amber)"
         if pressure_bar is not None and isinstance(integrator, VelocityVerlet):
             return "a barostat without a thermostat (integrator=verlet has none)"
         return None

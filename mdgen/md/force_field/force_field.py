@@ -11,6 +11,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import Cells, Energies, Positions, Potential
 from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.force_field.neighbour_list import VerletList, verlet_list
+from mdgen.md.force_field.openmm_potential import OpenMMPotential
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.bonded import angle_energy, bond_energy, improper_energy, torsion_energy
 from mdgen.md.force_field.terms.cmap import cmap_energy
@@ -190,6 +191,8 @@ def force_field_of(potential: Potential) -> ForceField:
     """
     if isinstance(potential, ForceField):
         return potential
+    if isinstance(potential, OpenMMPotential):
+        raise MdgenError(f"this needs a force field of this package, but the system has {potential.not_computed}")
     raise MdgenError(
         f"this needs a system whose energy is a force field alone, but its potential is a {type(potential).__name__}; "
         "leave out added potentials"

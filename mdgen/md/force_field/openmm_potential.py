@@ -6,6 +6,9 @@ from hashlib import sha256
 import numpy as np
 import openmm
 import torch
+from jaxtyping import Float
+from openmm import unit
+from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Cells, Energies, Positions
@@ -16,12 +19,14 @@ class OpenMMPotential:
 
     Args:
         openmm_system: the forces; not to be changed afterwards.
+        because: what of them only OpenMM computes, where that is known.
     """
 
-    not_computed = "the forces of an openmm.System, which OpenMM alone computes"
-
-    def __init__(self, openmm_system: openmm.System) -> None:
+    def __init__(self, openmm_system: openmm.System, because: str | None = None) -> None:
         self.openmm_system = openmm_system
+        self.not_computed = "the forces of an openmm.System, which OpenMM alone computes"
+        if because is not None:
+            self.not_computed += f" ({because})"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -48,3 +53,10 @@ class OpenMMPotential:
             self._context.setPositions(x)
             energies.append(self._context.getState(getEnergy=True).getPotentialEnergy()._value)
         return torch.tensor(energies, dtype=torch.float64).to(positions)
+
+    def with_virtual_sites(self, positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "atom 3"]:
+        """Positions in nm with virtual sites where the atoms around them say."""
+        self._context.setPositions(positions.detach().cpu().double().numpy())
+        self._context.computeVirtualSites()
+        found = self._context.getState(getPositions=True).getPositions(asNumpy=True)
+        return torch.from_numpy(np.array(found.value_in_unit(unit.nanometer))).to(positions)

@@ -12,7 +12,7 @@ import openmm.app
 import torch
 from openmm import unit
 
-from mdgen.errors import MdgenError
+from mdgen.errors import MdgenError, OnlyOpenMMError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize, with_springs
@@ -20,6 +20,7 @@ from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.force_field import force_field_of, require_room
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
 from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_xml import system_for_openmm
 from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.peptides import extended_peptide
 from mdgen.md.systems.topology_files import Source, first_line, from_pdb, from_prmtop, from_psf, from_top
@@ -30,7 +31,7 @@ SOLVENTS = ["vacuum", *IMPLICIT_SOLVENTS, *WATERS]
 """Solvents known by name."""
 
 _CONSTRAINTS = {"none": None, "hbonds": openmm.app.HBonds}
-_LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME}
+_LONG_RANGE = {"reaction_field": openmm.app.CutoffPeriodic, "pme": openmm.app.PME, "ljpme": openmm.app.LJPME}
 _COULOMB = {"openmm": COULOMB_OPENMM, "amber": COULOMB_AMBER}
 _SURFACE = {"ace": "ACE", "none": None}
 _KAPPA_SQUARED_NM, _ION_EXCLUSION = 10.806, 0.73
@@ -45,7 +46,9 @@ def build_system(
     prmtop: str | None = None,
     coordinates: str | None = None,
     force_field: Literal["amber14", "amber19", "amber99sbildn", "charmm36"] = "amber99sbildn",
-    solvent: Literal["obc2", "obc1", "gbn2", "gbn", "hct", "vacuum", "tip3p", "tip3pfb"] = "obc2",
+    solvent: Literal[
+        "obc2", "obc1", "gbn2", "gbn", "hct", "vacuum", "tip3p", "tip3pfb", "spce", "opc3", "opc", "tip4pew", "tip4pfb"
+    ] = "obc2",
     constraints: Literal["hbonds", "none"] = "hbonds",
     hydrogen_mass_amu: float | None = 3.0,
     coulomb: Literal["openmm", "amber"] = "openmm",
@@ -58,7 +61,7 @@ def build_system(
     repair: bool = False,
     cutoff_nm: float | None = None,
     switch_nm: float | None = None,
-    long_range: Literal["reaction_field", "pme"] = "reaction_field",
+    long_range: Literal["reaction_field", "pme", "ljpme"] = "reaction_field",
     box_nm: Sequence[float] | None = None,
     padding_nm: float = 1.0,
     ion_molar: float = 0.0,
@@ -66,6 +69,8 @@ def build_system(
     salt_molar: float = 0.0,
 ) -> System:
     """Build a molecule from exactly one of `sequence`, `pdb`, `prmtop`, `psf` and `top`.
+
+    What of it only OpenMM computes, such as virtual sites, is left to engine=openmm.
 
     Args:
         sequence: one-letter codes of a peptide, built in extended form with hydrogens at pH 7; `A` is alanine
@@ -75,8 +80,9 @@ def build_system(
         prmtop: an AMBER topology, which holds its own force field; `force_field` is ignored.
         coordinates: start of a prmtop, psf or top: an inpcrd, rst7, gro or pdb file.
         force_field: `amber14` (ff14SB), `amber19` (ff19SB), `amber99sbildn` or `charmm36`.
-        solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p` or
-            `tip3pfb`, a box of water around a sequence or pdb; or `vacuum`, which leaves a file with water as it is.
+        solvent: `obc2`, `obc1`, `gbn2`, `gbn` or `hct`, generalised Born (AMBER's igb=5, 2, 8, 7, 1); `tip3p`,
+            `tip3pfb`, `spce` or `opc3`, a box of water around a sequence or pdb; `opc`, `tip4pew` or `tip4pfb`, whose
+            fourth site only OpenMM computes; or `vacuum`, which leaves a file with water as it is.
         constraints: `hbonds` fixes the bonds to hydrogen and makes water rigid, `none` leaves every bond to vibrate.
         hydrogen_mass_amu: mass to give hydrogens at the expense of what they are bonded to; None leaves them alone.
         coulomb: convention of 1/(4 pi eps0): `openmm` (332.0637 kcal A/mol/e^2) or `amber` (332.0522).
@@ -93,7 +99,7 @@ def build_system(
         cutoff_nm: distance at which pairs end, in a periodic box, or without one in an implicit solvent, whose Born
             radii and energy end there too; None for no cutoff, and 1 nm with water.
         switch_nm: distance from which Lennard-Jones is switched off; None cuts it.
-        long_range: `reaction_field`, or `pme`, which runs on engine=openmm only.
+        long_range: `reaction_field`, or what runs on engine=openmm only: `pme`, or `ljpme`, of Lennard-Jones as well.
         box_nm: edges of the box of a prmtop, psf or top; None for those in the files.
         padding_nm: water between a molecule and the faces of its box.
         ion_molar: Na+ and Cl- in that water, beyond those that neutralise.
@@ -145,10 +151,11 @@ def build_system(
 
 def _require_no_bath(source: Source, name: str, solvent: str) -> None:
     """Raise where generalised Born would be put around a periodic box that is water for the most part."""
-    water = sum(3 for r in source.topology.residues() if sorted(a.name[:1] for a in r.atoms()) == ["H", "H", "O"])
-    if source.topology.getPeriodicBoxVectors() is not None and 2 * water > source.topology.getNumAtoms():
+    residues = [[a for a in r.atoms() if a.element is not None] for r in source.topology.residues()]
+    waters = [len(atoms) for atoms in residues if sorted(a.name[:1] for a in atoms) == ["H", "H", "O"]]
+    if source.topology.getPeriodicBoxVectors() is not None and 2 * sum(waters) > sum(map(len, residues)):
         raise MdgenError(
-            f"solvent is {solvent!r}, but {name} is a box with {water // 3} waters, which need no implicit solvent; "
+            f"solvent is {solvent!r}, but {name} is a box with {len(waters)} waters, which need no implicit solvent; "
             "take solvent=vacuum with cutoff_nm=0.9, or take the water out"
         )
 
@@ -190,18 +197,21 @@ def _pairs_settings(
     solvent: str, cutoff_nm: float | None, switch_nm: float | None, long_range: str, switch_coulomb: bool
 ) -> dict[str, Any]:
     """Those of `createSystem` that say where pairs end."""
-    if switch_coulomb and (cutoff_nm is None or switch_nm is None or long_range == "pme"):
+    if switch_coulomb and (cutoff_nm is None or switch_nm is None or long_range != "reaction_field"):
         raise MdgenError(
             f"switch_coulomb is set, but cutoff_nm is {cutoff_nm}, switch_nm {switch_nm} and long_range {long_range}; "
             "give both in nm, and take long_range=reaction_field"
         )
     if cutoff_nm is None:
-        if switch_nm is not None or long_range == "pme":
-            raise MdgenError("switch_nm and long_range=pme need a cutoff, but cutoff_nm is null; give one in nm")
+        if switch_nm is not None or long_range != "reaction_field":
+            raise MdgenError(
+                f"switch_nm and long_range={long_range} need a cutoff, but cutoff_nm is null; give one in nm"
+            )
         return {"nonbondedMethod": openmm.app.NoCutoff}
-    if solvent in IMPLICIT_SOLVENTS and long_range == "pme":
+    if solvent in IMPLICIT_SOLVENTS and long_range != "reaction_field":
         raise MdgenError(
-            f"long_range is pme, but solvent {solvent} has no periodic box to sum over; take long_range=reaction_field"
+            f"long_range is {long_range}, but solvent {solvent} has no periodic box to sum over; take "
+            "long_range=reaction_field"
         )
     if not 0 < (cutoff_nm if switch_nm is None else switch_nm) <= cutoff_nm < float("inf"):
         raise MdgenError(
@@ -234,7 +244,16 @@ def _settled(
 ) -> System:
     """The system with a start: relaxed if asked to, with its constraints met."""
     positions = torch.from_numpy(source.positions)
-    system = system_from_openmm(openmm_system, positions, source.topology, coulomb_constant, switch_coulomb)
+    try:
+        system = system_from_openmm(openmm_system, positions, source.topology, coulomb_constant, switch_coulomb)
+    except OnlyOpenMMError as error:
+        if switch_coulomb or coulomb_constant != COULOMB_OPENMM:
+            raise MdgenError(
+                f"switch_coulomb and coulomb=amber are of this package's own engines, but {error}; leave them out for "
+                "engine=openmm"
+            ) from error
+        because = str(error).split("; ")[0]
+        return system_for_openmm(openmm_system, positions, source.topology, relax, because)
     field = force_field_of(system.potential)
     require_apart(positions, system.cell, source.topology)
     if field.parameters.cutoff is not None and system.cell is not None:

@@ -25,10 +25,12 @@ FORCE_FIELDS = {
 IMPLICIT_SOLVENTS = {name: f"implicit/{name}.xml" for name in ("hct", "obc1", "obc2", "gbn", "gbn2")}
 """OpenMM's file of each implicit solvent; each brings its own radii."""
 
+_SITES = {"tip3p": 3, "tip3pfb": 3, "spce": 3, "opc3": 3, "opc": 4, "tip4pew": 4, "tip4pfb": 4}
+"""Sites of each explicit water; the fourth is a virtual one, which OpenMM alone computes."""
 _AMBER_WATERS = {"amber14": "amber14/{}.xml", "amber19": "amber19/{}.xml", "amber99sbildn": "{}.xml"}
-WATERS = {name: {field: file.format(name) for field, file in _AMBER_WATERS.items()} for name in ("tip3p", "tip3pfb")}
+WATERS = {name: {field: file.format(name) for field, file in _AMBER_WATERS.items()} for name in _SITES}
 WATERS["tip3p"]["charmm36"] = "charmm36/water.xml"
-"""OpenMM's file of each explicit water, by force field; waters of three sites, which need no virtual ones."""
+"""OpenMM's file of each explicit water, by force field."""
 
 
 _PEPTIDES = {*ONE_LETTER.values(), "ACE", "NME"}
@@ -65,8 +67,11 @@ def assigned(
             if not any(atom.element is openmm.app.element.hydrogen for atom in topology.atoms()):
                 modeller.addHydrogens(numbers, pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
             if solvent in WATERS:
-                salt = ion_molar * unit.molar
-                modeller.addSolvent(numbers, model="tip3p", padding=padding_nm * unit.nanometer, ionicStrength=salt)
+                shape, salt = "tip3p", ion_molar * unit.molar
+                if _SITES[solvent] == 4:  # of waters that the file has, too
+                    shape = "tip4pew"
+                    modeller.addExtraParticles(numbers)
+                modeller.addSolvent(numbers, model=shape, padding=padding_nm * unit.nanometer, ionicStrength=salt)
         made = replace(source, topology=modeller.topology, positions=in_nm(modeller.positions))
         return made, numbers.createSystem(made.topology, **settings)
     except MdgenError:

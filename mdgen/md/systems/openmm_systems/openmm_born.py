@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import openmm
 
-from mdgen.errors import MdgenError
+from mdgen.errors import OnlyOpenMMError
 from mdgen.md.force_field.parameters import BornParameters, NeckParameters
 from mdgen.md.systems.openmm_systems.openmm_nonbonded import lookup_tables, number, plain, real
 
@@ -51,7 +51,7 @@ def born_from_gbsa(force: openmm.GBSAOBCForce, charges: np.ndarray | None) -> Bo
     """OBC2 from a `GBSAOBCForce`.
 
     Raises:
-        MdgenError: for nearest images, or charges that are not those of the `NonbondedForce`.
+        OnlyOpenMMError: for nearest images, or charges that are not those of the `NonbondedForce`.
     """
     _require_no_images(force)
     units = openmm.unit.md_unit_system
@@ -71,9 +71,9 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     """HCT, OBC1, OBC2, GBn or GBn2 from the `CustomGBForce` of `openmm.app.internal.customgbforces`.
 
     Raises:
-        MdgenError: if its expressions are those of another model or cutoff, or for nearest images.
+        OnlyOpenMMError: if its expressions are those of another model or cutoff, or for nearest images.
     """
-    unknown = MdgenError(
+    unknown = OnlyOpenMMError(
         "the system's CustomGBForce is none of HCT, OBC1, OBC2, GBn and GBn2, the models that this engine has; build "
         "it with implicit/hct.xml, obc1.xml, obc2.xml, gbn.xml or gbn2.xml, or with one of these and a prmtop"
     )
@@ -93,7 +93,9 @@ def born_from_custom(force: openmm.CustomGBForce, charges: np.ndarray | None) ->
     values_of = force.getComputedValueParameters(0)[2]
     pair_terms = [force.getEnergyTermParameters(i)[1] for i, term in enumerate(terms) if _POLAR_PAIR.match(term)]
     if force.getNumExclusions() and {values_of, *pair_terms} != {openmm.CustomGBForce.ParticlePairNoExclusions}:
-        raise MdgenError("the system's CustomGBForce excludes pairs, but this engine takes all; drop its exclusions")
+        raise OnlyOpenMMError(
+            "the system's CustomGBForce excludes pairs, but this engine takes all; drop its exclusions"
+        )
     settings = dict(re.findall(r"(\w+)=([-+.\deE]+)(?:;|$)", found[1][0]))
     table = np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())], dtype=np.float64)
     _require_same_charges(table[:, 0], charges)
@@ -138,7 +140,7 @@ def _neck(force: openmm.CustomGBForce, index: np.ndarray, numbers: re.Match) -> 
 
 def _require_no_images(force: Any) -> None:
     if force.getNonbondedMethod() > force.CutoffNonPeriodic:
-        raise MdgenError(
+        raise OnlyOpenMMError(
             f"the system's {type(force).__name__} is periodic, but generalised Born has no images here; build it with "
             "NoCutoff or CutoffNonPeriodic"
         )
@@ -152,7 +154,7 @@ def _require_shift(force: openmm.CustomGBForce, of_pairs: str) -> None:
     expected = 1 / number(force.getCutoffDistance()) if ends else 0.0
     if not np.isclose(shift, expected, rtol=1e-9, atol=0):
         end = f"a cutoff of {1 / expected:g} nm" if ends else "no cutoff"
-        raise MdgenError(
+        raise OnlyOpenMMError(
             f"the system's CustomGBForce has {end}, but its formula shifts 1/f by {shift:g}/nm instead of "
             f"{expected:g}/nm; build the formula for that cutoff"
         )
@@ -160,7 +162,7 @@ def _require_shift(force: openmm.CustomGBForce, of_pairs: str) -> None:
 
 def _require_same_charges(of_born: np.ndarray, charges: np.ndarray | None) -> None:
     if charges is None or not np.allclose(of_born, charges, rtol=0, atol=1e-10):
-        raise MdgenError(
+        raise OnlyOpenMMError(
             "the generalised Born force has other charges than the NonbondedForce, but this engine keeps one set; "
             "make the two agree"
         )

@@ -10,7 +10,7 @@ import openmm
 import torch
 from torch import Tensor
 
-from mdgen.errors import MdgenError
+from mdgen.errors import OnlyOpenMMError
 from mdgen.md.force_field.parameters import CorrectionMaps, HarmonicImpropers, PairTable
 from mdgen.md.systems.openmm_systems.openmm_nonbonded import lookup_tables, plain, real
 
@@ -32,7 +32,7 @@ def impropers_from(force: openmm.CustomTorsionForce) -> HarmonicImpropers | None
     """Harmonic impropers; None of a force without terms.
 
     Raises:
-        MdgenError: if the force is anything else.
+        OnlyOpenMMError: if the force is anything else.
     """
     if force.getNumTorsions() == 0:
         return None
@@ -41,12 +41,12 @@ def impropers_from(force: openmm.CustomTorsionForce) -> HarmonicImpropers | None
     half = _GROMACS_IMPROPER.fullmatch(written)
     unwrapped = _UNWRAPPED_IMPROPER.fullmatch(written)
     if not (half or unwrapped or _IMPROPER.fullmatch(written)) or set(names) != {"k", "theta0"}:
-        raise MdgenError(_unknown("CustomTorsionForce", force, "harmonic impropers"))
+        raise OnlyOpenMMError(_unknown("CustomTorsionForce", force, "harmonic impropers"))
     rows = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
     values = np.array([row[4] for row in rows])
     theta0 = values[:, names.index("theta0")]
     if unwrapped and theta0.any():  # about 0 the short way round is the only one
-        raise MdgenError(_unknown("CustomTorsionForce", force, "harmonic impropers that go the short way round"))
+        raise OnlyOpenMMError(_unknown("CustomTorsionForce", force, "harmonic impropers that go the short way round"))
     return HarmonicImpropers(
         atoms=torch.tensor([row[:4] for row in rows]),
         theta0=real(theta0),
@@ -58,14 +58,14 @@ def correction_maps_from(force: openmm.CMAPTorsionForce) -> CorrectionMaps | Non
     """Correction maps; None of a force without terms.
 
     Raises:
-        MdgenError: if its maps differ in size.
+        OnlyOpenMMError: if its maps differ in size.
     """
     if force.getNumTorsions() == 0:
         return None
     maps = [force.getMapParameters(i) for i in range(force.getNumMaps())]
     sizes = {size for size, _ in maps}
     if len(sizes) != 1:
-        raise MdgenError(
+        raise OnlyOpenMMError(
             f"the system's correction maps have sizes {sorted(sizes)}, but this engine expects one size for all"
         )
     size = sizes.pop()
@@ -82,16 +82,16 @@ def pair_table_from(force: openmm.CustomNonbondedForce, exceptions: Tensor) -> P
     """Lennard-Jones by types, with NBFIX; the pairs it leaves out must be the exceptions of the `NonbondedForce`.
 
     Raises:
-        MdgenError: if the force is anything else, or leaves out other pairs.
+        OnlyOpenMMError: if the force is anything else, or leaves out other pairs.
     """
     written = plain(force.getEnergyFunction())
     roots = _TABLE_OF_ROOTS.fullmatch(written)
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
     if not (roots or _TABLE.fullmatch(written)) or names != ["type"] or force.getNumInteractionGroups():
-        raise MdgenError(_unknown("CustomNonbondedForce", force, "Lennard-Jones by a table of types"))
+        raise OnlyOpenMMError(_unknown("CustomNonbondedForce", force, "Lennard-Jones by a table of types"))
     excluded = {tuple(sorted(force.getExclusionParticles(i))) for i in range(force.getNumExclusions())}
     if excluded != {tuple(sorted(pair)) for pair in exceptions.tolist()}:
-        raise MdgenError(
+        raise OnlyOpenMMError(
             "the system's CustomNonbondedForce excludes other pairs than its NonbondedForce, but this engine keeps one "
             "list; make the two agree"
         )
@@ -99,7 +99,9 @@ def pair_table_from(force: openmm.CustomNonbondedForce, exceptions: Tensor) -> P
     twelfth, sixth = tables["acoef"] ** (2 if roots else 1), tables["bcoef"]
     some = (twelfth > 0) & (sixth > 0)
     if not np.array_equal(some, (twelfth != 0) | (sixth != 0)):
-        raise MdgenError("the system's Lennard-Jones table repels or attracts alone, which this engine does not have")
+        raise OnlyOpenMMError(
+            "the system's Lennard-Jones table repels or attracts alone, which this engine does not have"
+        )
     # OpenMM numbers types in the order of a set, which differs between processes; ours is that of first appearance.
     types = [int(force.getParticleParameters(i)[0]) for i in range(force.getNumParticles())]
     order = list(dict.fromkeys(types))
@@ -116,20 +118,20 @@ def exceptions_from_bonds(force: openmm.CustomBondForce, tables: dict[str, list]
     """Enter the Lennard-Jones of 1-4 pairs, kept as bonds, among the exceptions of the `NonbondedForce`.
 
     Raises:
-        MdgenError: if the force is anything else.
+        OnlyOpenMMError: if the force is anything else.
     """
     if force.getNumBonds() == 0:
         return
     form = _SCALED_14.fullmatch(plain(force.getEnergyFunction()))
     names = [force.getPerBondParameterName(i) for i in range(force.getNumPerBondParameters())]
     if form is None or names != ["sigma", "epsilon"]:
-        raise MdgenError(_unknown("CustomBondForce", force, "scaled 1-4 pairs"))
+        raise OnlyOpenMMError(_unknown("CustomBondForce", force, "scaled 1-4 pairs"))
     row_of = {tuple(sorted(pair)): row for row, pair in enumerate(tables.get("exception_atoms", []))}
     for i in range(force.getNumBonds()):
         first, second, (sigma, epsilon) = force.getBondParameters(i)
         row = row_of.get(tuple(sorted((first, second))))
         if row is None or tables["exception_epsilon"][row] != 0.0:
-            raise MdgenError(
+            raise OnlyOpenMMError(
                 f"atoms {first} and {second} have a CustomBondForce on top of their normal interaction, which this "
                 "engine does not have; make them an exception of the NonbondedForce"
             )

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.errors import MdgenError
+from mdgen.errors import MdgenError, OnlyOpenMMError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.force_field.force_field import ForceField
@@ -60,8 +60,9 @@ def load_openmm_system(
         ewald: whether to accept Ewald sums, which only engine=openmm computes, rather than to refuse them.
 
     Raises:
-        MdgenError: for a force, a setting or a particle that this engine does not have; a centre-of-mass motion
+        OnlyOpenMMError: for a force, a setting or a particle that this engine does not have; a centre-of-mass motion
             remover is passed over, since it adds no energy.
+        MdgenError: for a thermostat or barostat, an atom without mass, or numbers that are missing or not finite.
     """
     _require_plain_particles(system, topology)
     tables: dict[str, Any] = {}
@@ -116,8 +117,9 @@ def system_from_openmm(
         switch_coulomb: whether to switch the reaction field off as Lennard-Jones is, here and in OpenMM alike.
 
     Raises:
-        MdgenError: for a force, a setting or a particle that this engine does not have, a triclinic box, or a
-            reaction field to switch off where Lennard-Jones is not.
+        OnlyOpenMMError: for a force, a setting or a particle that this engine does not have, or a triclinic box.
+        MdgenError: for whatever else `load_openmm_system` refuses, or a reaction field to switch off where
+            Lennard-Jones is not.
     """
     p = load_openmm_system(system, topology, coulomb_constant, ewald=True)
     if switch_coulomb:
@@ -137,7 +139,8 @@ def _known_forces(system: openmm.System) -> list[openmm.Force]:
     """Every force that adds energy.
 
     Raises:
-        MdgenError: for one that this engine does not have, or has once only.
+        OnlyOpenMMError: for one that this engine does not have, or has once only.
+        MdgenError: for a thermostat or barostat.
     """
     forces, seen = [], set()
     for force in system.getForces():
@@ -148,15 +151,15 @@ def _known_forces(system: openmm.System) -> list[openmm.Force]:
             raise MdgenError(f"the system has a {name}, but {_OF_THE_INTEGRATOR[name]}; build the system without it")
         if name not in _ONCE and name not in _READERS:
             known = [*_READERS, *_PARTS, "GBSAOBCForce and the Custom forces of CHARMM and generalised Born"]
-            raise MdgenError(
+            raise OnlyOpenMMError(
                 f"the system has a {name} ({force.getName()}), which this engine does not have; "
                 f"known are {', '.join(known)}"
             )
         kind = "generalised Born force" if name in ("GBSAOBCForce", "CustomGBForce") else name
         if kind in seen and (name in _ONCE or name == "NonbondedForce"):
-            raise MdgenError(f"the system has more than one {kind}; this engine expects one at most")
+            raise OnlyOpenMMError(f"the system has more than one {kind}; this engine expects one at most")
         if name not in _PAIRWISE and force.usesPeriodicBoundaryConditions():
-            raise MdgenError(
+            raise OnlyOpenMMError(
                 f"the system's {name} takes nearest images, but this engine keeps molecules whole; "
                 "switch that off (setUsesPeriodicBoundaryConditions(False))"
             )
@@ -169,13 +172,13 @@ def box_edges(system: openmm.System) -> Float[Tensor, "3"] | None:
     """Edges in nm of the box of a periodic system; None for one without.
 
     Raises:
-        MdgenError: for a box that is not orthorhombic.
+        OnlyOpenMMError: for a box that is not orthorhombic.
     """
     vectors = box_vectors(system)
     if vectors is None:
         return None
     if not is_orthorhombic(vectors):
-        raise MdgenError(
+        raise OnlyOpenMMError(
             "the system's box is triclinic, but force fields here need an orthorhombic one; build a rectangular box, "
             "or write the system with openmm.XmlSerializer and take system=openmm_xml"
         )
@@ -203,7 +206,9 @@ def _require_plain_particles(system: openmm.System, topology: Any) -> None:
     for index in range(system.getNumParticles()):
         shown = f"atom {index}" + (f" ({names[index]})" if names else "")
         if system.isVirtualSite(index):
-            raise MdgenError(f"{shown} is a virtual site, which this engine does not have; choose a model without one")
+            raise OnlyOpenMMError(
+                f"{shown} is a virtual site, which this engine does not have; choose a model without one"
+            )
         mass = number(system.getParticleMass(index))
         if not mass > 0:
             raise MdgenError(f"{shown} has mass {mass:g} amu, but every atom must have a positive mass to move")

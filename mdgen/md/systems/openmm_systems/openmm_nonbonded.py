@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mdgen.errors import MdgenError
+from mdgen.errors import OnlyOpenMMError
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import dispersion_correction, pair_kinds
 
@@ -21,19 +21,19 @@ def nonbonded_tables(force: openmm.NonbondedForce) -> dict[str, list]:
     """Charges, sigmas, epsilons and exceptions, by the names of `ForceFieldParameters`.
 
     Raises:
-        MdgenError: for parameter offsets, exceptions in the nearest image, or pairs that are left out as a whole.
+        OnlyOpenMMError: for parameter offsets, exceptions in the nearest image, or pairs that are left out as a whole.
     """
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
-        raise MdgenError(
+        raise OnlyOpenMMError(
             "the system's NonbondedForce has parameter offsets, which this engine does not have; drop them"
         )
     if force.usesPeriodicBoundaryConditions() and force.getExceptionsUsePeriodicBoundaryConditions():
-        raise MdgenError(
+        raise OnlyOpenMMError(
             "the system's NonbondedForce takes nearest images of exceptions, but this engine keeps molecules whole; "
             "switch that off (setExceptionsUsePeriodicBoundaryConditions(False))"
         )
     if not force.getIncludeDirectSpace():
-        raise MdgenError(
+        raise OnlyOpenMMError(
             "the system's NonbondedForce leaves out its direct space, which this engine does not; "
             "switch it on (setIncludeDirectSpace(True))"
         )
@@ -65,11 +65,11 @@ def cutoff_from(
         ewald: whether to accept Ewald sums, which engine=openmm computes.
 
     Raises:
-        MdgenError: for Ewald sums, or where `custom` ends elsewhere.
+        OnlyOpenMMError: for Ewald sums, or where `custom` ends elsewhere.
     """
     method = _METHODS[force.getNonbondedMethod()]
     if method not in _METHODS[: 5 if ewald else 3]:
-        raise MdgenError(
+        raise OnlyOpenMMError(
             f"the system's NonbondedForce uses {method}, which this engine does not have; run it with engine=openmm, "
             "or build it with a cutoff and reaction field (CutoffPeriodic) or without cutoff"
         )
@@ -99,10 +99,10 @@ def require_same_reach(force: Any, nonbonded: openmm.NonbondedForce) -> None:
     """Raise unless another force ends where the `NonbondedForce` does.
 
     Raises:
-        MdgenError: for another method or cutoff.
+        OnlyOpenMMError: for another method or cutoff.
     """
     if _reach(force) != _reach(nonbonded):
-        raise MdgenError(
+        raise OnlyOpenMMError(
             f"the system's {type(force).__name__} ends elsewhere than its NonbondedForce "
             f"({_shown(force)} instead of {_shown(nonbonded)}), but this engine has one cutoff; make the two agree"
         )

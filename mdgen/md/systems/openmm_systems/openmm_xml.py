@@ -60,7 +60,11 @@ def build_openmm_xml(xml: str, pdb: str, relax: bool = True) -> System:
 
 
 def system_for_openmm(
-    openmm_system: openmm.System, positions: Float[Tensor, "atom 3"], topology: Any = None, relax: bool = False
+    openmm_system: openmm.System,
+    positions: Float[Tensor, "atom 3"],
+    topology: Any = None,
+    relax: bool = False,
+    because: str | None = None,
 ) -> System:
     """Any `openmm.System` as a system of this package, which `engine=openmm` alone runs.
 
@@ -72,6 +76,7 @@ def system_for_openmm(
         positions: start in nm.
         topology: an `openmm.app.Topology`; None for particles without names and bonds.
         relax: whether to minimise the start.
+        because: what of it only OpenMM computes, where that is known.
 
     Raises:
         MdgenError: for a thermostat or a barostat.
@@ -99,7 +104,8 @@ def system_for_openmm(
         positions = held.positions(positions[None], positions[None])[0]
     vectors = box_vectors(openmm_system)
     cell = None if vectors is None or not is_orthorhombic(vectors) else torch.from_numpy(np.diag(vectors).copy())
-    return System(molecule, masses, OpenMMPotential(openmm_system), positions, held, cell)
+    potential = OpenMMPotential(openmm_system, because)
+    return System(molecule, masses, potential, potential.with_virtual_sites(positions), held, cell)
 
 
 def read_openmm_system(path: str) -> openmm.System:
