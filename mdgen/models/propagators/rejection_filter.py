@@ -12,6 +12,10 @@ with `a` between wells such that the jumps, averaged over a well, are those coun
 balance with the density q, `p'` without `a` does with `q w Z`: of all reversible dynamics with the data's distribution
 of each channel the one nearest to `p` in relative entropy, as in the problem of Schroedinger (Leonard,
 arXiv:1308.0215).
+
+No chance is above 1: what the product says beyond is clipped, for the one in a hundred of a well's samples that weigh
+most. And leaving a well is kept at most four times as often as staying in it. Where a bound holds, the filter falls
+short of the above.
 """
 
 from typing import NamedTuple
@@ -151,7 +155,7 @@ class RejectionFilter(nn.Module):
     def typical_weights(self, visited: Frames) -> Float[Tensor, "well"]:
         """The weight that one in a hundred of the visited frames of each well exceeds; 1 where few are known."""
         wells, weights = self.wells(visited), self.weight(visited)
-        found = torch.ones(len(self.acceptance), dtype=weights.dtype)
+        found = torch.ones(len(self.acceptance), dtype=weights.dtype, device=weights.device)
         for well in wells.unique().tolist():
             some = weights[wells == well][:_QUANTILE_FRAMES]
             if len(some) >= _PRIOR:
@@ -213,7 +217,7 @@ def _valley(column: Float[Tensor, "frame"]) -> Float[Tensor, ""]:
     depth[torch.minimum(left, right) < max(10.0, 1e-4 * len(column))] = 1.0
     lowest = depth.min()
     if float(lowest) >= _VALLEY:
-        return torch.tensor(float("inf"))
+        return torch.tensor(float("inf"), device=column.device)
     # The middle of the widest run of equally deep bins: most often an empty gap.
     places = (depth <= lowest).nonzero()[:, 0]
     runs = torch.tensor_split(places, ((places.diff() > 1).nonzero()[:, 0] + 1).tolist())
