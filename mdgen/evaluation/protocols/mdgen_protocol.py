@@ -23,7 +23,8 @@ What they leave open, or what was decided otherwise, and how:
 - *Occupancy.* `occupancy_jsd/frames` compares shares of frames, `occupancy_jsd/stationary` stationary distributions.
 - *Flux correlation.* Between different states, and `/all` with the diagonal.
 - *Unconnected k-means states* join the nearest; the original leaves such peptides out.
-- *Ends of paths* (`path_ends`) are the states of lowest flux `pi_i T_ij`, which is the same both ways.
+- *Ends of paths* (`path_ends`) are the states of lowest flux `pi_i T_ij`, which is the same both ways. Paths that
+  do not lead from the state to the state that most do are left out.
 - *Fixed numbers of random draws* (bridges) are replaced by their expectation.
 """
 
@@ -112,23 +113,25 @@ class MdgenProtocol:
         chosen = peptide_torsions(reference.molecule)
         series = {name: read_torsions(each, chosen, f"torsions of {name}") for name, each in others.items()}
         target = _Target(self, read_torsions(reference, chosen, "torsions of reference"), chosen)
-        rows = {name: ProtocolRow(each.n_frames, target.measure(each)) for name, each in series.items()}
-        if "replicate" in rows:
-            rows = target.with_replica_paths(rows, series["replicate"])
+        measured = {name: target.measure(each) for name, each in series.items()}
+        rows = {name: ProtocolRow(series[name].n_frames, metrics) for name, (metrics, _) in measured.items()}
+        ends = next((ends for _, ends in measured.values() if ends is not None), None)
+        if ends is not None and "replicate" in rows:
+            rows = target.with_replica_paths(rows, series["replicate"], ends)
         target.notes += rounded({"reference": target.series, **series}, self.lag_ps)
         missing = [name for name, row in rows.items() if not any(metric.startswith("path") for metric in row.metrics)]
         notes = list(target.notes)
         if missing:
             notes.append(
                 f"No path statistics for {' and '.join(missing)}: they are for interpolations, 10 trajectories or "
-                "more of one length that all start in one metastable state of the reference and end in another."
+                "more of one length of which most start in one metastable state of the reference and end in another."
             )
         return ProtocolResult("mdgen", rows, tuple(notes))
 
     def path_ends(
         self, reference: TrajectorySet, n_paths: int, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "path atom 3"], Float[np.ndarray, "path atom 3"]]:
-        """Frames (nm) to interpolate between: of the two metastable states with the lowest flux above zero.
+        """Frames (nm) of the two metastable states with the lowest flux above zero, the ends of interpolations.
 
         Args:
             reference: dynamics that the states are those of, and the frames from.
@@ -154,7 +157,6 @@ class _Target:
     def __init__(self, protocol: MdgenProtocol, series: TorsionSeries, chosen: tuple[Torsion, ...]) -> None:
         self.protocol, self.series, self.chosen = protocol, series, chosen
         self.notes: list[str] = []
-        self.path_ends: PathEnds | None = None
         every = kinetic_map(series, protocol.lag_ps, protocol.modes)
         self.tica, self.modes = every, project(every, series)
         rng = np.random.default_rng(protocol.seed)
@@ -172,26 +174,32 @@ class _Target:
             self.transitions = self.states.counts(self.labels, series)
             self.model = coarse_model(self.transitions.sum(0))
 
-    def measure(self, series: TorsionSeries) -> dict[str, Estimate]:
-        """Every number of one set."""
+    def measure(self, series: TorsionSeries) -> tuple[dict[str, Estimate], PathEnds | None]:
+        """Every number of one set, and the ends that its interpolations share; None where it holds none."""
         rng = np.random.default_rng(self.protocol.seed)
         weights = _Weights(self.series, series, self.protocol.resamples, rng)
         modes = project(self.tica, series)
         found = self._torsion_distances(series, weights) | self._mode_distances(series, modes, weights)
         found |= self._relaxation(series, modes, rng)
-        if self.states is not None:
-            labels = self.states.assign(modes)
-            found |= self._kinetics(series, labels, weights)
-            paths = path_statistics(labels, series, self.protocol.lag_ps, self.model)
-            if paths is not None and len(paths.probability) >= LEAST_PATHS:
-                found |= paths.estimates(self.protocol.resamples, rng)
-                self.path_ends = paths.ends
-        return found
+        if self.states is None:
+            return found, None
+        labels = self.states.assign(modes)
+        found |= self._kinetics(series, labels, weights)
+        paths = path_statistics(labels, series, self.protocol.lag_ps, self.model)
+        if paths is None or len(paths.visits) < LEAST_PATHS:
+            return found, None
+        number, kept = len(series.lengths), len(paths.visits)
+        if kept < number:
+            self.notes.append(
+                f"{number - kept} of {number} trajectories are left out of the path statistics: they do not lead from "
+                "the metastable state to the metastable state that most do."
+            )
+        return found | paths.estimates(self.protocol.resamples, rng), paths.ends
 
-    def with_replica_paths(self, rows: dict[str, ProtocolRow], replicate: TorsionSeries) -> dict[str, ProtocolRow]:
+    def with_replica_paths(
+        self, rows: dict[str, ProtocolRow], replicate: TorsionSeries, ends: PathEnds
+    ) -> dict[str, ProtocolRow]:
         """The rows with what stretches of the replicate make of the same interpolations, and what these are worth."""
-        if self.path_ends is None:
-            return rows
         assert self.states is not None
         states, protocol = self.states.assign(project(self.tica, replicate)), self.protocol
         rng, rows = np.random.default_rng(protocol.seed), dict(rows)
@@ -199,7 +207,7 @@ class _Target:
             frames = replicate.n_frames // part
             if frames > replicate.lag_frames(protocol.lag_ps):
                 found = replica_paths(
-                    states, replicate, protocol.lag_ps, part, self.model, self.path_ends, protocol.resamples, rng
+                    states, replicate, protocol.lag_ps, part, self.model, ends, protocol.resamples, rng
                 )
                 before = rows.get(name, ProtocolRow(frames, {}))
                 rows[name] = replace(before, metrics=before.metrics | found)
