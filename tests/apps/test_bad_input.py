@@ -3,6 +3,7 @@
 import io
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 from openmm import unit
 
 from mdgen.apps.config.composition import compose, plain
-from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
@@ -22,7 +22,6 @@ from mdgen.md.engines.engine import make_engine
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.peptides import extended_peptide
-from tests.isolated_registry import isolated
 from tests.md.test_sources import GRO, TOP
 
 VACUUM = "system.sequence=A system.solvent=vacuum"
@@ -230,18 +229,16 @@ SMALL += ["integrator.timestep_fs=2"]
 
 
 @pytest.fixture
-def said(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The one sentence of a command that must fail and leave nothing."""
+def said(
+    said: Callable[..., str], files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """The one sentence of a command line, in a folder of its own and on a small system."""
     monkeypatch.chdir(tmp_path)
 
     def of(command: str) -> str:
         verb, *arguments = shlex.split(command.replace("FILES", str(files)))
         small = SMALL if verb == "simulate" and "-m" not in arguments else []
-        capsys.readouterr()
-        with isolated():
-            assert main([verb, *small, *arguments]) == 2
-        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: "))
-        return line
+        return said(verb, *small, *arguments)
 
     return of
 
@@ -304,12 +301,11 @@ def test_replicas_of_different_molecules_are_refused() -> None:
         engine.prepare(state)
 
 
-def test_trajectories_of_different_molecules_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trajectories_of_different_molecules_are_refused(said, tmp_path: Path) -> None:
     for letter in "AG":
         molecule = build_system(sequence=letter, hydrogen_mass_amu=None, solvent="vacuum", relax=False).molecule
         with TrajectoryStore.create(tmp_path / letter, molecule, 1.0, 1) as store:
             store.append(np.zeros((1, 3, molecule.n_atoms, 3)))
-    data = f"data.trajectories=[{tmp_path}/A,{tmp_path}/G]"
-    assert main(["train", "encoder=tica", data, f"output={tmp_path}/encoder"]) == 2
-    assert f"mdgen: {tmp_path}/G" in capsys.readouterr().err
+    sentence = said(f"train encoder=tica data.trajectories=[{tmp_path}/A,{tmp_path}/G] output={tmp_path}/encoder")
+    assert sentence.startswith(f"mdgen: {tmp_path}/G")
     assert not (tmp_path / "encoder").exists()

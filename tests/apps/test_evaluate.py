@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
@@ -35,15 +36,6 @@ def sides(folder: Path, generated: str = "generated-*.npy", reference: str = "md
         found += [f"{side}.trajectories={folder}/{files}", f"{side}.topology={folder}/top.pdb"]
         found.append(f"{side}.frame_spacing_ps=1")
     return found
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one sentence of a command that must fail."""
-    capsys.readouterr()
-    assert main(list(arguments)) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def test_seeds_and_losses_are_in_the_result_and_compare_takes_them(
@@ -100,9 +92,7 @@ def test_a_generation_leads_to_the_trainings_behind_it(tmp_path: Path) -> None:
     assert training_runs({"generated": {"trajectories": "some.xtc"}}) == {}
 
 
-def test_energies_of_a_real_force_field_term_by_term(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_energies_of_a_real_force_field_term_by_term(folder: Path, tmp_path: Path, said: Callable[..., str]) -> None:
     """The toy's bonds shake by 0.001 nm: a stretched C=O costs some kJ/mol of bond energy, and only there."""
     for index in range(4):
         frames = np.load(folder / f"generated-{index}.npy")
@@ -124,26 +114,26 @@ def test_energies_of_a_real_force_field_term_by_term(
     assert found["longer"]["energy_jsd/bonds"]["low"] > found["clean"]["energy_jsd/bonds"]["high"]
     assert "Energy JSD, lennard_jones" in (tmp_path / "clean/report.html").read_text()
     other = ["system=peptide", "system.sequence=AA", "system.solvent=vacuum"]
-    assert "32 atoms where 22" in said(capsys, "evaluate", *sides(folder), *other, f"output={tmp_path}/other")
+    assert "32 atoms where 22" in said("evaluate", *sides(folder), *other, f"output={tmp_path}/other")
 
 
 def test_a_force_field_with_its_atoms_in_another_order_is_refused(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, said: Callable[..., str]
 ) -> None:
     lines = (folder / "top.pdb").read_text().splitlines()
     first, second = (next(i for i, line in enumerate(lines) if line[12:20].split() == [a, "ALA"]) for a in ("HA", "C"))
     lines[first], lines[second] = lines[second], lines[first]
     (tmp_path / "swapped.pdb").write_text("\n".join(lines) + "\n")
     system = ["system=pdb", f"system.pdb={tmp_path}/swapped.pdb", "system.solvent=vacuum"]
-    sentence = said(capsys, "evaluate", *sides(folder), *system, f"output={tmp_path}/x")
+    sentence = said("evaluate", *sides(folder), *system, f"output={tmp_path}/x")
     assert "ALA2" in sentence
     assert not (tmp_path / "x").exists()
 
 
-def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, said: Callable[..., str]) -> None:
     def evaluated(generated: str, *more: str) -> str:
         named = [*sides(folder)[:3], f"generated.trajectories={generated}", *sides(folder)[4:]]
-        return said(capsys, "evaluate", *named, f"output={tmp_path}/out", *FEW, *more)
+        return said("evaluate", *named, f"output={tmp_path}/out", *FEW, *more)
 
     frames = np.load(folder / "generated-0.npy")
     broken = frames.copy()
@@ -174,7 +164,7 @@ def test_bad_inputs_are_one_sentence_each(folder: Path, tmp_path: Path, capsys: 
 
 
 def test_a_folder_of_molecules_is_judged_though_one_of_them_is_broken(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, said: Callable[..., str]
 ) -> None:
     for name in ("one", "bad"):
         (tmp_path / "pairs" / name).mkdir(parents=True)
@@ -186,7 +176,7 @@ def test_a_folder_of_molecules_is_judged_though_one_of_them_is_broken(
                 np.save(tmp_path / "pairs" / name / f"{side}-{index}.npy", frames)
     spacing = ["reference.frame_spacing_ps=1", "generated.frame_spacing_ps=1"]
     command = ["evaluate", f"pairs={tmp_path}/pairs", f"output={tmp_path}/out", *spacing, *FEW]
-    sentence = said(capsys, *command)
+    sentence = said(*command)
     assert "1 of 2 molecules could not be judged (bad)" in sentence
     assert "frame 5" in sentence
     assert json.loads((tmp_path / "out/aggregate.json").read_text())["molecules"] == ["one"]

@@ -1,6 +1,7 @@
 """A user's journey on the command line, on a tiny system, from force field to report; and how it goes wrong."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
@@ -43,15 +44,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "demo"
     assert main(["demo", f"output={folder}", *SMALL]) == 0
     return folder
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one sentence of a command that must fail."""
-    capsys.readouterr()
-    assert main(list(arguments)) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def test_the_demo_ends_in_a_report_and_an_acceptance(demo: Path) -> None:
@@ -120,11 +112,11 @@ def test_own_trajectories_by_naming_files_and_topology(files: Path, tmp_path: Pa
 
 
 def test_bad_trajectories_are_one_sentence_each(
-    demo: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    demo: Path, files: Path, tmp_path: Path, said: Callable[..., str]
 ) -> None:
     def train(*arguments: str) -> str:
         given = ["encoder=srv", "encoder.model.lag_ps=1", "data.frame_spacing_ps=1", f"data.topology={files}/top.pdb"]
-        return said(capsys, "train", f"output={tmp_path}/train", *given, *arguments)
+        return said("train", f"output={tmp_path}/train", *given, *arguments)
 
     assert "does not exist" in train(f"data.trajectories={files}/nowhere.dcd")
     cut = tmp_path / "cut.dcd"
@@ -144,17 +136,17 @@ def test_bad_trajectories_are_one_sentence_each(
 
 
 def test_bad_systems_and_checkpoints_are_one_sentence_each(
-    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    demo: Path, tmp_path: Path, said: Callable[..., str]
 ) -> None:
-    assert "X" in said(capsys, "simulate", "system.sequence=AXA", f"output={tmp_path}/x")
+    assert "X" in said("simulate", "system.sequence=AXA", f"output={tmp_path}/x")
     parts = [f"{part}_run={demo}/{part}" for part in ("propagator", "decoder")]
     torch.save({"weights": torch.zeros(3)}, tmp_path / "pickle.safetensors")
-    sentence = said(capsys, "generate", f"encoder_run={tmp_path}/pickle.safetensors", *parts, f"output={tmp_path}/g")
+    sentence = said("generate", f"encoder_run={tmp_path}/pickle.safetensors", *parts, f"output={tmp_path}/g")
     assert "pickle.safetensors" in sentence
-    wrong = said(capsys, "generate", f"encoder_run={demo}/decoder/decoder.safetensors", *parts, f"output={tmp_path}/h")
+    wrong = said("generate", f"encoder_run={demo}/decoder/decoder.safetensors", *parts, f"output={tmp_path}/h")
     assert wrong
-    assert "model was not given" in said(capsys, "generate", f"output={tmp_path}/i")
-    missing = said(capsys, "generate", f"encoder_run={tmp_path}", *parts, f"output={tmp_path}/j")
+    assert "model was not given" in said("generate", f"output={tmp_path}/i")
+    missing = said("generate", f"encoder_run={tmp_path}", *parts, f"output={tmp_path}/j")
     assert "no encoder.safetensors" in missing
-    other = said(capsys, "simulate", f"output={demo}/simulate", "n_replicas=8")
+    other = said("simulate", f"output={demo}/simulate", "n_replicas=8")
     assert "other settings" in other
