@@ -271,19 +271,10 @@ class InterpolantPropagator(Part):
         by: str = "flow",
         tell_types: bool = False,
     ) -> DesignedResidues:
-        """Types of designed residues, given how the others move; see `interpolant.residue_design`.
+        """Types of the designed residues of each window, as `interfaces.DesigningPropagator` says.
 
-        Args:
-            positions: windows; designed residues are left out of them.
-            context: molecules and conditions; types of designed residues are not told.
-            designed: which residues are designed.
-            generator: random stream.
-            by: `flow`, or `rejection` of candidates that are proposed by the frequencies of the training.
-            tell_types: whether types of known residues are told too; those of few molecules are learnt by heart.
-
-        Raises:
-            MdgenError: if it was not trained to, for residues that are none of the twenty amino acids, or windows of
-                other lengths, spacings or temperatures.
+        `by` is `flow`, or `rejection` of candidates that the frequencies of the training propose. Types that are told
+        are learnt by heart where the training molecules are few.
         """
         if self.designer is None:
             raise MdgenError("this propagator was not trained to design residues; train it with design among its tasks")
