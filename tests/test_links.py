@@ -53,6 +53,8 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
         return Counter(each["verdict"] for each in of["criteria"])
 
     speed, tokens, charges = read("benchmark_md")["ratios"], read("tokens_alanine_dipeptide"), read("charge_recovery")
+    designs = read("tokens_design")["unseen"]["means"]["flow"]
+    right, least, most = (100 * each for each in designs["recovery"])
     of_seeds = [set(run["criteria"].values()) for run in read("demo_seeds")["runs"].values()]
     demo, own = verdicts(read("demo")), verdicts(read("own_trajectories"))
     faults = [each for each in read("evaluation")["acceptance"] if each["name"].startswith("fault/")]
@@ -66,6 +68,7 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
         f"{own['undecided']} are undecided (`own",
         f"{tokens['speed']['ratio']} times the engine's speed",
         f"{sum(each['value'] == 1 for each in faults)} of {len(faults)} faults",
+        f"{right:.1f} % are told right ({least:.1f} to {most:.1f}), by frequencies alone",
         f"after {charges['iterations_until_within_bound_for_good']} iterations",
     ):
         assert figure in table, figure
