@@ -16,7 +16,9 @@ from mdgen.apps.trajectories import open_data
 from mdgen.data.trajectories import write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.evaluation import verdict_table, write_report
+from mdgen.evaluation.protocols import MdgenProtocol
 from mdgen.progress import duration
+from mdgen.registry import resolve
 from mdgen.results import Acceptance
 
 logger = logging.getLogger("mdgen")
@@ -124,7 +126,10 @@ def with_data(config: dict[str, Any]) -> dict[str, Any]:
     task = config["generate"]
     known: dict[str, Any] = {}
     if task["task"] == "interpolate" and task["start"] is None:
-        known = {"between": part("reference")}
+        judge = config["evaluate"].get("protocol")
+        states = {"protocol": judge} if judge and resolve(judge["_target_"]) is MdgenProtocol else {}
+        dynamics = part("reference") if task["between"]["trajectories"] is None else {}
+        known = {"between": {**states, **task["between"], **dynamics}}
     elif task["task"] == "upsample" and task["coarse"] is None:
         if not isinstance(task["factor"], int) or task["factor"] < 1:
             raise MdgenError(f"generate.factor={task['factor']}: say how many frames are made for each that is kept")

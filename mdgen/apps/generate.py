@@ -12,7 +12,7 @@ import mdtraj
 import numpy as np
 import torch
 
-from mdgen.apps.config.instantiation import required
+from mdgen.apps.config.instantiation import instantiate, required
 from mdgen.apps.runs.potentials import system_for
 from mdgen.apps.runs.provenance import content_hash
 from mdgen.apps.runs.run_folder import RunFolder, open_run
@@ -218,8 +218,11 @@ def _ends(config: dict[str, Any], simulator: LatentSimulator) -> tuple[np.ndarra
             f"between.trajectories are of {reference.molecule!r} and the model is of {simulator.molecule!r}; name "
             "dynamics of that molecule"
         )
-    rng = np.random.default_rng(int(config["seed"]))
-    return MdgenProtocol().path_ends(reference, int(config["n_trajectories"]), rng)
+    settings = config["between"].get("protocol")
+    protocol = MdgenProtocol() if settings is None else instantiate(settings)
+    if not isinstance(protocol, MdgenProtocol):
+        raise MdgenError("protocol@between.protocol takes mdgen alone, which knows metastable states; choose that")
+    return protocol.path_ends(reference, int(config["n_trajectories"]), np.random.default_rng(int(config["seed"])))
 
 
 def _upsampling(coarse: str | list[str], factor: int, asked_ps: float | None, simulator: LatentSimulator) -> Upsampling:

@@ -94,6 +94,9 @@ def test_none_of_a_group_is_chosen_by_null() -> None:
     choice = "tempering@simulate.tempering"
     assert "tempering" in plain(compose("demo", [f"{choice}=parallel"]))["simulate"]
     assert plain(compose("demo", [f"{choice}=null"]))["simulate"].get("tempering") is None
+    states = "protocol@between.protocol"
+    assert plain(compose("generate", [f"{states}=null"])) == plain(compose("generate", []))
+    assert plain(compose("demo", [f"{states.replace('@', '@generate.')}=null"])) == plain(compose("demo", []))
 
 
 def parameters(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -211,7 +211,17 @@ def test_a_demo_of_paths_takes_their_ends_from_unseen_dynamics() -> None:
     assert config["generate"]["between"]["fraction"] == [0.5, 0.75]
 
 
-def test_frames_are_relaxed_in_a_force_field(folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_demo_of_paths_finds_their_ends_as_it_judges_them_and_in_dynamics_that_are_named() -> None:
+    paths = ["experiment=tokens_paths", "evaluate.protocol.n_states=50"]
+    config = with_data(plain(compose("demo", paths)))
+    judge = config["evaluate"]["protocol"]
+    assert config["generate"]["between"] == {**config["evaluate"]["reference"], "protocol": judge}
+    own = ["generate.between.trajectories=own.xtc", "generate.between.fraction=[0.0,0.5]"]
+    between = with_data(plain(compose("demo", [*paths, *own])))["generate"]["between"]
+    assert (between["trajectories"], between["fraction"], between["protocol"]) == ("own.xtc", [0.0, 0.5], judge)
+
+
+def test_frames_are_relaxed_in_a_force_field(folder: Path, said: Callable[..., str]) -> None:
     start, end = folder / "start.pdb", folder / "end.pdb"
     command = ["generate", f"model={folder}/model", f"pdb={start}", "n_trajectories=3", "task=interpolate"]
     command += [

@@ -30,6 +30,7 @@ from mdgen.apps.config.search_path import (
     search_folders,
 )
 from mdgen.apps.config.signatures import MISSING, annotations_of, checked, shown
+from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 from mdgen.registry import resolve
 
@@ -217,8 +218,9 @@ def _choice(verb: str, override: Override) -> list[str]:
 
 def _can_do_without(verb: str, group: str, package: str | None) -> bool:
     """Whether none is a choice: it is the default of the verb, or of the verb whose config is included there."""
-    parent, _, key = (package or group).rpartition(".")
-    owner = next((each.name for each in included(verb) if each.key == parent), verb) if parent else verb
+    steps = {each.key: each.name for each in included(verb) if each.name in VERBS}
+    step, _, rest = (package or group).partition(".")
+    owner, key = (steps[step], rest) if step in steps else (verb, package or group)
     return any(each.name == group and each.key == key and each.default is None for each in included(owner))
 
 
