@@ -20,6 +20,7 @@ from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.train import part_file
 from mdgen.apps.trajectories import STORE, open_data
 from mdgen.data.export import FORMATS, TOPOLOGY, export_trajectories
+from mdgen.data.manifest import MOST_TRAJECTORIES
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.evaluation.protocols import MdgenProtocol
@@ -129,6 +130,11 @@ def _check(config: dict[str, Any]) -> None:
         raise MdgenError(f"between.trajectories says nothing to task={task}; it names the ends of task=interpolate")
     if between and (config["start"] is not None or config["end"] is not None):
         raise MdgenError("between.trajectories was given with a start or an end; name the ends once")
+    if task == "interpolate" and not between and config["start"] is None and config["end"] is None:
+        raise MdgenError(
+            "task=interpolate was given no ends; name structures as start=FILE end=FILE, or dynamics as "
+            "between.trajectories=FILES, whose two states of lowest flux are taken"
+        )
     if task != "rollout" and not between:
         required(config, *(key for key in KEYS[task] if key not in OPTIONAL))
     for key in ("system", "export") if task == "design" else ():
@@ -137,6 +143,9 @@ def _check(config: dict[str, Any]) -> None:
     for key in sorted({key for keys in KEYS.values() for key in keys} - set(KEYS[task])):
         if config[key] is not None:
             raise MdgenError(f"{key}={config[key]} says nothing to task={task}, which takes {', '.join(KEYS[task])}")
+    for key in ("n_trajectories", "n_designs"):
+        if config[key] is not None and not 1 <= int(config[key]) <= MOST_TRAJECTORIES:
+            raise MdgenError(f"{key}={config[key]}: expected at least 1 and at most {MOST_TRAJECTORIES}")
 
 
 def _design(config: dict[str, Any], simulator: LatentSimulator, folder: RunFolder) -> None:

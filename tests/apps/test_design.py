@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
@@ -64,7 +65,8 @@ MISTAKES = {
     "model=model tokens=[0,1,2]": "all of the 3 residues are known",
     "model=model tokens=[]": "none of the 3 residues are known",
     "model=model tokens=[0,1]": "token 2 is no amino acid but a cap",
-    "model=model n_designs=0": "0 designs were asked for",
+    "model=model n_designs=0": "n_designs=0: expected at least 1 and at most 1000000",
+    "model=model n_designs=100000000000000000000": "n_designs=100000000000000000000: expected at least 1",
     "model=model frame_spacing_ps=15": "frame_spacing_ps=15 was asked for",
     "model=model known=short.dcd": "does not say how far apart its frames are",
     "model=model design_by=guess": "design_by",
@@ -76,10 +78,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_one_sentence(
-    folder: Path, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, words: str, monkeypatch: pytest.MonkeyPatch, said: Callable[..., str]
 ) -> None:
     monkeypatch.chdir(folder)
-    said = dict(each.split("=") for each in [*DESIGN, *words.split()])
-    assert main(["generate", *(f"{key}={value}" for key, value in said.items()), "output=made/wrong"]) == 2
-    assert MISTAKES[words] in capsys.readouterr().err
+    given = dict(each.split("=") for each in [*DESIGN, *words.split()])
+    assert MISTAKES[words] in said("generate", *(f"{key}={value}" for key, value in given.items()), "output=made/wrong")
     assert not (folder / "made/wrong").exists()

@@ -1,6 +1,7 @@
 """SE(3) tokens from the command line: three parts in one run, four tasks on a user's own files, and mistakes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
@@ -102,6 +103,7 @@ def test_each_task_from_files_of_ones_own(folder: Path, task: str, monkeypatch: 
     assert (again.start is not None) == (task == "rollout")
 
 
+BETWEEN = "task=interpolate between.trajectories=coarse.xtc between.topology=start.pdb length_ns=0.03"
 MISTAKES = {
     "pdb=unknown.pdb length_ns=0.1": "tokens do not know residue XYZ",
     "pdb=gap.pdb length_ns=0.1": "residue ALA2 lacks C, O",
@@ -114,7 +116,13 @@ MISTAKES = {
     "task=interpolate start=start.pdb end=gap.pdb length_ns=0.03": "the end has 12 atoms where 22 were expected",
     "task=interpolate start=start.pdb between.trajectories=coarse.xtc": "given with a start or an end",
     "pdb=start.pdb length_ns=0.1 between.trajectories=coarse.xtc": "says nothing to task=rollout",
-    "task=interpolate between.trajectories=coarse.xtc between.topology=start.pdb length_ns=0.03": "two slow modes",
+    BETWEEN: "two slow modes",
+    f"{BETWEEN} n_trajectories=0": "n_trajectories=0: expected at least 1 and at most 1000000",
+    f"{BETWEEN} protocol@between.protocol=mdgen between.protocol.modes=1": "protocol.modes=1 is too few",
+    f"{BETWEEN} protocol@between.protocol=proteins": "takes mdgen alone",
+    "task=interpolate": "given no ends; name structures as start=FILE end=FILE, or dynamics as between.trajectories=",
+    "task=interpolate start=start.pdb": "end was not given",
+    "pdb=start.pdb n_trajectories=100000000000000000000": "n_trajectories=100000000000000000000: expected at least 1",
     "task=upsample coarse=late.xtc factor=2": "are not equally spaced",
     "task=upsample coarse=coarse.xtc factor=3": "frame_spacing_ps=3.33333 follows from the times",
     "task=upsample coarse=coarse.xtc factor=3 frame_spacing_ps=5": "factor=3 does not divide the 10 ps",
@@ -125,12 +133,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
-    folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, said: Callable[..., str]
 ) -> None:
     monkeypatch.chdir(folder)
-    assert main(["generate", "model=model", *command.split(), "output=mistake"]) == 2
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: "))
-    assert MISTAKES[command] in line
+    assert MISTAKES[command] in said("generate", "model=model", *command.split(), "output=mistake")
     assert not (folder / "mistake").exists()
 
 
@@ -141,20 +147,19 @@ def test_frames_out_of_order_are_refused_in_python(folder: Path) -> None:
         mdgen.load(folder / "model").upsample(coarse, 2)
 
 
-def test_which_model_is_meant(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_which_model_is_meant(folder: Path, said: Callable[..., str]) -> None:
     for arguments, sentence in (
         (["generate"], "model was not given; say model=FOLDER_OR_NAME"),
         (["generate", "model=nothing_like_it"], "nothing_like_it is not a folder; give the folder of a run"),
         (["generate", f"model={folder}/model", "encoder_run=x"], "names all three parts; leave encoder_run out"),
     ):
-        assert main([*arguments, f"output={folder}/mistake"]) == 2
-        assert sentence in capsys.readouterr().err
+        assert sentence in said(*arguments, f"output={folder}/mistake")
 
 
-def test_two_parts_that_learn_are_two_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_parts_that_learn_are_two_runs(folder: Path, said: Callable[..., str]) -> None:
     given = ["encoder=srv", "propagator=interpolant", "decoder=se3_tokens", f"data.trajectories={folder}/md"]
-    assert main(["train", *given, f"output={folder}/mistake"]) == 2
-    assert "trains one part, but encoder, propagator was named" in capsys.readouterr().err
+    sentence = said("train", *given, f"output={folder}/mistake")
+    assert "trains one part, but encoder, propagator was named" in sentence
 
 
 def test_the_models_of_the_package_load_and_roll_out(folder: Path, tmp_path: Path) -> None:
@@ -239,13 +244,9 @@ def test_frames_are_relaxed_in_a_force_field(folder: Path, said: Callable[..., s
     for number, file in ((0, start), (-1, end)):  # frames that are known stay as they are
         known = mdtraj.load(str(file))
         assert mdtraj.rmsd(made.trajectory(1)[number], known)[0] < 1e-3
-    capsys.readouterr()
-    assert main([*command, *system, f"output={folder}/other", "system.solvent=tip3p"]) == 2
-    assert "a periodic box" in capsys.readouterr().err
-    assert main([*command, "system=peptide", "system.sequence=A", f"output={folder}/other"]) == 2
-    assert "the system of the force field" in capsys.readouterr().err
+    other = f"output={folder}/other"
+    assert "a periodic box" in said(*command, *system, other, "system.solvent=tip3p")
+    assert "the system of the force field" in said(*command, "system=peptide", "system.sequence=A", other)
     assert not (folder / "other").exists()
-    assert main([*command, *system, "relaxation.length_ps=0.02"]) == 2
-    assert "relaxation" in capsys.readouterr().err
-    assert main([*command, f"output={folder}/other"]) == 2
-    assert "says nothing without a force field" in capsys.readouterr().err
+    assert "relaxation" in said(*command, *system, "relaxation.length_ps=0.02")
+    assert "says nothing without a force field" in said(*command, other)
