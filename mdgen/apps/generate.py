@@ -46,6 +46,9 @@ KEYS = {
 
 OPTIONAL = ("n_designs", "design_by", "tell_types")
 
+IGNORED = {"n_trajectories": 1000, "length_ns": 10.0}
+"""Keys of trajectories that a design ignores, with their values in `conf/generate.yaml`."""
+
 DESIGNS = "designs.csv"
 
 
@@ -150,6 +153,9 @@ def _check(config: dict[str, Any]) -> None:
 
 def _design(config: dict[str, Any], simulator: LatentSimulator, folder: RunFolder) -> None:
     """Sequences instead of trajectories: `designs.csv`, and how many residues are those of the structure."""
+    for key, default in IGNORED.items():
+        if config[key] != default:
+            logger.warning("generate      %s=%s says nothing to task=design; n_designs says how many", key, config[key])
     asked_ps = _number(config["frame_spacing_ps"])
     try:
         known = _trajectories(config["known"], simulator, None)

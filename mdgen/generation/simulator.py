@@ -1,6 +1,7 @@
 """Encoder, propagator and decoder composed into a simulator of molecules."""
 
 import functools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ from mdgen.models.checkpoint import save_model
 from mdgen.models.decoders.se3_token_decoder import staying
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
+
+logger = logging.getLogger("mdgen")
 
 ENCODED_FRAMES = 10_000
 """Frames that are encoded at a time."""
@@ -364,7 +367,10 @@ class LatentSimulator:
             raise MdgenError(f"a {type(self.propagator).__name__} designs no residues; train propagator=interpolant")
         designed = designed_tokens(tokens, self.molecule.topology.n_residues)
         spacing = chosen_spacing_ps(frame_spacing_ps, None, self.propagator.frame_spacing_ps)
-        windows = known_windows(Inpainting(known, tokens), self.molecule, self.propagator.window, spacing)
+        task = Inpainting(known, tokens)
+        if frame_spacing_ps is None and task.frame_spacing_ps is None:
+            logger.warning("design        the known frames tell no times, and are taken as %g ps apart", spacing)
+        windows = known_windows(task, self.molecule, self.propagator.window, spacing)
         windows = in_turn(windows, n_designs or len(windows)).to(self.device)
         context = self._context(len(windows), temperature_K, spacing, windows[:, :1])
         chosen = torch.zeros(self.molecule.topology.n_residues, dtype=torch.bool, device=self.device)

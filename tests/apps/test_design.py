@@ -11,6 +11,7 @@ import pytest
 import mdgen
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
+from mdgen.errors import MdgenError
 from tests.models.structures import alanine_dipeptide, frames
 
 MOLECULE = alanine_dipeptide()
@@ -39,10 +40,14 @@ DESIGN = ["pdb=my.pdb", "task=design", "known=md", "tokens=[0,2]"]
 
 
 @pytest.mark.parametrize("by", ["flow", "rejection"])
-def test_designs_are_written(folder: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_designs_are_written(
+    folder: Path, by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(folder)
     output = folder / "made" / by
-    assert main(["generate", "model=model", *DESIGN, "n_designs=30", f"design_by={by}", f"output={output}"]) == 0
+    command = ["generate", "model=model", *DESIGN, "n_designs=30", "n_trajectories=3", f"design_by={by}"]
+    assert main([*command, f"output={output}"]) == 0
+    assert "n_trajectories=3 says nothing to task=design; n_designs says how many" in capsys.readouterr().err
     with (output / "designs.csv").open() as file:
         rows = list(csv.DictReader(file))
     drawn = [int(row["drawn"]) for row in rows]
@@ -58,6 +63,11 @@ def test_designs_are_written(folder: Path, by: str, monkeypatch: pytest.MonkeyPa
     again = simulator.design([mdgen.open("md")[0], mdgen.open("md")[1]], [0, 2], n_designs=30, by=by)
     assert again.sequences.count("A") == right
     assert len(simulator.design(mdgen.open("md")[0], [0, 2])) == 6  # 50 frames of 10 ps make six windows of 8
+    with pytest.raises(MdgenError, match="0 designs were asked for"):
+        simulator.design(mdgen.open("md")[0], [0, 2], n_designs=0)
+    capsys.readouterr()
+    assert len(simulator.design(mdgen.open("md")[0].xyz, [0, 2])) == 12
+    assert "the known frames tell no times, and are taken as 10 ps apart" in capsys.readouterr().err
 
 
 MISTAKES = {
