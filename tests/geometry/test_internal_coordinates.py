@@ -104,6 +104,23 @@ def test_gradients_agree_with_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: matrix.to_cartesian(*matrix.to_internal(x)), before, atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_gradients_by_internal_coordinates_are_those_of_a_walk_back(seed: int) -> None:
+    matrix = random_tree(20, seed)
+    internal = [each.requires_grad_() for each in matrix.to_internal(positions(20))]
+    placed, by_position = matrix.to_cartesian(*internal), positions(20, batch=(2, 3, 1))
+    expected = torch.autograd.grad(placed, internal, by_position[..., 0, :, :])
+    for got, wanted in zip(matrix.gradient(placed.detach(), by_position), expected, strict=True):
+        torch.testing.assert_close(got[..., 0, :], wanted, atol=1e-9, rtol=1e-9)
+
+
+def test_a_gradient_refuses_references_that_are_neither_back_nor_beside() -> None:
+    rows = np.array([[-1, -1, -1, 0], [-1, -1, 0, 1], [-1, 0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [0, 3, 4, 5]])
+    matrix = ZMatrix(rows, np.full(3, -1))
+    with pytest.raises(ValueError, match="row 5 refers to an atom that is neither two bonds back nor beside"):
+        matrix.gradient(positions(6), positions(6)[:, :, None])
+
+
 def test_mirror_images_differ_in_their_dihedrals_alone() -> None:
     matrix, before = chain(9), positions(9)
     bonds, angles, dihedrals = matrix.to_internal(before)

@@ -155,6 +155,39 @@ def test_corrections_bring_structures_to_their_latents_and_leave_bonds_alone():
     assert ((found - bond_lengths(POSITIONS, MOLECULE.bonds).mean(0)).abs() < 6 * spread).all()
 
 
+def test_gradients_by_values_are_those_through_the_building():
+    made, _ = decoder()
+    representation = made.representation
+    values = (made.library[:7].float() + 0.3 * torch.randn(7, representation.n_values, generator=seeded())).double()
+    values, representation = values.requires_grad_(), representation.double()
+    positions = representation.build(values)
+    by_position = torch.randn(7, 2, *positions.shape[1:], generator=seeded(1), dtype=torch.float64)
+    found = representation.gradient(values.detach(), positions.detach(), by_position)
+    for function in range(2):
+        (expected,) = torch.autograd.grad(positions, values, by_position[:, function], retain_graph=True)
+        torch.testing.assert_close(found[:, function], expected)
+
+
+def test_overlaps_are_followed_back_from_those_that_there_are():
+    made, _ = decoder()
+    made.contacts.edges += 0.02
+    x = POSITIONS[:50].clone().requires_grad_()
+    lacking = (made.contacts.edges[:, 2] - bond_lengths(x, made.contacts._pairs)).clamp(min=0).sum(-1)
+    overlap = made.contacts.overlap(x)
+    assert 0 < int((overlap > 0).sum()) <= 50
+    torch.testing.assert_close(overlap, lacking)
+    torch.testing.assert_close(*(torch.autograd.grad(each.sum(), x)[0] for each in (overlap, lacking)))
+
+
+def test_structures_of_many_blocks_each_have_their_own_latent(monkeypatch):
+    made, latents = decoder(redraws=0, corrections=4)
+    made.contacts.edges.zero_()
+    monkeypatch.setattr("mdgen.models.decoders.neighbour_flow.BLOCK", 128)
+    decoded = made.decode(latents[None, :, None], Context(), seeded())[0]
+    again = made.encoder.encode(decoded, Context()).flatten(1)
+    assert float((again - latents).square().mean().sqrt()) < 0.3 * float(latents.std())
+
+
 def test_the_loss_falls_where_the_latent_says_which_structure_it_is():
     made, latents = decoder()
     rows = torch.tensor([0, 300]).repeat(64)

@@ -60,6 +60,25 @@ def test_positions_survive_the_round_trip(molecule: Molecule) -> None:
         torch.testing.assert_close(superpose(other, one), one, atol=1e-9, rtol=0)
 
 
+def test_gradients_are_those_of_a_walk_back(molecule: Molecule) -> None:
+    """Sums over what lies beyond each atom, also where dihedrals refer to an atom beside."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = build_zmatrix(molecule)
+    drawn = torch.randn(3, molecule.n_atoms, 3, generator=generator, dtype=torch.float64)
+    internal = [each.requires_grad_() for each in matrix.to_internal(drawn)]
+    positions = matrix.to_cartesian(*internal)
+    by_position = torch.randn(3, 2, *positions.shape[1:], generator=generator, dtype=torch.float64)
+    found = matrix.gradient(positions.detach(), by_position)
+    for function in range(2):
+        expected = torch.autograd.grad(positions, internal, by_position[:, function], retain_graph=True)
+        for got, wanted in zip(found, expected, strict=True):
+            torch.testing.assert_close(got[:, function], wanted, atol=1e-9, rtol=1e-9)
+
+
+def test_dihedrals_refer_to_atoms_beside_where_torsions_are_named_so(alanine_dipeptide: Molecule) -> None:
+    assert len(build_zmatrix(alanine_dipeptide)._tree.couplings) > 0  # else the test above would not see them
+
+
 def test_the_tree_is_shallow(molecule: Molecule) -> None:
     assert len(build_zmatrix(molecule)._levels) <= molecule.n_atoms // 3
 

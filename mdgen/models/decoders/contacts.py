@@ -70,7 +70,12 @@ class Contacts(nn.Module):
 
     def overlap(self, positions: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame"]:
         """Sum in nm of how much nearer atoms are than in a thousandth of the data, differentiable."""
-        return (self.edges[:, OVERLAP] - bond_lengths(positions, self._pairs)).clamp(min=0).sum(-1)
+        with torch.no_grad():  # few pairs overlap, and only these are followed back
+            near = bond_lengths(positions, self._pairs) < self.edges[:, OVERLAP]
+        frame, pair = near.nonzero(as_tuple=True)
+        first, second = self._pairs[pair].unbind(1)
+        distance = (positions[frame, first] - positions[frame, second]).norm(dim=-1)
+        return positions.new_zeros(len(positions)).index_add(0, frame, self.edges[pair, OVERLAP] - distance)
 
     def rejected(self, positions: Float[Tensor, "frame atom 3"], generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Which structures are to be drawn again; one random number each decides."""

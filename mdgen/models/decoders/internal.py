@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from mdgen.errors import MdgenError
 from mdgen.geometry.internal_coordinates import ZMatrix
@@ -155,6 +155,20 @@ class InternalRepresentation(Representation):
         stiff = self.mean + values[:, 2 * n :] @ self.colouring
         table = torch.cat([stiff, free], -1)[:, self._order]
         return self.zmatrix.to_cartesian(*table.split(self._sections, -1))
+
+    def gradient(
+        self,
+        values: Float[Tensor, "batch value"],
+        positions: Float[Tensor, "batch atom 3"],
+        by_position: Float[Tensor, "batch function atom 3"],
+    ) -> Float[Tensor, "batch function value"]:
+        """Gradients by the values of functions of the positions that `build` gives, from those by the positions."""
+        table = torch.cat(self.zmatrix.gradient(positions, by_position), -1)
+        n = self.n_free
+        cosine, sine = values[:, None, :n], values[:, None, n : 2 * n]
+        turn = table[..., self._free_columns] / (cosine.square() + sine.square())
+        colouring = table.new_zeros(self.n_stiff, table.shape[-1]).index_copy(1, self._stiff_columns, self.colouring)
+        return torch.cat([-sine * turn, cosine * turn, nn.functional.linear(table, colouring)], -1)
 
     def first_guess(self, count: int, generator: torch.Generator) -> Float[Tensor, "count value"]:
         """Values drawn independently: torsions from their distributions over the data, the rest as normal numbers."""

@@ -211,18 +211,14 @@ class NeighbourFlow(LibraryDecoder):
         generator: torch.Generator,
     ) -> Float[Tensor, "batch frame atom 3"]:
         """A structure for every frame, begun from these frames of the library or from one drawn with each structure."""
-        parts = latent.flatten(0, 1).flatten(1).split(BLOCK)
-        starts = [None] * len(parts) if chosen is None else chosen.flatten().split(BLOCK)
-        blocks = []
-        for part, begun in zip(parts, starts, strict=True):
-            tries = self.redraws if begun is None else self.redraws // 2
-            block, refused = rejection_sample(functools.partial(self._draw, part, begun, generator), tries)
-            rows = refused.nonzero()[:, 0]
-            if self.redraws > tries and len(rows):  # the frame that it was to begin from does not fit this latent
-                draw = functools.partial(self._draw, part[rows], None, generator)
-                block[rows] = rejection_sample(draw, self.redraws - tries)[0]
-            blocks.append(block)
-        return torch.cat(blocks).unflatten(0, latent.shape[:2])
+        latents, begun = latent.flatten(0, 1).flatten(1), None if chosen is None else chosen.flatten()
+        tries = self.redraws if begun is None else self.redraws // 2
+        positions, refused = rejection_sample(functools.partial(self._draw, latents, begun, generator), tries)
+        rows = refused.nonzero()[:, 0]
+        if self.redraws > tries and len(rows):  # the frame that it was to begin from does not fit this latent
+            draw = functools.partial(self._draw, latents[rows], None, generator)
+            positions[rows] = rejection_sample(draw, self.redraws - tries)[0]
+        return positions.unflatten(0, latent.shape[:2])
 
     @torch.no_grad()
     def library_structures(self) -> Float[Tensor, "frame atom 3"]:
@@ -239,6 +235,14 @@ class NeighbourFlow(LibraryDecoder):
         """A structure for some rows of the latents, and whether each is refused."""
         latents = latents[rows]
         near = self.neighbours.draw(latents, self.n_neighbours, generator) if begun is None else begun[rows]
+        blocks = zip(latents.split(BLOCK), near.split(BLOCK), strict=True)
+        positions = torch.cat([self._structures(some, nearest, generator) for some, nearest in blocks])
+        return positions, self.contacts.rejected(positions, generator)
+
+    def _structures(
+        self, latents: Float[Tensor, "batch channel"], near: Int[Tensor, "batch"], generator: torch.Generator
+    ) -> Float[Tensor, "batch atom 3"]:
+        """A structure for each latent, from a frame of the library."""
         start = self.library[near].float() * self._scale
         noise = torch.randn(start.shape, generator=generator, device=start.device)
         point = torch.lerp(start, noise, self.noise)
@@ -248,8 +252,8 @@ class NeighbourFlow(LibraryDecoder):
         values = self._projected(SOLVERS["adams_bashforth"](flow, point, times))
         for _ in range(self.corrections):
             values = self._corrected(values, latents)
-        positions = self.representation.build(values / self._scale)
-        return positions, self.contacts.rejected(positions, generator)
+        built: Tensor = self.representation.build(values / self._scale)
+        return built
 
     def _velocity(self, point: Values, time: float, conditions: Conditions) -> Values:
         sigma = torch.full((len(point), 1), 1 - time, device=point.device)
@@ -275,17 +279,18 @@ class NeighbourFlow(LibraryDecoder):
         `J^T (J J^T)^-1 r`, where the rows of J are the gradients of the encoded latent and of the atoms' overlap
         (`Contacts.overlap`), each over its norm, and r what each lacks of its target over the same norm.
         """
+        coordinates = values / self._scale
+        positions = self.representation.build(coordinates)
         with torch.enable_grad():
-            moved = values.detach().requires_grad_()
-            positions = self.representation.build(moved / self._scale)
-            overlap = self.contacts.overlap(positions)
-            lacking = [-overlap]
+            moved = positions.detach().requires_grad_()
+            lacking = [-self.contacts.overlap(moved)]
             if self.encoder is not None:
-                encoded = self.encoder.encode(positions, Context()).flatten(1)  # type: ignore[operator]
+                encoded = self.encoder.encode(moved, Context()).flatten(1)  # type: ignore[operator]
                 lacking += (latents - encoded).unbind(1)
             rows = [-torch.autograd.grad(each.sum(), moved, retain_graph=True)[0] for each in lacking]
-        norms = torch.stack([row.norm(dim=-1) for row in rows], 1).clamp(min=1e-9)
-        jacobian = torch.stack(rows, 1) / norms[..., None]
+        jacobian = self.representation.gradient(coordinates, positions, torch.stack(rows, 1)) / self._scale
+        norms = jacobian.norm(dim=-1).clamp(min=1e-9)
+        jacobian = jacobian / norms[..., None]
         gram = jacobian @ jacobian.mT + DAMPING * torch.eye(len(rows), device=norms.device)
         steps = torch.stack(lacking, 1).detach() / norms
         change = (jacobian.mT @ torch.linalg.solve(gram, steps[..., None]))[..., 0]
