@@ -1,4 +1,4 @@
-"""Slow coordinates: the free energy over psi_1 and the distances over the first two TICA components."""
+"""Slow coordinates: the free energy over each and the distances over the first two TICA components."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -36,8 +36,10 @@ class SlowModeMetrics(MetricFamily):
         return "psi" in target.data or "tica" in target.data
 
     def __call__(self, row: Observables) -> dict[str, Estimate]:
-        """`free_energy_rmse_kT/psi_1`, `outside_share/psi_1`, `tica_jsd/0` and `tica_jsd/0,1`."""
-        result = self._free_energy(row) if "psi" in row else {}
+        """`free_energy_rmse_kT/psi_1`, `outside_share/psi_1` and so on, `tica_jsd/0` and `tica_jsd/0,1`."""
+        result: dict[str, Estimate] = {}
+        for mode in range(row["psi"].shape[1] if "psi" in row else 0):
+            result |= self._free_energy(row, mode)
         if "tica" in row:
             counts = [tica_histograms(data, [self.target.data, row], self.settings) for data in (self.target.data, row)]
             for name, reference in counts[0].items():
@@ -57,25 +59,26 @@ class SlowModeMetrics(MetricFamily):
     def permuted(self, blocks: BlockPermutation) -> dict[str, Float[np.ndarray, "draw"]]:
         """Scores of dynamics against itself, draw by draw."""
         result: dict[str, np.ndarray] = {}
-        if "psi" in blocks.pool:
-            low, high = inner_range(self.target.data["psi"][:, 0])
-            counts = range_histogram(blocks.pool, low, high, self.settings.free_energy_bins)
-            result["free_energy_rmse_kT/psi_1"] = blocks.distances(self.target.free_energy_rmse, counts)
+        for mode in range(blocks.pool["psi"].shape[1] if "psi" in blocks.pool else 0):
+            low, high = inner_range(self.target.data["psi"][:, mode])
+            counts = range_histogram(blocks.pool, low, high, self.settings.free_energy_bins, mode)
+            name = f"free_energy_rmse_kT/psi_{mode + 1}"
+            result[name] = blocks.distances(self.target.free_energy_rmse, counts)
         if "tica" in blocks.pool:
             for name, counts in tica_histograms(blocks.pool, [blocks.pool], self.settings).items():
                 result[name] = blocks.distances(jensen_shannon, counts)
         return result
 
-    def _free_energy(self, row: Observables) -> dict[str, Estimate]:
-        reference, generated = self.target.data["psi"][:, 0], row["psi"][:, 0]
+    def _free_energy(self, row: Observables, mode: int) -> dict[str, Estimate]:
+        reference, generated = self.target.data["psi"][:, mode], row["psi"][:, mode]
         low, high = inner_range(reference)
         bins, rng = self.settings.free_energy_bins, self.target.rng()
-        expected, counts = (range_histogram(data, low, high, bins) for data in (self.target.data, row))
+        expected, counts = (range_histogram(data, low, high, bins, mode) for data in (self.target.data, row))
         value, samples = resampled(self.target.free_energy_rmse, expected, counts, self.settings.resamples, rng)
         outside = (generated < reference.min()) | (generated > reference.max())
         return {
-            "free_energy_rmse_kT/psi_1": centred_interval(float(value), samples, row.n_units),
-            "outside_share/psi_1": frame_mean(outside, row.units),
+            f"free_energy_rmse_kT/psi_{mode + 1}": centred_interval(float(value), samples, row.n_units),
+            f"outside_share/psi_{mode + 1}": frame_mean(outside, row.units),
         }
 
 
@@ -102,9 +105,11 @@ def inner_range(values: Float[np.ndarray, "frame"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def range_histogram(data: Observables, low: float, high: float, bins: int) -> Float[np.ndarray, "unit bin"]:
-    """Histograms of psi_1 by bootstrap unit; values outside the range are left out."""
-    values = data["psi"][:, 0]
+def range_histogram(
+    data: Observables, low: float, high: float, bins: int, mode: int = 0
+) -> Float[np.ndarray, "unit bin"]:
+    """Histograms of a slow coordinate by bootstrap unit; values outside the range are left out."""
+    values = data["psi"][:, mode]
     binned = linear_bins(values, low, high, bins)
     binned[(values < low) | (values > high)] = -1
     return data.histogram(binned, bins)

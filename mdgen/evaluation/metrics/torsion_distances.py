@@ -48,8 +48,8 @@ class TorsionMetrics(MetricFamily):
         "free_energy_rmse_kT": distance(
             "F RMSE (kT)",
             "root-mean-square difference of free energies where the reference's is below 5 kT, after alignment: over "
-            "the slowest coordinate `psi_1`, or over phi and psi in cells of 10 degrees. An empty bin counts as half a "
-            "frame, which bounds the value for rows of few frames.",
+            "each slow coordinate, `psi_1` and so on, or over phi and psi in cells of 10 degrees. An empty bin counts "
+            "as half a frame, which bounds the value for rows of few frames.",
         ),
     }
 
