@@ -108,11 +108,11 @@ class FilterFitting:
 
     def _expected(self, visited: Scaled, generator: torch.Generator, draws: int = 16) -> Counts:
         """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
-        jumps = torch.zeros(self.n_wells, self.n_wells, dtype=torch.float64)
+        jumps = torch.zeros(self.n_wells, self.n_wells, dtype=torch.float64, device=visited.device)
         # Few frames at the edge of a well make most of its jumps: many frames and few draws of each tell them best.
         for now in visited[evenly(self.filter.wells(visited), EXPECTED_FRAMES, generator)].split(10_000):
             before, mixture = self.filter.wells(now), self.mixture(now)
-            chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64)
+            chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64, device=now.device)
             for _ in range(draws):
                 after = mixture.draw(generator)
                 chance = self.filter.chance(now, after).double()
