@@ -155,7 +155,7 @@ def _design(config: dict[str, Any], simulator: LatentSimulator, folder: RunFolde
     """Sequences instead of trajectories: `designs.csv`, and how many residues are those of the structure."""
     for key, default in IGNORED.items():
         if config[key] != default:
-            logger.warning("generate      %s=%s says nothing to task=design; n_designs says how many", key, config[key])
+            logger.warning("generate      %s=%s says nothing to task=design, which makes designs", key, config[key])
     asked_ps = _number(config["frame_spacing_ps"])
     try:
         known = _trajectories(config["known"], simulator, None)
@@ -185,6 +185,8 @@ def _without_idle_groups(config: dict[str, Any]) -> dict[str, Any]:
         MdgenError: if something was asked of the relaxation.
     """
     if config["between"]["trajectories"] is None:
+        if config["between"].get("protocol") is not None:
+            raise MdgenError("between.protocol says nothing without between.trajectories; name these, or leave it out")
         config = {key: value for key, value in config.items() if key != "between"}
     if config.get("system") is not None:
         return config

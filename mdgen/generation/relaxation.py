@@ -61,7 +61,8 @@ class Relaxation:
     """Frames among them that became unstable, with a broken bond or worse, and stayed as they were decoded."""
 
     def __post_init__(self) -> None:
-        if self.system.cell is not None:
+        alone = getattr(self.system.potential, "openmm_system", None)
+        if self.system.cell is not None or (alone is not None and alone.usesPeriodicBoundaryConditions()):
             raise MdgenError(
                 "the system that frames are relaxed in is a periodic box, and frames have none; choose an implicit "
                 "solvent or vacuum, such as system.solvent=obc2"

@@ -124,7 +124,7 @@ class Molecule:
 
     @cached_property
     def molecule_of_atom(self) -> Int[np.ndarray, "atom"]:
-        """For each atom the number, from 0, of the part that bonds hold together: a box has one for every water."""
+        """For each atom the number, from 0, of the part that bonds hold together; sites without bonds stand alone."""
         return connected_components(self.bond_graph, directed=False)[1].astype(np.int64)
 
     @cached_property
@@ -221,14 +221,14 @@ class Molecule:
         )
 
     def require_bonded(self) -> None:
-        """Raise unless the bonds hold the atoms of every residue together.
+        """Raise unless the bonds hold the atoms of every residue together; virtual sites have none.
 
         Raises:
             MdgenError: naming the residue whose bonds are not known, as for an unknown residue in a PDB file.
         """
         for residue in self.topology.residues:
-            own = {atom.index for atom in residue.atoms}
-            reached, edge = set(), [min(own)]
+            own = {atom.index for atom in residue.atoms if self.elements[atom.index] != "VS"}
+            reached, edge = set(), [*own][:1]
             while edge:
                 atom = edge.pop()
                 reached.add(atom)

@@ -240,13 +240,14 @@ def test_paths_are_read_every_lag_and_at_their_end() -> None:
     assert read.tolist() == [[0, 1, 2, 3], [0, 0, 2, 3]]
 
 
-def test_paths_that_end_elsewhere_are_left_out() -> None:
-    kept = coarse_paths(*series([[0, 1, 2], [0, 1, 1], [0, 2, 2], [1, 1, 2], [0, 0, 2]]), lag_ps=1.0)
-    assert kept is not None
-    assert kept.tolist() == [[0, 1, 2], [0, 2, 2], [0, 0, 2]]
+FROM_ONE_STATE = [[0, 1, 1]] * 19 + [[0, 1, 0]]
+"""Rollouts from a rare state, of which nearly all end in the common one."""
 
 
-@pytest.mark.parametrize("states", [[[0, 1, 2]], [[0, 1, 2], [0, 2, 1]], [[0, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2]]])
+@pytest.mark.parametrize(
+    "states",
+    [[[0, 1, 2]], [[0, 1, 2], [0, 2, 1]], [[0, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2]], FROM_ONE_STATE],
+)
 def test_other_trajectories_are_no_paths(states: list[list[int]]) -> None:
     assert coarse_paths(*series(states), 1.0) is None
 
@@ -305,7 +306,6 @@ def test_interpolations_are_worth_as_much_dynamics_as_tells_the_same_paths() -> 
     rng = np.random.default_rng(0)
     first, last = protocol.path_ends(reference, 12, rng)
     assert first.shape == last.shape == (12, reference.molecule.n_atoms, 3)
-    last[0] = first[0]  # one of them ends where it began
     middle = reference.frames(rng.integers(0, reference.n_frames, 12 * 7)).reshape(12, 7, *first.shape[1:])
     made = np.concatenate([first[:, None], middle, last[:, None]], 1)
     generated = TrajectorySet.from_arrays(reference.molecule, reference.frame_spacing_ps, list(made))
@@ -314,5 +314,4 @@ def test_interpolations_are_worth_as_much_dynamics_as_tells_the_same_paths() -> 
     jsd = {name: row.metrics["path_jsd"].value for name, row in result.rows.items()}
     assert jsd["replicate"] < jsd["tenth"] < jsd["hundredth"]
     assert any("interpolations are worth" in note for note in result.notes)
-    assert any(note.startswith("1 of 12 trajectories are left out of the path statistics") for note in result.notes)
     assert not any(note.startswith("No path statistics") for note in result.notes)

@@ -18,6 +18,7 @@ from mdgen.md.engines.engine import Engine, make_engine
 from mdgen.md.engines.openmm_engine import OpenMMEngine
 from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.systems.build import build_system
+from mdgen.molecule.torsions import torsions
 from tests.md.reference import alanine_dipeptide
 
 
@@ -83,8 +84,27 @@ def test_ff19sb_in_opc_runs_from_a_sequence(tmp_path: Path, capsys: pytest.Captu
     assert len(sites) > 20
     np.testing.assert_allclose(np.linalg.norm(frames[:, sites] - frames[:, sites - 3], axis=-1), 0.01594, atol=2e-5)
     assert np.linalg.norm(frames[-1] - frames[0], axis=-1).min() > 0
+    box = {"sequence": "A", "solvent": "opc", "padding_nm": 0.4, "cutoff_nm": 0.6}
+    one, two = build_system(**box), build_system(**box)
+    assert torch.equal(one.positions, two.positions)  # minimised, and each time the same
+    assert [torsion.name for torsion in torsions(one.molecule)][:1] == ["phi ALA2"]  # sites need no bonds
     with pytest.raises(MdgenError, match=r"needs a force field of this package.*virtual site"):
-        force_field_of(build_system(sequence="A", solvent="opc", padding_nm=0.4, cutoff_nm=0.6, relax=False).potential)
+        force_field_of(one.potential)
+
+
+def test_waters_of_a_file_get_hydrogens_and_their_fourth_site(tmp_path: Path) -> None:
+    molecule = alanine_dipeptide()
+    heavy = molecule.molecule.select("not element H")
+    atoms = [molecule.molecule.topology.atom(int(index)) for index in heavy]
+    rows = [(a.name, a.residue.name, a.residue.index + 1, *(10 * molecule.positions[a.index]).tolist()) for a in atoms]
+    rows += [("O", "HOH", 4, 9.0, 9.0, 9.0), ("O", "HOH", 5, 14.0, 9.0, 9.0)]
+    line = "{:6s}{:5d}  {:<3s} {:3s} A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00          {:>2s}\n"
+    path = tmp_path / "crystal.pdb"
+    path.write_text("".join(line.format("ATOM", n, *row, row[0][0]) for n, row in enumerate(rows, 1)) + "END\n")
+    system = build_system(pdb=str(path), solvent="opc", padding_nm=0.3, cutoff_nm=0.5, relax=False)
+    waters = [residue for residue in system.molecule.topology.residues if residue.name == "HOH"]
+    assert {residue.n_atoms for residue in waters} == {4}
+    assert len(waters) > 2
 
 
 def test_pressure_changes_the_box_and_is_resumed() -> None:

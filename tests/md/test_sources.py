@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.generation.relaxation import Relaxation
+from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine, passed_over
+from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.md.systems.build import build_system
 from tests.md.reference import openmm_energies_and_forces
 
@@ -44,6 +47,8 @@ chain
 [ molecules ]
 MOL 1
 """
+
+RYCKAERT_BELLEMANS = TOP.replace("3 1 2 4 1 0.0 5.0 3", "3 1 2 4 3 5.0 15.0 0.0 -20.0 0.0 0.0")
 
 GRO = """\
 chain
@@ -81,14 +86,27 @@ def test_what_only_openmm_computes_is_left_to_it(gromacs: dict[str, str]) -> Non
     """Torsions of Ryckaert and Bellemans, here with the powers that make a cosine of 3 phi; and a triclinic box."""
     settings = {"hydrogen_mass_amu": None, "solvent": "vacuum", "relax": False}
     expected = build_system(**gromacs, **settings)
-    Path(gromacs["top"]).write_text(TOP.replace("3 1 2 4 1 0.0 5.0 3", "3 1 2 4 3 5.0 15.0 0.0 -20.0 0.0 0.0"))
+    Path(gromacs["top"]).write_text(RYCKAERT_BELLEMANS)
     found = build_system(**gromacs, **settings)
     x = expected.positions[None]
     assert float(found.potential.energy(x)) == pytest.approx(float(expected.potential.energy(x)), rel=1e-9)
     integrator = Langevin(1.0, 300.0)
     assert "RBTorsionForce" in passed_over(found, integrator)["torch"]
-    with pytest.raises(MdgenError, match=r"switch_coulomb and coulomb=amber .* RBTorsionForce .* leave them out"):
+    with pytest.raises(MdgenError, match=r"coulomb was given, but .* RBTorsionForce .* leave coulomb out"):
         build_system(**gromacs, **settings, coulomb="amber")
+    _, forces = energy_and_forces(found.potential, x)
+    torch.testing.assert_close(forces, energy_and_forces(expected.potential, x)[1])
+    generator = torch.Generator().manual_seed(0)
+    relaxed = Relaxation(found, length_ps=0.02)(x[None].float(), 300.0, generator)
+    assert float(bond_lengths(relaxed, found.molecule.bonds).max()) < 0.2
+    assert found.potential.translation_invariant
+    Path(gromacs["top"]).write_text(RYCKAERT_BELLEMANS.replace("4 -0.05", "4 nan"))
+    with pytest.raises(MdgenError, match="holds a number that is not finite"):
+        build_system(**gromacs, **settings)
+    Path(gromacs["top"]).write_text(RYCKAERT_BELLEMANS)
+    Path(gromacs["coordinates"]).write_text(GRO.replace("0.960   1.100   1.010", "1.000   1.000   1.001"))
+    with pytest.raises(MdgenError, match=r"atom 0 \(C1 of MOL1\) and atom 2 \(H1 of MOL1\) overlap"):
+        build_system(**gromacs, **settings)
     Path(gromacs["top"]).write_text(TOP)
     Path(gromacs["coordinates"]).write_text(GRO.replace("2.20000\n", "2.20000 0.0 0.0 0.5 0.0 0.0 0.0\n"))
     triclinic = build_system(**gromacs, **settings, cutoff_nm=0.9)

@@ -79,9 +79,8 @@ def path_statistics(
 ) -> PathStatistics | None:
     """Statistics of trajectories that are interpolations; None where they are not.
 
-    They are interpolations if there are several, all of one length, and more than half start in one metastable state
-    and end in another; the others are left out. The original compares with 1,000 sampled bridges; here their expected
-    occupancy is exact.
+    They are interpolations if there are several, all of one length, which start in one metastable state and end in
+    another. The original compares with 1,000 sampled bridges; here their expected occupancy is exact.
     """
     paths = coarse_paths(states, series, lag_ps)
     if paths is None:
@@ -180,16 +179,16 @@ def rarest_ends(model: CoarseModel) -> tuple[int, int] | None:
 def coarse_paths(
     states: Int[np.ndarray, "frame"], series: TorsionSeries, lag_ps: float
 ) -> Int[np.ndarray, "path step"] | None:
-    """The states every lag and at the last frame of each trajectory whose ends lie in the states of most; None if these
-    are no paths between two states.
+    """The states of each trajectory every lag and at its last frame; None if they are no paths between two states.
+
+    One that ends elsewhere is enough: rollouts from one state mostly end in the most populated one, and are no paths.
     """
     length = series.lengths[0]
     if len(series.lengths) < 2 or len(set(series.lengths)) > 1:
         return None
     read = np.unique([*range(0, length, series.lag_frames(lag_ps)), length - 1])
     paths = states.reshape(-1, length)[:, read]
-    pairs, number = np.unique(paths[:, [0, -1]], axis=0, return_counts=True)
-    start, end = pairs[number.argmax()]
-    if len(read) < 3 or start == end or 2 * number.max() <= len(paths):
+    ends = paths[:, [0, -1]]
+    if len(read) < 3 or (ends != ends[0]).any() or ends[0, 0] == ends[0, 1]:
         return None
-    return paths[(paths[:, 0] == start) & (paths[:, -1] == end)]
+    return paths

@@ -23,8 +23,7 @@ What they leave open, or what was decided otherwise, and how:
 - *Occupancy.* `occupancy_jsd/frames` compares shares of frames, `occupancy_jsd/stationary` stationary distributions.
 - *Flux correlation.* Between different states, and `/all` with the diagonal.
 - *Unconnected k-means states* join the nearest; the original leaves such peptides out.
-- *Ends of paths* (`path_ends`) are the states of lowest flux `pi_i T_ij`, which is the same both ways. Paths that
-  do not lead from the state to the state that most do are left out.
+- *Ends of paths* (`path_ends`) are the states of lowest flux `pi_i T_ij`, which is the same both ways.
 - *Fixed numbers of random draws* (bridges) are replaced by their expectation.
 """
 
@@ -115,7 +114,7 @@ class MdgenProtocol:
         target = _Target(self, read_torsions(reference, chosen, "torsions of reference"), chosen)
         measured = {name: target.measure(each) for name, each in series.items()}
         rows = {name: ProtocolRow(series[name].n_frames, metrics) for name, (metrics, _) in measured.items()}
-        ends = next((ends for _, ends in measured.values() if ends is not None), None)
+        ends = next((ends for name, (_, ends) in measured.items() if ends is not None and name != "replicate"), None)
         if ends is not None and "replicate" in rows:
             rows = target.with_replica_paths(rows, series["replicate"], ends)
         target.notes += rounded({"reference": target.series, **series}, self.lag_ps)
@@ -124,7 +123,7 @@ class MdgenProtocol:
         if missing:
             notes.append(
                 f"No path statistics for {' and '.join(missing)}: they are for interpolations, 10 trajectories or "
-                "more of one length of which most start in one metastable state of the reference and end in another."
+                "more of one length that all start in one metastable state of the reference and end in another."
             )
         return ProtocolResult("mdgen", rows, tuple(notes))
 
@@ -188,12 +187,6 @@ class _Target:
         paths = path_statistics(labels, series, self.protocol.lag_ps, self.model)
         if paths is None or len(paths.visits) < LEAST_PATHS:
             return found, None
-        number, kept = len(series.lengths), len(paths.visits)
-        if kept < number:
-            self.notes.append(
-                f"{number - kept} of {number} trajectories are left out of the path statistics: they do not lead from "
-                "the metastable state to the metastable state that most do."
-            )
         return found | paths.estimates(self.protocol.resamples, rng), paths.ends
 
     def with_replica_paths(

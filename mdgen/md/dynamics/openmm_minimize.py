@@ -10,16 +10,19 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 
 _STEPS = 200
+_REPEATABLE = {"Threads": "1", "DeterministicForces": "true"}
+"""Threads share the sums of forces differently each time, and small differences grow in a rough landscape."""
 
 
 def minimized_by_openmm(system: openmm.System, positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "atom 3"]:
-    """Positions in nm some way downhill, constraints met and virtual sites in their places.
+    """Positions in nm some way downhill, constraints met and virtual sites in their places, each time the same.
 
     Raises:
         MdgenError: if OpenMM cannot compute the energy, or it is not finite.
     """
     try:
-        context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU"))
+        platform = openmm.Platform.getPlatformByName("CPU")
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, _REPEATABLE)
         context.setPositions(positions.numpy())
         context.computeVirtualSites()
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_STEPS)

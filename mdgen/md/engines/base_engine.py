@@ -15,6 +15,7 @@ from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import require_one_each
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.forces import energy_and_forces
+from mdgen.md.force_field.openmm_potential import OpenMMPotential
 
 Precision = Literal["single", "double"]
 
@@ -175,6 +176,8 @@ def beyond_langevin(integrator: Integrator) -> str | None:
 def beyond_force_field(system: System, integrator: Integrator) -> str | None:
     """What an engine for force fields and Langevin dynamics lacks, in words."""
     beyond = beyond_langevin(integrator)
+    if beyond is None and isinstance(system.potential, OpenMMPotential):
+        return system.potential.not_computed
     if beyond is None and not isinstance(system.potential, ForceField):
         return f"the potential {type(system.potential).__name__} (only a force field, without added potentials)"
     return beyond

@@ -192,7 +192,10 @@ def force_field_of(potential: Potential) -> ForceField:
     if isinstance(potential, ForceField):
         return potential
     if isinstance(potential, OpenMMPotential):
-        raise MdgenError(f"this needs a force field of this package, but the system has {potential.not_computed}")
+        raise MdgenError(
+            f"this needs a force field of this package, but the system has {potential.not_computed}; take another "
+            "system for it"
+        )
     raise MdgenError(
         f"this needs a system whose energy is a force field alone, but its potential is a {type(potential).__name__}; "
         "leave out added potentials"

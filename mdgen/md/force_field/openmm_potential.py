@@ -13,6 +13,13 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Cells, Energies, Positions
 
+_INVARIANT = (
+    *("HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce", "RBTorsionForce", "CMAPTorsionForce"),
+    *("NonbondedForce", "GBSAOBCForce", "CustomGBForce", "CustomBondForce", "CustomAngleForce", "CustomTorsionForce"),
+    *("CustomNonbondedForce", "CMMotionRemover"),
+)
+"""Forces of OpenMM that do not change where everything is shifted; others may, by what they are given."""
+
 
 class OpenMMPotential:
     """Energy of an `openmm.System` of any forces and particles; `engine=openmm` alone moves it.
@@ -27,6 +34,16 @@ class OpenMMPotential:
         self.not_computed = "the forces of an openmm.System, which OpenMM alone computes"
         if because is not None:
             self.not_computed += f" ({because})"
+
+    @cached_property
+    def translation_invariant(self) -> bool:
+        """Whether every force is one that asks for no place in space, and no atom is frozen."""
+        system = self.openmm_system
+        frozen = any(
+            not system.isVirtualSite(atom) and system.getParticleMass(atom)._value == 0
+            for atom in range(system.getNumParticles())
+        )
+        return not frozen and all(type(force).__name__ in _INVARIANT for force in system.getForces())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -46,13 +63,19 @@ class OpenMMPotential:
 
         Virtual sites are taken where they are given. Without a cell the box is the system's own.
         """
-        energies = []
+        return self.attached_energy_and_forces(positions, cell)[0]
+
+    def attached_energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
+        """Energies in kJ/mol and forces in kJ/mol/nm by OpenMM's Reference platform, neither with a gradient."""
+        energies, forces = [], np.empty(positions.shape)
         for replica, x in enumerate(positions.detach().cpu().double().numpy()):
             if cell is not None:
                 self._context.setPeriodicBoxVectors(*np.diag(cell[replica].detach().cpu().double().numpy()))
             self._context.setPositions(x)
-            energies.append(self._context.getState(getEnergy=True).getPotentialEnergy()._value)
-        return torch.tensor(energies, dtype=torch.float64).to(positions)
+            found = self._context.getState(getEnergy=True, getForces=True)
+            energies.append(found.getPotentialEnergy()._value)
+            forces[replica] = found.getForces(asNumpy=True)._value
+        return torch.tensor(energies, dtype=torch.float64).to(positions), torch.from_numpy(forces).to(positions)
 
     def with_virtual_sites(self, positions: Float[Tensor, "atom 3"]) -> Float[Tensor, "atom 3"]:
         """Positions in nm with virtual sites where the atoms around them say."""

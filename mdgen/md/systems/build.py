@@ -3,14 +3,18 @@
 OpenMM reads the files, places hydrogens and water and assigns parameters; only `engine=openmm` needs it afterwards.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import openmm
 import openmm.app
 import torch
+from jaxtyping import Float
 from openmm import unit
+from torch import Tensor
 
 from mdgen.errors import MdgenError, OnlyOpenMMError
 from mdgen.interfaces import System
@@ -18,8 +22,10 @@ from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.minimize import minimize, with_springs
 from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.force_field.force_field import force_field_of, require_room
+from mdgen.md.force_field.parameters import Cutoff
 from mdgen.md.systems.force_field_assignment import FORCE_FIELDS, IMPLICIT_SOLVENTS, WATERS, assigned
-from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_loader import box_vectors, is_orthorhombic, system_from_openmm
+from mdgen.md.systems.openmm_systems.openmm_nonbonded import number
 from mdgen.md.systems.openmm_systems.openmm_xml import system_for_openmm
 from mdgen.md.systems.parameter_checks import require_apart
 from mdgen.md.systems.peptides import extended_peptide
@@ -139,6 +145,8 @@ def build_system(
         source = Source(*extended_peptide(sequence or "", capped))
     if top is not None and solvent in IMPLICIT_SOLVENTS:
         raise MdgenError(f"solvent is {solvent!r}, but a GROMACS topology is taken as it is; take solvent=vacuum")
+    if source.create is None and (force_field, long_range) == ("charmm36", "ljpme"):
+        raise MdgenError("long_range is ljpme, which OpenMM does not have for charmm36's Lennard-Jones; take pme")
     name = next(str(path) for path in sources.values() if path is not None)
     if solvent in IMPLICIT_SOLVENTS:
         _require_no_bath(source, name, solvent)
@@ -204,14 +212,17 @@ def _pairs_settings(
         )
     if cutoff_nm is None:
         if switch_nm is not None or long_range != "reaction_field":
-            raise MdgenError(
-                f"switch_nm and long_range={long_range} need a cutoff, but cutoff_nm is null; give one in nm"
-            )
+            wanted = f"long_range={long_range}" if long_range != "reaction_field" else f"switch_nm={switch_nm}"
+            raise MdgenError(f"{wanted} needs a cutoff, but cutoff_nm is null; give one in nm")
         return {"nonbondedMethod": openmm.app.NoCutoff}
     if solvent in IMPLICIT_SOLVENTS and long_range != "reaction_field":
         raise MdgenError(
             f"long_range is {long_range}, but solvent {solvent} has no periodic box to sum over; take "
             "long_range=reaction_field"
+        )
+    if switch_nm is not None and long_range == "ljpme":
+        raise MdgenError(
+            f"switch_nm is {switch_nm}, but long_range=ljpme sums Lennard-Jones to any distance; leave switch_nm out"
         )
     if not 0 < (cutoff_nm if switch_nm is None else switch_nm) <= cutoff_nm < float("inf"):
         raise MdgenError(
@@ -247,12 +258,14 @@ def _settled(
     try:
         system = system_from_openmm(openmm_system, positions, source.topology, coulomb_constant, switch_coulomb)
     except OnlyOpenMMError as error:
-        if switch_coulomb or coulomb_constant != COULOMB_OPENMM:
-            raise MdgenError(
-                f"switch_coulomb and coulomb=amber are of this package's own engines, but {error}; leave them out for "
-                "engine=openmm"
-            ) from error
-        because = str(error).split("; ")[0]
+        because = str(error).split("; ")[0].removesuffix(", which this engine does not have")
+        for key, given in (("switch_coulomb", switch_coulomb), ("coulomb", coulomb_constant != COULOMB_OPENMM)):
+            if given:
+                raise MdgenError(
+                    f"{key} was given, but OpenMM alone computes this system ({because}), with Coulomb's law as it has "
+                    f"it; leave {key} out"
+                ) from error
+        _require_sane(openmm_system, positions, source.topology)
         return system_for_openmm(openmm_system, positions, source.topology, relax, because)
     field = force_field_of(system.potential)
     require_apart(positions, system.cell, source.topology)
@@ -266,6 +279,22 @@ def _settled(
     if isinstance(held, DistanceConstraints):
         positions = replace(held, tolerance=1e-12).positions(positions[None], positions[None])[0]
     return replace(system, positions=positions)
+
+
+def _require_sane(
+    openmm_system: openmm.System, positions: Float[Tensor, "atom 3"], topology: openmm.app.Topology
+) -> None:
+    """What is asked of a system that is not read: finite numbers, atoms apart, and room for the cutoff."""
+    if re.search(r'="[-+]?(nan|inf)', openmm.XmlSerializer.serialize(openmm_system), re.IGNORECASE):
+        raise MdgenError("the force field holds a number that is not finite; mend it")
+    vectors = box_vectors(openmm_system)
+    cell = None if vectors is None or not is_orthorhombic(vectors) else torch.from_numpy(np.diag(vectors).copy())
+    if vectors is None or cell is not None:
+        sites = [atom for atom in range(openmm_system.getNumParticles()) if openmm_system.isVirtualSite(atom)]
+        require_apart(positions, cell, topology, sites)
+    for force in openmm_system.getForces():
+        if isinstance(force, openmm.NonbondedForce) and cell is not None:
+            require_room(Cutoff(number(force.getCutoffDistance())), cell)
 
 
 def _require_one(sources: dict[str, str | None]) -> None:

@@ -65,7 +65,10 @@ def assigned(
         modeller = openmm.app.Modeller(topology, source.positions * unit.nanometer)
         with fixed_python_random():
             if not any(atom.element is openmm.app.element.hydrogen for atom in topology.atoms()):
-                modeller.addHydrogens(numbers, pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
+                known = numbers
+                if _SITES.get(solvent) == 4:  # templates of the file's waters must not want a fourth site yet
+                    known = openmm.app.ForceField(*FORCE_FIELDS[force_field], WATERS["tip3p"][force_field])
+                modeller.addHydrogens(known, pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
             if solvent in WATERS:
                 shape, salt = "tip3p", ion_molar * unit.molar
                 if _SITES[solvent] == 4:  # of waters that the file has, too

@@ -1,6 +1,6 @@
 """Checks of what was loaded: finite numbers for every atom, indices of atoms that exist, and no two on one spot."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -82,6 +82,7 @@ def require_apart(
     positions: Float[Tensor, "atom 3"],
     cell: Float[Tensor, "3"] | None = None,
     topology: Any = None,
+    sites: Sequence[int] = (),
 ) -> None:
     """Raise if two atoms lie closer than 0.02 nm: no bond is that short, and forces would be without measure.
 
@@ -89,6 +90,7 @@ def require_apart(
         positions: nm.
         cell: edges of the box in nm.
         topology: an `openmm.app.Topology`, to name atoms.
+        sites: virtual sites, which may lie where they like.
 
     Raises:
         MdgenError: naming the first such pair.
@@ -99,6 +101,7 @@ def require_apart(
         raise MdgenError(f"atom {atom} has coordinates that are not finite; check the start")
     box = None if cell is None else cell.detach().cpu().double().numpy()
     pairs = pairs_within(x, box, _NEAREST_NM)
+    pairs = pairs[~np.isin(pairs, sites).any(1)]
     if len(pairs) == 0:
         return
     i, j = (int(atom) for atom in pairs[0])
