@@ -116,6 +116,7 @@ MISTAKES = {
     "task=interpolate start=start.pdb end=gap.pdb length_ns=0.03": "the end has 12 atoms where 22 were expected",
     "task=interpolate start=start.pdb between.trajectories=coarse.xtc": "given with a start or an end",
     "pdb=start.pdb length_ns=0.1 between.trajectories=coarse.xtc": "says nothing to task=rollout",
+    "pdb=start.pdb length_ns=0.1 protocol@between.protocol=mdgen": "between.protocol says nothing without between.traj",
     BETWEEN: "two slow modes",
     f"{BETWEEN} n_trajectories=0": "n_trajectories=0: expected at least 1 and at most 1000000",
     f"{BETWEEN} protocol@between.protocol=mdgen between.protocol.modes=1": "protocol.modes=1 is too few",
