@@ -1,12 +1,10 @@
 """The timed systems, built once and written for every engine."""
 
 from dataclasses import dataclass
-from math import pi
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openmm
 import torch
 
 from mdgen.benchmarks.speed.start import Start, thermalised
@@ -15,6 +13,7 @@ from mdgen.files import write_aside
 from mdgen.md.force_field.force_field import ForceField, force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.build import build_system
+from mdgen.md.systems.openmm_systems.openmm_born import with_gbsa_force
 from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.md.systems.openmm_systems.openmm_reference import reference_energies_and_forces, relative_error
 from mdgen.units import KCAL
@@ -147,23 +146,6 @@ def _sources(wanted: SpeedSystem, box_folder: str | None) -> tuple[dict[str, Any
         return wanted.settings | _SOLVATED, "solvated by OpenMM, since TorchMD's test system is not at hand"
     files = {"prmtop": str(folder / "structure.prmtop"), "coordinates": str(folder / "structure.pdb")}
     return wanted.settings | files | {"solvent": "vacuum", "box_nm": _BOX_NM}, f"TorchMD's test system {_BOX}"
-
-
-def with_gbsa_force(system: openmm.System, parameters: ForceFieldParameters) -> openmm.System:
-    """A system with OpenMM's `GBSAOBCForce` in place of the custom force for OBC2, which is many times slower."""
-    born = parameters.born
-    if born is None or born.kind != "OBC2" or born.kappa_per_nm:
-        return system
-    force = openmm.GBSAOBCForce()
-    force.setSoluteDielectric(born.solute_dielectric)
-    force.setSolventDielectric(born.solvent_dielectric)
-    force.setSurfaceAreaEnergy(born.surface_energy / (4 * pi))
-    for row in zip(parameters.charges.tolist(), born.radius.tolist(), born.scale.tolist(), strict=True):
-        force.addParticle(*row)
-    copy = openmm.XmlSerializer.clone(system)
-    copy.removeForce(next(i for i, each in enumerate(copy.getForces()) if isinstance(each, openmm.CustomGBForce)))
-    copy.addForce(force)
-    return copy
 
 
 def disagreement(parameters: ForceFieldParameters, start: Start) -> tuple[float, float]:

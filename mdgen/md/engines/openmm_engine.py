@@ -16,6 +16,7 @@ from mdgen.md.dynamics.velocities import require_one_each
 from mdgen.md.engines.base_engine import Engine, Recording, beyond_langevin
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.openmm_potential import OpenMMPotential
+from mdgen.md.systems.openmm_systems.openmm_born import with_gbsa_force
 from mdgen.units import COULOMB_OPENMM
 
 _TOLERANCE = 1e-6
@@ -42,6 +43,8 @@ class OpenMMEngine(Engine):
         self._steps = 0
         assert isinstance(system.potential, ForceField | OpenMMPotential)
         copy = openmm.XmlSerializer.clone(system.potential.openmm_system)
+        if isinstance(system.potential, ForceField):
+            copy = with_gbsa_force(copy, system.potential.parameters)
         seeds = torch.randint(1, 2**31 - 1, (self.n_replicas, 2), generator=generator).tolist()
         temperatures = self._each(integrator.temperature_K)
         platform, properties = _platform(self.precision, device, threads)
