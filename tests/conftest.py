@@ -4,6 +4,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 from unittest.mock import patch
 
 # Results are compared bit for bit; sums over several threads are not made in one order.
@@ -12,7 +14,8 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
+
+from tests import checked_shapes
 
 # Numba compiles plain functions only, so kernels stay outside. Checks make tests of the evaluation take 70 % longer,
 # so its own shapes are checked where MDGEN_CHECK_SHAPES=all asks for it, as `make test-slow` does.
@@ -27,7 +30,7 @@ _CHECKED += [
     f"md.force_field.{name}"
     for name in ("double_well", "force_field", "forces", "module_potential", "parameters", "repulsion", "restraints")
 ]
-install_import_hook([f"mdgen.{room}" for room in _CHECKED], "beartype.beartype")
+checked_shapes.install([f"mdgen.{room}" for room in _CHECKED])
 
 
 @contextmanager
@@ -43,6 +46,7 @@ def process_as_before() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def after_each_test() -> Iterator[None]:
+    checked_shapes.begin_test()
     with process_as_before():
         yield
 
@@ -59,4 +63,26 @@ def one_filter_round() -> Iterator[None]:
     from mdgen.models.propagators import filter_fitting
 
     with patch.object(filter_fitting, "FILTER_ROUNDS", 1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def steps_in_this_process() -> Iterator[None]:
+    """Steps of a demo one after another; that they run side by side is held by `test_concurrent_steps.py`."""
+    from mdgen.apps import demo
+
+    def run(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list[str]) -> None:
+        for module, config in steps.values():
+            import_module(f"mdgen.apps.{module}").run(config)
+
+    with patch.object(demo, "run_concurrently", run):
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_plots() -> Iterator[None]:
+    """Reports with their first and last plots alone; what all of them show is held by `tests/evaluation`."""
+    from mdgen.evaluation.report import html_report
+
+    with patch.object(html_report, "DRAWERS", (html_report.DRAWERS[0], html_report.DRAWERS[-1])):
         yield

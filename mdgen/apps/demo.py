@@ -1,5 +1,6 @@
 """`mdgen demo`: the whole chain, each step a run folder of its own, ending in a report."""
 
+import importlib
 import json
 import logging
 from dataclasses import replace
@@ -17,6 +18,7 @@ from mdgen.data.trajectories import write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.evaluation import verdict_table, write_report
 from mdgen.evaluation.protocols import MdgenProtocol
+from mdgen.files import MARK
 from mdgen.progress import duration
 from mdgen.registry import resolve
 from mdgen.results import Acceptance
@@ -40,6 +42,7 @@ def run(config: dict[str, Any]) -> None:
         if config["data"]["trajectories"] == config["simulate"]["output"]:
             simulate.run(config["simulate"])
         _train_parts(config)
+        use_threads(config["threads"])  # a training in this process set its own
         write_known(config)
         generate.run(config["generate"])
         result = evaluate.judged(config["evaluate"])
@@ -52,8 +55,9 @@ def run(config: dict[str, Any]) -> None:
 
 
 def _train_parts(config: dict[str, Any]) -> None:
-    """Train the three parts, and beside the encoder run the benchmark of four wells; parts that learn nothing are
-    only made.
+    """Train the three parts, and beside the encoder run the benchmark of four wells.
+
+    Parts that learn nothing are only made.
     """
     steps = {part: ("train", config[f"train_{part}"]) for part in train.PARTS}
     for part, (_, step) in list(steps.items()):
@@ -64,8 +68,18 @@ def _train_parts(config: dict[str, Any]) -> None:
     wells = config["four_wells"]
     if wells is not None and not Path(wells["output"]).is_file():
         first["four_wells"] = ("benchmark", wells)
-    run_concurrently(first, config.get("plugins", []))
-    run_concurrently(steps, config.get("plugins", []))
+    _run_steps(first, config.get("plugins", []))
+    _run_steps(steps, config.get("plugins", []))
+
+
+def _run_steps(steps: dict[str, tuple[str, dict[str, Any]]], plugins: list[str]) -> None:
+    """Run several steps at once; one that is alone, and those done already, need no process of their own."""
+    done = {name: step for name, step in steps.items() if (Path(step[1]["output"]) / MARK).is_file()}
+    left = {name: step for name, step in steps.items() if name not in done}
+    for module, step in [*done.values(), *(left.values() if len(left) == 1 else ())]:
+        importlib.import_module(f"mdgen.apps.{module}").run(step)
+    if len(left) > 1:
+        run_concurrently(left, plugins)
 
 
 def write_known(config: dict[str, Any]) -> None:

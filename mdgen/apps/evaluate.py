@@ -10,8 +10,8 @@ from mdgen.apps.runs.potentials import potential_for
 from mdgen.apps.runs.provenance import command_line
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
+from mdgen.apps.runs.trained_parts import load_encoder
 from mdgen.apps.runs.training_runs import task_of, training_runs
-from mdgen.apps.train import load_encoder
 from mdgen.apps.trajectories import open_data
 from mdgen.errors import MdgenError
 from mdgen.evaluation import Evaluation, evaluate, verdict_table, write_report

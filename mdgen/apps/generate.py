@@ -17,13 +17,12 @@ from mdgen.apps.runs.potentials import system_for
 from mdgen.apps.runs.provenance import content_hash
 from mdgen.apps.runs.run_folder import RunFolder, open_run
 from mdgen.apps.runs.threads import use_threads
-from mdgen.apps.train import part_file
+from mdgen.apps.runs.trained_parts import part_file
 from mdgen.apps.trajectories import STORE, open_data
 from mdgen.data.export import FORMATS, TOPOLOGY, export_trajectories
 from mdgen.data.manifest import MOST_TRAJECTORIES
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
-from mdgen.evaluation.protocols import MdgenProtocol
 from mdgen.files import write_aside
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.load import PARTS, load, model_folder, part_files, read_structures
@@ -229,6 +228,8 @@ def _task(config: dict[str, Any], simulator: LatentSimulator) -> Task:
 
 def _ends(config: dict[str, Any], simulator: LatentSimulator) -> tuple[np.ndarray, np.ndarray]:
     """Frames of the two states of lowest flux of the dynamics that the config names, as `protocol=mdgen` finds them."""
+    from mdgen.evaluation.protocols import MdgenProtocol  # with all metrics, for which no other task need wait
+
     reference = open_data(config["between"], "between")
     if reference.molecule != simulator.molecule:
         raise MdgenError(

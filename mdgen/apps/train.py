@@ -15,6 +15,7 @@ from mdgen.apps.runs.provenance import content_hash
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.run_logger import run_logger
 from mdgen.apps.runs.threads import use_threads
+from mdgen.apps.runs.trained_parts import load_encoder
 from mdgen.apps.trajectories import open_data, open_windows
 from mdgen.data.loading import WindowLoaders
 from mdgen.data.trajectories import TrajectorySet
@@ -124,31 +125,6 @@ def _stored_data(run: Path) -> dict[str, Any]:
         raise MdgenError(f"encoder_run={run} is no run of `mdgen train encoder=...`; name such a run's folder")
     require_data(data, file, advice)
     return dict(data)
-
-
-def part_file(run: str | Path, part: str) -> Path:
-    """The file of a trained part: named itself, or lying in its run folder.
-
-    Raises:
-        MdgenError: if there is none.
-    """
-    path = Path(run)
-    file = path / f"{part}.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise MdgenError(f"{part}_run={run} holds no {part}.safetensors; train one with `mdgen train {part}=...` first")
-    return file
-
-
-def load_encoder(run: str | Path) -> Encoder:
-    """The encoder of a run.
-
-    Raises:
-        MdgenError: if there is none, or the file holds another kind of part.
-    """
-    module = load_model(part_file(run, "encoder"))
-    if not isinstance(module, Encoder):
-        raise MdgenError(f"{run} holds a {type(module).__name__}, which is no encoder; name an encoder's run")
-    return module
 
 
 def _train(

@@ -7,11 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mdgen.apps.config.composition import complete, compose
 from mdgen.apps.runs.concurrent_steps import run_concurrently
+from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
+from tests.data.conftest import argon
 
 SLEEPER = """
 import pathlib, time
@@ -30,12 +33,36 @@ if __name__ == "__main__":
 """
 
 
-def test_a_step_that_fails_stops_the_others(tmp_path: Path) -> None:
-    long = complete(compose("benchmark", ["suite=four_wells", "threads=1", f"output={tmp_path}/wells.json"]))
+STAYER = """
+import multiprocessing, pathlib, time
+if multiprocessing.current_process().name == "stayer":
+    time.sleep(120)
+    pathlib.Path("stayed").touch()
+"""
+
+
+def test_a_step_that_fails_stops_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stayer.py").write_text(STAYER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     wrong = complete(compose("export", [f"run={tmp_path}/nowhere"]))
+    begin = time.monotonic()
     with pytest.raises(MdgenError, match=r"^export \(exit status 2\) failed, as said above"):
-        run_concurrently({"wells": ("benchmark", long), "export": ("export", wrong)}, [])
-    assert not (tmp_path / "wells.json").exists()
+        run_concurrently({"stayer": ("export", wrong), "export": ("export", wrong)}, ["stayer"])
+    assert time.monotonic() - begin < 100
+    assert not (tmp_path / "stayed").exists()
+
+
+def test_steps_that_end_well_have_done_their_work(tmp_path: Path) -> None:
+    with TrajectoryStore.create(tmp_path / "run/trajectories", argon(), 0.5, 1) as store:
+        store.append(np.zeros((1, 3, 3, 3), np.float32))
+    (tmp_path / "run/DONE").touch()
+    steps = {}
+    for kind in ("dcd", "xtc"):
+        config = complete(compose("export", [f"run={tmp_path}/run", f"to={kind}", f"output={tmp_path}/{kind}"]))
+        steps[kind] = ("export", config)
+    run_concurrently(steps, [])
+    assert all(list((tmp_path / kind).glob(f"*.{kind}")) for kind in steps)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -65,7 +65,7 @@ def test_every_frame_of_trajectories_is_evaluated(tmp_path: Path) -> None:
 
 
 def test_springs_and_impropers_are_told_from_bonds_and_torsions() -> None:
-    system = build_system("AG", capped=False, force_field="charmm36", solvent="vacuum", constraints="none", relax=False)
+    system = build_system("AG", force_field="charmm36", solvent="vacuum", constraints="none", relax=False)
     terms = EnergyTerms(system.potential.parameters, system.molecule)(shaken(system, 2))
     assert float(terms["urey_bradley"].min()) > 0
     assert float(terms["improper"].abs().min()) > 0

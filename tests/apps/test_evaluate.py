@@ -15,6 +15,8 @@ from mdgen.apps.runs.training_runs import training_runs
 from mdgen.data.store import TrajectoryStore
 from tests.evaluation.alanine import molecule, trajectory
 
+pytestmark = pytest.mark.usefixtures("few_plots")
+
 FEW = ["metrics.settings.resamples=10", "metrics.settings.n_states=10", "metrics.settings.permutations=99"]
 
 

@@ -42,7 +42,7 @@ def test_own_parts_are_simulated_trained_composed_and_generated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugins = "plugins=[toy_parts]"
-    md = ["simulate", plugins, *SIMULATION, "integrator=toy", "potential=toy", "length_ns=0.001"]
+    md = ["simulate", plugins, *SIMULATION, "integrator=toy", "potential=toy", "length_ns=0.0002"]
     assert main([*md, f"output={tmp_path}/md"]) == 0
     stiff = [*md, "potential.k=1000", f"output={tmp_path}/stiff"]  # a parameter that conf/potential/toy.yaml leaves out
     assert main(stiff) == 0
@@ -101,7 +101,9 @@ def test_an_experiment_of_ones_own_calls_nothing_through_hydra(tmp_path: Path) -
     assert not made.exists()
 
 
-def test_a_module_in_the_current_folder_and_an_entry_point_are_found(tmp_path: Path) -> None:
+def test_a_module_in_the_current_folder_and_an_entry_point_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(PLUGINS / "toy_parts", tmp_path / "toy_parts")
     command = [sys.executable, "-c", "import sys; from mdgen.apps.main import main; sys.exit(main(sys.argv[1:]))"]
     show = ["train", "encoder=toy", "--cfg"]
@@ -113,10 +115,10 @@ def test_a_module_in_the_current_folder_and_an_entry_point_are_found(tmp_path: P
     (site / "toy_parts-1.0.dist-info").mkdir()
     (site / "toy_parts-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: toy_parts\nVersion: 1.0\n")
     (site / "toy_parts-1.0.dist-info/entry_points.txt").write_text("[mdgen.plugins]\ntoy = toy_parts\n")
-    environment["PYTHONPATH"] += os.pathsep + str(site)
-    announced = subprocess.run([*command, *show], cwd=tmp_path, env=environment, capture_output=True)
-    assert announced.returncode == 0, announced.stderr
-    assert named.stdout == announced.stdout + b"plugins:\n- toy_parts\n"
+    monkeypatch.syspath_prepend(str(site))
+    assert main(show) == 0
+    assert named.stdout.decode() == capsys.readouterr().out + "plugins:\n- toy_parts\n"
+    assert sys.modules["toy_parts"].__file__ == str(site / "toy_parts/__init__.py")
 
 
 def test_a_folder_beside_ones_configs_hides_no_key_of_its_name(

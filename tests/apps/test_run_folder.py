@@ -2,9 +2,9 @@
 
 import errno
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -53,20 +53,22 @@ def test_a_folder_of_other_files_is_refused_and_untouched(tmp_path: Path) -> Non
         pass
 
 
+def keep_open(path: Path, ready: Connection) -> None:
+    with open_run(path, "train", {}):
+        ready.send("open")
+        ready.recv()
+
+
 def test_a_folder_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
-    script = (
-        "import sys, time\nfrom mdgen.apps.runs.run_folder import open_run\n"
-        f"with open_run({str(tmp_path / 'run')!r}, 'train', {{}}):\n"
-        "    print('open', flush=True)\n    sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
-        with pytest.raises(MdgenError, match=f"process {other.pid}"), open_run(tmp_path / "run", "train", {}):
-            pass
-        other.kill()
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    other = context.Process(target=keep_open, args=(tmp_path / "run", there), daemon=True)
+    other.start()
+    assert here.recv() == "open"
+    with pytest.raises(MdgenError, match=f"process {other.pid}"), open_run(tmp_path / "run", "train", {}):
+        pass
+    other.kill()
+    other.join()
     with open_run(tmp_path / "run", "train", {}):  # a killed process leaves no stale lock
         pass
 

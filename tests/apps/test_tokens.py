@@ -18,6 +18,8 @@ from mdgen.generation import load as loading
 from tests.models.structures import alanine_dipeptide, frames
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 
+pytestmark = pytest.mark.usefixtures("few_plots", "steps_in_this_process")
+
 WINDOW, SPACING_PS = 8, 5.0
 MOLECULE = alanine_dipeptide()
 NETWORK = ["propagator.model.width=16", "propagator.model.heads=2", "propagator.model.blocks=1"]

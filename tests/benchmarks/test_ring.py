@@ -10,7 +10,7 @@ from mdgen.benchmarks.ring.ring_chain import Ring
 from mdgen.benchmarks.ring.ring_suite import RingSettings
 
 ring = Ring()
-QUICK = RingSettings(n_steps=1_000_000, n_repeats=3, encoder_steps=250, propagator_steps=300, n_components=8)
+QUICK = RingSettings(n_steps=1_000_000, n_repeats=3, encoder_steps=170, propagator_steps=160, n_components=8)
 
 
 def test_detailed_balance_and_eigenfunctions() -> None:

@@ -2,13 +2,13 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import textwrap
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -263,41 +263,37 @@ def test_the_lock_of_a_dead_process_is_taken_over(store: TrajectoryStore) -> Non
     assert store.n_frames == 2
 
 
-WRITER = """
-import sys
-import numpy as np
-from mdgen.data.store import TrajectoryStore
-from mdgen.data.trajectories import open_trajectories
-store = TrajectoryStore.open(sys.argv[1])
-print("ready", flush=True)
-number = store.n_frames
-while True:
-    store.append(np.full((2, 50, 3, 3), number, np.float32))
-    number += 50
-"""
+def keep_writing(path: Path, ready: Connection) -> None:
+    """Append frames that hold their numbers for ever."""
+    store = TrajectoryStore.open(path)
+    number = store.n_frames
+    ready.send("ready")
+    while True:
+        store.append(np.full((2, 50, 3, 3), number, np.float32))
+        number += 50
 
 
 def test_killed_writers_leave_a_whole_store(store: TrajectoryStore) -> None:
     """Writers are killed with SIGKILL at moments that nothing chooses; what the manifest names is always there."""
     store.close()
+    context = multiprocessing.get_context("fork")  # a new interpreter takes seconds to import what is imported here
     seen = 0
     for attempt in range(3):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WRITER), str(store.path)], stdout=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        try:
-            writer.wait(timeout=0.05 + 0.037 * attempt)
-        except subprocess.TimeoutExpired:
-            writer.send_signal(signal.SIGKILL)
-        writer.wait()
+        here, there = context.Pipe()
+        writer = context.Process(target=keep_writing, args=(store.path, there), daemon=True)
+        writer.start()
+        assert here.recv() == "ready"
+        writer.join(timeout=0.05 + 0.037 * attempt)
+        assert writer.exitcode is None
+        writer.kill()
+        writer.join()
         left = TrajectoryStore.open(store.path)
         assert left.n_frames >= seen
         assert left.n_frames % 50 == 0
         expected = np.repeat(np.arange(0, left.n_frames, 50), 50)
         np.testing.assert_array_equal(left.positions(1)[:, 2, 0], expected)
         seen = left.n_frames
+    assert seen > 0
 
 
 def test_strays_of_a_killed_writer_do_not_exist_and_are_removed(store: TrajectoryStore) -> None:

@@ -16,6 +16,8 @@ from mdgen.evaluation.report.protocol_tables import OTHER_DATA, protocol_markdow
 from mdgen.results import Estimate
 from tests.evaluation.alanine import molecule, trajectory
 
+pytestmark = pytest.mark.usefixtures("few_plots")
+
 
 def test_a_protocol_is_in_the_result_and_the_report_of_each_molecule_and_of_all(tmp_path: Path) -> None:
     for name, seed in (("first", 1), ("second", 3)):

@@ -6,7 +6,7 @@ import torch
 from openmm import unit
 
 from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system, system_from_openmm
-from tests.md.reference import strained
+from tests.md.reference import openmm_force_field, strained
 
 MODELS = ["hct", "obc1", "obc2", "gbn", "gbn2"]
 SEQUENCE = "MK"
@@ -48,7 +48,7 @@ def openmm_system(
             "nonbondedCutoff": cutoff_nm * unit.nanometer,
             "switchDistance": None if switch_nm is None else switch_nm * unit.nanometer,
         }
-    system = openmm.app.ForceField(*files).createSystem(topology, removeCMMotion=False, **settings)
+    system = openmm_force_field(*files).createSystem(topology, removeCMMotion=False, **settings)
     nonbonded = force_of(system, openmm.NonbondedForce)
     if dielectric is not None:
         nonbonded.setReactionFieldDielectric(dielectric)

@@ -18,6 +18,12 @@ from mdgen.units import BOLTZMANN
 
 
 @cache
+def openmm_force_field(*files: str) -> openmm.app.ForceField:
+    """OpenMM's XML files, read once: that takes longer than all else of a small system."""
+    return openmm.app.ForceField(*files)
+
+
+@cache
 def strained(sequence: str, force_field: str = "amber14", solvent: str = "obc2", constraints: str = "hbonds"):
     """A capped peptide as it comes from ideal coordinates, not relaxed: every term is far from its minimum."""
     return build_system(

@@ -61,7 +61,7 @@ def simulated(folder: Path, *settings: str, length_ns: float = 0.002) -> np.ndar
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_it_runs_with_a_bias_replica_exchange_and_a_restart(name: str, tmp_path: Path) -> None:
-    chosen = [*SYSTEMS[name], *BIAS, "tempering=parallel", "tempering.rungs=2", "tempering.length_ns=0.01"]
+    chosen = [*SYSTEMS[name], *BIAS, "tempering=parallel", "tempering.rungs=2", "tempering.length_ns=0.004"]
     whole = simulated(tmp_path / "whole", *chosen)
     assert whole.shape[:2] == (4, 40)
     assert np.isfinite(whole).all()
@@ -154,8 +154,8 @@ def test_the_histogram_of_the_double_well_is_boltzmanns(integrator: Integrator) 
     system = build_particles(well, [[-0.2, 0.0, 0.0]])
     engine = engine_of(system, integrator, 512)
     engine.prepare(initial_state(system, 512, engine.temperature_K, torch.Generator().manual_seed(2)))
-    engine.advance(1500)
-    frames = engine.record(40, 50).frames[:, :, 0]
+    engine.advance(700)
+    frames = engine.record(40, 25).frames[:, :, 0]
     bins = np.linspace(-0.36, 0.36, 13)
     counts = np.stack([np.histogram(each[:, 0], bins)[0] for each in frames]) / frames.shape[1]
     expected = boltzmann_on_the_right(well, bins)

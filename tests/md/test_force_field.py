@@ -58,7 +58,7 @@ def test_every_term_agrees_with_openmm(sequence: str, solvent: str) -> None:
 def test_salt_agrees_with_openmm(solvent: str) -> None:
     system = strained("DK", solvent="vacuum")
     made = {
-        kappa: openmm.app.ForceField("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(
+        kappa: openmm_force_field("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(
             system.molecule.topology.to_openmm(), removeCMMotion=False, implicitSolventKappa=kappa
         )
         for kappa in (0.0, 1.5)

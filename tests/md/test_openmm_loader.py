@@ -23,7 +23,7 @@ def two_atoms() -> openmm.System:
 
 def custom_born(solvent: str, **settings: object) -> openmm.System:
     topology = strained("A", solvent="vacuum").molecule.topology.to_openmm()
-    return openmm.app.ForceField("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(topology, **settings)
+    return openmm_force_field("amber14-all.xml", f"implicit/{solvent}.xml").createSystem(topology, **settings)
 
 
 def with_force(force: openmm.Force) -> Callable[[openmm.System], None]:

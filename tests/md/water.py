@@ -7,11 +7,13 @@ import openmm.app
 import torch
 from openmm import unit
 
+from tests.md.reference import openmm_force_field
+
 
 @cache
 def _solvated(edge_nm: float, ions: bool) -> tuple[openmm.app.Topology, torch.Tensor]:
     modeller = openmm.app.Modeller(openmm.app.Topology(), [] * unit.nanometer)
-    force_field = openmm.app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    force_field = openmm_force_field("amber14-all.xml", "amber14/tip3p.xml")
     edges = openmm.Vec3(edge_nm, edge_nm, 1.1 * edge_nm) * unit.nanometer
     modeller.addSolvent(force_field, boxSize=edges, neutralize=False)
     positions = torch.tensor(modeller.positions.value_in_unit(unit.nanometer), dtype=torch.float64)
@@ -27,7 +29,7 @@ def water_box(
 ) -> tuple[openmm.System, openmm.app.Topology, torch.Tensor]:
     """TIP3P in a box that is longer along z; the system, its topology, and positions (1, atom, 3) in nm."""
     topology, positions = _solvated(edge_nm, False)
-    force_field = openmm.app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    force_field = openmm_force_field("amber14-all.xml", "amber14/tip3p.xml")
     system = force_field.createSystem(
         topology,
         nonbondedMethod=getattr(openmm.app, method),

@@ -66,7 +66,7 @@ def trained(process, **settings):
 @functools.cache
 def learnt():
     """One that has learnt jumps."""
-    return trained(telegraph, optimizer=functools.partial(torch.optim.AdamW, lr=2e-3), max_epochs=5)
+    return trained(telegraph, optimizer=functools.partial(torch.optim.AdamW, lr=2e-3), max_epochs=4)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import copy
 import difflib
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from mdgen.apps.config.search_path import (
     add_to_search_path,
     config_folder,
     experiment_verbs,
-    is_folder,
     is_group,
     option_names,
     search_folders,
@@ -61,11 +60,13 @@ def compose(verb: str, arguments: list[str]) -> DictConfig:
     groups = [text for each in parsed if is_group(str(each.key_or_group)) for text in _choice(verb, each)]
     values = [each for each in parsed if not is_group(str(each.key_or_group))]
     try:
-        defaults = copy.deepcopy(_defaults(verb, tuple(groups), search_folders()))
+        defaults = _defaults(verb, tuple(groups))
         values = [*_debug_values(verb, overrides, defaults, values), *values]
-        checked_values = [(each, _value(verb, each, defaults)) for each in values]
-        config = _compose(verb, [*groups, *(text for each, text in checked_values if not _shadowed(each))])
-        for each in filter(_shadowed, values):
+        known = dict(leaves(defaults))
+        for each in values:
+            _check_key(verb, each, known)
+        config = copy.deepcopy(defaults)
+        for each in values:
             OmegaConf.update(config, str(each.key_or_group), each.value(), force_add=True)
         OmegaConf.resolve(config)
         OmegaConf.resolve(defaults)
@@ -123,11 +124,6 @@ def _debug_values(verb: str, overrides: list[str], defaults: DictConfig, given: 
     ]
 
 
-def _shadowed(override: Override) -> bool:
-    """Whether Hydra would take the key for a group, after a user's folder of that name."""
-    return is_folder(str(override.key_or_group))
-
-
 def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
     """Load the plug-ins and set the search path that arguments name; returns the other arguments and the plug-ins."""
     folders = [each.removeprefix(CONFIG_DIR) for each in arguments if each.startswith(CONFIG_DIR)]
@@ -140,9 +136,15 @@ def set_search_path(verb: str, arguments: list[str]) -> tuple[list[str], list[st
     return [each for each in arguments if not each.startswith((CONFIG_DIR, "plugins="))], plugins
 
 
-@functools.lru_cache(maxsize=16)
-def _defaults(verb: str, groups: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
-    """The config before any value is given; many runs of one command share it."""
+def _defaults(verb: str, groups: tuple[str, ...]) -> DictConfig:
+    """The config before any value is given; a user's own configs may change, and are read each time."""
+    alone = len(search_folders()) == 1
+    return copy.deepcopy(_own_defaults(verb, groups)) if alone else _compose(verb, list(groups))
+
+
+@functools.lru_cache(maxsize=64)
+def _own_defaults(verb: str, groups: tuple[str, ...]) -> DictConfig:
+    """The config of this package's files; composing takes a hundred times as long as giving values."""
     return _compose(verb, list(groups))
 
 
@@ -224,10 +226,11 @@ def _can_do_without(verb: str, group: str, package: str | None) -> bool:
     return any(each.name == group and each.key == key and each.default is None for each in included(owner))
 
 
-def _value(verb: str, override: Override, defaults: DictConfig) -> str:
-    """The override of a key, as Hydra takes it: one that the config leaves at its constructor's default is added."""
+def _check_key(verb: str, override: Override, known: Mapping[str, Any]) -> None:
+    """That a key may be given: the config lists it, or leaves it at its constructor's default."""
     key, text = str(override.key_or_group), str(override.input_line)
-    known = dict(leaves(defaults))
+    if override.package is not None:
+        raise MdgenError(f"{text}: {key} is no group of which an option is chosen; write {key}=VALUE")
     parent, _, name = key.rpartition(".")
     target = known.get(f"{parent}._target_")
     listed = any(each == key or each.startswith(f"{key}.") for each in known)
@@ -240,7 +243,6 @@ def _value(verb: str, override: Override, defaults: DictConfig) -> str:
         raise MdgenError(f"{text}: keys are neither added nor left out; write {key}=VALUE")
     if isinstance(override.value(), dict) and name not in TABLES:
         raise MdgenError(f"{key} was given a table; expected one of its keys, as in KEY.NAME=VALUE")
-    return text if listed else f"++{text}"
 
 
 def _explain(verb: str, error: Exception) -> str:

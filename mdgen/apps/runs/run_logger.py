@@ -1,27 +1,29 @@
 """Where the figures of a training go: Lightning's loggers, told the run's name, its group and all of its settings.
 
 A run is named after its folder, and its group is the folder above: the runs of a sweep, or the parts of a demo.
+Lightning is imported with the first logger that is made: it takes longer to import than torch does, and configs are
+composed, shown and completed without one.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from typing import TYPE_CHECKING, Any
 
 from mdgen.apps.config.instantiation import instantiate
 from mdgen.errors import MdgenError
 from mdgen.registry import register
-from mdgen.training.fitting import quiet_lightning
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 LOG_FOLDER = "log"
 """What loggers that write files write into, in the run folder."""
 
 
 @contextmanager
-def run_logger(config: dict[str, Any], folder: Path | str) -> Iterator[Logger]:
+def run_logger(config: dict[str, Any], folder: Path | str) -> "Iterator[Logger]":
     """The logger of a training run, which has received the run's settings; closed afterwards.
 
     Args:
@@ -31,6 +33,10 @@ def run_logger(config: dict[str, Any], folder: Path | str) -> Iterator[Logger]:
     Raises:
         MdgenError: if the logger's package is not installed.
     """
+    from lightning.pytorch.loggers import WandbLogger
+
+    from mdgen.training.fitting import quiet_lightning
+
     logger: Logger = instantiate(config["logger"], save_dir=str(folder))
     failed = 1
     try:
@@ -45,12 +51,14 @@ def run_logger(config: dict[str, Any], folder: Path | str) -> Iterator[Logger]:
 
 
 @register
-def csv(save_dir: str) -> Logger:
+def csv(save_dir: str) -> Any:
     """`log/metrics.csv` in the run folder.
 
     Args:
         save_dir: run folder.
     """
+    from lightning.pytorch.loggers import CSVLogger
+
     return CSVLogger(save_dir, name="", version=LOG_FOLDER)
 
 
@@ -61,7 +69,7 @@ def wandb(
     group: str | None = None,
     project: str = "mdgen",
     offline: bool = True,
-) -> Logger:
+) -> Any:
     """A run of Weights & Biases.
 
     Args:
@@ -76,11 +84,13 @@ def wandb(
     """
     _require("wandb", "wandb")
     named, grouped = _name_and_group(save_dir, name, group)
+    from lightning.pytorch.loggers import WandbLogger
+
     return WandbLogger(save_dir=save_dir, name=named, group=grouped, project=project, offline=offline)
 
 
 @register
-def tensorboard(save_dir: str) -> Logger:
+def tensorboard(save_dir: str) -> Any:
     """Event files in `log` of the run folder; `tensorboard --logdir` on a folder of runs shows each by its folder.
 
     Args:
@@ -90,6 +100,8 @@ def tensorboard(save_dir: str) -> Logger:
         MdgenError: if tensorboard is not installed.
     """
     _require("tensorboard", "tensorboard")
+    from lightning.pytorch.loggers import TensorBoardLogger
+
     return TensorBoardLogger(save_dir, name="", version=LOG_FOLDER, default_hp_metric=False)
 
 
@@ -100,7 +112,7 @@ def mlflow(
     group: str | None = None,
     experiment: str = "mdgen",
     tracking_uri: str = "sqlite:///mlflow.db",
-) -> Logger:
+) -> Any:
     """A run of MLflow, with its group as the tag `group`.
 
     Args:
@@ -115,6 +127,8 @@ def mlflow(
     """
     _require("mlflow", "mlflow")
     named, grouped = _name_and_group(save_dir, name, group)
+    from lightning.pytorch.loggers import MLFlowLogger
+
     return MLFlowLogger(experiment, named, tracking_uri, {"group": grouped})
 
 

@@ -1,5 +1,6 @@
 """Assigning a force field: hydrogens, water around, parameters from OpenMM's XML files."""
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def assigned(
     if solvent in WATERS and force_field not in water:
         raise MdgenError(f"force field {force_field} has no {solvent}; {solvent} goes with {', '.join(water)}")
     files = [*FORCE_FIELDS[force_field], IMPLICIT_SOLVENTS.get(solvent), water.get(force_field)]
-    numbers = openmm.app.ForceField(*[name for name in files if name])
+    numbers = _read(*[name for name in files if name])
     topology = source.topology
     periodic = settings["nonbondedMethod"] not in (openmm.app.NoCutoff, openmm.app.CutoffNonPeriodic)
     if periodic and solvent not in WATERS and topology.getPeriodicBoxVectors() is None:
@@ -81,6 +82,12 @@ def assigned(
         raise
     except Exception as error:  # OpenMM raises several kinds for templates that do not match
         raise _no_template(error, topology, numbers, force_field) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _read(*files: str) -> openmm.app.ForceField:
+    """OpenMM's XML files, kept for the next molecule: reading them takes longer than assigning a peptide."""
+    return openmm.app.ForceField(*files)
 
 
 def _no_template(

@@ -11,6 +11,7 @@ from openmm import unit
 
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
+from mdgen.md.dynamics.openmm_minimize import minimized_by_openmm
 from mdgen.md.dynamics.velocities import maxwell_boltzmann
 from mdgen.md.engines.lanes.lane_kernel import LaneKernel
 from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
@@ -30,9 +31,9 @@ def peptide(
     force_field: str = "amber14",
     salt_kappa_per_nm: float = 0.0,
 ) -> System:
-    """A capped peptide, relaxed; one of several residues once in vacuum, and in OBC2 once for all implicit solvents."""
+    """A capped peptide, relaxed; one of several residues by OpenMM, in vacuum and once for all implicit solvents."""
 
-    def built(solvent: str, constraints: str, relax: bool) -> System:
+    def built(solvent: str, constraints: str, relax: bool = False) -> System:
         return build_system(
             sequence,
             force_field=force_field,
@@ -43,11 +44,14 @@ def peptide(
             relax=relax,
         )
 
-    start = ("vacuum" if solvent == "vacuum" else "obc2"), "hbonds"
-    if len(sequence) == 1 or (solvent, constraints, salt_kappa_per_nm) == (*start, 0.0):
+    if len(sequence) == 1:
         return built(solvent, constraints, relax=True)
+    start = ("vacuum" if solvent == "vacuum" else "obc2"), "hbonds"
+    if (solvent, constraints, salt_kappa_per_nm) == (*start, 0.0):
+        system = built(solvent, constraints)
+        return replace(system, positions=minimized_by_openmm(system.potential.openmm_system, system.positions))
     relaxed = peptide(sequence, *start, force_field=force_field)
-    return replace(built(solvent, constraints, relax=False), positions=relaxed.positions)
+    return replace(built(solvent, constraints), positions=relaxed.positions)
 
 
 def kernel_at(
