@@ -17,7 +17,7 @@ from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.systems.build import build_system
 from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
 from mdgen.units import COULOMB_AMBER, COULOMB_OPENMM, KCAL
-from tests.md.reference import openmm_energies_and_forces, shaken, strained
+from tests.md.reference import openmm_energies_and_forces, openmm_force_field, shaken, strained
 
 TERMS = {
     "HarmonicBondForce": ["bonds"],

@@ -8,7 +8,7 @@ import pytest
 
 from mdgen.errors import MdgenError
 from mdgen.md.systems.openmm_systems.openmm_loader import load_openmm_system
-from tests.md.reference import strained
+from tests.md.reference import openmm_force_field, strained
 
 
 def two_atoms() -> openmm.System:
