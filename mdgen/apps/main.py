@@ -2,14 +2,14 @@
 
 import importlib
 import logging
-import signal
 import sys
 
 from mdgen import __version__
 from mdgen.apps.config.completion import shell_completion
 from mdgen.apps.config.flags import read_flags
 from mdgen.apps.config.help import overview, verb_help
-from mdgen.apps.runs.screen import show_on_screen
+from mdgen.apps.runs.screen import drop_unread, open_closed_streams, show_on_screen, show_result
+from mdgen.apps.runs.signals import stop_on_signals
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 
@@ -22,6 +22,7 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status is 0, 2 for a mistake in the input, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    open_closed_streams()
     show_on_screen()
     try:
         return _dispatch(arguments)
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         logger.error("mdgen: stopped; what was done is kept, and the same command continues from there")
         return INTERRUPTED
+    finally:
+        drop_unread()
 
 
 def _sentence_of(error: Exception) -> str | None:
@@ -61,13 +64,13 @@ def _sentence_of(error: Exception) -> str | None:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(overview())
+        show_result(overview())
         return 0
     if arguments[0] == "--version":
-        sys.stdout.write(f"mdgen {__version__}\n")
+        show_result(f"mdgen {__version__}\n")
         return 0
     if arguments[0] in ("--shell-completion", "-sc"):
-        sys.stdout.write(shell_completion(" ".join(arguments[1:])))
+        show_result(shell_completion(" ".join(arguments[1:])))
         return 0
     name, *overrides = arguments
     if name not in VERBS:
@@ -77,25 +80,25 @@ def _dispatch(arguments: list[str]) -> int:
     if flags.help:
         if any(each.startswith(("--config-dir=", "plugins=")) for each in overrides):  # whose options it lists
             importlib.import_module("mdgen.apps.config.composition").set_search_path(name, overrides)
-        sys.stdout.write(verb_help(name))
+        show_result(verb_help(name))
         return 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_on_signals()
     # Imported late: `mdgen --help` must not wait for torch.
     if flags.multirun:
         sweep = importlib.import_module("mdgen.apps.sweeps.sweep")
         if flags.cfg or flags.info:
-            sys.stdout.write("".join(f"{job.folder}: {' '.join(job.own)}\n" for job in sweep.jobs(name, overrides)))
+            show_result("".join(f"{job.folder}: {' '.join(job.own)}\n" for job in sweep.jobs(name, overrides)))
         else:
             sweep.run_sweep(name, overrides)
         return 0
     if flags.info:
         show = importlib.import_module("mdgen.apps.config.information").information
-        sys.stdout.write(show(name, overrides, flags.info))
+        show_result(show(name, overrides, flags.info))
         return 0
     composition = importlib.import_module("mdgen.apps.config.composition")
     config = composition.compose(name, overrides)
     if flags.cfg:
-        sys.stdout.write(composition.as_yaml(config, flags.package))
+        show_result(composition.as_yaml(config, flags.package))
     else:
         importlib.import_module(f"mdgen.apps.{name}").run(composition.complete(config))
     return 0

@@ -19,13 +19,14 @@ from mdgen.apps.trajectories import STORE
 from mdgen.data.export import TOPOLOGY, export_trajectories
 from mdgen.data.formats.cells import lengths_and_angles
 from mdgen.data.manifest import MOST_TRAJECTORIES
-from mdgen.data.store import TrajectoryStore
+from mdgen.data.store import TrajectoryStore, is_store, require_space
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.generation.load import read_structures
 from mdgen.interfaces import Integrator, System
 from mdgen.md.dynamics.checkpoint import stops_of
 from mdgen.md.dynamics.replica_exchange import Tempering, parallel_tempering
+from mdgen.md.dynamics.schedule import plan
 from mdgen.md.dynamics.simulation import simulate
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine, make_engine, passed_over
@@ -55,6 +56,8 @@ def run(config: dict[str, Any]) -> None:
         system = _system(config)
         shown = (system.molecule, config["n_replicas"], _temperature(config), folder.path)
         logger.info("simulate      %r, %d replicas at %s, into %s", *shown)
+        saved = None if config["save_atoms"] is None else system.molecule.select(config["save_atoms"])
+        _require_space(config, system, saved, folder.path / STORE)
         # Each part draws from a generator of its own, so that a run resumed between two parts continues the same.
         start, swap_rates = _starts(config, system, threads, _generator(config, 1), folder.path)
         generator = _generator(config, 0)
@@ -62,7 +65,6 @@ def run(config: dict[str, Any]) -> None:
         logger.info(
             "simulate      %s, %d thread%s", _described(config, system, engine), threads, "s" if threads > 1 else ""
         )
-        saved = None if config["save_atoms"] is None else system.molecule.select(config["save_atoms"])
         _write_topology(folder.path, system, saved, float(config["save_ps"]))
         fresh, begin = not (folder.path / STORE).exists(), time.monotonic()
         store = simulate(
@@ -89,6 +91,18 @@ def run(config: dict[str, Any]) -> None:
             duration(folder.seconds),
             store.path,
         )
+
+
+def _require_space(config: dict[str, Any], system: System, saved: Int[np.ndarray, "saved"] | None, store: Path) -> None:
+    """Refuse, before anything is computed, frames that the disk has no room for; a resumed run needs what is left."""
+    integrator: Integrator = instantiate(config["integrator"])
+    lengths = (float(config[key]) for key in ("length_ns", "equilibration_ns", "save_ps"))
+    schedule = plan(*lengths, integrator.timestep_ps, integrator.temperature_K, config["anneal_temperature_K"])
+    left = schedule.production_frames - (TrajectoryStore.open(store).n_frames if is_store(store) else 0)
+    growing = int(config["n_replicas"]) - len(stops_of(store))
+    n_atoms = system.molecule.n_atoms if saved is None else len(saved)
+    advice = "lower length_ns or n_replicas, raise save_ps, save fewer atoms (save_atoms), or name an output elsewhere"
+    require_space(store, left, growing, n_atoms, _box(system) is not None, advice)
 
 
 def _described(config: dict[str, Any], system: System, engine: Engine) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mdgen.data.collation import context_of
-from mdgen.data.store import TrajectoryStore
+from mdgen.data.store import TrajectoryStore, require_space
 from mdgen.errors import MdgenError
 from mdgen.generation.composition import (
     chosen_spacing_ps,
@@ -289,7 +289,7 @@ class LatentSimulator:
             settings: as for `generate`.
 
         Raises:
-            MdgenError: as `generate`, and for a folder that holds something else, or a full disk.
+            MdgenError: as `generate`, and for a folder that holds something else, or a disk that is full or would be.
         """
         request = self._request(task, **settings)
         n, n_frames = request.condition.values.shape[:2]
@@ -297,9 +297,11 @@ class LatentSimulator:
         kept = {**(metadata or {}), **({} if kelvin is None else {"temperature_K": kelvin})}
         record = GenerationRecord(Path(path), request.identity, n_frames)
         with record.open_store(self.molecule, spacing, kept) as store:
-            stream = record.resume(store)
-            if stream is None:
-                stream = LatentStream(request.condition.values[:, 0])
+            begun = record.resume(store)
+            stream = LatentStream(request.condition.values[:, 0]) if begun is None else begun
+            advice = "ask for fewer frames or trajectories, or name a folder on another disk"
+            require_space(store.path, n_frames - stream.n_frames, n, self.molecule.n_atoms, False, advice)
+            if begun is None:
                 record.save(stream)
             progress = Progress("generate", n_frames * n, stream.n_frames * n)
             for positions, following in self._blocks(request, stream, progress, check):

@@ -15,6 +15,7 @@ from typing import Any
 
 from mdgen.apps.config.signatures import shown
 from mdgen.apps.runs.screen import show_on_screen
+from mdgen.apps.runs.signals import stop_on_signals
 from mdgen.errors import MdgenError
 from mdgen.registry import load_plugins
 
@@ -75,7 +76,7 @@ def require_one_device(config: dict[str, Any]) -> None:
 
 def _run_step(module: str, config: dict[str, Any], plugins: list[str]) -> None:
     show_on_screen()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_on_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         load_plugins(plugins)
