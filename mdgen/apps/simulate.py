@@ -96,8 +96,14 @@ def run(config: dict[str, Any]) -> None:
 def _require_space(config: dict[str, Any], system: System, saved: Int[np.ndarray, "saved"] | None, store: Path) -> None:
     """Refuse, before anything is computed, frames that the disk has no room for; a resumed run needs what is left."""
     integrator: Integrator = instantiate(config["integrator"])
-    lengths = (float(config[key]) for key in ("length_ns", "equilibration_ns", "save_ps"))
-    schedule = plan(*lengths, integrator.timestep_ps, integrator.temperature_K, config["anneal_temperature_K"])
+    schedule = plan(
+        float(config["length_ns"]),
+        float(config["equilibration_ns"]),
+        float(config["save_ps"]),
+        integrator.timestep_ps,
+        integrator.temperature_K,
+        config["anneal_temperature_K"],
+    )
     left = schedule.production_frames - (TrajectoryStore.open(store).n_frames if is_store(store) else 0)
     growing = int(config["n_replicas"]) - len(stops_of(store))
     n_atoms = system.molecule.n_atoms if saved is None else len(saved)

@@ -424,7 +424,8 @@ def require_space(path: Path | str, n_frames: int, n_trajectories: int, n_atoms:
     free = shutil.disk_usage(next(each for each in (path, *path.absolute().parents) if each.is_dir())).free
     if needed > free:
         raise MdgenError(
-            f"the frames to come take {needed / 1e9:.3g} GB, but the disk of {path} has {free / 1e9:.3g} GB left; {advice}"
+            f"the frames to come take {needed / 1e9:.3g} GB, but the disk of {path} has {free / 1e9:.3g} GB left; "
+            f"{advice}"
         )
 
 
