@@ -1,5 +1,6 @@
 """Habits of Hydra's users: `--cfg job`, `--info`, `debug=fast`, configs of one's own, completion in the shell."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -173,3 +174,18 @@ def test_completion_waits_for_no_large_library() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.splitlines() == ["simulate.system.", "[]"]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_do_not_spin(given: str | None, expected: str) -> None:
+    """Torch's OpenMP says at its start what it was told."""
+    told = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | {"OMP_DISPLAY_ENV": "true"}
+    code = "import mdgen, torch"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=told | ({"OMP_WAIT_POLICY": given} if given else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"OMP_WAIT_POLICY = '{expected}'" in said.stderr

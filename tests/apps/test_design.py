@@ -9,6 +9,8 @@ import mdtraj
 import pytest
 
 import mdgen
+from mdgen.apps.config.composition import compose, plain
+from mdgen.apps.generate import IGNORED
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
@@ -39,6 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 DESIGN = ["pdb=my.pdb", "task=design", "known=md", "tokens=[0,2]"]
 
 
+def test_only_keys_that_were_changed_are_said_to_be_ignored() -> None:
+    config = plain(compose("generate", []))
+    assert {key: config[key] for key in IGNORED} == IGNORED
+
+
 @pytest.mark.parametrize("by", ["flow", "rejection"])
 def test_designs_are_written(
     folder: Path, by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -47,7 +54,7 @@ def test_designs_are_written(
     output = folder / "made" / by
     command = ["generate", "model=model", *DESIGN, "n_designs=30", "n_trajectories=3", f"design_by={by}"]
     assert main([*command, f"output={output}"]) == 0
-    assert "n_trajectories=3 says nothing to task=design; n_designs says how many" in capsys.readouterr().err
+    assert "n_trajectories=3 says nothing to task=design, which makes designs" in capsys.readouterr().err
     with (output / "designs.csv").open() as file:
         rows = list(csv.DictReader(file))
     drawn = [int(row["drawn"]) for row in rows]

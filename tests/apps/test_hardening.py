@@ -15,6 +15,7 @@ import torch
 
 from mdgen import registry
 from mdgen.apps.main import main
+from mdgen.apps.runs.provenance import provenance
 from mdgen.apps.runs.verification import verify
 from mdgen.benchmarks.validation.interruptions import check_kills
 from mdgen.data.trajectories import open_trajectories
@@ -237,7 +238,8 @@ def test_nothing_runs_breaks_or_is_lost(run: Path, tmp_path: Path) -> None:  # n
     ]
     if "HARDENING_OUTPUT" in os.environ:
         output = os.environ["HARDENING_OUTPUT"]
-        write_result(Path(output), {"command": COMMAND.format(output=output), **figures}, rows)
+        told = {**provenance(0), "command": COMMAND.format(output=output)}
+        write_result(Path(output), {"provenance": told, **figures}, rows)
     assert not ran
     assert not faults, "\n".join(faults[:20])
     assert all(row.holds for row in rows)

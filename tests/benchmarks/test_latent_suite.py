@@ -46,14 +46,14 @@ def test_it_runs_judges_and_draws(no_engine: None, tmp_path: Path) -> None:
     figures, accepted = TINY.run(tmp_path)
     kinds = [row["kind"] for row in figures["rows"]]
     assert [kinds.count(kind) for kind in ("sampling", "decoding", "shared", "simulation", "microsecond")] == [
-        *(1, 1, 4, 2, 4)
+        *(1, 1, 6, 2, 4)
     ]
     costs = {row["part"]: row["seconds"] for row in figures["rows"] if row["kind"] == "microsecond"}
     assert costs["mdgen_kernel"] == pytest.approx(500)  # 2.5e8 steps of 4 fs
     both, alone = costs["markov_state_model and nearest_frame"], costs["latent alone, markov_state_model"]
     decoding = next(row for row in figures["rows"] if row["kind"] == "decoding")
     assert both - alone == pytest.approx(1e6 / timed_parts.LAG_PS / decoding["frames_per_s"])
-    assert len(accepted) == 6
+    assert len(accepted) == 7
     (drawn,) = TINY.draw(figures, tmp_path / "latent.json")
     assert drawn.stat().st_size > 10_000
 

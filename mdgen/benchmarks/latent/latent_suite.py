@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from mdgen.benchmarks.latent.timed_parts import DECODERS, LAG_PS, PROPAGATORS, TimedParts, trained_parts
+from mdgen.benchmarks.latent.timed_parts import DECODERS, LAG_PS, PROPAGATORS, TimedParts, learn, trained_parts
 from mdgen.benchmarks.speed.engines import ENGINES, EngineSetup
 from mdgen.benchmarks.speed.runner import time_engines
 from mdgen.benchmarks.speed.speed_suite import processor
@@ -51,7 +51,8 @@ class LatentSettings(Suite):
         n_trajectories: latent trajectories that are sampled at once.
         n_frames: frames of each.
         n_decoded: frames that are decoded, by the slowest decoder a tenth of them.
-        neighbours: numbers of busy processes beside which the first propagator and the first decoder are timed.
+        neighbours: numbers of busy processes beside which the first propagator, its training and the first decoder are
+            timed.
         n_steps: optimiser steps of each part.
         length_ns: length of the trajectories that parts are trained on.
         n_replicas: number of these, and of those that the engine is timed with.
@@ -167,14 +168,22 @@ class LatentSettings(Suite):
 
         return work
 
+    def _train(self, parts: TimedParts, name: str) -> int:
+        """Train a new propagator for a quarter of the steps; their number."""
+        n_steps = max(1, self.n_steps // 4)
+        learn(PROPAGATORS[name](parts.encoder), parts.data, parts.encoder, n_steps=n_steps, seed=self.seed)
+        return n_steps
+
     def _beside_neighbours(self, parts: TimedParts, cores: int) -> list[dict[str, Any]]:
         """Wall rates on all cores, alone and beside processes that never rest."""
         rows = []
+        propagator, decoder = self.propagators[0], self.decoders[0]
         works = {
-            "sampling": (self.propagators[0], self._sample(parts, self.propagators[0])),
-            "decoding": (self.decoders[0], self._decode(parts, self.decoders[0])),
+            "sampling": (propagator, "frames", self._sample(parts, propagator)),
+            "decoding": (decoder, "frames", self._decode(parts, decoder)),
+            "training": (propagator, "steps", lambda: self._train(parts, propagator)),
         }
-        for kind, (name, work) in works.items():
+        for kind, (name, unit, work) in works.items():
             alone = 0.0
             for n in (0, *self.neighbours):
                 with busy(n):
@@ -189,7 +198,7 @@ class LatentSettings(Suite):
                         "part": name,
                         "neighbours": n,
                         "threads": cores,
-                        "frames_per_s": rate,
+                        f"{unit}_per_s": rate,
                         "slow_down": alone / rate,
                         "slow_down_of_fair_share": fair,
                     }
@@ -227,7 +236,7 @@ def busy(n: int) -> Iterator[None]:
 
 
 def _rates(work: Callable[[], int], repeats: int, clock: Callable[[], float] = time.process_time) -> dict[str, float]:
-    """Frames a second, of processor time where nothing else is said, which other programs do not lengthen."""
+    """Frames (in training: steps) a second of processor time, which other programs do not lengthen, or of `clock`."""
     work()  # compiles
     rates = []
     for _ in range(repeats):

@@ -95,10 +95,10 @@ def trained_parts(
     """
     data = _dynamics(molecule, length_ns, n_replicas, folder, seed)
     encoder: Any = SRV(TorsionDistanceFeatures(data.molecule), lag_ps=LAG_PS)
-    learn = functools.partial(_learn, n_steps=n_steps, seed=seed)
-    learn(encoder, data)
-    steppers = {name: learn(PROPAGATORS[name](encoder), data, encoder) for name in propagators}
-    placers = {name: learn(DECODERS[name](encoder, data.molecule), data, encoder) for name in decoders}
+    learnt = functools.partial(learn, n_steps=n_steps, seed=seed)
+    learnt(encoder, data)
+    steppers = {name: learnt(PROPAGATORS[name](encoder), data, encoder) for name in propagators}
+    placers = {name: learnt(DECODERS[name](encoder, data.molecule), data, encoder) for name in decoders}
     return TimedParts(data, encoder, steppers, placers)
 
 
@@ -111,7 +111,8 @@ def _dynamics(molecule: str, length_ns: float, n_replicas: int, folder: Path, se
     return open_trajectories(folder)
 
 
-def _learn(part: Any, data: TrajectorySet, encoder: Any = None, *, n_steps: int, seed: int) -> Any:
+def learn(part: Any, data: TrajectorySet, encoder: Any = None, *, n_steps: int, seed: int) -> Any:
+    """Train a part for so many optimiser steps; the part."""
     settings = replace(settings_for(part), n_steps=n_steps, validation_share=0.0, seed=seed)
     train(part, data, settings, encoder, label=f"latent {type(part).__name__}")
     return part

@@ -211,7 +211,10 @@ def _require_plain_particles(system: openmm.System, topology: Any) -> None:
             )
         mass = number(system.getParticleMass(index))
         if not mass > 0:
-            raise MdgenError(f"{shown} has mass {mass:g} amu, but every atom must have a positive mass to move")
+            raise MdgenError(
+                f"{shown} has mass {mass:g} amu, but every atom must have a positive mass to move; system=openmm_xml "
+                "holds atoms without one in place"
+            )
 
 
 def _bonded(force: openmm.Force) -> dict[str, list]:

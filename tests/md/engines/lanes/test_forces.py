@@ -103,7 +103,7 @@ def test_born_radii_in_single_precision_agree_with_double(solvent: str) -> None:
         sweep(positions.astype(dtype), force_tables(system.potential.parameters, dtype), pairs, born)
         results.append((pairs, born[RADIUS]))
     (single_pairs, single_radii), (double_pairs, double_radii) = results
-    np.testing.assert_allclose(single_radii, double_radii, rtol=1e-6)
+    np.testing.assert_allclose(single_radii, double_radii, rtol=2e-6)  # some thirty roundings of a sum over all atoms
     for slope in (SLOPE_I, SLOPE_J):
         # Slopes are differences of terms as large as the largest slope: some ten roundings (6e-8) of it remain.
         bound = 1e-6 * np.abs(double_pairs[:, slope]).max()
