@@ -1,5 +1,6 @@
 """Opening the trajectories that a config names."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,19 +55,26 @@ def open_windows(config: dict[str, Any], seed: int) -> WindowLoaders:
 
     Args:
         config: what `open_collection` reads, and `frames`, `window_spacing_ps`, `hop_ps`, `split_by`,
-            `validation_share`, `test_share` and `loader`, the arguments of `WindowLoader`.
+            `validation_molecules`, `validation_share`, `test_share` and `loader`, the arguments of `WindowLoader`.
         seed: seed of the split and of the order of the batches.
 
     Raises:
-        MdgenError: if the data cannot be opened, split, cut into windows or batched as asked.
+        MdgenError: if the data cannot be opened, split, cut into windows or batched as asked, or a molecule to validate
+            on is one to learn from.
     """
     required({"data.frames": config["frames"]}, "data.frames")
     shares = float(config["validation_share"]), float(config["test_share"])
     generator = torch.Generator().manual_seed(seed)
-    collection = open_collection(config)
-    for each in collection:
+    collection, named = open_collection(config), config.get("validation_molecules")
+    known = None if named is None else open_collection({**config, "molecules": named, "trajectories": None})
+    for each in (*collection, *(known or ())):
         each.verify()
-    split = split_collection(collection, *shares, generator, config["split_by"])
+    if known is None:
+        split = split_collection(collection, *shares, generator, config["split_by"])
+    else:
+        _require_others(known, collection)
+        split = split_collection(collection, 0.0, shares[1], generator, config["split_by"])
+        split = replace(split, validation=known)
 
     def loader(part: TrajectoryCollection, shuffle: bool) -> WindowLoader:
         windows = WindowDataset(part, int(config["frames"]), config["window_spacing_ps"], config["hop_ps"])
@@ -75,6 +83,17 @@ def open_windows(config: dict[str, Any], seed: int) -> WindowLoaders:
 
     kept_back = [None if part is None else loader(part, False) for part in (split.validation, split.test)]
     return WindowLoaders(loader(split.training, True), *kept_back)
+
+
+def _require_others(validation: TrajectoryCollection, others: TrajectoryCollection) -> None:
+    learnt = {each.molecule.fingerprint: name for each, name in zip(others, others.names, strict=True)}
+    for each, name in zip(validation, validation.names, strict=True):
+        same = learnt.get(each.molecule.fingerprint)
+        if same is not None:
+            raise MdgenError(
+                f"{name} of data.validation_molecules is {same} of data.molecules as well; name molecules there that "
+                "nothing learns from"
+            )
 
 
 def _known(config: dict[str, Any]) -> list[float | None]:

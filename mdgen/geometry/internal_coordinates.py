@@ -153,8 +153,8 @@ class ZMatrix:
         return filled.index_select(-1, place)
 
     @cached_property
-    def _tree(self) -> "_Tree":
-        return _Tree.of(self.rows)
+    def _tree(self) -> "_Subtrees":
+        return _Subtrees.of(self.rows)
 
     @cached_property
     def _depths(self) -> Int[np.ndarray, "atom"]:
@@ -181,7 +181,7 @@ class ZMatrix:
         return levels
 
 
-class _Tree(NamedTuple):
+class _Subtrees(NamedTuple):
     """Which atoms lie beyond which: each hangs on the atom from which its length is measured.
 
     Args:
@@ -194,7 +194,7 @@ class _Tree(NamedTuple):
     couplings: list[tuple[list[int], int, int]]
 
     @classmethod
-    def of(cls, rows: Int[np.ndarray, "atom 4"]) -> "_Tree":
+    def of(cls, rows: Int[np.ndarray, "atom 4"]) -> "_Subtrees":
         """The tree of the rows of a `ZMatrix`.
 
         Raises:

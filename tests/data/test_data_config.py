@@ -47,3 +47,19 @@ def test_one_molecule_is_not_many(config: dict) -> None:
         open_data(config)
     with pytest.raises(MdgenError, match="both given"):
         open_windows({**config, "trajectories": "run"}, 0)
+
+
+def test_molecules_to_validate_on_are_named(config: dict, tmp_path: Path) -> None:
+    with TrajectoryStore.create(tmp_path / "validation/7", argon(7), 0.2, 1, {"temperature_K": 300}) as store:
+        store.append(walk(40, 7, 7)[None])
+    known = {
+        **config,
+        "validation_molecules": str(tmp_path / "validation"),
+        "molecules": [{"trajectories": str(tmp_path / "1")}],
+    }
+    training, validation, test = open_windows({**known, "test_share": 0.0}, seed=3)
+    assert [each.molecule.n_atoms for each in training.dataset.collection] == [1]
+    assert [each.molecule.n_atoms for each in validation.dataset.collection] == [7]
+    assert test is None
+    with pytest.raises(MdgenError, match=r"of data\.validation_molecules is .* of data\.molecules as well"):
+        open_windows({**known, "validation_molecules": [{"trajectories": str(tmp_path / "1")}]}, seed=3)

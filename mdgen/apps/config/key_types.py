@@ -19,7 +19,7 @@ OWN: dict[str, Any] = {
     **dict.fromkeys(("fraction", "training_fraction", "reference_fraction", "replicate_fraction"), tuple[float, float]),
     **dict.fromkeys(("threads", "factor", "n_designs"), int | None),
     "window_spacing_ps": float | list[float] | None,
-    "molecules": Path | list[dict[str, Any]] | None,
+    **dict.fromkeys(("molecules", "validation_molecules"), Path | list[dict[str, Any]] | None),
     "frames": int,
     "split_by": Literal["molecule", "trajectory"],
     "precision": Literal["single", "double"],
