@@ -420,6 +420,14 @@ def test_few_frames_to_a_row_are_told_and_why(
     assert not any("Rows hold" in note for note in result.notes)
 
 
+def test_more_than_the_dynamics_is_told(small: TrajectorySet, small_other: TrajectorySet, result: Evaluation) -> None:
+    assert not any("not how right the model is" in note for note in result.notes)
+    longer = TrajectorySet.from_arrays(molecule(), 1.0, [np.array(small_other.positions(0))] * 8)
+    notes = evaluate(small, longer, settings=QUICK).notes
+    (told,) = (note for note in notes if "not how right the model is" in note)
+    assert " were generated for " in told
+
+
 def test_lags_that_fall_between_frames_are_told(small: TrajectorySet, small_other: TrajectorySet) -> None:
     result = evaluate(small, small_other, settings=Settings(lag_ps=2.4, n_states=10, resamples=10))
     assert result.settings["lag_ps"] == 2.0

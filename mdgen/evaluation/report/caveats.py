@@ -79,6 +79,23 @@ def short_blocks(slowest_ps: Estimate | None, blocks_ps: float | None) -> list[s
     ]
 
 
+LONGER = 2.0
+"""How many times longer than the dynamics generated trajectories are where their intervals need a word."""
+
+
+def longer_than_data(rows: Mapping[str, RowResult]) -> list[str]:
+    """A sentence where much more was generated than there is dynamics: intervals shrink, a model's error does not."""
+    made = rows.get("generated_all", rows["generated"]).length_ns
+    data = sum(rows[name].length_ns for name in ("reference", "replicate"))
+    if made < LONGER * data:
+        return []
+    return [
+        f"{made:.4g} ns were generated for {data:.4g} ns of dynamics. The intervals of all of them say how far chance "
+        "moves trajectories so long, not how right the model is: what it learnt is as uncertain as the dynamics it "
+        "learnt from."
+    ]
+
+
 def too_good(metrics: Sequence[str]) -> list[str]:
     """A sentence where the generated frames lie closer to the dynamics than dynamics itself does."""
     if not metrics:
