@@ -29,6 +29,7 @@ from mdgen.generation.load import PARTS, load, model_folder, part_files, read_st
 from mdgen.generation.relaxation import Relaxation
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.generation.tasks import Inpainting, Interpolation, Rollout, Task, Upsampling
+from mdgen.md.dynamics.schedule import LONGEST_NS
 from mdgen.progress import duration, simulated
 from mdgen.units import NANOSECOND
 
@@ -215,6 +216,8 @@ def _task(config: dict[str, Any], simulator: LatentSimulator) -> Task:
         return _upsampling(config["coarse"], int(config["factor"]), asked_ps, simulator)
     if config["task"] == "inpaint":
         return Inpainting(_trajectories(config["known"], simulator, asked_ps), config["tokens"])
+    if not 0 < float(config["length_ns"]) < LONGEST_NS:
+        raise MdgenError(f"length_ns={config['length_ns']}: expected a number above 0 and below {LONGEST_NS:g}")
     n_steps = round(float(config["length_ns"]) * NANOSECOND / spacing_ps)
     if n_steps < 1:
         raise MdgenError(f"length_ns={config['length_ns']} is shorter than one frame, {spacing_ps:g} ps; ask for more")

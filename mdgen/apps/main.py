@@ -6,10 +6,10 @@ import sys
 
 from mdgen import __version__
 from mdgen.apps.config.completion import shell_completion
-from mdgen.apps.config.flags import read_flags
+from mdgen.apps.config.flags import Flags, read_flags
 from mdgen.apps.config.help import overview, verb_help
 from mdgen.apps.runs.screen import drop_unread, open_closed_streams, show_on_screen, show_result
-from mdgen.apps.runs.signals import stop_on_signals
+from mdgen.apps.runs.signals import stopped_by_signals
 from mdgen.apps.verbs import VERBS
 from mdgen.errors import MdgenError
 
@@ -82,7 +82,12 @@ def _dispatch(arguments: list[str]) -> int:
             importlib.import_module("mdgen.apps.config.composition").set_search_path(name, overrides)
         show_result(verb_help(name))
         return 0
-    stop_on_signals()
+    with stopped_by_signals():
+        _run(name, flags, overrides)
+    return 0
+
+
+def _run(name: str, flags: Flags, overrides: list[str]) -> None:
     # Imported late: `mdgen --help` must not wait for torch.
     if flags.multirun:
         sweep = importlib.import_module("mdgen.apps.sweeps.sweep")
@@ -90,15 +95,14 @@ def _dispatch(arguments: list[str]) -> int:
             show_result("".join(f"{job.folder}: {' '.join(job.own)}\n" for job in sweep.jobs(name, overrides)))
         else:
             sweep.run_sweep(name, overrides)
-        return 0
+        return
     if flags.info:
         show = importlib.import_module("mdgen.apps.config.information").information
         show_result(show(name, overrides, flags.info))
-        return 0
+        return
     composition = importlib.import_module("mdgen.apps.config.composition")
     config = composition.compose(name, overrides)
     if flags.cfg:
         show_result(composition.as_yaml(config, flags.package))
     else:
         importlib.import_module(f"mdgen.apps.{name}").run(composition.complete(config))
-    return 0

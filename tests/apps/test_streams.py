@@ -96,5 +96,10 @@ def test_frames_that_do_not_fit_the_disk_are_refused_before_the_first(
     assert "has 3e-07 GB left; lower length_ns" in said
     assert main([*SHORT, output]) == 0
     assert main([*SHORT, "length_ns=0.000002", output]) == 0  # ten frames more
+    done = (tmp_path / "run/DONE").read_bytes()
     assert main([*SHORT, "length_ns=0.000004", output]) == 2
     assert TrajectoryStore.open(tmp_path / "run/trajectories").lengths == (20, 20)
+    assert (tmp_path / "run/DONE").read_bytes() == done  # it is as long as it was, and may be made longer by less
+    assert main([*SHORT, "length_ns=0.000002", output]) == 0
+    assert main([*SHORT, "length_ns=0.000003", output]) == 0
+    assert TrajectoryStore.open(tmp_path / "run/trajectories").lengths == (30, 30)

@@ -35,6 +35,8 @@ from mdgen.registry import resolve
 
 CONFIG_DIR = "--config-dir="
 
+_KEY = re.compile(r"(~|\+{0,2})[\w/$-]+(\.[\w/$-]+)*(@[\w.$-]*(:[\w.$-]+)?)?", re.ASCII)
+"""Keys of overrides: names between dots, after a group its package."""
 _NEAR = 0.7
 """Likeness of two keys, from 0 to 1, above which the one may be meant by the other."""
 
@@ -172,6 +174,10 @@ def parsed_override(text: str, verb: str = "VERB") -> Override:
     if not key.lstrip("+~") or ("=" not in text and not text.startswith("~")):
         molecule = f", as in system=pdb system.pdb={text}" if text.endswith(".pdb") else ""
         raise MdgenError(f"cannot read {text!r}: expected key=value{molecule}; see `mdgen {verb} --help`")
+    if not _KEY.fullmatch(key):
+        raise MdgenError(
+            f"cannot read {text!r}: {key!r} is no key; expected names between dots; see `mdgen {verb} --help`"
+        )
     try:
         (parsed,) = OverridesParser.create().parse_overrides([text])
     except HydraException as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mdgen.apps.config.signatures import shown
 from mdgen.apps.runs.screen import show_on_screen
-from mdgen.apps.runs.signals import stop_on_signals
+from mdgen.apps.runs.signals import stopped_by_signals
 from mdgen.errors import MdgenError
 from mdgen.registry import load_plugins
 
@@ -76,11 +76,11 @@ def require_one_device(config: dict[str, Any]) -> None:
 
 def _run_step(module: str, config: dict[str, Any], plugins: list[str]) -> None:
     show_on_screen()
-    stop_on_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        load_plugins(plugins)
-        importlib.import_module(f"mdgen.apps.{module}").run(config)
+        with stopped_by_signals():
+            load_plugins(plugins)
+            importlib.import_module(f"mdgen.apps.{module}").run(config)
     except MdgenError as error:
         logging.getLogger("mdgen").error("%s", error)
         sys.exit(2)

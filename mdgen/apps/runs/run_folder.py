@@ -95,11 +95,11 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
         _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run)
-    begun = False
+    begun, earlier = False, None
     try:
         _lock(lock, path)
         longer = _compare(path, verb, config)
-        begun = True
+        begun, earlier = True, _Earlier.of(path) if longer else None
         with writable(path):
             if longer:
                 (path / MARK).unlink(missing_ok=True)
@@ -113,9 +113,34 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
     except Exception:
         if begun and path.is_dir() and not _has_results(path):  # the corrected command may use its name
             shutil.rmtree(path, ignore_errors=True)
+        elif earlier is not None and _results(path) == earlier.results:  # refused: it is as long as it was
+            earlier.restore(path)
         raise
     finally:
         lock.close()
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A run before it is made longer: its notes, its mark if it is done, and what its results were."""
+
+    notes: dict[str, bytes]
+    results: dict[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, path: Path) -> "_Earlier":
+        files = (path / name for name in ("config.yaml", "provenance.json", MARK))
+        return cls({each.name: each.read_bytes() for each in files if each.is_file()}, _results(path))
+
+    def restore(self, path: Path) -> None:
+        for name, content in self.notes.items():
+            write_aside(path / name, content)
+
+
+def _results(path: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file of a run but our own notes."""
+    files = (each for each in path.rglob("*") if each.is_file() and each.name not in {*OWN_NOTES, MARK})
+    return {str(each.relative_to(path)): (each.stat().st_size, each.stat().st_mtime_ns) for each in files}
 
 
 def _has_results(path: Path) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.units import NANOSECOND
 
-_LONGEST_NS = 1e9
+LONGEST_NS = 1e9
 """A second: no run is longer."""
 
 _STAGES = 20
@@ -77,12 +77,12 @@ def plan(
     Raises:
         MdgenError: if `save_ps` is no multiple of the time step, or a length or temperature is out of range.
     """
-    if not 0 < length_ns < _LONGEST_NS or not 0 <= equilibration_ns < _LONGEST_NS:
+    if not 0 < length_ns < LONGEST_NS or not 0 <= equilibration_ns < LONGEST_NS:
         raise MdgenError(
             f"length_ns is {length_ns} and equilibration_ns {equilibration_ns}; "
-            f"the first must be positive and the second not negative, and both below {_LONGEST_NS:g}"
+            f"the first must be positive and the second not negative, and both below {LONGEST_NS:g}"
         )
-    steps = round(save_ps / timestep_ps) if 0 < save_ps < _LONGEST_NS * NANOSECOND else 0
+    steps = round(save_ps / timestep_ps) if 0 < save_ps < LONGEST_NS * NANOSECOND else 0
     if steps < 1 or abs(steps * timestep_ps - save_ps) > 1e-6 * save_ps:
         nearest = max(1, steps) * timestep_ps
         raise MdgenError(
