@@ -33,8 +33,12 @@ def assert_all_hold(rows: list[Acceptance]) -> None:
 def test_parity_holds_and_a_wrong_number_shows() -> None:
     figures, rows = check_parity(sequences=["A"], solvents=["hct", "gbn2"])
     assert_all_hold(rows)
-    assert {f"{kernel}_against_torch_forces_relative" for kernel in KERNELS} < {row.name for row in rows}
-    assert all(0 < errors[kernel] < 1e-12 for errors in figures["parity"].values() for kernel in KERNELS)
+    compared = [errors.keys() - {"energy", "forces"} for errors in figures["parity"].values()]
+    assert compared == [{*KERNELS}, {*KERNELS}, {"box_kernel"}]
+    names = {f"{kernel}_against_torch_forces_relative" for kernel in (*KERNELS, "box_kernel")}
+    assert names < {row.name for row in rows}
+    found = [errors[kernel] for errors in figures["parity"].values() for kernel in errors if "kernel" in kernel]
+    assert all(0 < error < 1e-12 for error in found)
     system = build_system(sequence="A", force_field="amber14", solvent="gbn2", relax=False)
     p = system.potential.parameters
     changed = ForceField(replace(p, bond_k=p.bond_k * 1.02), system.potential.openmm_system)
@@ -179,7 +183,7 @@ def test_files_that_are_not_there_are_left_out(tmp_path: Path) -> None:
 def test_the_suite_runs_what_it_is_asked(tmp_path: Path) -> None:
     metrics, rows = ValidationSettings(checks=["restart", "independence"]).run(tmp_path)
     assert list(metrics["seconds"]) == ["restart", "independence"]
-    assert len(rows) == 9
+    assert len(rows) == 12
     assert_all_hold(rows)
     with pytest.raises(MdgenError, match="check 'luck' is unknown; known are parity"):
         ValidationSettings(checks=["luck"]).run(tmp_path)

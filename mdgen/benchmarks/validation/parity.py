@@ -14,6 +14,7 @@ from mdgen.errors import MdgenError
 from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.kernel_engine import KernelEngine
+from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.lanes.lane_kernel import LaneKernel
 from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
@@ -25,28 +26,33 @@ from mdgen.results import Acceptance, Estimate
 
 _SHAKE_NM = 0.004
 _KERNELS: tuple[type[LaneKernel], ...] = (ReplicaKernel, MoleculeKernel)
+"""Kernels of molecules without a cutoff."""
 
 
 def check_parity(
     sequences: Sequence[str] = ("A", "WDHK", "CMRP"),
     solvents: Sequence[str] = ("vacuum", "hct", "obc1", "obc2", "gbn", "gbn2"),
 ) -> Figures:
-    """Largest errors over capped peptides in every implicit solvent, in torch and in both kernels that have no cutoff.
+    """Largest errors over capped peptides in every implicit solvent, and one in a box of water with a cutoff, in torch
+    and in every kernel.
 
     Energy errors are per OpenMM force, in kcal/mol; force errors are norms over all atoms, relative.
     """
     energy = forces = 0.0
-    kernels = dict.fromkeys((kind.name for kind in _KERNELS), 0.0)
+    kernels: dict[str, float] = {}
     details = {}
-    for sequence in sequences:
-        for solvent in solvents:
-            system = build_system(sequence=sequence, force_field="amber14", solvent=solvent, relax=False)  # type: ignore[arg-type]
-            x = _shaken(system.positions)
-            of_terms, of_forces = parity_errors(system, x)
-            of_kernels = kernel_errors(system, x)
-            details[f"{sequence} {solvent}"] = {"energy": of_terms, "forces": of_forces, **of_kernels}
-            energy, forces = max(energy, *of_terms.values()), max(forces, of_forces)
-            kernels = {name: max(error, of_kernels[name]) for name, error in kernels.items()}
+    systems = {
+        f"{sequence} {solvent}": build_system(sequence, force_field="amber14", solvent=solvent, relax=False)  # type: ignore[arg-type]
+        for sequence in sequences
+        for solvent in solvents
+    }
+    for name, system in (systems | {"A in a box": boxed_peptide()}).items():
+        x = _shaken(system.positions)
+        of_terms, of_forces = parity_errors(system, x)
+        of_kernels = kernel_errors(system, x)
+        details[name] = {"energy": of_terms, "forces": of_forces, **of_kernels}
+        energy, forces = max(energy, *of_terms.values()), max(forces, of_forces)
+        kernels |= {kind: max(error, kernels.get(kind, 0.0)) for kind, error in of_kernels.items()}
     slope = slope_error(build_system(sequence="A", force_field="amber14", solvent="gbn2", relax=False))
     rows = [
         Acceptance.below("parity_energy_kcal_per_mol_a_term", Estimate(energy), 1e-3),
@@ -116,7 +122,7 @@ def parity_errors(system: System, positions: Float[Tensor, "1 atom 3"]) -> tuple
 
 
 def kernel_errors(system: System, positions: Float[Tensor, "1 atom 3"]) -> dict[str, float]:
-    """Relative difference of the double-precision forces of each kernel without a cutoff to those of the torch path.
+    """Relative difference of the double-precision forces of each kernel that runs a system to those of the torch path.
 
     Raises:
         MdgenError: if the kernels lack a law of the system.
@@ -125,12 +131,18 @@ def kernel_errors(system: System, positions: Float[Tensor, "1 atom 3"]) -> dict[
     if beyond is not None:
         raise MdgenError(f"the kernels do not have {beyond}, so their forces cannot be compared; choose other systems")
     field, errors = force_field_of(system.potential), {}
-    expected = field.energy_and_forces(positions)[1][0].numpy()
-    for kind in _KERNELS:
+    cell = None if system.cell is None else system.cell[None]
+    expected = field.energy_and_forces(positions, cell)[1][0].numpy()
+    for kind in _KERNELS if cell is None else (BoxKernel,):
         kernel = kind(field.parameters, 1, 0.001, 300.0, 1.0, torch.Generator().manual_seed(0), "double", 1)
-        kernel.set_state(positions, torch.zeros_like(positions))
+        kernel.set_state(positions, torch.zeros_like(positions), cell)
         errors[kind.name] = relative_error(np.asarray(kernel.energies_and_forces()[1][0]), expected)
     return errors
+
+
+def boxed_peptide() -> System:
+    """Alanine dipeptide in a small box of rigid water, with a switched cutoff and a reaction field."""
+    return build_system("A", force_field="amber14", solvent="tip3p", padding_nm=0.5, cutoff_nm=0.7, switch_nm=0.6)
 
 
 def slope_error(system: System, step_nm: float = 1e-5) -> float:

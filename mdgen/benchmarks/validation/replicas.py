@@ -3,6 +3,7 @@
 import torch
 
 from mdgen.benchmarks.suite import Figures
+from mdgen.benchmarks.validation.parity import boxed_peptide
 from mdgen.interfaces import System
 from mdgen.md.dynamics.constraints import DistanceConstraints
 from mdgen.md.dynamics.integrators import Langevin
@@ -12,6 +13,13 @@ from mdgen.md.systems.build import build_system
 from mdgen.results import Acceptance, Estimate
 
 _ENGINES = [("kernel", "single"), ("kernel", "double"), ("torch", "double")]
+
+
+def _engines() -> list[tuple[str, System, str, str]]:
+    """Names, systems, engines and precisions: a molecule with each, and a box with its kernel."""
+    molecule = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
+    box = ("box_kernel_single", boxed_peptide(), "kernel", "single")
+    return [*((f"{kind}_{precision}", molecule, kind, precision) for kind, precision in _ENGINES), box]
 
 
 def check_constraints(n_steps: int = 10_000) -> Figures:
@@ -29,9 +37,8 @@ def check_constraints(n_steps: int = 10_000) -> Figures:
 
 def check_independence(n_steps: int = 200) -> Figures:
     """Number of replicas that change in any bit when another one is displaced or becomes NaN."""
-    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
     rows = []
-    for kind, precision in _ENGINES:
+    for engine, system, kind, precision in _engines():
         steps = n_steps if kind == "kernel" else n_steps // 10
         plain = _started(system, kind, precision, 5).advance(steps).positions
         for how, push in (("pushed", 0.01), ("lost", float("nan"))):
@@ -39,16 +46,15 @@ def check_independence(n_steps: int = 200) -> Figures:
             rest = [0, 1, 3, 4]
             changed = sum(not torch.equal(plain[i], other[i]) for i in rest)
             holds = changed == 0 and not torch.equal(plain[2], other[2])
-            name = f"replicas_changed_when_one_is_{how}_{kind}_{precision}"
+            name = f"replicas_changed_when_one_is_{how}_{engine}"
             rows.append(Acceptance.judged(name, Estimate(changed), "== 0", holds))
     return {}, rows
 
 
 def check_restart() -> Figures:
     """Number of coordinates that differ in any bit between 100 steps and 50 + 50 with a save and load between."""
-    system = build_system(sequence="A", force_field="amber14", hydrogen_mass_amu=None, solvent="obc2")
     rows = []
-    for kind, precision in _ENGINES:
+    for engine, system, kind, precision in _engines():
         whole = _started(system, kind, precision, 3).advance(100)
         half = _started(system, kind, precision, 3)
         half.advance(50)
@@ -57,9 +63,7 @@ def check_restart() -> Figures:
         after = resumed.advance(50)
         differ = sum(int((getattr(whole, part) != getattr(after, part)).sum()) for part in ("positions", "velocities"))
         rows.append(
-            Acceptance.judged(
-                f"coordinates_changed_by_a_restart_{kind}_{precision}", Estimate(differ), "== 0", differ == 0
-            )
+            Acceptance.judged(f"coordinates_changed_by_a_restart_{engine}", Estimate(differ), "== 0", differ == 0)
         )
     return {}, rows
 
