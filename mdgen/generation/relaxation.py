@@ -29,6 +29,10 @@ _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
 
 
+MOST_STEPS = 1e9
+"""A relaxation is over in a moment."""
+
+
 @dataclass
 class Relaxation:
     """Minimises every frame for some steps, then moves it for a moment from new velocities.
@@ -71,6 +75,11 @@ class Relaxation:
             raise MdgenError(
                 f"length_ps={self.length_ps}, minimization_steps={self.minimization_steps} and "
                 f"timestep_fs={self.timestep_fs} of the relaxation: expected at least 0, at least 0 and above 0"
+            )
+        if not 1e3 * self.length_ps <= MOST_STEPS * self.timestep_fs:
+            raise MdgenError(
+                f"length_ps={self.length_ps} of the relaxation takes more than {MOST_STEPS:g} steps of "
+                f"timestep_fs={self.timestep_fs}; a picosecond is enough"
             )
         if self.length_ps and self._n_steps < 1:
             raise MdgenError(

@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import torch
 from openmm import unit
 
-from mdgen.apps.config.composition import compose, plain
+from mdgen.apps.config.composition import compose, leaves, plain
+from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.interfaces import State
@@ -309,3 +311,31 @@ def test_trajectories_of_different_molecules_are_refused(said, tmp_path: Path) -
     sentence = said(f"train encoder=tica data.trajectories=[{tmp_path}/A,{tmp_path}/G] output={tmp_path}/encoder")
     assert sentence.startswith(f"mdgen: {tmp_path}/G")
     assert not (tmp_path / "encoder").exists()
+
+
+ABSURD = ("1e308", "-1e-300", "-1", "0", "nan", "inf", "abc", "1" + 20 * "0", "[1]", "{a: 1}", "true", "''")
+ASKED = {
+    "generate": ["model=alanine_dipeptide_tokens", "n_trajectories=1", "length_ns=0.02", "system=peptide"],
+    "simulate": ["system=double_well", "integrator=overdamped", "n_replicas=1", "length_ns=1e-7", "save_ps=1e-4"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ASKED)
+def test_absurd_values_of_every_key_are_one_sentence_each(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = [*ASKED[verb], *(["system.sequence=A"] if verb == "generate" else ["equilibration_ns=0"]), "threads=1"]
+    config = leaves(plain(compose(verb, asked)))
+    keys = [key for key, value in config if not isinstance(value, bool | str | list) and key != "output"]
+    keys += [key for key, value in config if isinstance(value, list) and "_target_" not in key]
+    assert len(keys) > 12
+    for key in keys:
+        for value in ABSURD:
+            status = main([verb, *asked, f"{key}={value}", "output=run"])
+            sentences = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: ")]
+            assert (status, len(sentences)) in ((0, 0), (2, 1)), f"{key}={value}: {status} {sentences}"
+            if status and "blew up" not in sentences[0]:  # dynamics that began is kept
+                assert not Path("run").exists(), f"{key}={value} left something behind"
+            shutil.rmtree("run", ignore_errors=True)
