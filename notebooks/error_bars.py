@@ -25,6 +25,7 @@ import mdgen
 from mdgen.apps.trajectories import open_data
 from mdgen.data.conditions import first_frame
 from mdgen.evaluation.statistics.intervals import bootstrap_weights
+from mdgen.files import MARK
 from mdgen.generation.simulator import LatentSimulator
 from mdgen.results import Acceptance, Estimate, write_result
 
@@ -63,6 +64,7 @@ def statistics(sums: Float[np.ndarray, "*draw sum mode"], lag_ps: float) -> Floa
     """Logarithm of the timescale, and free energy in kT of the side beyond 0, of each mode."""
     product, square, mean, beyond = np.moveaxis(sums, -2, 0)
     correlation = (product - mean**2) / (square - mean**2)
+    correlation = correlation.clip(1e-6, 1 - 1e-6)  # no time is told beyond
     return np.stack([np.log(-lag_ps / np.log(correlation)), np.log(beyond / (1 - beyond))], -2)
 
 
@@ -136,6 +138,8 @@ def main() -> None:
     torch.set_num_threads(1)
     lines = []
     for folder in arguments.runs:
+        if not (folder / "generate" / MARK).is_file():  # not yet trained: its dynamics judge the others
+            continue
         lines += line(folder, [other for other in arguments.runs if other != folder])
         sys.stdout.write(f"{folder.name} done\n")
     rows = summary(lines)
