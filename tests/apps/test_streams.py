@@ -1,5 +1,6 @@
 """A run needs no terminal, no reader of what it says, and is refused before it begins where the disk is too small."""
 
+import errno
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from mdgen.apps.main import main
+from mdgen.apps.runs import run_folder
 from mdgen.data.store import TrajectoryStore, is_store
 
 COMMAND = [sys.executable, "-m", "mdgen"]
@@ -103,3 +105,20 @@ def test_frames_that_do_not_fit_the_disk_are_refused_before_the_first(
     assert main([*SHORT, "length_ns=0.000002", output]) == 0
     assert main([*SHORT, "length_ns=0.000003", output]) == 0
     assert TrajectoryStore.open(tmp_path / "run/trajectories").lengths == (30, 30)
+
+
+def test_an_extension_for_which_there_is_no_room_for_notes_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    output = f"output={tmp_path / 'run'}"
+    assert main([*SHORT, output]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "write_aside", full)
+        assert main([*SHORT, "length_ns=0.000002", output]) == 2
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("mdgen: ")]) == 1
+    assert main([*SHORT, output]) == 0
+    assert (tmp_path / "run/DONE").is_file()
+    assert TrajectoryStore.open(tmp_path / "run/trajectories").lengths == (10, 10)

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,8 @@ def open_run(path: Path | str, verb: str, config: dict[str, Any]) -> Iterator[Ru
         if begun and path.is_dir() and not _has_results(path):  # the corrected command may use its name
             shutil.rmtree(path, ignore_errors=True)
         elif earlier is not None and _results(path) == earlier.results:  # refused: it is as long as it was
-            earlier.restore(path)
+            with suppress(OSError):  # on a full disk it stays without its mark, which the same command makes again
+                earlier.restore(path)
         raise
     finally:
         lock.close()
