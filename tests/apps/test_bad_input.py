@@ -75,7 +75,7 @@ MISTAKES = [
     ("evaluate metrics.tolerances.clashes=1", "metrics.tolerances takes a table"),
     ("simulate threads=two", "threads=two: expected a whole number, or null"),
     ("simulate threads=1.5", "threads=1.5: expected a whole number, or null"),
-    ("simulate threads=0", "threads=0: expected at least 1"),
+    ("simulate threads=0", "threads=0: expected 1 to 1024"),
     ("simulate pressure_bar=high", "pressure_bar=high: expected a number, or null"),
     ("simulate anneal_temperature_K=true", "anneal_temperature_K=true: expected a number, or null"),
     ("simulate precision=half", "precision=half: expected single or double"),
