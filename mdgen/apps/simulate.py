@@ -16,10 +16,11 @@ from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
+from mdgen.data.disk_space import require_space
 from mdgen.data.export import TOPOLOGY, export_trajectories
 from mdgen.data.formats.cells import lengths_and_angles
 from mdgen.data.manifest import MOST_TRAJECTORIES
-from mdgen.data.store import TrajectoryStore, is_store, require_space
+from mdgen.data.store import TrajectoryStore
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.generation.load import read_structures
@@ -94,7 +95,7 @@ def run(config: dict[str, Any]) -> None:
 
 
 def _require_space(config: dict[str, Any], system: System, saved: Int[np.ndarray, "saved"] | None, store: Path) -> None:
-    """Refuse, before anything is computed, frames that the disk has no room for; a resumed run needs what is left."""
+    """Refuse, before anything is computed, frames that the disk has no room for."""
     integrator: Integrator = instantiate(config["integrator"])
     schedule = plan(
         float(config["length_ns"]),
@@ -104,11 +105,10 @@ def _require_space(config: dict[str, Any], system: System, saved: Int[np.ndarray
         integrator.temperature_K,
         config["anneal_temperature_K"],
     )
-    left = schedule.production_frames - (TrajectoryStore.open(store).n_frames if is_store(store) else 0)
     growing = int(config["n_replicas"]) - len(stops_of(store))
     n_atoms = system.molecule.n_atoms if saved is None else len(saved)
     advice = "lower length_ns or n_replicas, raise save_ps, save fewer atoms (save_atoms), or name an output elsewhere"
-    require_space(store, left, growing, n_atoms, _box(system) is not None, advice)
+    require_space(store, schedule.production_frames, growing, n_atoms, _box(system) is not None, advice)
 
 
 def _described(config: dict[str, Any], system: System, engine: Engine) -> str:

@@ -28,9 +28,8 @@ _STEEPEST = 100.0
 _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
 
-
-MOST_STEPS = 1e9
-"""A relaxation is over in a moment."""
+_MOST_STEPS = 1e9
+"""Steps of the dynamics above which a length is taken for a slip of the pen."""
 
 
 @dataclass
@@ -76,9 +75,9 @@ class Relaxation:
                 f"length_ps={self.length_ps}, minimization_steps={self.minimization_steps} and "
                 f"timestep_fs={self.timestep_fs} of the relaxation: expected at least 0, at least 0 and above 0"
             )
-        if not 1e3 * self.length_ps <= MOST_STEPS * self.timestep_fs:
+        if not 1e3 * self.length_ps <= _MOST_STEPS * self.timestep_fs:
             raise MdgenError(
-                f"length_ps={self.length_ps} of the relaxation takes more than {MOST_STEPS:g} steps of "
+                f"length_ps={self.length_ps} of the relaxation takes more than {_MOST_STEPS:g} steps of "
                 f"timestep_fs={self.timestep_fs}; a picosecond is enough"
             )
         if self.length_ps and self._n_steps < 1:

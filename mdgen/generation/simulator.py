@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mdgen.data.collation import context_of
-from mdgen.data.store import TrajectoryStore, is_store, require_space
+from mdgen.data.disk_space import require_space
+from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation.composition import (
     chosen_spacing_ps,
@@ -291,11 +292,11 @@ class LatentSimulator:
         Raises:
             MdgenError: as `generate`, and for a folder that holds something else, or a disk that is full or would be.
         """
-        least: int = getattr(task, "n_frames", 0) or getattr(task, "factor", 0)
-        self._require_space(Path(path), least, settings.get("n_trajectories") or 1)  # before memory is taken for them
+        # Before memory is taken for them, as far as the task tells.
+        self._require_space(path, task.least_frames, settings.get("n_trajectories") or 1)
         request = self._request(task, **settings)
         n, n_frames = request.condition.values.shape[:2]
-        self._require_space(Path(path), n_frames, n)
+        self._require_space(path, n_frames, n)
         kelvin, spacing = (request.identity[key] for key in ("temperature_K", "frame_spacing_ps"))
         kept = {**(metadata or {}), **({} if kelvin is None else {"temperature_K": kelvin})}
         record = GenerationRecord(Path(path), request.identity, n_frames)
@@ -310,10 +311,9 @@ class LatentSimulator:
                 record.save(following)
         return store
 
-    def _require_space(self, path: Path, n_frames: int, n_trajectories: int) -> None:
-        left = n_frames - (TrajectoryStore.open(path).n_frames if is_store(path) else 0)
+    def _require_space(self, path: Path | str, n_frames: int, n_trajectories: int) -> None:
         advice = "ask for fewer frames or trajectories, or name a folder on another disk"
-        require_space(path, left, n_trajectories, self.molecule.n_atoms, False, advice)
+        require_space(path, n_frames, n_trajectories, self.molecule.n_atoms, False, advice)
 
     def rollout(
         self, start: Frames | None = None, n_frames: int = 1000, n_trajectories: int = 1, **settings: Unpack[Settings]

@@ -39,6 +39,11 @@ class Task(ABC):
         """Time between generated frames that follows from the known ones; None where nothing does."""
         return None
 
+    @property
+    def least_frames(self) -> int:
+        """Frames that a trajectory has at least, told before any structure is read."""
+        return 1
+
     @abstractmethod
     def structures(self, molecule: Molecule) -> tuple[Float[Tensor, "_known _frame atom 3"], ...]:
         """Positions that are known, in nm; none where the propagator is to draw its start.
@@ -74,6 +79,11 @@ class Rollout(Task):
         """The task alone: a rollout may be extended."""
         return {"task": "rollout"}
 
+    @property
+    def least_frames(self) -> int:
+        """All of them."""
+        return self.n_frames
+
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The start."""
         return () if self.start is None else (_frames(self.start, molecule, "start"),)
@@ -105,6 +115,11 @@ class Interpolation(Task):
     def settings(self) -> dict[str, Any]:
         """The task and its length."""
         return {"task": "interpolate", "n_frames": self.n_frames}
+
+    @property
+    def least_frames(self) -> int:
+        """All of them."""
+        return self.n_frames
 
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """Both ends, in pairs."""
@@ -144,6 +159,11 @@ class Upsampling(Task):
         """The coarse spacing over the factor, where the coarse trajectories tell their times."""
         spacing = _spacing_ps(self.coarse)
         return None if spacing is None else spacing / max(self.factor, 1)
+
+    @property
+    def least_frames(self) -> int:
+        """Those from one coarse frame to the next."""
+        return self.factor + 1
 
     def structures(self, molecule: Molecule) -> tuple[Tensor, ...]:
         """The coarse trajectories."""

@@ -49,6 +49,7 @@ MISTAKES = [
     ("simulate +integrator=langevin", "neither added nor left out; write integrator="),
     ("train encoder=srv encoder.model.widht=3", "no key 'encoder.model.widht'"),
     ("train encoder.model.n_modes=3", "no key 'encoder.model.n_modes'"),
+    ("simulate n_replicas[0]=1", "'n_replicas[0]' is no key"),
     ("simulate temperature=300", "no key 'temperature'; the nearest is 'integrator.temperature_K'"),
     ("simulate dt=2", "there is no key 'dt'; `mdgen simulate --help` lists them all"),
     ("simulate --temperature 300", "no option --temperature; keys are given as key=value"),

@@ -12,26 +12,15 @@ import torch
 import mdgen
 from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
+from tests.apps.small_demo import SMALL_DEMO
 
 pytestmark = pytest.mark.usefixtures("one_filter_round", "steps_in_this_process", "few_plots")
 
 SMALL = [
-    "simulate.n_replicas=16",
-    "simulate.length_ns=0.1",
-    "simulate.equilibration_ns=0.01",
-    "simulate.save_ps=1",
-    "lag_ps=1",
+    *SMALL_DEMO,
     "train_encoder.encoder.training.n_steps=10",
     "train_propagator.propagator.training.n_steps=10",
-    "train_propagator.propagator.model.n_components=8",
-    "train_propagator.propagator.model.hidden=[16,16]",
     "train_decoder.decoder.training.n_steps=20",
-    "train_decoder.decoder.model.width=16",
-    "train_decoder.decoder.model.n_evaluations=1",
-    "generate.n_trajectories=8",
-    "generate.length_ns=0.1",
-    "evaluate.metrics.settings.resamples=20",
-    "evaluate.metrics.settings.permutations=99",
     "four_wells.suite.n_steps=100000",
     "four_wells.suite.propagator_steps=50",
     "four_wells.suite.encoder_steps=50",

@@ -16,25 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from mdgen.data.store import TrajectoryStore
+from tests.apps.small_demo import SMALL_DEMO
 
 COMMAND = [
-    *(sys.executable, "-m", "mdgen", "demo", "threads=1", "lag_ps=1"),
-    "simulate.n_replicas=16",
-    "simulate.length_ns=0.1",
-    "simulate.equilibration_ns=0.01",
-    "simulate.save_ps=1",
-    "train_encoder.encoder.training.n_steps=300",
-    "train_propagator.propagator.training.n_steps=300",
-    "train_propagator.propagator.model.n_components=8",
-    "train_propagator.propagator.model.hidden=[16,16]",
-    "train_decoder.decoder.training.n_steps=300",
-    "train_decoder.decoder.model.width=16",
-    "train_decoder.decoder.model.n_evaluations=1",
-    "generate.n_trajectories=8",
-    "generate.length_ns=0.1",
-    "evaluate.metrics.settings.resamples=20",
-    "evaluate.metrics.settings.permutations=99",
-    "four_wells=null",
+    *(sys.executable, "-m", "mdgen", "demo", "threads=1", "four_wells=null", *SMALL_DEMO),
+    *(f"train_{part}.{part}.training.n_steps=300" for part in ("encoder", "propagator", "decoder")),
 ]
 MADE = [
     "simulate/trajectories/manifest.json",

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,8 @@ import pytest
 
 from mdgen.apps.main import main
 from mdgen.apps.runs import run_folder
-from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.data.store import TrajectoryStore
+from tests.apps.interrupted_run import interrupted
 
 COMMAND = [sys.executable, "-m", "mdgen"]
 WELL = ["simulate", "system=double_well", "integrator=overdamped", "threads=1", "equilibration_ns=0", "n_replicas=2"]
@@ -62,29 +62,27 @@ def test_a_result_that_does_not_fit_is_said_in_one_sentence() -> None:
 def test_a_lost_terminal_stops_a_run_unless_it_is_ignored(tmp_path: Path, ignored: bool) -> None:
     length = "length_ns=0.0003" if ignored else "length_ns=0.002"
     command = [*COMMAND, *WELL, "save_ps=0.0001", length, f"output={tmp_path / 'run'}"]
-
-    def listen() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
-
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     store = tmp_path / "run/trajectories"
-    for _ in range(600):
-        time.sleep(0.1)
-        if is_store(store):
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGHUP)
-    _, said = process.communicate(timeout=120)
+    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    status, said = interrupted(command, store, signal.SIGHUP, SIGHUP=handler)
     if ignored:
-        assert process.returncode == 0
+        assert status == 0
         return
-    assert process.returncode == 130
+    assert status == 130
     assert said.splitlines()[-1].startswith("mdgen: stopped")
     kept = np.array(TrajectoryStore.open(store).positions(1))
     assert 0 < len(kept) < 20000
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert TrajectoryStore.open(store).lengths == (20000, 20000)
     np.testing.assert_array_equal(TrajectoryStore.open(store).positions(1, 0, len(kept)), kept)
+
+
+def test_a_verb_leaves_the_handlers_of_signals_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    assert main(["simulate", "--cfg"]) == 0
+    assert main(["simulate", "n_replicas=0"]) == 2
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_frames_that_do_not_fit_the_disk_are_refused_before_the_first(

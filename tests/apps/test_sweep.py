@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ from mdgen.apps.sweeps.sweep import config_of, jobs
 from mdgen.apps.sweeps.sweep_job import Job
 from mdgen.apps.sweeps.sweep_mark import is_finished, mark_finished
 from mdgen.apps.sweeps.sweep_summary import metrics_of
-from mdgen.data.store import TrajectoryStore, is_store
+from mdgen.data.store import TrajectoryStore
+from tests.apps.interrupted_run import interrupted
 
 SMALL = ["n_replicas=2", "engine=torch", "length_ns=2e-5", "equilibration_ns=0", "save_ps=0.004"]
 COMMAND = [sys.executable, "-c", "import sys; from mdgen.apps.main import main; sys.exit(main(sys.argv[1:]))"]
@@ -106,20 +106,9 @@ def test_a_launcher_whose_process_is_killed_says_so_and_the_same_command_continu
 @pytest.mark.slow
 def test_ctrl_c_stops_all_and_the_same_command_continues(tmp_path: Path, number: int) -> None:
     command = [*COMMAND, "simulate", "-m", "system.sequence=A,G", f"output={tmp_path}/many", *SMALL, "length_ns=0.004"]
-
-    def listen() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells let their background jobs ignore it
-
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen)
     store = tmp_path / "many/A/trajectories"
-    for _ in range(600):
-        time.sleep(0.2)
-        if is_store(store):
-            break
-    time.sleep(0.5)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130
+    status, said = interrupted(command, store, number, SIGINT=signal.SIG_DFL)  # shells let background jobs ignore it
+    assert status == 130
     assert said.splitlines()[-1].startswith("mdgen: stopped")
     assert not (tmp_path / "many/A/DONE").exists()
     assert subprocess.run(command, capture_output=True).returncode == 0

@@ -1,5 +1,8 @@
 """Rollout, interpolation, upsampling and inpainting through one call, to memory and to a store that resumes."""
 
+import shutil
+from types import SimpleNamespace
+
 import mdtraj
 import numpy as np
 import pytest
@@ -31,6 +34,8 @@ EXPECTED = {
     "upsample": FRAMES,
     "inpaint": np.tile(FRAMES, (1, 4, 1, 1))[:, :, 1:],
 }
+
+FRAMES_MADE = {"rollout": 33, "interpolate": 9, "upsample": 33, "inpaint": 36}
 
 
 @pytest.fixture
@@ -123,6 +128,21 @@ def test_a_store_is_never_mixed_from_two_tasks(name, task, settings, tmp_path):
     with pytest.raises(MdgenError, match=f"was generated with {name} .*, not .*; choose another folder"):
         simulator.generate_to_store(tmp_path / "run", task, **{**first, **settings})
     assert TrajectoryStore.open(tmp_path / "run").n_frames == 33
+
+
+def test_what_does_not_fit_the_disk_is_refused_and_leaves_nothing_in_the_way(simulator, tmp_path, monkeypatch):
+    frame = 2 * 12 * MOLECULE.n_atoms  # of both trajectories
+    for name, task in TASKS.items():
+        n_frames, folder = FRAMES_MADE[name], tmp_path / name
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda path, n=n_frames: SimpleNamespace(free=n * frame - 1))
+            with pytest.raises(MdgenError, match="GB left; ask for fewer frames"):
+                simulator.generate_to_store(folder, task, n_trajectories=2)
+            assert not folder.exists()
+            patch.setattr(shutil, "disk_usage", lambda path, n=n_frames: SimpleNamespace(free=n * frame))
+            assert simulator.generate_to_store(folder, task, n_trajectories=2).n_frames == n_frames
+    with pytest.raises(MdgenError, match="GB left; ask for fewer frames"):
+        simulator.generate_to_store(tmp_path / "far", Rollout(FRAMES[:, 0], n_frames=10**15))  # told before it is made
 
 
 def test_only_a_rollout_is_extended(simulator, tmp_path):
