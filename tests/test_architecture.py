@@ -15,7 +15,7 @@ LAYERS = [
     {"data"},
     {"interfaces"},
     {"molecule"},
-    {"geometry"},
+    {"geometry", "simd"},
     FLOOR,
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -27,7 +27,7 @@ FRAMEWORKS = {
     "lightning": {"training", "apps"},
     "jinja2": {"evaluation"},
     "openmm": {"md", "benchmarks", "apps"},
-    "numba": {"md", "data", "models", "benchmarks"},
+    "numba": {"simd", "md", "data", "models", "benchmarks"},
     "matplotlib": {"evaluation", "benchmarks", "apps"},
 }
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "v2", "misc"}

@@ -14,8 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mdgen.data.collation import context_of
-from mdgen.data.disk_space import require_space
-from mdgen.data.store import TrajectoryStore
+from mdgen.data.store import TrajectoryStore, require_space
 from mdgen.errors import MdgenError
 from mdgen.generation.composition import (
     chosen_spacing_ps,

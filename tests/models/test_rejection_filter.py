@@ -6,7 +6,7 @@ import torch
 from mdgen.data.conditions import first_frame
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
-from mdgen.models.blocks.density_equalising import DensityEqualising
+from mdgen.models.blocks.density_equalising import BINS, DensityEqualising
 from mdgen.models.propagators import filter_fitting
 from mdgen.models.propagators.filter_fitting import evenly
 from mdgen.models.propagators.mdn import MDN
@@ -24,7 +24,12 @@ def test_the_equalising_transform_is_monotone_and_undone() -> None:
     grid = torch.linspace(-0.2, 1.2, 3001, dtype=torch.float64)[:, None].repeat(1, 2)
     there = transform(grid)
     assert (there.diff(dim=0) > 0).all()
-    assert torch.allclose(transform.inverse(there), grid, atol=1e-12)
+    back = transform.inverse(there)
+    assert torch.allclose(back, grid, atol=1e-12)
+    assert torch.equal(transform.inverse(there.requires_grad_()), back)  # uncompiled, for gradients
+    there = there.detach()
+    ends = torch.arange(BINS + 1)[:, None] / BINS  # of bins, where a value is told from both sides
+    assert torch.allclose(transform.inverse(transform.knots.T), ends.double(), atol=1e-12)
     spread = transform(values)
     assert spread[:5000].std(0).min() > 3 * values[:5000].std(0).max()
     slope = (transform(grid + 1e-7) - there) / 1e-7

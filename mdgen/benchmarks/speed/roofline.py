@@ -12,8 +12,8 @@ from jaxtyping import Float
 from numba import njit
 
 from mdgen.md.engines.lanes.born_laws import DISTANT
-from mdgen.md.engines.lanes.lanes import LANES, load, store
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.simd.lanes import LANES, load, store
 
 OPERATIONS_BORN = 140
 """Operations of a pair with generalised Born: 70 for distance and descreening of either atom by its polynomial, 54 for

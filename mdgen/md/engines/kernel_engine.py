@@ -13,12 +13,12 @@ from mdgen.md.engines.base_engine import Engine, Recording, beyond_force_field, 
 from mdgen.md.engines.lanes.bonded_terms import HIGHEST_PERIODICITY
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
 from mdgen.md.engines.lanes.lane_kernel import LaneKernel
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.molecule_kernel import MOST_ATOMS, MoleculeKernel
 from mdgen.md.engines.lanes.replicas.constraint_tables import MOST_SWEEPS, sweeps_needed
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.force_field import force_field_of
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.simd.lanes import LANES
 
 _ATOMS_OF_A_LANE = 36
 

@@ -5,6 +5,10 @@ network to resolve. Here the scale's local step follows the square root of the d
 scale, which follows nothing, and quantiles, which would close the gaps between states.
 """
 
+from typing import no_type_check
+
+import numba
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +18,8 @@ SMOOTHING = 4.0
 """Width in bins of the Gaussian that smooths the density."""
 FLOOR = 0.5
 """Least local step, relative to the mean."""
+GUIDE_CELLS = 8192
+"""Cells of the table that finds a bin at once: narrower than the least step, `FLOOR / (1 + FLOOR) / BINS`."""
 
 
 class DensityEqualising(nn.Module):
@@ -52,6 +58,9 @@ class DensityEqualising(nn.Module):
 
     def inverse(self, equalised: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Back from the equalised coordinate."""
+        if equalised.device.type == "cpu" and not (torch.is_grad_enabled() and equalised.requires_grad):
+            flat = equalised.detach().double().reshape(-1, len(self.knots)).contiguous()
+            return torch.from_numpy(_inverse(self.knots.numpy(), flat.numpy())).view_as(equalised).to(equalised.dtype)
         wanted = equalised.double().movedim(-1, 0).contiguous()
         flat = wanted.reshape(len(self.knots), -1)
         places = (torch.searchsorted(self.knots, flat, right=True) - 1).clamp(0, BINS - 1)
@@ -71,3 +80,27 @@ class DensityEqualising(nn.Module):
         outside = (exact < 0) | (exact > 1)
         slope = torch.where(outside, torch.ones_like(low), (high - low) * BINS)
         return bin_, torch.where(outside, bin_ / BINS, low), slope
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _inverse(knots, values):
+    # What `inverse` does in a dozen passes over memory, in one.
+    found = np.empty_like(values)
+    guide = np.empty(GUIDE_CELLS, np.int64)
+    for channel in range(values.shape[1]):
+        column = knots[channel]
+        place = 0
+        for cell in range(GUIDE_CELLS):
+            while place < BINS - 1 and column[place + 1] * GUIDE_CELLS <= cell:
+                place += 1
+            guide[cell] = place
+        for i in range(values.shape[0]):
+            value = values[i, channel]
+            if not 0.0 <= value <= 1.0:
+                found[i, channel] = value
+                continue
+            place = guide[min(int(value * GUIDE_CELLS), GUIDE_CELLS - 1)]
+            place = min(place + (value >= column[place + 1]), BINS - 1)
+            found[i, channel] = (place + (value - column[place]) / (column[place + 1] - column[place])) / BINS
+    return found

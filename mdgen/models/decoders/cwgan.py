@@ -241,22 +241,28 @@ class CWGAN(Part):
         self, latent: Float[Tensor, "batch frame token channel"], context: Context, generator: torch.Generator
     ) -> Float[Tensor, "batch frame atom 3"]:
         """A structure for every frame, in nm; frames share no noise."""
-        blocks = []
-        for part in latent.flatten(0, 1).flatten(1).split(BLOCK):
-            draw = functools.partial(self._draw, part, generator)
-            blocks.append(rejection_sample(draw, self.redraws)[0])
-        return torch.cat(blocks).unflatten(0, latent.shape[:2])
+        parts = latent.flatten(0, 1).flatten(1).split(BLOCK)
+        return torch.cat([self._decode(part, generator) for part in parts]).unflatten(0, latent.shape[:2])
 
-    def _draw(
-        self, latents: Float[Tensor, "batch channel"], generator: torch.Generator, rows: Rows
-    ) -> tuple[Tensor, Tensor]:
-        """A structure for some rows of the latents, and whether each is refused."""
-        latents = latents[rows]
-        values = self.generate(latents, self.noise(len(latents), generator))
-        positions = self.representation.build(values)
-        seen = self.representation.ratio_values(values)
-        rejected = self.ratio.rejected(seen, self.conditions(latents), generator)
-        return positions, rejected | self.contacts.rejected(positions, generator)
+    def _decode(
+        self, latents: Float[Tensor, "batch channel"], generator: torch.Generator
+    ) -> Float[Tensor, "batch atom 3"]:
+        positions = latents.new_zeros(len(latents), self.molecule.n_atoms, 3)
+
+        def draw(rows: Rows) -> tuple[Values, Tensor]:
+            conditions = latents[rows]
+            values = self.generate(conditions, self.noise(len(conditions), generator))
+            seen = self.representation.ratio_values(values)
+            refused = self.ratio.rejected(seen, self.conditions(conditions), generator)
+            kept = (~refused).nonzero()[:, 0]  # most are refused, and need no atoms
+            built = self.representation.build(values[kept])
+            refused[kept] = self.contacts.rejected(built, generator)
+            positions[kept if isinstance(rows, slice) else rows[kept]] = built
+            return values, refused
+
+        values, refused = rejection_sample(draw, self.redraws)
+        positions[refused] = self.representation.build(values[refused])
+        return positions
 
 
 def rarity(latents: Float[Tensor, "frame channel"], n_bins: int = 40) -> Float[Tensor, "frame"]:

@@ -35,6 +35,8 @@ MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
 KEPT_DRAWS, LEAST_CHANCE = 128, 1e-6
 """Samples from which densities tell the share that is kept, and the least chance to be kept in them."""
+FRAMES_AT_ONCE = 10_000
+"""Frames whose scale is undone at a time: they stay in the cache."""
 LAW_FRAMES = 1_000
 """Frames of a batch over which the law is tested."""
 
@@ -305,7 +307,9 @@ class MDN(Part):
             self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, self.rejection_filter.tables()
         )
         self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
-        trajectory = self.unscaled(torch.from_numpy(values))
+        trajectory = torch.from_numpy(values)
+        for frames in trajectory.view(-1, values.shape[2]).split(FRAMES_AT_ONCE):
+            frames.copy_(self.unscaled(frames))
         trajectory[:, 0] = start[:, 0]  # exactly what was given, not what scaling there and back makes of it
         return trajectory.unsqueeze(2)
 

@@ -1,22 +1,37 @@
-"""Long trajectories of a mixture density network, compiled: the whole step of a walker stays in the nearest cache.
+"""Long trajectories of a mixture density network, compiled: sixteen walkers side by side in the lanes of the processor.
 
-A step is 1e4 multiplications, far too few to be worth thirty tensor operations, so one walker is carried through all
-its frames by one thread. Two things make it fast beyond that: half of the hidden units are zero after the ReLU and are
-skipped, and the Gaussian is chosen first, so that only its own mean and width are computed.
+A step is 1e4 multiplications, far too few to be worth thirty tensor operations. A block of walkers is carried through
+all its frames by one thread, its numbers in the nearest caches. The layers are matrix products with a walker a lane;
+then the Gaussian is chosen first, so that only its own mean and widths are computed. Most samples are refused and drawn
+again, some walkers' many times: those that wait are gathered anew for every draw, so that lanes seldom idle.
 """
 
-import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt64
 
 from mdgen.models.propagators.rejection_filter import FilterTables
+from mdgen.simd.jit import entry_point, lane_function, part_of_caller, source_digest
+from mdgen.simd.lane_instructions import absolute, lane_sum, maximum
+from mdgen.simd.lane_math import LOG2_E, exp2, log
+from mdgen.simd.lanes import LANES, filled, load, store
+from mdgen.simd.random import WORDS, fill_normal, fill_uniform, streams_of
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+WALKERS = 128
+"""Walkers of a block: several times the lanes, so that draws of those that wait fill them."""
+
+TILE = 6
+"""Outputs of a layer that are summed at once: as many as leave room for the inputs in sixteen registers."""
+
+ROWS = 3
+"""Parameters of a Gaussian that are summed at once."""
+
+NEVER = -1e30
+"""Logit of a component that only fills a tile up."""
 
 
 class MixtureWeights(NamedTuple):
@@ -29,6 +44,17 @@ class MixtureWeights(NamedTuple):
     shape_head: Float32[np.ndarray, "component parameter hidden"]
     shape_bias: Float32[np.ndarray, "component parameter"]
     width_floor: np.float32
+
+
+class _Tables(NamedTuple):
+    """Weights as the lanes read them: outputs of layers by tiles, inputs of the Gaussians' parameters by lanes."""
+
+    layers: tuple[Float32[np.ndarray, "tile _input 6"], ...]
+    biases: tuple[Float32[np.ndarray, "tile 6"], ...]
+    weight_head: Float32[np.ndarray, "tile hidden 6"]
+    weight_bias: Float32[np.ndarray, "tile 6"]
+    shape_head: Float32[np.ndarray, "component parameter part 16"]
+    shape_bias: Float32[np.ndarray, "component parameter"]
 
 
 def rollout(
@@ -53,12 +79,15 @@ def rollout(
     """
     out = np.empty((len(start), n_frames, start.shape[1]), np.float32)
     left = np.zeros(len(start), np.int64)
-    low, high, redraws = np.float32(limits[0]), np.float32(limits[1]), limits[2]
+    bounds = np.array(limits[:2], np.float32)
+    rejection = rejection._replace(occupied=rejection.occupied.view(np.uint8))
+    tables, streams = _tables(weights), streams_of(seeds)
     shares = np.array_split(np.arange(len(start)), min(len(start), torch.get_num_threads()))
 
     def walk(share: np.ndarray) -> None:
         own = slice(share[0], share[-1] + 1)
-        _walk(weights, start[own], seeds[own], low, high, redraws, rejection, out[own], left[own])
+        settings = (weights.width_floor, *bounds, limits[2])
+        _walk(tables, settings, start[own], streams[own], rejection, out[own], left[own])
 
     # Plain threads: the compiled loop holds no interpreter lock, and needs no threading layer of its own.
     with ThreadPoolExecutor(len(shares)) as pool:
@@ -66,184 +95,235 @@ def rollout(
     return out, left
 
 
-@numba.njit(cache=True, inline="always")
+def _tables(weights: MixtureWeights) -> _Tables:
+    layers = [_tiles(matrix, bias, 0.0) for matrix, bias in zip(weights.layers, weights.biases, strict=True)]
+    rows = -weights.shape_bias.shape[1] % ROWS
+    head = np.pad(weights.shape_head, ((0, 0), (0, rows), (0, -weights.shape_head.shape[2] % LANES)))
+    return _Tables(
+        tuple(matrix for matrix, _ in layers),
+        tuple(bias for _, bias in layers),
+        *_tiles(weights.weight_head, weights.weight_bias, NEVER),
+        head.reshape(*head.shape[:2], -1, LANES),
+        np.pad(weights.shape_bias, ((0, 0), (0, rows))),
+    )
+
+
+def _tiles(matrix: np.ndarray, bias: np.ndarray, rest: float) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix (input, output) as (tile, input, output), the outputs filled up by ones whose bias is `rest`."""
+    more = -len(bias) % TILE
+    matrix, bias = np.pad(matrix, ((0, 0), (0, more))), np.pad(bias, (0, more), constant_values=rest)
+    tiles = matrix.reshape(len(matrix), -1, TILE).swapaxes(0, 1)
+    return np.ascontiguousarray(tiles), bias.reshape(-1, TILE)
+
+
+@lane_function
 @no_type_check
-def _uniform(stream):
-    # SplitMix64 (Steele, Lea, Flood 2014): 2^53 equal steps of (0, 1].
-    stream[0] += GOLDEN
-    z = stream[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return (float(z >> np.uint64(11)) + 1.0) * (1.0 / 9007199254740992.0)
+def _affine(matrix, bias, x, y, least):
+    # y = max(x matrix + bias, least); x and y are (unit, lane).
+    for tile in range(matrix.shape[0]):
+        y0, y1 = filled(bias, load(bias, (tile, 0))), filled(bias, load(bias, (tile, 1)))
+        y2, y3 = filled(bias, load(bias, (tile, 2))), filled(bias, load(bias, (tile, 3)))
+        y4, y5 = filled(bias, load(bias, (tile, 4))), filled(bias, load(bias, (tile, 5)))
+        for k in range(matrix.shape[1]):
+            value = load(x, (k,))
+            y0 = y0 + value * load(matrix, (tile, k, 0))
+            y1 = y1 + value * load(matrix, (tile, k, 1))
+            y2 = y2 + value * load(matrix, (tile, k, 2))
+            y3 = y3 + value * load(matrix, (tile, k, 3))
+            y4 = y4 + value * load(matrix, (tile, k, 4))
+            y5 = y5 + value * load(matrix, (tile, k, 5))
+        row = TILE * tile
+        store(y, (row,), maximum(y0, least))
+        store(y, (row + 1,), maximum(y1, least))
+        store(y, (row + 2,), maximum(y2, least))
+        store(y, (row + 3,), maximum(y3, least))
+        store(y, (row + 4,), maximum(y4, least))
+        store(y, (row + 5,), maximum(y5, least))
 
 
-@numba.njit(cache=True, fastmath=True)
-@no_type_check
-def _affine(x, matrix, bias, y, active):
-    count = 0
-    for k in range(x.shape[0]):
-        active[count] = k
-        count += x[k] != 0.0
-    for j in range(y.shape[0]):
-        y[j] = bias[j]
-    # Four inputs at a time: the sums then travel between register and cache a quarter as often.
-    whole = count - count % 4
-    for i in range(0, whole, 4):
-        k0, k1, k2, k3 = active[i], active[i + 1], active[i + 2], active[i + 3]
-        a0, a1, a2, a3 = x[k0], x[k1], x[k2], x[k3]
-        for j in range(y.shape[0]):
-            y[j] += a0 * matrix[k0, j] + a1 * matrix[k1, j] + a2 * matrix[k2, j] + a3 * matrix[k3, j]
-    for i in range(whole, count):
-        k0 = active[i]
-        a0 = x[k0]
-        for j in range(y.shape[0]):
-            y[j] += a0 * matrix[k0, j]
-
-
-@numba.njit(cache=True, fastmath=True)
-@no_type_check
-def _dot(x, y):
-    total = np.float32(0.0)
-    for k in range(x.shape[0]):
-        total += x[k] * y[k]
-    return total
-
-
-@numba.njit(cache=True, fastmath=True)
+@lane_function
 @no_type_check
 def _accumulate(logits):
-    # Logits become sums of weights up to each component, relative to the largest weight. exp(x) is taken as
-    # (exp(x / 64))^64 with seven terms of its series, which compiles to vectors as a call of the library does not. Its
-    # error, measured: 1e-5 of a weight above 2e-9, 3e-3 of one above 1e-20 and 2e-2 of one above 1e-26, where the
-    # logits are cut off; 1e-6 of the sum.
-    top = logits[0]
+    # Logits (component, lane) become sums of weights up to each component, relative to the largest weight.
+    top = load(logits, (0,))
     for j in range(1, logits.shape[0]):
-        top = max(top, logits[j])
+        top = maximum(top, load(logits, (j,)))
+    total = filled(logits, 0.0)
     for j in range(logits.shape[0]):
-        x = max(logits[j] - top, np.float32(-60.0)) * np.float32(1.0 / 64.0)
-        y = np.float32(1.0 / 120.0) + x * np.float32(1.0 / 720.0)
-        y = np.float32(1.0 / 24.0) + x * y
-        y = np.float32(1.0 / 6.0) + x * y
-        y = np.float32(0.5) + x * y
-        y = np.float32(1.0) + x * (np.float32(1.0) + x * y)
-        y *= y
-        y *= y
-        y *= y
-        y *= y
-        y *= y
-        logits[j] = y * y
-    for j in range(1, logits.shape[0]):
-        logits[j] += logits[j - 1]
+        total = total + exp2((load(logits, (j,)) - top) * LOG2_E)
+        store(logits, (j,), total)
 
 
-@numba.njit(cache=True, fastmath=True)
+@part_of_caller
 @no_type_check
-def _choose(sums, point):
-    # The component at which the sum of weights passes its share `point`.
-    wanted, chosen = point * sums[-1], 0
-    for j in range(sums.shape[0] - 1):
-        chosen += sums[j] < wanted
-    return chosen
+def _choose(sums, lane, n_components, point):
+    # The component at which the sum of weights passes its share `point`: a bisection without branches.
+    wanted = point * load(sums, (n_components - 1, lane))
+    step, component = 1, 0
+    while 2 * step < n_components:
+        step *= 2
+    while step > 0:
+        last = component + step - 1
+        passed = (last < n_components - 1) & (load(sums, (min(last, n_components - 1), lane)) < wanted)
+        component += step * passed
+        step >>= 1
+    return component
 
 
-@numba.njit(cache=True, fastmath=True)
+@part_of_caller
 @no_type_check
-def _softplus(x):
-    return max(x, np.float32(0.0)) + np.log1p(np.exp(-abs(x)))
+def _parameters(head, bias, component, inputs, walker, parameters, lane):
+    # Means, widths and the rest of one Gaussian, down a column of `parameters` (row, lane).
+    for row in range(0, head.shape[1], ROWS):
+        y0, y1, y2 = filled(bias, 0.0), filled(bias, 0.0), filled(bias, 0.0)
+        for part in range(head.shape[2]):
+            values = load(inputs, (walker, part))
+            y0 = y0 + values * load(head, (component, row, part))
+            y1 = y1 + values * load(head, (component, row + 1, part))
+            y2 = y2 + values * load(head, (component, row + 2, part))
+        store(parameters, (row, lane), load(bias, (component, row)) + lane_sum(y0))
+        store(parameters, (row + 1, lane), load(bias, (component, row + 1)) + lane_sum(y1))
+        store(parameters, (row + 2, lane), load(bias, (component, row + 2)) + lane_sum(y2))
 
 
-@numba.njit(cache=True, fastmath=True)
+@lane_function
 @no_type_check
-def _gaussian(weights, hidden, component, stream, normals, point):
-    # point = sigmoid(mean) + factor @ normals, with only this component's parameters computed.
-    channels = point.shape[0]
-    rows, bias = weights.shape_head[component], weights.shape_bias[component]
-    for c in range(0, channels, 2):
-        radius = np.sqrt(np.float32(-2.0) * np.log(np.float32(_uniform(stream))))
-        angle = np.float32(2.0 * math.pi * _uniform(stream))
-        normals[c] = radius * np.cos(angle)
-        if c + 1 < channels:
-            normals[c + 1] = radius * np.sin(angle)
-    parameter = 2 * channels
+def _sample(parameters, normals, points, width_floor):
+    # point = sigmoid(mean) + factor @ normals
+    channels = points.shape[0]
+    row = 2 * channels
     for c in range(channels):
-        mean = bias[c] + _dot(rows[c], hidden)
-        width = bias[channels + c] + _dot(rows[channels + c], hidden)
-        value = (
-            np.float32(1.0) / (np.float32(1.0) + np.exp(-mean)) + (weights.width_floor + _softplus(width)) * normals[c]
-        )
+        mean, width = load(parameters, (c,)), load(parameters, (channels + c,))
+        softplus = maximum(width, 0.0) + log(1.0 + exp2(absolute(width) * -LOG2_E))
+        value = 1.0 / (1.0 + exp2(mean * -LOG2_E)) + (softplus + width_floor) * load(normals, (c,))
         for earlier in range(c):
-            value += (bias[parameter] + _dot(rows[parameter], hidden)) * normals[earlier]
-            parameter += 1
-        point[c] = value
+            value = value + load(parameters, (row,)) * load(normals, (earlier,))
+            row += 1
+        store(points, (c,), value)
 
 
-@numba.njit(cache=True, fastmath=True)
+@part_of_caller
 @no_type_check
-def _occupied(rejection, point):
-    if rejection.n_cells == 0:
-        return True
+def _outside(n_cells, occupied, low, high, points, lane):
+    outside = False
     cell = 0
-    for c in range(point.shape[0]):
-        place = int(point[c] * rejection.n_cells)
-        cell = cell * rejection.n_cells + min(max(place, 0), rejection.n_cells - 1)
-    return rejection.occupied[cell]
+    for c in range(points.shape[0]):
+        value = load(points, (c, lane))
+        outside = outside | (value < low) | (value > high)
+        cell = cell * n_cells + min(max(int(value * np.float32(n_cells)), 0), max(n_cells - 1, 0))
+    return outside | (load(occupied, (cell,)) == 0)
 
 
-@numba.njit(cache=True, fastmath=True)
+@part_of_caller
 @no_type_check
-def _kept(rejection, now, following, stream):
-    before, after = 0, 0
-    for c in range(now.shape[0]):
-        before += (now[c] > rejection.thresholds[c]) << c
-        after += (following[c] > rejection.thresholds[c]) << c
-    chance = rejection.acceptance[before, after]
-    n_bins = rejection.weights.shape[1]
-    for c in range(now.shape[0]):
-        place = int(following[c] * n_bins)
-        chance *= rejection.weights[c, min(max(place, 0), n_bins - 1)]
-    return chance >= 1.0 or _uniform(stream) < chance
+def _well(thresholds, points, lane):
+    well = 0
+    for c in range(points.shape[0]):
+        well += (load(points, (c, lane)) > load(thresholds, (c,))) << c
+    return well
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@part_of_caller
 @no_type_check
-def _walk(weights, start, seeds, low, high, redraws, rejection, out, left):
-    channels = start.shape[1]
-    n_layers = len(weights.layers)
-    width = channels
-    for layer in range(n_layers):
-        width = max(width, weights.layers[layer].shape[1])
-    for walker in range(start.shape[0]):
-        stream = np.empty(1, np.uint64)
-        stream[0] = seeds[walker]
-        buffers = np.empty((2, width), np.float32)
-        active = np.empty(width + 1, np.int64)
-        sums = np.empty(weights.weight_bias.shape[0], np.float32)
-        normals = np.empty(channels, np.float32)
-        out[walker, 0] = start[walker]
-        for frame in range(1, out.shape[1]):
-            hidden = out[walker, frame - 1]
-            for layer in range(n_layers):
-                following = buffers[layer % 2, : weights.layers[layer].shape[1]]
-                _affine(hidden, weights.layers[layer], weights.biases[layer], following, active)
-                for j in range(following.shape[0]):
-                    following[j] = max(following[j], np.float32(0.0))
-                hidden = following
-            _affine(hidden, weights.weight_head, weights.weight_bias, sums, active)
-            _accumulate(sums)
-            for attempt in range(redraws + 1):
-                component = _choose(sums, np.float32(_uniform(stream)))
-                _gaussian(weights, hidden, component, stream, normals, out[walker, frame])
-                outside = False
+def _chance(thresholds, acceptance, weights, well, points, lane):
+    chance = load(acceptance, (well, _well(thresholds, points, lane)))
+    n_bins = weights.shape[1]
+    for c in range(points.shape[0]):
+        place = int(load(points, (c, lane)) * np.float32(n_bins))
+        chance *= load(weights, (c, min(max(place, 0), n_bins - 1)))
+    return chance
+
+
+def _entry_point(digest: str) -> Callable[..., Any]:
+    """The compiled function that Python calls; see `jit.source_digest`."""
+
+    @entry_point
+    @no_type_check
+    def walk(tables, settings, start, streams, rejection, out, left):
+        digest  # noqa: B018  closed over
+        # Fields are read once: every access would count references anew.
+        layers, biases, weight_head, weight_bias, shape_head, shape_bias = tables
+        first_layer, first_bias, n_layers = layers[0], biases[0], len(layers)
+        n_cells, occupied, thresholds, acceptance, bin_weights = rejection
+        width_floor, low, high, redraws = settings
+        channels, n_components, n_parts = start.shape[1], shape_head.shape[0], shape_head.shape[2]
+        n_groups = WALKERS // LANES
+        width = 0
+        for layer in range(n_layers):
+            width = max(width, TILE * layers[layer].shape[0])
+        one, two = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
+        now = np.zeros((n_groups, channels, LANES), np.float32)
+        sums = np.empty((n_groups, TILE * weight_head.shape[0], LANES), np.float32)
+        inputs = np.zeros((WALKERS, n_parts, LANES), np.float32)
+        wells, waiting = np.empty(WALKERS, np.int64), np.empty(WALKERS, np.int64)
+        draws = np.empty(WALKERS, np.int64)
+        # Of the walkers that are drawn for at once:
+        state = np.zeros((WORDS, LANES), np.uint32)
+        normals = np.empty((channels + channels % 2, LANES), np.float32)
+        uniforms = np.empty((2, LANES), np.float32)
+        parameters = np.zeros((shape_head.shape[1], LANES), np.float32)
+        points = np.empty((channels, LANES), np.float32)
+        for first in range(0, start.shape[0], WALKERS):
+            n = min(WALKERS, start.shape[0] - first)
+            for walker in range(n):
                 for c in range(channels):
-                    value = out[walker, frame, c]
-                    outside = outside or value < low or value > high
-                outside = outside or not _occupied(rejection, out[walker, frame])
-                if attempt == 0:
-                    left[walker] += outside
-                if redraws == 0 or (
-                    not outside and _kept(rejection, out[walker, frame - 1], out[walker, frame], stream)
-                ):
-                    break
-                if attempt == redraws:
-                    out[walker, frame] = out[walker, frame - 1]
+                    now[walker // LANES, c, walker % LANES] = start[first + walker, c]
+                    out[first + walker, 0, c] = start[first + walker, c]
+            for frame in range(1, out.shape[1]):
+                for group in range((n + LANES - 1) // LANES):
+                    _affine(first_layer, first_bias, now[group], one, 0.0)
+                    hidden, following = one, two
+                    for layer in range(1, n_layers):
+                        _affine(layers[layer], biases[layer], hidden, following, 0.0)
+                        hidden, following = following, hidden
+                    _affine(weight_head, weight_bias, hidden, sums[group], NEVER)
+                    _accumulate(sums[group])
+                    for lane in range(min(LANES, n - group * LANES)):
+                        walker = group * LANES + lane
+                        for k in range(weight_head.shape[1]):
+                            inputs[walker, k // LANES, k % LANES] = load(hidden, (k, lane))
+                        wells[walker] = _well(thresholds, now[group], lane)
+                        waiting[walker], draws[walker] = walker, 0
+                n_waiting = n
+                while n_waiting > 0:
+                    n_refused = 0
+                    for begin in range(0, n_waiting, LANES):
+                        n_drawn = min(LANES, n_waiting - begin)
+                        for lane in range(n_drawn):
+                            for word in range(WORDS):
+                                state[word, lane] = streams[first + waiting[begin + lane], word]
+                        fill_normal(state, normals)
+                        fill_uniform(state, uniforms)
+                        for lane in range(n_drawn):
+                            walker = waiting[begin + lane]
+                            for word in range(WORDS):
+                                streams[first + walker, word] = state[word, lane]
+                            point = load(uniforms, (0, lane))
+                            component = _choose(sums[walker // LANES], walker % LANES, n_components, point)
+                            _parameters(shape_head, shape_bias, component, inputs, walker, parameters, lane)
+                        _sample(parameters, normals, points, width_floor)
+                        for lane in range(n_drawn):
+                            walker = waiting[begin + lane]
+                            outside = _outside(n_cells, occupied, low, high, points, lane)
+                            if draws[walker] == 0:
+                                left[first + walker] += outside
+                            kept = redraws == 0
+                            if not (kept or outside):
+                                chance = _chance(thresholds, acceptance, bin_weights, wells[walker], points, lane)
+                                kept = load(uniforms, (1, lane)) < chance
+                            if kept:
+                                for c in range(channels):
+                                    now[walker // LANES, c, walker % LANES] = load(points, (c, lane))
+                            elif draws[walker] < redraws:
+                                draws[walker] += 1
+                                waiting[n_refused] = walker
+                                n_refused += 1
+                    n_waiting = n_refused
+                for walker in range(n):
+                    for c in range(channels):
+                        out[first + walker, frame, c] = now[walker // LANES, c, walker % LANES]
+
+    return walk
+
+
+_walk = _entry_point(source_digest())

@@ -5,14 +5,14 @@ A table of numbers is (term, column) over replicas and (term, column, lane) over
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function, part_of_caller
-from mdgen.md.engines.lanes.lane_instructions import maximum, minimum, reciprocal_root
-from mdgen.md.engines.lanes.lane_math import arccos
-from mdgen.md.engines.lanes.lanes import load
 from mdgen.md.engines.lanes.layouts import add_force, difference, energy_after, energy_before, subtract_force
 from mdgen.md.engines.lanes.pair_laws import pair_force
 from mdgen.md.engines.lanes.torsion_forces import improper_forces, map_forces, torsion_forces
 from mdgen.md.engines.lanes.vectors import dot, minus, plus, scaled
+from mdgen.simd.jit import lane_function, part_of_caller
+from mdgen.simd.lane_instructions import maximum, minimum, reciprocal_root
+from mdgen.simd.lane_math import arccos
+from mdgen.simd.lanes import load
 
 BONDED_TERMS = ("bonds", "angles", "torsions", "impropers", "cmap")
 """The first rows of an energy table, in order; those of pairs follow."""

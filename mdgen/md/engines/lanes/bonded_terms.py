@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.layouts import in_lanes
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.cmap import cell_polynomials
+from mdgen.simd.lanes import LANES
 
 HIGHEST_PERIODICITY = 6
 """Highest periodicity of a torsion in the tables; the least is 1."""

@@ -10,8 +10,9 @@ References:
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import (
+from mdgen.md.engines.lanes.layouts import energy_after, energy_before
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import (
     absolute,
     bits_less,
     maximum,
@@ -20,9 +21,8 @@ from mdgen.md.engines.lanes.lane_instructions import (
     reciprocal_root,
     select_less,
 )
-from mdgen.md.engines.lanes.lane_math import LN_2, LOG2_E, exp2, log
-from mdgen.md.engines.lanes.lanes import load, store
-from mdgen.md.engines.lanes.layouts import energy_after, energy_before
+from mdgen.simd.lane_math import LN_2, LOG2_E, exp2, log
+from mdgen.simd.lanes import load, store
 
 RADIUS, EXPONENT, GRADIENT, RESPONSE = 0, 1, 2, 3
 """Rows of the work space of an atom: Born radius B, sqrt(log2(e)) / (2 B), dE/dB, and dB/dI of the descreening I."""

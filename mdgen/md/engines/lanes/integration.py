@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lanes import load
 from mdgen.md.engines.lanes.vectors import add_to, load_vector, plus, scaled, store_vector
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lanes import load
 
 RECENTRE_EVERY = 1000
 """Steps after which a molecule's centre goes back to the origin: single precision would fade as it diffuses away."""

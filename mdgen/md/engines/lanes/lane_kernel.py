@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
-from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.random import WORDS, seeded_streams
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.simd.lanes import LANES
+from mdgen.simd.random import WORDS, seeded_streams
 from mdgen.units import BOLTZMANN
 
 EnergiesAndForces = tuple[dict[str, Float[np.ndarray, "replica"]], Float[np.ndarray, "replica atom 3"]]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import lane_sum
-from mdgen.md.engines.lanes.lanes import LANES, filled, load, store
 from mdgen.md.engines.lanes.vectors import add_to, load_vector, minus, scaled, store_vector, subtract_from
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import lane_sum
+from mdgen.simd.lanes import LANES, filled, load, store
 
 
 def in_lanes(values: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import maximum, minimum
-from mdgen.md.engines.lanes.lanes import filled
 from mdgen.md.force_field.parameters import Cutoff
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import maximum, minimum
+from mdgen.simd.lanes import filled
 
 
 class CutoffTables(NamedTuple):

@@ -6,12 +6,12 @@ Comput. Chem. 1996, 17, 1132 (torsion forces without singularities).
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import converted, maximum, minimum, reciprocal_root, select_less
-from mdgen.md.engines.lanes.lane_math import HALF_PI, angle_of
-from mdgen.md.engines.lanes.lanes import filled, gathered, load
 from mdgen.md.engines.lanes.layouts import add_force, difference, energy_after, energy_before, subtract_force
 from mdgen.md.engines.lanes.vectors import cross, dot, minus, plus, scaled
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import converted, maximum, minimum, reciprocal_root, select_less
+from mdgen.simd.lane_math import HALF_PI, angle_of
+from mdgen.simd.lanes import filled, gathered, load
 
 
 @lane_function

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lanes import load, store
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lanes import load, store
 
 
 @lane_function

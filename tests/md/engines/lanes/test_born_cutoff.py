@@ -10,11 +10,11 @@ from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import make_engine, passed_over
 from mdgen.md.engines.kernel_engine import KernelEngine, kernel_class
 from mdgen.md.engines.lanes.box.box_kernel import BoxKernel
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule import molecule_kernel
 from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.force_field.force_field import ForceField
+from mdgen.simd.lanes import LANES
 from tests.md.born_cutoff import cutoff_between_pairs, positions, system_at
 from tests.md.engines.lanes.systems import both_kernels, kernel_at
 

@@ -10,13 +10,13 @@ from numba import njit
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import passed_over
 from mdgen.md.engines.kernel_engine import kernel_class
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.molecule_kernel import MoleculeKernel
 from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
 from mdgen.md.engines.lanes.replicas.replica_kernel import ReplicaKernel
 from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_velocities
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.systems.openmm_systems.openmm_loader import system_from_openmm
+from mdgen.simd.lanes import LANES
 from tests.md.engines.lanes.systems import bond_errors, kernel_at, openmm_path, peptide
 from tests.md.water import water_box
 

@@ -8,9 +8,9 @@ from numba import njit
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.engines.engine import passed_over
 from mdgen.md.engines.lanes.born_laws import RADIUS, effective_radii
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.engines.lanes.replicas.pair_sweeps import SLOPE_I, SLOPE_J, descreening_sweep
+from mdgen.simd.lanes import LANES
 from tests.md.engines.lanes.systems import both_kernels, peptide
 from tests.md.reference import openmm_energies_and_forces
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import bits_less, converted
-from mdgen.md.engines.lanes.lanes import LANES, load
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, store_vector
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import bits_less, converted
+from mdgen.simd.lanes import LANES, load
 
 _ALL = (1 << LANES) - 1
 _BINS_AN_ATOM = 8

@@ -16,12 +16,12 @@ from mdgen.md.engines.lanes.box.block_neighbours import (
 from mdgen.md.engines.lanes.box.box_steps import ENERGY_TERMS, Model, advance_replica, replica_energies
 from mdgen.md.engines.lanes.box.cutoff_pairs import PairTables
 from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned, motion_in_turn
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.pair_laws import cutoff_tables
 from mdgen.md.engines.lanes.rigid.whole_step import StepSpace, step_space, step_tables
 from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.parameters import Cutoff, ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
+from mdgen.simd.lanes import LANES
 
 _TURN = {np.float32: np.int32, np.float64: np.int64}
 """Integer type of a coordinate, in parts of the box's edge, for a number type of the forces."""

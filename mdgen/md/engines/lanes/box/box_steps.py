@@ -1,14 +1,15 @@
 """Forces and time steps of one replica with a cutoff, its neighbour list rebuilt on the way."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS
 from mdgen.md.engines.lanes.box.block_neighbours import DIVERGED, READY, is_stale, rebuild, update_grid
 from mdgen.md.engines.lanes.box.cutoff_pairs import cutoff_pair_forces
-from mdgen.md.engines.lanes.jit import entry_point, part_of_caller, source_digest
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.rigid.whole_step import StepTables, move, term_forces, write_frame
+from mdgen.simd.jit import entry_point, part_of_caller, source_digest
+from mdgen.simd.lanes import LANES
 
 ENERGY_TERMS = (*BONDED_TERMS, "lennard_jones", "coulomb")
 """The elements of an energy table, in order."""
@@ -70,4 +71,4 @@ def _entry_points(digest: str) -> tuple[Callable, Callable]:
     return advance_replica, replica_energies
 
 
-advance_replica, replica_energies = _entry_points(source_digest())
+advance_replica, replica_energies = _entry_points(source_digest(Path(__file__).parents[1]))

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import converted, lane_sum, reciprocal_root, select_within
-from mdgen.md.engines.lanes.lanes import LANES, filled, load, load_at, store_at
 from mdgen.md.engines.lanes.pair_laws import lennard_jones, reaction_field_pull, switched
 from mdgen.md.engines.lanes.vectors import dot, plus, scaled
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import converted, lane_sum, reciprocal_root, select_within
+from mdgen.simd.lanes import LANES, filled, load, load_at, store_at
 
 
 class PairTables(NamedTuple):

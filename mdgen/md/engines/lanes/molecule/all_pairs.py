@@ -24,8 +24,10 @@ from mdgen.md.engines.lanes.born_laws import (
     neck,
     still,
 )
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import (
+from mdgen.md.engines.lanes.pair_laws import pair_force, pair_force_to_cutoff
+from mdgen.md.engines.lanes.vectors import add_to, dot, load_vector, minus, plus, scaled, subtract_from
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import (
     bits_less,
     lane_sum,
     maximum,
@@ -33,9 +35,7 @@ from mdgen.md.engines.lanes.lane_instructions import (
     select_less,
     select_set,
 )
-from mdgen.md.engines.lanes.lanes import LANES, filled, load, store
-from mdgen.md.engines.lanes.pair_laws import pair_force, pair_force_to_cutoff
-from mdgen.md.engines.lanes.vectors import add_to, dot, load_vector, minus, plus, scaled, subtract_from
+from mdgen.simd.lanes import LANES, filled, load, store
 
 _ALL = (1 << LANES) - 1
 _FAR_SQUARE_NM2 = 1e30

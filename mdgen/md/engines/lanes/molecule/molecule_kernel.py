@@ -3,7 +3,6 @@
 import numpy as np
 
 from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned, motion_in_turn
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.all_pairs import PairSpace
 from mdgen.md.engines.lanes.molecule.molecule_steps import (
     ENERGY_TERMS,
@@ -16,6 +15,7 @@ from mdgen.md.engines.lanes.molecule.molecule_tables import molecule_tables
 from mdgen.md.engines.lanes.molecule.parts import advance_in_parts
 from mdgen.md.engines.lanes.rigid.whole_step import step_space, step_tables
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.simd.lanes import LANES
 
 MOST_ATOMS = 5000
 _NOWHERE_NM = 1e6

@@ -1,12 +1,11 @@
 """Forces and time steps of one replica of a molecule, in one call or, for threads to share, phase by phase."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS
 from mdgen.md.engines.lanes.integration import RECENTRE_EVERY
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, part_of_caller, source_digest
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.molecule.all_pairs import (
     PairSpace,
     descreening_part,
@@ -15,6 +14,8 @@ from mdgen.md.engines.lanes.molecule.all_pairs import (
     response_part,
 )
 from mdgen.md.engines.lanes.rigid.whole_step import StepSpace, StepTables, move, term_forces, write_frame
+from mdgen.simd.jit import entry_point, lane_function, part_of_caller, source_digest
+from mdgen.simd.lanes import LANES
 
 ENERGY_TERMS = (*BONDED_TERMS, "nonbonded", "generalized_born")
 """The elements of an energy table, in order."""
@@ -143,7 +144,7 @@ def _entry_points(digest: str) -> tuple[Callable, ...]:
     return *compiled, descreening_phase, pair_phase, response_phase, finish_phase
 
 
-_compiled = _entry_points(source_digest())
+_compiled = _entry_points(source_digest(Path(__file__).parents[1]))
 advance_molecule, molecule_energies, place_phase, descreening_phase, pair_phase, response_phase, finish_phase = (
     _compiled
 )

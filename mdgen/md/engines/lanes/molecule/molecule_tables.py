@@ -6,10 +6,10 @@ import numpy as np
 
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.engines.lanes.born_tables import born_factor, born_table, cutoff_of_born, salt_table
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.pair_laws import CutoffTables
 from mdgen.md.force_field.parameters import ForceFieldParameters
 from mdgen.md.force_field.terms.nonbonded import pair_kinds
+from mdgen.simd.lanes import LANES
 
 
 class MoleculeTables(NamedTuple):

@@ -21,11 +21,11 @@ from mdgen.md.engines.lanes.born_laws import (
     neck,
     still,
 )
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import bits_less, reciprocal_root, select_less
-from mdgen.md.engines.lanes.lanes import filled, load, store
 from mdgen.md.engines.lanes.pair_laws import pair_force, pair_force_to_cutoff
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector, subtract_from
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import bits_less, reciprocal_root, select_less
+from mdgen.simd.lanes import filled, load, store
 
 SQUARE, INVERSE, SLOPE_I, SLOPE_J = 0, 1, 2, 3
 """Rows of the work space of a pair: r^2, 1/r, and the slopes over r of the descreening of i by j and of j by i."""

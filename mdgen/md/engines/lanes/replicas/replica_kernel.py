@@ -5,13 +5,13 @@ import numpy as np
 from mdgen.md.engines.lanes.bonded_terms import as_numpy
 from mdgen.md.engines.lanes.integration import dynamics
 from mdgen.md.engines.lanes.lane_kernel import EnergiesAndForces, LaneKernel, Motion, aligned
-from mdgen.md.engines.lanes.lanes import LANES
 from mdgen.md.engines.lanes.layouts import in_lanes
-from mdgen.md.engines.lanes.random import seeded_streams
 from mdgen.md.engines.lanes.replicas.constraint_tables import constraint_tables
 from mdgen.md.engines.lanes.replicas.force_tables import force_tables
 from mdgen.md.engines.lanes.replicas.replica_steps import ENERGY_TERMS, Model, WorkSpace, advance_block, energy_block
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.simd.lanes import LANES
+from mdgen.simd.random import seeded_streams
 
 
 class ReplicaKernel(LaneKernel):

@@ -1,20 +1,21 @@
 """Forces and time steps of one block of sixteen replicas, which stays in the processor's cache through all of them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mdgen.md.engines.lanes.bonded_forces import BONDED_TERMS, bonded_forces
 from mdgen.md.engines.lanes.integration import RECENTRE_EVERY, Dynamics, drift, kick
-from mdgen.md.engines.lanes.jit import entry_point, lane_function, part_of_caller, source_digest
-from mdgen.md.engines.lanes.lanes import LANES, filled, store
-from mdgen.md.engines.lanes.random import fill_normal
 from mdgen.md.engines.lanes.replicas.constraint_tables import ConstraintTables
 from mdgen.md.engines.lanes.replicas.force_tables import ForceTables
 from mdgen.md.engines.lanes.replicas.pair_sweeps import born_forces, vacuum_forces
 from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_positions, constrain_velocities
 from mdgen.md.engines.lanes.vectors import load_vector, plus, scaled, subtract_from
+from mdgen.simd.jit import entry_point, lane_function, part_of_caller, source_digest
+from mdgen.simd.lanes import LANES, filled, store
+from mdgen.simd.random import fill_normal
 
 ENERGY_TERMS = (*BONDED_TERMS, "nonbonded", "generalized_born")
 """The rows of an energy table, in order."""
@@ -122,4 +123,4 @@ def _entry_points(digest: str) -> tuple[Callable, Callable]:
     return advance_block, energy_block
 
 
-advance_block, energy_block = _entry_points(source_digest())
+advance_block, energy_block = _entry_points(source_digest(Path(__file__).parents[1]))

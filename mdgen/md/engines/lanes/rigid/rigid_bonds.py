@@ -9,8 +9,8 @@ References: Ryckaert, Ciccotti, Berendsen, J. Comput. Phys. 1977, 23, 327; Ander
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
 from mdgen.md.engines.lanes.vectors import add_to, dot, load_vector, minus, scaled, subtract_from
+from mdgen.simd.jit import lane_function
 
 _TOLERANCE = 1e-10
 """Relative error of a squared length at which a cluster has converged, in double precision."""

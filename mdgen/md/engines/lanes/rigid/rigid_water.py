@@ -6,10 +6,10 @@ The three multipliers of a triangle solve a small linear system exactly, so Newt
 
 from typing import Any
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import absolute, bits_less, maximum
-from mdgen.md.engines.lanes.lanes import LANES, load
 from mdgen.md.engines.lanes.vectors import dot, load_vector, minus, plus, scaled, store_vector
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import absolute, bits_less, maximum
+from mdgen.simd.lanes import LANES, load
 
 _TOLERANCE = 1e-10
 """Relative error of a squared length that may be left; Newton's last step leaves far less."""

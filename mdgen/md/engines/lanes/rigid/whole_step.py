@@ -7,14 +7,14 @@ import numpy as np
 from mdgen.md.engines.lanes.bonded_forces import bonded_forces, exception_forces
 from mdgen.md.engines.lanes.bonded_terms import BondedTerms, as_numpy, bonded_terms
 from mdgen.md.engines.lanes.integration import Dynamics, drift, dynamics, kick
-from mdgen.md.engines.lanes.jit import part_of_caller
 from mdgen.md.engines.lanes.lane_kernel import aligned
-from mdgen.md.engines.lanes.lanes import LANES
-from mdgen.md.engines.lanes.random import fill_normal
 from mdgen.md.engines.lanes.rigid.rigid_bonds import constrain_cluster_positions, constrain_cluster_velocities
 from mdgen.md.engines.lanes.rigid.rigid_tables import RigidTables, rigid_tables
 from mdgen.md.engines.lanes.rigid.rigid_water import constrain_triangle_positions, constrain_triangle_velocities
 from mdgen.md.force_field.parameters import ForceFieldParameters
+from mdgen.simd.jit import part_of_caller
+from mdgen.simd.lanes import LANES
+from mdgen.simd.random import fill_normal
 
 
 class StepTables(NamedTuple):

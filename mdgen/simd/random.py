@@ -10,32 +10,35 @@ References: Blackman and Vigna, ACM Trans. Math. Softw. 2021, 47, 36 (xoshiro); 
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import UInt32, UInt64
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import bits, converted, select_less, square_root
-from mdgen.md.engines.lanes.lane_math import log, sine_cosine
-from mdgen.md.engines.lanes.lanes import load, store
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import bits, converted, select_less, square_root
+from mdgen.simd.lane_math import log, sine_cosine
+from mdgen.simd.lanes import load, store
 
 WORDS = 4
-_GOLDEN = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _split_mix(value: int) -> int:
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
+def _split_mix(value: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def streams_of(seeds: UInt64[np.ndarray, "stream"]) -> UInt32[np.ndarray, "stream 4"]:
+    """The initial state of one stream for each seed."""
+    start = _split_mix(seeds)
+    both = _split_mix(start[:, None] + np.arange(1, 3, dtype=np.uint64) * _GOLDEN)
+    words = np.stack([both & np.uint64(0xFFFFFFFF), both >> np.uint64(32)], -1)
+    return words.reshape(-1, WORDS).astype(np.uint32)
 
 
 def seeded_streams(seed: int, replicas: int) -> UInt32[np.ndarray, "replica 4"]:
     """The initial state of the stream of each replica, from a seed of up to 64 bits."""
-    words = np.empty((replicas, WORDS), np.uint32)
-    for replica in range(replicas):
-        start = _split_mix((_split_mix(seed & _MASK) + (replica + 1) * _GOLDEN) & _MASK)
-        low, high = (_split_mix((start + k * _GOLDEN) & _MASK) for k in (1, 2))
-        words[replica] = low & 0xFFFFFFFF, low >> 32, high & 0xFFFFFFFF, high >> 32
-    return words
+    root = _split_mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64))
+    return streams_of(root + np.arange(1, replicas + 1, dtype=np.uint64) * _GOLDEN)
 
 
 @lane_function
@@ -79,5 +82,22 @@ def fill_normal(state: Any, deviates: Any) -> None:
         sign = 1.0 - 2.0 * converted((second >> 30) & 1, like)
         store(deviates, (row,), radius * sign * select_less(swap, 0.5, cosine, sine))
         store(deviates, (row + 1,), radius * sign * select_less(swap, 0.5, sine, cosine))
+    for word in range(WORDS):
+        store(state, (word,), words[word])
+
+
+@lane_function
+def fill_uniform(state: Any, deviates: Any) -> None:
+    """Fill `deviates` (row, lane) with independent numbers between 0 and 1, both exclusive but for rounding.
+
+    Args:
+        state: uint32 (4, lane), advanced.
+        deviates: float32 or float64 (row, lane).
+    """
+    words = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
+    like = load(deviates, (0,))
+    for row in range(deviates.shape[0]):
+        drawn, words = _next(words)
+        store(deviates, (row,), converted(drawn, like) * 2.0**-32 + 2.0**-33)
     for word in range(WORDS):
         store(state, (word,), words[word])

@@ -11,8 +11,8 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from mdgen.md.engines.lanes.jit import lane_function
-from mdgen.md.engines.lanes.lane_instructions import (
+from mdgen.simd.jit import lane_function
+from mdgen.simd.lane_instructions import (
     absolute,
     bits,
     converted,

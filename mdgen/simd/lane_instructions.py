@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mdgen.md.engines.lanes.lanes import ESTIMATE_FLAGS, FLAGS, LANES, Lanes, as_lanes, element_type, splat, vector_type
+from mdgen.simd.lanes import ESTIMATE_FLAGS, FLAGS, LANES, Lanes, as_lanes, element_type, splat, vector_type
 
 _INTEGER_OF = {types.float32: types.int32, types.float64: types.int64, types.uint32: types.int32}
 

@@ -21,14 +21,15 @@ entry_point = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper
 """Compiles a function that Python calls, with a cache on disk; see `source_digest`."""
 
 
-def source_digest() -> str:
-    """Digest of every source file of the kernels, for each entry point to close over.
+def source_digest(*folders: Path) -> str:
+    """Digest of every source file of this room and of other folders, for each entry point to close over.
 
     Numba's cache looks at the file of the entry point itself, not at those of the functions inlined into it. A value
     closed over is part of the cache's key, so an entry point that closes over this digest is compiled again whenever
     one of the sources has changed.
     """
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
+    for folder in (Path(__file__).parent, *folders):
+        for source in sorted(folder.rglob("*.py")):
+            digest.update(source.read_bytes())
     return digest.hexdigest()

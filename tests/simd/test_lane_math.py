@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from mdgen.md.engines.lanes import lane_math
-from mdgen.md.engines.lanes.lane_instructions import (
+from mdgen.simd import lane_math
+from mdgen.simd.lane_instructions import (
     library_cos,
     library_sin,
     maximum,
@@ -13,8 +13,8 @@ from mdgen.md.engines.lanes.lane_instructions import (
     reciprocal_root,
     select_less,
 )
-from mdgen.md.engines.lanes.lanes import LANES
-from tests.md.engines.lanes.lane_drivers import over_lanes
+from mdgen.simd.lanes import LANES
+from tests.simd.lane_drivers import over_lanes
 
 ROUNDING = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 PRECISIONS = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -5,8 +5,8 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from mdgen.md.engines.lanes import random
-from mdgen.md.engines.lanes.lanes import LANES, load, store
+from mdgen.simd import random
+from mdgen.simd.lanes import LANES, load, store
 
 PUBLISHED = [641, 1573767, 3222811527, 3517856514, 836907274, 4247214768, 3867114732, 1355841295, 495546011, 621204420]
 
@@ -22,6 +22,11 @@ def draw(state, out):
 @njit
 def normal(state, out):
     random.fill_normal(state, out)
+
+
+@njit
+def uniform(state, out):
+    random.fill_uniform(state, out)
 
 
 def deviates(rows: int, seed: int = 7, dtype=np.float32) -> np.ndarray:
@@ -82,3 +87,24 @@ def test_drawing_in_two_portions_gives_the_same_numbers() -> None:
     for part in parts:
         normal(state, part)
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_uniform_numbers_are_those_of_the_generator_and_uniform(dtype) -> None:
+    state = np.ascontiguousarray(random.seeded_streams(3, LANES).T)
+    out, bits = np.empty((20_000, LANES), dtype), np.empty((20_000, LANES), np.uint32)
+    draw(state.copy(), bits)
+    uniform(state, out)
+    np.testing.assert_allclose(out, (bits + 0.5) / 2.0**32, rtol=2.0**-23 if dtype == np.float32 else 0)
+    assert out.min() > 0
+    assert out.max() <= 1
+    assert stats.kstest(out.ravel(), "uniform").pvalue > 1e-3
+
+
+def test_streams_of_seeds_that_differ_in_one_bit_have_nothing_in_common() -> None:
+    seeds = np.uint64(1) << np.arange(64, dtype=np.uint64)
+    streams = random.streams_of(np.concatenate([seeds, [np.uint64(0)]]))
+    bits = np.unpackbits(streams.view(np.uint8), axis=1)
+    differences = (bits[:-1] != bits[-1]).mean(1)
+    assert differences.min() > 0.3
+    np.testing.assert_array_equal(random.streams_of(seeds[3:5]), streams[3:5])

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from mdgen.md.engines.lanes.lanes import LANES, load, store
+from mdgen.simd.lanes import LANES, load, store
 
 
 def over_lanes(function, results: int = 1):
