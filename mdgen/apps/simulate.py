@@ -16,11 +16,10 @@ from mdgen.apps.config.instantiation import instantiate
 from mdgen.apps.runs.run_folder import open_run
 from mdgen.apps.runs.threads import use_threads
 from mdgen.apps.trajectories import STORE
-from mdgen.data.disk_space import require_space
 from mdgen.data.export import TOPOLOGY, export_trajectories
 from mdgen.data.formats.cells import lengths_and_angles
 from mdgen.data.manifest import MOST_TRAJECTORIES
-from mdgen.data.store import TrajectoryStore
+from mdgen.data.store import TrajectoryStore, require_space
 from mdgen.data.trajectories import open_trajectories, write_trajectory
 from mdgen.errors import MdgenError
 from mdgen.generation.load import read_structures
