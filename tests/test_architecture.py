@@ -72,6 +72,14 @@ def test_a_file_imports_only_rooms_below_its_own() -> None:
     assert offenders(above) == []
 
 
+def test_what_is_imported_is_there() -> None:
+    # The type checker takes modules that it does not find as they come, ours too.
+    ours = [(path, name) for path, name in IMPORTS if name.startswith("mdgen.")]
+    files = {".".join(("mdgen", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES}
+    modules = files | {name.removesuffix(".__init__") for name in files}
+    assert offenders([(path, name) for path, name in ours if name not in modules and name.count(".") > 1]) == []
+
+
 def test_a_framework_stays_in_its_room() -> None:
     strays = [
         (path, name)
