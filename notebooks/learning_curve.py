@@ -36,8 +36,9 @@ def line(argument: str) -> dict[str, Any]:
             raise MdgenError(f"{folder} holds no finished run; give folders that hold a DONE mark")
     config = yaml.safe_load((Path(trained) / "config.yaml").read_text())
     found = json.loads((Path(trained) / "metrics.json").read_text())
-    batch = config["data"]["loader"]["batch_size"]
-    epoch_steps = -(-found["n_examples"] // batch)
+    epoch_steps = -(
+        -found["n_examples"] // config["data"]["loader"]["batch_size"]
+    )  # full batches of windows of one size
     history = [
         {
             "steps": epoch_steps * int(each["epoch"] + 1),
@@ -51,7 +52,7 @@ def line(argument: str) -> dict[str, Any]:
         "examples": found["n_examples"],
         "steps": history[-1]["steps"],
         "seconds": found["seconds"],
-        "best_validation_loss": min(each["validation"] for each in history),
+        "best_validation_loss": min(each["validation"] for each in history if each["validation"] is not None),
         "history": history,
     }
     if scored:

@@ -24,9 +24,9 @@ def interrupted(command: list[str], store: Path, number: int, **handlers: Any) -
             signal.signal(signal.Signals[name], handler)
 
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen)
-    for _ in range(600):
+    for _ in range(1200):
         time.sleep(0.1)
-        if is_store(store):
+        if is_store(store) or process.poll() is not None:
             break
     time.sleep(0.5)
     process.send_signal(number)

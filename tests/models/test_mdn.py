@@ -14,12 +14,11 @@ def latent(channels=2):
     return LatentSpace("slow_modes", 1, channels)
 
 
-def made(channels=2, reject_outside=False, density_equalising=False):
+def made(channels=2, reject_outside=False, density_equalising=False, n_components=5, hidden=(20, 16)):
     """An MDN with random weights whose hidden layers matter, scaled to normal data."""
     torch.manual_seed(0)
-    model = MDN(
-        latent(channels), 10.0, 5, [20, 16], reject_outside=reject_outside, density_equalising=density_equalising
-    )
+    settings = {"reject_outside": reject_outside, "density_equalising": density_equalising}
+    model = MDN(latent(channels), 10.0, n_components, hidden, **settings)
     generator = torch.Generator().manual_seed(1)
     model.fit_scale(torch.randn(2000, channels, generator=generator), generator)
     with torch.no_grad():
@@ -41,18 +40,27 @@ def test_density_integrates_to_one():
     assert float(total.detach()) == pytest.approx(1.0, abs=1e-3)
 
 
+# Layers that fill no lane and no tile, one component, and more channels than there are cells or wells for.
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_compiled_rollout_and_step_sample_the_same_density(channels, weighted):
-    model = made(channels, reject_outside=weighted)
+@pytest.mark.parametrize(("channels", "n_components", "hidden"), [
+    (1, 5, [20, 16]), (2, 5, [20, 16]), (3, 48, [33, 33, 33]), (5, 1, [7]), (7, 6, [20, 16]),
+])  # fmt: skip
+def test_compiled_rollout_and_step_sample_the_same_density(channels, n_components, hidden, weighted):
+    model = made(channels, weighted, n_components=n_components, hidden=hidden)
     generator = torch.Generator().manual_seed(3)
     if weighted:
-        weights = model.rejection_filter.weights
-        weights.copy_(0.1 + 0.9 * torch.rand(weights.shape, generator=generator))
+        for table in (model.rejection_filter.weights, model.rejection_filter.acceptance):
+            table.copy_(0.1 + 0.9 * torch.rand(table.shape, generator=generator))
+        if model.rejection_filter.has_wells:
+            model.rejection_filter.thresholds.fill_(0.5)
     n = 100_000
     now = torch.full((n, 1, channels), 0.4)
     stepped = model.step(now, generator)[:, 0]
     walked = model.sample(first_frame(now, 2), Context(), generator)[:, 1, 0]
+    left = float(
+        model.rejection_filter.leaves_support(model.mixture(model.scaled(now[:, 0])).draw(generator)).float().mean()
+    )
+    assert model.outside_share == pytest.approx(left, abs=5 * (2 * max(left, 1e-4) / n) ** 0.5)
     spread = stepped.std(0) * (2 / n) ** 0.5
     assert ((stepped.mean(0) - walked.mean(0)).abs() < 5 * spread).all()
     centred = [part - part.mean(0) for part in (stepped, walked)]
@@ -150,6 +158,12 @@ def test_reject_and_redraw_keeps_within_the_data_and_the_share_is_reported():
     scaled = held.scaled(held_run[:, 1:, 0].reshape(-1, 2))
     assert float(held.rejection_filter.leaves_support(scaled).float().mean()) < 1e-3
     assert not held.rejection_filter.leaves_support(held.scaled(held.step(start, torch.Generator())[:, 0])).any()
+
+
+def test_a_start_that_is_not_finite_is_refused():
+    start = torch.tensor([[[0.0, float("nan")]]])
+    with pytest.raises(MdgenError, match="latent of a start is not finite"):
+        made().sample(first_frame(start, 5), Context(), torch.Generator())
 
 
 def test_data_that_cannot_be_scaled_are_refused():

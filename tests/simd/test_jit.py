@@ -13,6 +13,9 @@ def test_functions_that_are_inlined_lie_where_the_digest_looks() -> None:
     sources = {path: path.read_text() for path in package.rglob("*.py")}
     users = [path for path, text in sources.items() if "lane_function" in text or "part_of_caller" in text]
     assert len(users) > 10
+    entries = [text for path, text in sources.items() if seen[1] in path.parents and "@entry_point" in text]
+    assert len(entries) == 3
+    assert all("source_digest(Path(__file__).parents[1])" in text for text in entries)
     elsewhere = [path for path in users if not set(seen) & set(path.parents)]
     assert all("@entry_point" in sources[path] for path in elsewhere)
     inlined = [f"from mdgen.{'.'.join(path.relative_to(package).with_suffix('').parts)} import" for path in elsewhere]

@@ -57,7 +57,7 @@ class DensityEqualising(nn.Module):
         return self._piece(values)[2].log().to(values.dtype)
 
     def inverse(self, equalised: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Back from the equalised coordinate."""
+        """Back from the equalised coordinate; on a processor compiled, unless `equalised` requires a gradient."""
         if equalised.device.type == "cpu" and not (torch.is_grad_enabled() and equalised.requires_grad):
             flat = equalised.detach().double().reshape(-1, len(self.knots)).contiguous()
             return torch.from_numpy(_inverse(self.knots.numpy(), flat.numpy())).view_as(equalised).to(equalised.dtype)

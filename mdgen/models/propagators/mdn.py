@@ -300,7 +300,9 @@ class MDN(Part):
     ) -> Float[Tensor, "batch frame token channel"]:
         if start.device.type != "cpu":
             return self._sample_on_device(start, n_frames, generator)
-        scaled = self.scaled(start[:, 0]).numpy().astype(np.float32)
+        if not bool(torch.isfinite(start).all()):
+            raise MdgenError("the latent of a start is not finite; check the encoder and the structures")
+        scaled = np.ascontiguousarray(self.scaled(start[:, 0]).numpy(), np.float32)
         seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
         limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
         values, left = rollout(
