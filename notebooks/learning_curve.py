@@ -56,11 +56,11 @@ def line(argument: str) -> dict[str, Any]:
         "history": history,
     }
     if scored:
-        metrics = json.loads((Path(scored) / "metrics.json").read_text())
-        rows = {name: metrics["rows"][name] for name in ("generated", "replicate")}
+        metrics = json.loads((Path(scored) / "aggregate.json").read_text())
         result["equivalent_length_ns"] = {name: metrics["equivalent_length_ns"].get(name) for name in SCORES}
         result["scores"] = {
-            row: {name: values.get("metrics", values).get(name) for name in SCORES} for row, values in rows.items()
+            row: {name: metrics["rows"][row][name]["median"] for name in SCORES if name in metrics["rows"][row]}
+            for row in ("generated", "replicate")
         }
     return result
 
@@ -85,7 +85,7 @@ def figure(lines: list[dict[str, Any]]) -> Figure:
             "o-",
             label=name,
         )
-    right.set(xlabel="molecules", ylabel="dynamics with the same score (ns)", xscale="log")
+    right.set(xlabel="molecules", ylabel="dynamics with the same score (ns)", xscale="log", yscale="log")
     if scored:
         right.legend()
     return drawn
