@@ -88,6 +88,9 @@ def figure(lines: list[dict[str, Any]]) -> Figure:
     right.set(xlabel="molecules", ylabel="dynamics with the same score (ns)", xscale="log", yscale="log")
     if scored:
         right.legend()
+        sizes = [each["molecules"] for each in scored]
+        right.set_xticks(sizes, [str(size) for size in sizes])
+        right.minorticks_off()
     return drawn
 
 
