@@ -55,17 +55,25 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     speed, tokens, charges = read("benchmark_md")["ratios"], read("tokens_alanine_dipeptide"), read("charge_recovery")
     designs = read("tokens_design")["unseen"]["means"]["flow"]
     right, least, most = (100 * each for each in designs["recovery"])
-    of_seeds = [set(run["criteria"].values()) for run in read("demo_seeds")["runs"].values()]
+    of_seeds = [Counter(run["criteria"].values()) for run in read("demo_seeds")["runs"].values()]
+    held = sorted(each["holds"] for each in of_seeds)
+    curve = [line["equivalent_length_ns"]["torsion_jsd/all"]["value"] for line in read("learning_curve")["lines"]]
+    protein, chignolin = read("tokens_protein")["criteria"], read("chignolin")["runs"]["chig"]["criteria"]
     demo, own = verdicts(read("demo")), verdicts(read("own_trajectories"))
     faults = [each for each in read("evaluation")["acceptance"] if each["name"].startswith("fault/")]
     assert all("fails" not in each for each in of_seeds)
+    assert (len(of_seeds), protein["fails"], chignolin["fails"]) == (4, 3, 5)
     assert demo["fails"] == own["fails"] == 0
     for figure in (
         f"{speed['alanine_dipeptide_obc2']:.0f} times OpenMM's best",
         f"chignolin {speed['chignolin_obc2']:.0f} times",
         f"no criterion of {demo.total()} fails",
         f"{demo['holds']} hold, {demo['undecided']} is undecided",
+        f"over four seeds none fails and {held[0]} to {held[-1]} hold",
         f"{own['undecided']} are undecided (`own",
+        "{:.1f}, {:.1f}, {:.1f} and {:.1f} ns (`learning_curve".format(*curve),
+        f"neighbours), {protein['undecided']} are undecided (`tokens_protein",
+        f"{chignolin['undecided']} of {sum(chignolin.values())} criteria are undecided",
         f"{tokens['speed']['ratio']} times the engine's speed",
         f"{sum(each['value'] == 1 for each in faults)} of {len(faults)} faults",
         f"{right:.1f} % are told right ({least:.1f} to {most:.1f}), by frequencies alone",
