@@ -19,6 +19,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from mdgen.errors import MdgenError
+from mdgen.evaluation.report.canvas import write_png
 from mdgen.results import write_result
 
 SCORES = ("torsion_jsd/all", "torsion_pair_jsd/all", "tica_jsd/0", "tica_jsd/0,1")
@@ -109,7 +110,7 @@ def main() -> None:
         }
         sys.stdout.write(json.dumps(shown) + "\n")
     write_result(arguments.output, {"lines": lines}, [])
-    figure(lines).savefig(arguments.output.with_suffix(".png"), dpi=120)
+    write_png(arguments.output.with_suffix(".png"), lambda: figure(lines))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,17 @@ def _next(words: Any) -> Any:
 
 
 @lane_function
+def _words_of(state: Any) -> Any:
+    return load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
+
+
+@lane_function
+def _keep(state: Any, words: Any) -> None:
+    for word in range(WORDS):
+        store(state, (word,), words[word])
+
+
+@lane_function
 def fill_normal(state: Any, deviates: Any) -> None:
     """Fill `deviates` (row, lane) with independent standard normal numbers; the number of rows must be even.
 
@@ -67,7 +78,7 @@ def fill_normal(state: Any, deviates: Any) -> None:
         state: uint32 (4, lane), advanced.
         deviates: float32 or float64 (row, lane).
     """
-    words = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
+    words = _words_of(state)
     like = load(deviates, (0,))
 
     for row in range(0, deviates.shape[0], 2):
@@ -82,8 +93,7 @@ def fill_normal(state: Any, deviates: Any) -> None:
         sign = 1.0 - 2.0 * converted((second >> 30) & 1, like)
         store(deviates, (row,), radius * sign * select_less(swap, 0.5, cosine, sine))
         store(deviates, (row + 1,), radius * sign * select_less(swap, 0.5, sine, cosine))
-    for word in range(WORDS):
-        store(state, (word,), words[word])
+    _keep(state, words)
 
 
 @lane_function
@@ -94,10 +104,9 @@ def fill_uniform(state: Any, deviates: Any) -> None:
         state: uint32 (4, lane), advanced.
         deviates: float32 or float64 (row, lane).
     """
-    words = load(state, (0,)), load(state, (1,)), load(state, (2,)), load(state, (3,))
+    words = _words_of(state)
     like = load(deviates, (0,))
     for row in range(deviates.shape[0]):
         drawn, words = _next(words)
         store(deviates, (row,), converted(drawn, like) * 2.0**-32 + 2.0**-33)
-    for word in range(WORDS):
-        store(state, (word,), words[word])
+    _keep(state, words)

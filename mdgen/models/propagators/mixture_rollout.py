@@ -234,6 +234,45 @@ def _chance(thresholds, acceptance, weights, well, points, lane):
     return chance
 
 
+@part_of_caller
+@no_type_check
+def _weigh(layers, biases, weight_head, weight_bias, now, one, two, sums, inputs, group):
+    # Sums of the weights of the walkers of a group, and their last hidden layer, a walker a row of `inputs`.
+    first_layer, first_bias = layers[0], biases[0]
+    _affine(first_layer, first_bias, now[group], one, 0.0)
+    hidden, following = one, two
+    for layer in range(1, len(layers)):
+        _affine(layers[layer], biases[layer], hidden, following, 0.0)
+        hidden, following = following, hidden
+    _affine(weight_head, weight_bias, hidden, sums[group], NEVER)
+    _accumulate(sums[group])
+    for lane in range(LANES):
+        for k in range(weight_head.shape[1]):
+            inputs[group * LANES + lane, k // LANES, k % LANES] = load(hidden, (k, lane))
+
+
+@part_of_caller
+@no_type_check
+def _draw(
+    drawn, streams, sums, inputs, shape_head, shape_bias, width_floor, state, normals, uniforms, parameters, points
+):
+    # A sample of each walker that is named, from its own stream, down a column of `points`.
+    n_components = shape_head.shape[0]
+    for lane in range(drawn.shape[0]):
+        for word in range(WORDS):
+            state[word, lane] = streams[drawn[lane], word]
+    fill_normal(state, normals)
+    fill_uniform(state, uniforms)
+    for lane in range(drawn.shape[0]):
+        walker = drawn[lane]
+        for word in range(WORDS):
+            streams[walker, word] = state[word, lane]
+        point = load(uniforms, (0, lane))
+        component = _choose(sums[walker // LANES], walker % LANES, n_components, point)
+        _parameters(shape_head, shape_bias, component, inputs, walker, parameters, lane)
+    _sample(parameters, normals, points, width_floor)
+
+
 def _entry_point(digest: str) -> Callable[..., Any]:
     """The compiled function that Python calls; see `jit.source_digest`."""
 
@@ -243,10 +282,10 @@ def _entry_point(digest: str) -> Callable[..., Any]:
         digest  # noqa: B018  closed over
         # Fields are read once: every access would count references anew.
         layers, biases, weight_head, weight_bias, shape_head, shape_bias = tables
-        first_layer, first_bias, n_layers = layers[0], biases[0], len(layers)
+        n_layers = len(layers)
         n_cells, occupied, thresholds, acceptance, bin_weights = rejection
         width_floor, low, high, redraws = settings
-        channels, n_components, n_parts = start.shape[1], shape_head.shape[0], shape_head.shape[2]
+        channels, n_parts = start.shape[1], shape_head.shape[2]
         n_groups = WALKERS // LANES
         width = 0
         for layer in range(n_layers):
@@ -265,23 +304,16 @@ def _entry_point(digest: str) -> Callable[..., Any]:
         points = np.empty((channels, LANES), np.float32)
         for first in range(0, start.shape[0], WALKERS):
             n = min(WALKERS, start.shape[0] - first)
+            own = streams[first : first + n]
             for walker in range(n):
                 for c in range(channels):
                     now[walker // LANES, c, walker % LANES] = start[first + walker, c]
                     out[first + walker, 0, c] = start[first + walker, c]
             for frame in range(1, out.shape[1]):
                 for group in range((n + LANES - 1) // LANES):
-                    _affine(first_layer, first_bias, now[group], one, 0.0)
-                    hidden, following = one, two
-                    for layer in range(1, n_layers):
-                        _affine(layers[layer], biases[layer], hidden, following, 0.0)
-                        hidden, following = following, hidden
-                    _affine(weight_head, weight_bias, hidden, sums[group], NEVER)
-                    _accumulate(sums[group])
+                    _weigh(layers, biases, weight_head, weight_bias, now, one, two, sums, inputs, group)
                     for lane in range(min(LANES, n - group * LANES)):
                         walker = group * LANES + lane
-                        for k in range(weight_head.shape[1]):
-                            inputs[walker, k // LANES, k % LANES] = load(hidden, (k, lane))
                         wells[walker] = _well(thresholds, now[group], lane)
                         waiting[walker], draws[walker] = walker, 0
                 n_waiting = n
@@ -289,19 +321,11 @@ def _entry_point(digest: str) -> Callable[..., Any]:
                     n_refused = 0
                     for begin in range(0, n_waiting, LANES):
                         n_drawn = min(LANES, n_waiting - begin)
-                        for lane in range(n_drawn):
-                            for word in range(WORDS):
-                                state[word, lane] = streams[first + waiting[begin + lane], word]
-                        fill_normal(state, normals)
-                        fill_uniform(state, uniforms)
-                        for lane in range(n_drawn):
-                            walker = waiting[begin + lane]
-                            for word in range(WORDS):
-                                streams[first + walker, word] = state[word, lane]
-                            point = load(uniforms, (0, lane))
-                            component = _choose(sums[walker // LANES], walker % LANES, n_components, point)
-                            _parameters(shape_head, shape_bias, component, inputs, walker, parameters, lane)
-                        _sample(parameters, normals, points, width_floor)
+                        drawn = waiting[begin : begin + n_drawn]
+                        _draw(
+                            drawn, own, sums, inputs, shape_head, shape_bias, width_floor,
+                            state, normals, uniforms, parameters, points,
+                        )  # fmt: skip
                         for lane in range(n_drawn):
                             walker = waiting[begin + lane]
                             outside = _outside(n_cells, occupied, low, high, points, lane)
