@@ -78,18 +78,16 @@ def trained_temperature_K(parts: Mapping[str, Any]) -> tuple[float, float] | Non
 
 
 def chosen_temperature_K(asked: float | None, trained: tuple[float, float] | None) -> float | None:
-    """The temperature of what is generated.
+    """The temperature of what is generated; where the parts do not say theirs, what is asked for is taken to be it.
 
     Raises:
-        MdgenError: if the parts were not trained at the one asked for, or at several where none is asked for.
+        MdgenError: if the parts were not trained at the one asked for, or at several where none is asked for, or for
+            what is no temperature.
     """
     if trained is None:
-        if asked is not None:
-            raise MdgenError(
-                f"temperature_K={asked:g} was asked for, but the parts do not say at which temperature they were "
-                "trained; leave temperature_K out"
-            )
-        return None
+        if asked is not None and not 0 < asked < float("inf"):
+            raise MdgenError(f"temperature_K is {asked}; it must be a positive number")
+        return asked
     if asked is None and trained[0] != trained[1]:
         raise MdgenError(f"the parts were trained at {_shown(*trained)} K; say at which temperature_K to generate")
     return _within("temperature_K", "K", asked if asked is not None else trained[0], trained, "the parts were")

@@ -1,6 +1,8 @@
 """A moment of dynamics of every decoded frame, which sets right what a decoder leaves wrong on a small scale."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.geometry.superposition import superpose
 from mdgen.interfaces import Cells, Energies, Positions, System
 from mdgen.md.dynamics.integrators import Langevin
-from mdgen.md.dynamics.minimize import minimize, with_springs
+from mdgen.md.dynamics.minimize import Minimum, minimize, with_springs
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.base_engine import Engine
 from mdgen.md.engines.engine import make_engine
@@ -25,6 +27,15 @@ FRAMES_AT_ONCE = 512
 _STEEPEST = 100.0
 """Force in kJ/mol/nm below which the minimisation leaves a frame alone: far less than that of heat."""
 
+_STARTABLE = 2000.0
+"""Force in kJ/mol/nm from which a minimised frame may start dynamics; that of heat on the worst atom is about as large."""
+
+_MORE = 10
+"""How many times `minimization_steps` a frame takes at most that is above `_STARTABLE` after as many."""
+
+_LANES = 16
+"""Replicas that the engine moves at the cost of one."""
+
 _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
 
@@ -36,8 +47,9 @@ _MOST_STEPS = 1e9
 class Relaxation:
     """Minimises every frame for some steps, then moves it for a moment from new velocities.
 
-    The minimisation only takes out what dynamics could not start from, such as two atoms in one place; it cools, and
-    the friction is high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is,
+    The minimisation only takes out what dynamics could not start from, such as two atoms in one place: the few frames
+    that are not yet fit to start after `minimization_steps` take up to ten times as many. It cools, and the friction is
+    high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is,
     so they never move the distribution of the frames away from it: bonds, angles and contacts settle within a
     picosecond, while slow coordinates stay where the model put them. Frames do not depend on one another, and each is
     turned back to lie where it was decoded.
@@ -126,12 +138,11 @@ class Relaxation:
         n = min(FRAMES_AT_ONCE, len(frames))
         kelvin = torch.tensor([float(temperature_K)])
         integrator = Langevin(self.timestep_fs, kelvin, self.friction_per_ps)
-        engine = make_engine(self.system, integrator, n, generator, device=positions.device.type)
+        engines = partial(make_engine, self.system, integrator, generator=generator, device=positions.device.type)
+        engine = engines(n)
         relaxed = []
         for part in frames.split(n):
-            # The engine holds one number of replicas: the last part is filled up with copies of its first frame.
-            filled = torch.cat([part, part[:1].expand(n - len(part), -1, -1)])
-            moved = self._minimized(engine, filled.to(self.system.positions))
+            moved = self._minimized(engine, _filled(part, n).to(self.system.positions), engines)
             if self._n_steps:
                 engine.prepare(initial_state(self.system, n, kelvin, generator, moved))
                 moved = engine.advance(self._n_steps).positions
@@ -154,17 +165,32 @@ class Relaxation:
         stretch = (bond_lengths(frames, bonds) - lengths).abs()
         return frames.isfinite().flatten(1).all(1) & (stretch < _BROKEN_NM).all(1)
 
-    def _minimized(self, engine: Engine, frames: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame atom 3"]:
+    def _minimized(
+        self, engine: Engine, frames: Float[Tensor, "frame atom 3"], engines: Callable[[int], Engine]
+    ) -> Float[Tensor, "frame atom 3"]:
         """Frames some way downhill with constraints met; not a number where a frame has no energy to begin with."""
         held, (energies, forces) = self.system.constraints, engine.energy_and_forces(frames)
         finite = energies.isfinite() & forces.isfinite().flatten(1).all(1)
         if self.minimization_steps and bool(finite.any()):
             # those without an energy are others meanwhile
             start = torch.where(finite[:, None, None], frames, frames[finite][0])
-            potential = with_springs(_ByEngine(engine), held)
-            frames = minimize(potential, start, _STEEPEST, self.minimization_steps).positions
+            minimum = self._downhill(engine, start, _STEEPEST, self.minimization_steps)
+            frames = minimum.positions
+            hard = (minimum.largest_force > _STARTABLE).nonzero()[:, 0]
+            if len(hard):  # in an engine of their own: the others neither wait nor move
+                n = _LANES * -(-len(hard) // _LANES)
+                longer = self._downhill(engines(n), _filled(frames[hard], n), _STARTABLE, _MORE * self.minimization_steps)
+                frames[hard] = longer.positions[: len(hard)]
         met = frames if held is None else held.positions(frames, frames)
         return torch.where(finite[:, None, None], met, torch.nan)
+
+    def _downhill(self, engine: Engine, frames: Float[Tensor, "frame atom 3"], tolerance: float, steps: int) -> Minimum:
+        return minimize(with_springs(_ByEngine(engine), self.system.constraints), frames, tolerance, steps)
+
+
+def _filled(frames: Float[Tensor, "frame atom 3"], n: int) -> Float[Tensor, "{n} atom 3"]:
+    """Frames and copies of the first, for an engine of `n` replicas."""
+    return torch.cat([frames, frames[:1].expand(n - len(frames), -1, -1)])
 
 
 @dataclass(frozen=True)

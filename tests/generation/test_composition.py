@@ -61,7 +61,7 @@ def test_parts_of_different_temperatures_are_refused(trained, sentence):
         (300.0, (2.0, 2.0), {"temperature_K": 350.0}, "temperature_K=350 was asked for, .* trained at 300 K; ask for"),
         ([280, 350], (2.0, 2.0), {"temperature_K": 360.0}, "temperature_K=360 .* trained at 280 to 350 K"),
         ([280, 350], (2.0, 2.0), {}, "the parts were trained at 280 to 350 K; say at which temperature_K"),
-        (None, (2.0, 2.0), {"temperature_K": 300.0}, "the parts do not say at which temperature they were trained"),
+        (None, (2.0, 2.0), {"temperature_K": -300.0}, "temperature_K is -300.0; it must be a positive number"),
         (300.0, (2.0, 2.0), {"temperature_K": float("nan")}, "temperature_K=nan"),
         (300.0, (2.0, 2.0), {"frame_spacing_ps": 1.0}, "frame_spacing_ps=1 .* propagator was trained at 2 ps"),
         (300.0, (2.0, 8.0), {"frame_spacing_ps": 9.0}, "frame_spacing_ps=9 .* propagator was trained at 2 to 8 ps"),
@@ -73,6 +73,11 @@ def test_conditions_that_no_part_was_trained_for_are_refused(trained, spacing_ps
         simulator.generate_to_store(tmp_path / "run", Rollout(START, 7), **asked)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_temperature_that_parts_do_not_say_may_be_told(tmp_path):
+    store = composed().generate_to_store(tmp_path / "run", Rollout(START, 7), temperature_K=310.0)
+    assert store.temperatures_K == (310.0,)
 
 
 def test_frame_spacing_is_the_propagators_and_reaches_time_and_store(tmp_path):

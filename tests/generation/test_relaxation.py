@@ -77,6 +77,18 @@ def test_strained_frames_come_to_the_energy_of_the_dynamics_and_keep_their_slow_
     assert relaxation.figures() == {"n_frames_relaxed": 256, "n_frames_unstable": 0}
 
 
+def test_frames_that_are_far_from_fit_to_start_take_more_steps_and_those_beside_them_do_not():
+    frames = equilibrium()[:64].clone()
+    alone = Relaxation(alanine_dipeptide(), 0.0, minimization_steps=5)(frames, KELVIN, seeded())
+    frames[:32] += 0.05 * torch.randn(frames[:32].shape, generator=seeded(2))
+    relaxed = Relaxation(alanine_dipeptide(), 0.0, minimization_steps=5)(frames, KELVIN, seeded())
+    torch.testing.assert_close(relaxed[32:], alone[32:], atol=1e-5, rtol=0)
+    relaxation = Relaxation(alanine_dipeptide(), 0.4, minimization_steps=5)
+    warm = relaxation(frames, KELVIN, seeded(1))
+    assert relaxation.n_kept == 0  # five steps alone leave ten of them too hot to go on from
+    assert float(energies(warm[:32]).max()) < float(energies(equilibrium()).max()) + 100
+
+
 def test_frames_lie_where_they_were_and_are_the_same_for_the_same_seed():
     frames = equilibrium()[:5] + 3.0
     relaxed, again = (Relaxation(alanine_dipeptide(), 0.02)(frames, KELVIN, seeded()) for _ in range(2))

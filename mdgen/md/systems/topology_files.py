@@ -71,6 +71,7 @@ def from_pdb(path: str, repair: bool = False, any_bonds: bool = False) -> Source
             require_no_stale_bonds(path, lines)
         file = read_file(openmm.app.PDBFile, "a PDB file", path)
         topology, positions = file.topology, file.positions
+        _mend_terminal_acids(topology)
     source = _checked(path, Source(topology, in_nm(positions)))
     _require_no_gap(path, source)
     return source
@@ -141,6 +142,22 @@ def fixed_python_random() -> Iterator[None]:
 def first_line(error: Exception) -> str:
     """The first line of an error, without its full stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _mend_terminal_acids(topology: openmm.app.Topology) -> None:
+    # As `Molecule.from_mdtraj` does: CHARMM's HT2 is the acid hydrogen at the C terminus, too, which OpenMM bonds to the
+    # nitrogen, so that the patch of the neutral end does not fit.
+    bonds = {frozenset(bond): bond for bond in topology.bonds()}
+    for residue in topology.residues():
+        named = {atom.name: atom for atom in residue.atoms()}
+        if not {"N", "H2", "OXT"} <= named.keys():
+            continue
+        nitrogen, hydrogen, oxygen = (named[name] for name in ("N", "H2", "OXT"))
+        follows = any(nitrogen in bond and any(each.residue is not residue for each in bond) for bond in bonds)
+        if follows and frozenset((nitrogen, hydrogen)) in bonds:
+            topology._bonds.remove(bonds[frozenset((nitrogen, hydrogen))])
+            hydrogen.name = "HXT"
+            topology.addBond(oxygen, hydrogen)
 
 
 def _require_no_gap(path: str, source: Source) -> None:
