@@ -19,19 +19,17 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.base_engine import Engine
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.molecule.chirality import handedness, tetrahedral_centres
 from mdgen.molecule.topology import Molecule
 
 FRAMES_AT_ONCE = 512
 """Frames that are relaxed side by side."""
 
-_STEEPEST = 100.0
-"""Force in kJ/mol/nm below which the minimisation leaves a frame alone: far less than that of heat."""
-
 _STARTABLE = 2000.0
-"""Force in kJ/mol/nm from which a minimised frame may start dynamics; that of heat on the worst atom is about as large."""
+"""Force in kJ/mol/nm below which the minimisation leaves a frame alone: heat brings the worst atom about as much."""
 
 _MORE = 10
-"""How many times `minimization_steps` a frame takes at most that is above `_STARTABLE` after as many."""
+"""How many times `minimization_steps` a frame takes at most that is above it after as many."""
 
 _LANES = 16
 """Replicas that the engine moves at the cost of one."""
@@ -49,10 +47,10 @@ class Relaxation:
 
     The minimisation only takes out what dynamics could not start from, such as two atoms in one place: the few frames
     that are not yet fit to start after `minimization_steps` take up to ten times as many. It cools, and the friction is
-    high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is,
-    so they never move the distribution of the frames away from it: bonds, angles and contacts settle within a
-    picosecond, while slow coordinates stay where the model put them. Frames do not depend on one another, and each is
-    turned back to lie where it was decoded.
+    high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is, so they never
+    move the distribution of the frames away from it: bonds, angles and contacts settle within a picosecond, while slow
+    coordinates stay where the model put them. Frames do not depend on one another, and each is turned back to lie where
+    it was decoded.
 
     Args:
         system: force field of the molecule; its constraints are met.
@@ -73,9 +71,11 @@ class Relaxation:
     n_frames: int = field(default=0, init=False)
     """Frames that were relaxed."""
     n_kept: int = field(default=0, init=False)
-    """Frames among them that became unstable, with a broken bond or worse, and stayed as they were decoded."""
+    """Frames among them that became unstable, with a broken bond, exchanged neighbours of an atom or worse, and stayed
+    as they were decoded."""
 
     def __post_init__(self) -> None:
+        self._centres = tetrahedral_centres(self.system.molecule)
         alone = getattr(self.system.potential, "openmm_system", None)
         if self.system.cell is not None or (alone is not None and alone.usesPeriodicBoundaryConditions()):
             raise MdgenError(
@@ -147,7 +147,7 @@ class Relaxation:
                 engine.prepare(initial_state(self.system, n, kelvin, generator, moved))
                 moved = engine.advance(self._n_steps).positions
             moved = moved[: len(part)].to(part)
-            whole = self._whole(moved) & part.isfinite().flatten(1).all(1)
+            whole = self._whole(moved, part)
             settled = part.clone()
             settled[whole] = superpose(moved[whole], part[whole])
             relaxed.append(settled)
@@ -158,12 +158,17 @@ class Relaxation:
     def _n_steps(self) -> int:
         return round(1e3 * self.length_ps / self.timestep_fs)
 
-    def _whole(self, frames: Float[Tensor, "frame atom 3"]) -> Bool[Tensor, "frame"]:
-        """Frames that are finite, and all of whose bonds are about as long as in the system's own structure."""
+    def _whole(
+        self, frames: Float[Tensor, "frame atom 3"], before: Float[Tensor, "frame atom 3"]
+    ) -> Bool[Tensor, "frame"]:
+        """Frames that are finite, all of whose bonds are about as long as in the system's own structure, and whose
+        atoms have their neighbours on the same hand as before."""
         bonds = torch.as_tensor(self.system.molecule.bonds)
         lengths = bond_lengths(self.system.positions[None].to(frames), bonds)
         stretch = (bond_lengths(frames, bonds) - lengths).abs()
-        return frames.isfinite().flatten(1).all(1) & (stretch < _BROKEN_NM).all(1)
+        exchanged = (handedness(frames, self._centres) > 0) != (handedness(before, self._centres) > 0)
+        finite = (frames.isfinite() & before.isfinite()).flatten(1).all(1)
+        return finite & (stretch < _BROKEN_NM).all(1) & ~exchanged.any(1)
 
     def _minimized(
         self, engine: Engine, frames: Float[Tensor, "frame atom 3"], engines: Callable[[int], Engine]
@@ -174,18 +179,18 @@ class Relaxation:
         if self.minimization_steps and bool(finite.any()):
             # those without an energy are others meanwhile
             start = torch.where(finite[:, None, None], frames, frames[finite][0])
-            minimum = self._downhill(engine, start, _STEEPEST, self.minimization_steps)
+            minimum = self._downhill(engine, start, self.minimization_steps)
             frames = minimum.positions
             hard = (minimum.largest_force > _STARTABLE).nonzero()[:, 0]
             if len(hard):  # in an engine of their own: the others neither wait nor move
                 n = _LANES * -(-len(hard) // _LANES)
-                longer = self._downhill(engines(n), _filled(frames[hard], n), _STARTABLE, _MORE * self.minimization_steps)
+                longer = self._downhill(engines(n), _filled(frames[hard], n), _MORE * self.minimization_steps)
                 frames[hard] = longer.positions[: len(hard)]
         met = frames if held is None else held.positions(frames, frames)
         return torch.where(finite[:, None, None], met, torch.nan)
 
-    def _downhill(self, engine: Engine, frames: Float[Tensor, "frame atom 3"], tolerance: float, steps: int) -> Minimum:
-        return minimize(with_springs(_ByEngine(engine), self.system.constraints), frames, tolerance, steps)
+    def _downhill(self, engine: Engine, frames: Float[Tensor, "frame atom 3"], steps: int) -> Minimum:
+        return minimize(with_springs(_ByEngine(engine), self.system.constraints), frames, _STARTABLE, steps)
 
 
 def _filled(frames: Float[Tensor, "frame atom 3"], n: int) -> Float[Tensor, "{n} atom 3"]:

@@ -19,7 +19,7 @@ def superpose(
     The rotation is proper (det = +1), computed in double precision, and differentiable unless the atoms are
     collinear.
     """
-    weights = torch.ones_like(reference[(0,) * (reference.ndim - 2)][:, 0]) if weights is None else weights
+    weights = reference.new_ones(reference.shape[-2]) if weights is None else weights
     shares = (weights / weights.sum()).to(reference)[:, None]
     centre = (reference * shares).sum(-2, keepdim=True)
     centred = mobile - (mobile * shares).sum(-2, keepdim=True)

@@ -46,6 +46,13 @@ def stereocentres(molecule: Molecule) -> tuple[StereoCentre, ...]:
     return tuple(found)
 
 
+def tetrahedral_centres(molecule: Molecule) -> tuple[StereoCentre, ...]:
+    """All atoms of four neighbours, whether these differ or not: dynamics never exchanges two of them."""
+    near = molecule.neighbours
+    atoms = (atom for atom in molecule.topology.atoms if len(near[atom.index]) == 4)
+    return tuple(StereoCentre(f"{atom.name} {atom.residue}", atom.index, near[atom.index]) for atom in atoms)
+
+
 def handedness(
     positions: Float[Tensor, "*batch atom 3"], centres: Sequence[StereoCentre]
 ) -> Float[Tensor, "*batch centre"]:

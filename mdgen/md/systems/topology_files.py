@@ -145,8 +145,8 @@ def first_line(error: Exception) -> str:
 
 
 def _mend_terminal_acids(topology: openmm.app.Topology) -> None:
-    # As `Molecule.from_mdtraj` does: CHARMM's HT2 is the acid hydrogen at the C terminus, too, which OpenMM bonds to the
-    # nitrogen, so that the patch of the neutral end does not fit.
+    # As `Molecule.from_mdtraj` does: CHARMM's HT2 is also the acid hydrogen at the C terminus, which OpenMM bonds to
+    # the nitrogen, so that the patch of the neutral end would not fit.
     bonds = {frozenset(bond): bond for bond in topology.bonds()}
     for residue in topology.residues():
         named = {atom.name: atom for atom in residue.atoms()}
