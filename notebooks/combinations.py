@@ -59,7 +59,7 @@ def line(folder: Path) -> dict[str, Any]:
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """A combination: the failing criteria of each seed, and the mean of each figure."""
     means = {
-        key: vars(mean_interval(np.array([run["rows"]["generated"][key]["value"] for run in runs])))
+        key: vars(mean_interval(np.array([run["rows"]["generated"][key]["value"] for run in runs], float)))
         for key in FIGURES
         if all(key in run["rows"]["generated"] for run in runs)
     }
@@ -82,9 +82,9 @@ def _shown(key: str, mean: dict[str, Any] | None) -> str:
         return ""
     factor, unit = (100, " %") if key == "clash_share" else (1, "")
     value, low, high = (
-        None if mean[each] is None else f"{factor * mean[each]:.3g}" for each in ("value", "low", "high")
+        f"{factor * mean[each]:.3g}" if mean[each] is not None else "" for each in ("value", "low", "high")
     )
-    return f"{value}{unit}" if low is None else f"{value} ({low} to {high}){unit}"
+    return f"{value}{unit}" if not low else f"{value} ({low} to {high}){unit}"
 
 
 if __name__ == "__main__":

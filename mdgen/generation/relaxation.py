@@ -19,20 +19,25 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.base_engine import Engine
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.fingerprint import fingerprint
-from mdgen.molecule.chirality import handedness, tetrahedral_centres
+from mdgen.molecule.chirality import four_neighboured, handedness
 from mdgen.molecule.topology import Molecule
 
 FRAMES_AT_ONCE = 512
 """Frames that are relaxed side by side."""
 
-_STARTABLE = 2000.0
-"""Force in kJ/mol/nm below which the minimisation leaves a frame alone: heat brings the worst atom about as much."""
+_STARTABLE, _STEEPEST = 2000.0, 100.0
+"""Forces in kJ/mol/nm below which the minimisation leaves a frame alone, before dynamics and without any: heat brings
+the worst atom about as much as the first."""
 
 _MORE = 10
-"""How many times `minimization_steps` a frame takes at most that is above it after as many."""
+"""How many times `minimization_steps` a frame takes at most, after as many, that dynamics could not yet start from."""
 
 _LANES = 16
 """Replicas that the engine moves at the cost of one."""
+
+_TETRAHEDRON, _FLAT = (8 / 3) ** 1.5 / 2**0.5, 0.25
+"""`handedness` of a regular tetrahedron over the cube of the bonds' length, and the share below which a centre has no
+hand: it is flat, as under a metal, or was decoded so."""
 
 _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
@@ -45,8 +50,9 @@ _MOST_STEPS = 1e9
 class Relaxation:
     """Minimises every frame for some steps, then moves it for a moment from new velocities.
 
-    The minimisation only takes out what dynamics could not start from, such as two atoms in one place: the few frames
-    that are not yet fit to start after `minimization_steps` take up to ten times as many. It cools, and the friction is
+    The minimisation only takes out what dynamics could not start from, such as two atoms in one place: it ends where no
+    force is stronger than heat, and the few frames that are not there after `minimization_steps` take up to ten times
+    as many more. It cools, and the friction is
     high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is, so they never
     move the distribution of the frames away from it: bonds, angles and contacts settle within a picosecond, while slow
     coordinates stay where the model put them. Frames do not depend on one another, and each is turned back to lie where
@@ -55,7 +61,7 @@ class Relaxation:
     Args:
         system: force field of the molecule; its constraints are met.
         length_ps: length of the dynamics; 0 for the minimisation alone.
-        minimization_steps: steps of the minimisation; 0 for none.
+        minimization_steps: steps of the minimisation at most; 0 for none.
         timestep_fs: time step; up to 4 with heavy hydrogens and constraints, 2 with constraints.
         friction_per_ps: friction of the Langevin dynamics.
 
@@ -75,7 +81,7 @@ class Relaxation:
     as they were decoded."""
 
     def __post_init__(self) -> None:
-        self._centres = tetrahedral_centres(self.system.molecule)
+        self._centres = four_neighboured(self.system.molecule)
         alone = getattr(self.system.potential, "openmm_system", None)
         if self.system.cell is not None or (alone is not None and alone.usesPeriodicBoundaryConditions()):
             raise MdgenError(
@@ -104,7 +110,8 @@ class Relaxation:
         numbers = {name: getattr(self, name) for name in ("length_ps", "timestep_fs", "friction_per_ps")}
         masses = fingerprint("masses", {"amu": self.system.masses})
         potential = getattr(self.system.potential, "fingerprint", type(self.system.potential).__name__)
-        return {**numbers, "minimization_steps": self.minimization_steps, "potential": potential, "masses": masses}
+        minimization = {"minimization_steps": self.minimization_steps, "startable": _STARTABLE, "more": _MORE}
+        return {**numbers, **minimization, "potential": potential, "masses": masses}
 
     def require_for(self, molecule: Molecule, temperature_K: float | None) -> None:
         """Refuse another molecule than the system's, and an unknown temperature.
@@ -138,11 +145,13 @@ class Relaxation:
         n = min(FRAMES_AT_ONCE, len(frames))
         kelvin = torch.tensor([float(temperature_K)])
         integrator = Langevin(self.timestep_fs, kelvin, self.friction_per_ps)
-        engines = partial(make_engine, self.system, integrator, generator=generator, device=positions.device.type)
-        engine = engines(n)
+        # Nothing is drawn in engines for the minimisation alone, so that whether there is one changes no other frame.
+        still = torch.Generator(generator.device).manual_seed(0)
+        engines = partial(make_engine, self.system, integrator, generator=still, device=positions.device.type)
+        engine = make_engine(self.system, integrator, n, generator, device=positions.device.type)
         relaxed = []
         for part in frames.split(n):
-            moved = self._minimized(engine, _filled(part, n).to(self.system.positions), engines)
+            moved = _filled(self._minimized(engine, part.to(self.system.positions), engines), n)
             if self._n_steps:
                 engine.prepare(initial_state(self.system, n, kelvin, generator, moved))
                 moved = engine.advance(self._n_steps).positions
@@ -166,31 +175,41 @@ class Relaxation:
         bonds = torch.as_tensor(self.system.molecule.bonds)
         lengths = bond_lengths(self.system.positions[None].to(frames), bonds)
         stretch = (bond_lengths(frames, bonds) - lengths).abs()
-        exchanged = (handedness(frames, self._centres) > 0) != (handedness(before, self._centres) > 0)
+        exchanged = self._hands(frames) * self._hands(before) < 0
         finite = (frames.isfinite() & before.isfinite()).flatten(1).all(1)
         return finite & (stretch < _BROKEN_NM).all(1) & ~exchanged.any(1)
+
+    def _hands(self, frames: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame centre"]:
+        """The sign of each centre's handedness, 0 where it is flat."""
+        pairs = [(each.centre, near) for each in self._centres for near in each.neighbours]
+        bonds = bond_lengths(frames, torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2))
+        volume = handedness(frames, self._centres) / bonds.unflatten(1, (-1, 4)).mean(-1).pow(3)
+        return torch.where(volume.abs() > _FLAT * _TETRAHEDRON, volume.sign(), 0.0)
 
     def _minimized(
         self, engine: Engine, frames: Float[Tensor, "frame atom 3"], engines: Callable[[int], Engine]
     ) -> Float[Tensor, "frame atom 3"]:
         """Frames some way downhill with constraints met; not a number where a frame has no energy to begin with."""
-        held, (energies, forces) = self.system.constraints, engine.energy_and_forces(frames)
+        n, held = len(frames), self.system.constraints
+        energies, forces = (each[:n] for each in engine.energy_and_forces(_filled(frames, engine.n_replicas)))
         finite = energies.isfinite() & forces.isfinite().flatten(1).all(1)
         if self.minimization_steps and bool(finite.any()):
             # those without an energy are others meanwhile
             start = torch.where(finite[:, None, None], frames, frames[finite][0])
             minimum = self._downhill(engine, start, self.minimization_steps)
-            frames = minimum.positions
-            hard = (minimum.largest_force > _STARTABLE).nonzero()[:, 0]
-            if len(hard):  # in an engine of their own: the others neither wait nor move
-                n = _LANES * -(-len(hard) // _LANES)
-                longer = self._downhill(engines(n), _filled(frames[hard], n), _MORE * self.minimization_steps)
+            frames = minimum.positions[:n]
+            hard = (finite & (minimum.largest_force[:n] > _STARTABLE)).nonzero()[:, 0]
+            if len(hard):
+                own = engines(_LANES * -(-len(hard) // _LANES))  # so that the others neither wait nor move
+                longer = self._downhill(own, frames[hard], _MORE * self.minimization_steps)
                 frames[hard] = longer.positions[: len(hard)]
         met = frames if held is None else held.positions(frames, frames)
         return torch.where(finite[:, None, None], met, torch.nan)
 
     def _downhill(self, engine: Engine, frames: Float[Tensor, "frame atom 3"], steps: int) -> Minimum:
-        return minimize(with_springs(_ByEngine(engine), self.system.constraints), frames, _STARTABLE, steps)
+        potential = with_springs(_ByEngine(engine), self.system.constraints)
+        tolerance = _STARTABLE if self._n_steps else _STEEPEST
+        return minimize(potential, _filled(frames, engine.n_replicas), tolerance, steps)
 
 
 def _filled(frames: Float[Tensor, "frame atom 3"], n: int) -> Float[Tensor, "{n} atom 3"]:

@@ -46,8 +46,9 @@ def stereocentres(molecule: Molecule) -> tuple[StereoCentre, ...]:
     return tuple(found)
 
 
-def tetrahedral_centres(molecule: Molecule) -> tuple[StereoCentre, ...]:
-    """All atoms of four neighbours, whether these differ or not: dynamics never exchanges two of them."""
+def four_neighboured(molecule: Molecule) -> tuple[StereoCentre, ...]:
+    """All atoms of four neighbours, whether these differ or not: where they lie at the corners of a tetrahedron,
+    dynamics never exchanges two of them."""
     near = molecule.neighbours
     atoms = (atom for atom in molecule.topology.atoms if len(near[atom.index]) == 4)
     return tuple(StereoCentre(f"{atom.name} {atom.residue}", atom.index, near[atom.index]) for atom in atoms)
@@ -60,7 +61,8 @@ def handedness(
 
     Its sign is the chirality: a mirror image has the other one, and a centre that is flattened has nearly none.
     """
-    table = torch.tensor([centre.neighbours for centre in centres], device=positions.device).reshape(-1, 4)
+    near = [centre.neighbours for centre in centres]
+    table = torch.tensor(near, dtype=torch.int64, device=positions.device).reshape(-1, 4)
     first, second, third, fourth = (positions.index_select(-2, column) for column in table.unbind(-1))
     return (torch.linalg.cross(first - fourth, second - fourth) * (third - fourth)).sum(-1)
 

@@ -199,23 +199,30 @@ def test_larger_prmtop_agrees_with_openmm(name: str) -> None:
     assert_agrees(system, torch.tensor(positions, dtype=torch.float64)[None])
 
 
-def test_neutral_ends_are_assigned_whatever_the_acid_hydrogen_is_called(tmp_path: Path) -> None:
-    """CHARMM's HT2 is an amine's hydrogen and an acid's; of charged ends the same atoms make the neutral ones."""
+@pytest.mark.parametrize("acid", ["HT2", "HXT"])
+@pytest.mark.parametrize("bonds", [False, True])
+def test_neutral_ends_are_assigned(tmp_path: Path, acid: str, bonds: bool) -> None:
+    """CHARMM's HT2 is an amine's hydrogen and an acid's; some files list bonds. Here charged ends become neutral."""
     made = build_system("AA", capped=False, solvent="vacuum", relax=False)
     names = {(0, "H"): "HT1", (0, "H2"): "HT2", (1, "O"): "OT1", (1, "OXT"): "OT2"}
     at = {(each.residue.index, each.name): made.positions[each.index].numpy() for each in made.molecule.topology.atoms}
     atoms = [(residue, names.get((residue, name), name), x) for (residue, name), x in at.items() if name != "H3"]
     away = at[1, "OXT"] - at[1, "C"]
-    atoms.append((1, "HT2", at[1, "OXT"] + 0.0965 * away / np.linalg.norm(away)))
+    atoms.append((1, acid, at[1, "OXT"] + 0.0965 * away / np.linalg.norm(away)))
     lines = [
         f"ATOM  {number:5d} {name:^4s} ALA A{residue + 1:4d}    " + "".join(f"{10 * each:8.3f}" for each in x)
         for number, (residue, name, x) in enumerate(atoms, 1)
     ]
     path = tmp_path / "neutral.pdb"
+    if bonds:
+        oxygen = next(number for number, (residue, name, _) in enumerate(atoms, 1) if (residue, name) == (1, "OT2"))
+        lines.append(f"CONECT{oxygen:5d}{len(atoms):5d}")
     path.write_text("\n".join(lines) + "\nEND\n")
     system = build_system(pdb=str(path), force_field="charmm36", solvent="vacuum", relax=False)
     assert float(force_field_of(system.potential).parameters.charges.sum()) == pytest.approx(0, abs=1e-6)
     assert system.molecule.n_atoms == made.molecule.n_atoms
-    acid = system.molecule.topology.residue(1).atom("HXT").index
-    assert [system.molecule.topology.atom(each).name for each in system.molecule.neighbours[acid]] == ["OXT"]
+    hydrogen = system.molecule.topology.residue(1).atom("HXT").index
+    assert [system.molecule.topology.atom(each).name for each in system.molecule.neighbours[hydrogen]] == ["OXT"]
+    pairs = force_field_of(system.potential).parameters.bond_atoms.sort(1).values
+    assert len(pairs.unique(dim=0)) == len(pairs)  # none counts twice
     Molecule.from_file(path).require_same_atoms(system.molecule)

@@ -153,11 +153,12 @@ def _mend_terminal_acids(topology: openmm.app.Topology) -> None:
         if not {"N", "H2", "OXT"} <= named.keys():
             continue
         nitrogen, hydrogen, oxygen = (named[name] for name in ("N", "H2", "OXT"))
-        follows = any(nitrogen in bond and any(each.residue is not residue for each in bond) for bond in bonds)
-        if follows and frozenset((nitrogen, hydrogen)) in bonds:
+        before = {each for bond in bonds if nitrogen in bond for each in bond if each.residue is not residue}
+        if any(each.name == "C" for each in before) and frozenset((nitrogen, hydrogen)) in bonds:
             topology._bonds.remove(bonds[frozenset((nitrogen, hydrogen))])
             hydrogen.name = "HXT"
-            topology.addBond(oxygen, hydrogen)
+            if frozenset((oxygen, hydrogen)) not in bonds:  # as CONECT lines may say
+                topology.addBond(oxygen, hydrogen)
 
 
 def _require_no_gap(path: str, source: Source) -> None:
