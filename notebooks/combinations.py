@@ -42,16 +42,13 @@ def line(folder: Path) -> dict[str, Any]:
         raise MdgenError(f"{folder} is no finished run of the sweep; give folders seed_N-ENCODER-PROPAGATOR-DECODER")
     found = json.loads((folder / "metrics.json").read_text())
     verdicts = [each["verdict"] for each in found["criteria"]]
-    rows = {
-        name: {key: found["rows"][name]["metrics"][key] for key in FIGURES if key in found["rows"][name]["metrics"]}
-        for name in ("generated", "reference", "replicate")
-    }
+    row = found["rows"]["generated"]["metrics"]
     return {
         "parts": parts,
         "seed": int(seed.removeprefix("seed_")),
         "criteria": {verdict: verdicts.count(verdict) for verdict in ("holds", "undecided", "fails")},
         "fails": [each["metric"] for each in found["criteria"] if each["verdict"] == "fails"],
-        "rows": rows,
+        "generated": {key: row[key] for key in FIGURES if key in row},
         "commit": json.loads((folder / "provenance.json").read_text())[-1].get("commit"),
     }
 
@@ -59,9 +56,9 @@ def line(folder: Path) -> dict[str, Any]:
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """A combination: the failing criteria of each seed, and the mean of each figure."""
     means = {
-        key: vars(mean_interval(np.array([run["rows"]["generated"][key]["value"] for run in runs], float)))
+        key: vars(mean_interval(np.array([run["generated"][key]["value"] for run in runs], float)))
         for key in FIGURES
-        if all(key in run["rows"]["generated"] for run in runs)
+        if all(key in run["generated"] for run in runs)
     }
     return {"seeds": {f"seed_{run.pop('seed')}": run for run in runs}, "mean": means}
 
