@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -19,25 +20,23 @@ from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.base_engine import Engine
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.fingerprint import fingerprint
-from mdgen.molecule.chirality import four_neighboured, handedness
+from mdgen.molecule.chirality import signed_volumes
 from mdgen.molecule.topology import Molecule
+from mdgen.simd.lanes import LANES
 
 FRAMES_AT_ONCE = 512
 """Frames that are relaxed side by side."""
 
 _STARTABLE, _STEEPEST = 2000.0, 100.0
 """Forces in kJ/mol/nm below which the minimisation leaves a frame alone, before dynamics and without any: heat brings
-the worst atom about as much as the first."""
+the worst atom of alanine dipeptide 3,000."""
 
 _MORE = 10
 """How many times `minimization_steps` a frame takes at most, after as many, that dynamics could not yet start from."""
 
-_LANES = 16
-"""Replicas that the engine moves at the cost of one."""
-
 _TETRAHEDRON, _FLAT = (8 / 3) ** 1.5 / 2**0.5, 0.25
-"""`handedness` of a regular tetrahedron over the cube of the bonds' length, and the share below which a centre has no
-hand: it is flat, as under a metal, or was decoded so."""
+"""`signed_volumes` of a regular tetrahedron over the cube of the bonds' length, and the share below which a centre has
+no hand: it is flat, as under a metal, or was decoded so."""
 
 _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
@@ -51,12 +50,11 @@ class Relaxation:
     """Minimises every frame for some steps, then moves it for a moment from new velocities.
 
     The minimisation only takes out what dynamics could not start from, such as two atoms in one place: it ends where no
-    force is stronger than heat, and the few frames that are not there after `minimization_steps` take up to ten times
-    as many more. It cools, and the friction is
-    high so that the heat is back at the end. Dynamics leave the distribution at equilibrium as it is, so they never
-    move the distribution of the frames away from it: bonds, angles and contacts settle within a picosecond, while slow
-    coordinates stay where the model put them. Frames do not depend on one another, and each is turned back to lie where
-    it was decoded.
+    force is stronger than those of heat, and the few frames that are not there after `minimization_steps` take up to
+    ten times as many more. It cools, and the friction is high so that the heat is back at the end. Dynamics leave the
+    distribution at equilibrium as it is, so they never move the distribution of the frames away from it: bonds, angles
+    and contacts settle within a picosecond, while slow coordinates stay where the model put them. Frames do not depend
+    on one another, and each is turned back to lie where it was decoded.
 
     Args:
         system: force field of the molecule; its constraints are met.
@@ -81,7 +79,8 @@ class Relaxation:
     as they were decoded."""
 
     def __post_init__(self) -> None:
-        self._centres = four_neighboured(self.system.molecule)
+        near = enumerate(self.system.molecule.neighbours)
+        self._centres = np.array([(atom, *four) for atom, four in near if len(four) == 4], np.int64).reshape(-1, 5)
         alone = getattr(self.system.potential, "openmm_system", None)
         if self.system.cell is not None or (alone is not None and alone.usesPeriodicBoundaryConditions()):
             raise MdgenError(
@@ -110,8 +109,9 @@ class Relaxation:
         numbers = {name: getattr(self, name) for name in ("length_ps", "timestep_fs", "friction_per_ps")}
         masses = fingerprint("masses", {"amu": self.system.masses})
         potential = getattr(self.system.potential, "fingerprint", type(self.system.potential).__name__)
-        minimization = {"minimization_steps": self.minimization_steps, "startable": _STARTABLE, "more": _MORE}
-        return {**numbers, **minimization, "potential": potential, "masses": masses}
+        rules = {"startable": _STARTABLE, "steepest": _STEEPEST, "more": _MORE, "flat": _FLAT, "broken_nm": _BROKEN_NM}
+        steps = {"minimization_steps": self.minimization_steps}
+        return {**numbers, **steps, **rules, "potential": potential, "masses": masses}
 
     def require_for(self, molecule: Molecule, temperature_K: float | None) -> None:
         """Refuse another molecule than the system's, and an unknown temperature.
@@ -180,10 +180,12 @@ class Relaxation:
         return finite & (stretch < _BROKEN_NM).all(1) & ~exchanged.any(1)
 
     def _hands(self, frames: Float[Tensor, "frame atom 3"]) -> Float[Tensor, "frame centre"]:
-        """The sign of each centre's handedness, 0 where it is flat."""
-        pairs = [(each.centre, near) for each in self._centres for near in each.neighbours]
-        bonds = bond_lengths(frames, torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2))
-        volume = handedness(frames, self._centres) / bonds.unflatten(1, (-1, 4)).mean(-1).pow(3)
+        """The hand of every atom of four neighbours, 1 or -1; 0 where it is flat.
+
+        Dynamics never change one to the other, whether the neighbours differ or not.
+        """
+        bonds = [bond_lengths(frames, self._centres[:, [0, column]]) for column in range(1, 5)]
+        volume = signed_volumes(frames, self._centres[:, 1:]) / torch.stack(bonds).mean(0).pow(3)
         return torch.where(volume.abs() > _FLAT * _TETRAHEDRON, volume.sign(), 0.0)
 
     def _minimized(
@@ -200,7 +202,7 @@ class Relaxation:
             frames = minimum.positions[:n]
             hard = (finite & (minimum.largest_force[:n] > _STARTABLE)).nonzero()[:, 0]
             if len(hard):
-                own = engines(_LANES * -(-len(hard) // _LANES))  # so that the others neither wait nor move
+                own = engines(LANES * -(-len(hard) // LANES))  # so that the others neither wait nor move
                 longer = self._downhill(own, frames[hard], _MORE * self.minimization_steps)
                 frames[hard] = longer.positions[: len(hard)]
         met = frames if held is None else held.positions(frames, frames)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.molecule.topology import Molecule
@@ -46,14 +47,6 @@ def stereocentres(molecule: Molecule) -> tuple[StereoCentre, ...]:
     return tuple(found)
 
 
-def four_neighboured(molecule: Molecule) -> tuple[StereoCentre, ...]:
-    """All atoms of four neighbours, whether these differ or not: where they lie at the corners of a tetrahedron,
-    dynamics never exchanges two of them."""
-    near = molecule.neighbours
-    atoms = (atom for atom in molecule.topology.atoms if len(near[atom.index]) == 4)
-    return tuple(StereoCentre(f"{atom.name} {atom.residue}", atom.index, near[atom.index]) for atom in atoms)
-
-
 def handedness(
     positions: Float[Tensor, "*batch atom 3"], centres: Sequence[StereoCentre]
 ) -> Float[Tensor, "*batch centre"]:
@@ -61,8 +54,14 @@ def handedness(
 
     Its sign is the chirality: a mirror image has the other one, and a centre that is flattened has nearly none.
     """
-    near = [centre.neighbours for centre in centres]
-    table = torch.tensor(near, dtype=torch.int64, device=positions.device).reshape(-1, 4)
+    return signed_volumes(positions, np.array([centre.neighbours for centre in centres], np.int64).reshape(-1, 4))
+
+
+def signed_volumes(
+    positions: Float[Tensor, "*batch atom 3"], centres: Int[np.ndarray, "centre 4"]
+) -> Float[Tensor, "*batch centre"]:
+    """Six times the signed volume of each tetrahedron, in nm^3; a mirror image has the other sign."""
+    table = torch.as_tensor(centres, device=positions.device)
     first, second, third, fourth = (positions.index_select(-2, column) for column in table.unbind(-1))
     return (torch.linalg.cross(first - fourth, second - fourth) * (third - fourth)).sum(-1)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -290,21 +290,29 @@ def _standardise_names(topology: mdtraj.Topology) -> None:
                 atom.name = name
 
 
+def misnamed_acids(atoms: Iterable[Any], bonds: Iterable[Any]) -> list[tuple[Any, Any, Any]]:
+    """Nitrogen, hydrogen and oxygen of residues whose H2 belongs to the acid, of mdtraj's topology or of OpenMM's.
+
+    CHARMM's HT2 is the acid hydrogen at the C terminus as well as the second amine hydrogen at the N terminus; both
+    programs read both as the amine's, and would bond the acid's to the nitrogen. An amine follows no residue.
+    """
+    named: dict[Any, dict[str, Any]] = {}
+    for atom in atoms:
+        named.setdefault(atom.residue, {})[atom.name] = atom
+    pairs = ((atom, before) for one, other in bonds for atom, before in ((one, other), (other, one)))
+    followed = {
+        atom for atom, before in pairs if (atom.name, before.name) == ("N", "C") and before.residue is not atom.residue
+    }
+    wanted = [tuple(own.get(name) for name in ("N", "H2", "OXT")) for own in named.values()]
+    return [found for found in wanted if None not in found and found[0] in followed]
+
+
 def _mend_terminal_acids(topology: mdtraj.Topology) -> None:
-    # CHARMM's HT2 is the acid hydrogen at the C terminus as well as the second amine hydrogen at the N terminus; mdtraj
-    # reads both as the amine's, and would bond the acid's to the nitrogen
-    for residue in topology.residues:
-        named = {atom.name: atom for atom in residue.atoms}
-        nitrogen, hydrogen, oxygen = (named.get(name) for name in ("N", "H2", "OXT"))
-        if nitrogen is None or hydrogen is None or oxygen is None:
-            continue
-        bonded = [set(bond) for bond in topology.bonds]
-        follows = any(nitrogen in bond and any(a.name == "C" and a.residue != residue for a in bond) for bond in bonded)
-        if follows:
-            topology._bonds = [bond for bond in topology.bonds if {nitrogen, hydrogen} != set(bond)]
-            hydrogen.name = "HXT"
-            if {oxygen, hydrogen} not in bonded:
-                topology.add_bond(oxygen, hydrogen)
+    for nitrogen, hydrogen, oxygen in misnamed_acids(topology.atoms, topology.bonds):
+        topology._bonds = [bond for bond in topology.bonds if {nitrogen, hydrogen} != set(bond)]
+        hydrogen.name = "HXT"
+        if not any({oxygen, hydrogen} == set(bond) for bond in topology.bonds):
+            topology.add_bond(oxygen, hydrogen)
 
 
 def _mend_terminal_amines(topology: mdtraj.Topology) -> None:

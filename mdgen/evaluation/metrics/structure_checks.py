@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.geometry.dihedrals import bond_angles, bond_lengths
+from mdgen.molecule.chirality import signed_volumes
 from mdgen.molecule.topology import Molecule
 
 CHECKS = ("bond_max_nm", "bond_rms_nm", "angle_max_deg", "angle_rms_deg", "chirality_errors", "clashes", "closest_nm",
@@ -121,14 +122,6 @@ def _inverted(positions: Tensor, centres: np.ndarray, handedness: np.ndarray) ->
     """Number of centres whose signed volume has the wrong sign."""
     volumes = signed_volumes(positions, centres)
     return (volumes * torch.as_tensor(handedness, dtype=positions.dtype) <= 0).sum(-1)
-
-
-def signed_volumes(
-    positions: Float[Tensor, "frame atom 3"], centres: Int[np.ndarray, "centre 4"]
-) -> Float[Tensor, "frame centre"]:
-    """Six times the signed volume of each tetrahedron, in nm^3; a mirror image has the other sign."""
-    a, b, c, d = (positions[:, centres[:, column]] for column in range(4))
-    return (torch.linalg.cross(a - d, b - d) * (c - d)).sum(-1)
 
 
 def stereocentres(molecule: Molecule) -> Int[np.ndarray, "centre 4"]:

@@ -21,6 +21,7 @@ from openmm import unit
 
 from mdgen.errors import MdgenError
 from mdgen.md.systems.pdb_repair import repaired, require_no_stale_bonds
+from mdgen.molecule.topology import misnamed_acids
 
 logger = logging.getLogger("mdgen")
 
@@ -145,20 +146,12 @@ def first_line(error: Exception) -> str:
 
 
 def _mend_terminal_acids(topology: openmm.app.Topology) -> None:
-    # As `Molecule.from_mdtraj` does: CHARMM's HT2 is also the acid hydrogen at the C terminus, which OpenMM bonds to
-    # the nitrogen, so that the patch of the neutral end would not fit.
-    bonds = {frozenset(bond): bond for bond in topology.bonds()}
-    for residue in topology.residues():
-        named = {atom.name: atom for atom in residue.atoms()}
-        if not {"N", "H2", "OXT"} <= named.keys():
-            continue
-        nitrogen, hydrogen, oxygen = (named[name] for name in ("N", "H2", "OXT"))
-        before = {each for bond in bonds if nitrogen in bond for each in bond if each.residue is not residue}
-        if any(each.name == "C" for each in before) and frozenset((nitrogen, hydrogen)) in bonds:
-            topology._bonds.remove(bonds[frozenset((nitrogen, hydrogen))])
-            hydrogen.name = "HXT"
-            if frozenset((oxygen, hydrogen)) not in bonds:  # as CONECT lines may say
-                topology.addBond(oxygen, hydrogen)
+    # As `Molecule.from_mdtraj` does; the patch of a neutral end would not fit otherwise.
+    for nitrogen, hydrogen, oxygen in misnamed_acids(topology.atoms(), topology.bonds()):
+        topology._bonds = [bond for bond in topology.bonds() if {nitrogen, hydrogen} != set(bond)]
+        hydrogen.name = "HXT"
+        if not any({oxygen, hydrogen} == set(bond) for bond in topology.bonds()):  # as CONECT lines may say
+            topology.addBond(oxygen, hydrogen)
 
 
 def _require_no_gap(path: str, source: Source) -> None:
