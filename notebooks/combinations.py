@@ -5,12 +5,14 @@
       decoder@train_decoder.decoder=nearest_frame,cwgan,neighbour_flow_small
     python notebooks/combinations.py runs/combinations/seed_* data/results/combinations.json
 
-A combination's figures are means over its seeds, with Student's interval of the mean where there are three.
+A combination's figures are means over its seeds, with Student's interval of the mean where there are three. Seeds are
+added to those that the result holds.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from mdgen.results import write_result
 FIGURES = {
     "timescale_ps/1": "t_1 (ps)",
     "timescale_ps/2": "t_2 (ps)",
+    "timescale_ps/3": "t_3 (ps)",
     "free_energy_rmse_kT/psi_1": "F(psi_1) (kT)",
+    "free_energy_rmse_kT/psi_2": "F(psi_2) (kT)",
     "torsion_jsd/all": "torsion distance",
     "torsion_pair_jsd/worst": "pair of torsions",
     "tica_jsd/0": "TICA distance",
@@ -31,8 +35,8 @@ FIGURES = {
 }
 
 
-def line(folder: Path) -> dict[str, Any]:
-    """Seed, verdicts and figures of one demo.
+def line(folder: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
+    """Seed, combination, verdicts and figures of one demo, and the figures of its dynamics.
 
     Raises:
         MdgenError: if it is not done, or its name is not that of a run of the sweep.
@@ -42,35 +46,36 @@ def line(folder: Path) -> dict[str, Any]:
         raise MdgenError(f"{folder} is no finished run of the sweep; give folders seed_N-ENCODER-PROPAGATOR-DECODER")
     found = json.loads((folder / "metrics.json").read_text())
     verdicts = [each["verdict"] for each in found["criteria"]]
-    row = found["rows"]["generated"]["metrics"]
-    return {
-        "parts": parts,
-        "seed": int(seed.removeprefix("seed_")),
+    rows = {
+        name: {key: row["metrics"][key] for key in FIGURES if key in row["metrics"]}
+        for name, row in found["rows"].items()
+    }
+    run = {
         "criteria": {verdict: verdicts.count(verdict) for verdict in ("holds", "undecided", "fails")},
         "fails": [each["metric"] for each in found["criteria"] if each["verdict"] == "fails"],
-        "generated": {key: row[key] for key in FIGURES if key in row},
-        "commit": json.loads((folder / "provenance.json").read_text())[-1].get("commit"),
+        "generated": rows.pop("generated"),
+        "git": json.loads((folder / "provenance.json").read_text())[-1]["git"],
     }
+    return seed, " + ".join(parts), run, rows
 
 
-def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """A combination: the failing criteria of each seed, and the mean of each figure."""
-    means = {
+def means(runs: Collection[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of each figure over the seeds of a combination."""
+    return {
         key: vars(mean_interval(np.array([run["generated"][key]["value"] for run in runs], float)))
         for key in FIGURES
         if all(key in run["generated"] for run in runs)
     }
-    return {"seeds": {f"seed_{run.pop('seed')}": run for run in runs}, "mean": means}
 
 
 def table(combinations: dict[str, dict[str, Any]]) -> str:
     """A line of Markdown for each combination."""
     head = ["encoder", "propagator", "decoder", "fails", "undecided", *FIGURES.values()]
     lines = [head, ["---"] * len(head)]
-    for found in combinations.values():
+    for name, found in combinations.items():
         runs = list(found["seeds"].values())
         counts = [", ".join(str(run["criteria"][kind]) for run in runs) for kind in ("fails", "undecided")]
-        lines.append([*runs[0]["parts"], *counts, *(_shown(key, found["mean"].get(key)) for key in FIGURES)])
+        lines.append([*name.split(" + "), *counts, *(_shown(key, found["mean"].get(key)) for key in FIGURES)])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -89,10 +94,12 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    groups: dict[str, list[dict[str, Any]]] = {}
+    result = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
+    combinations, dynamics = (result.setdefault(key, {}) for key in ("combinations", "dynamics"))
     for folder in arguments.runs:
-        run = line(folder)
-        groups.setdefault(" + ".join(run["parts"]), []).append(run)
-    combinations = {name: over_seeds(sorted(runs, key=lambda run: run["seed"])) for name, runs in groups.items()}
+        seed, name, run, dynamics[seed] = line(folder)
+        combinations.setdefault(name, {"seeds": {}})["seeds"][seed] = run
+    for found in combinations.values():
+        found["mean"] = means(found["seeds"].values())
     sys.stdout.write(table(combinations) + "\n")
-    write_result(arguments.output, {"combinations": combinations}, [])
+    write_result(arguments.output, result, [])
