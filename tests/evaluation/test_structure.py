@@ -6,9 +6,9 @@ from mdgen.evaluation.metrics.structure_checks import (
     CHECKS,
     StructureChecks,
     fit_checks,
-    nonbonded_heavy_pairs,
     stereocentres,
 )
+from mdgen.molecule.van_der_waals import nonbonded_pairs
 from tests.evaluation.alanine import molecule, positions, trajectory
 
 
@@ -29,8 +29,8 @@ def test_the_alpha_carbon_is_the_only_stereocentre() -> None:
 
 
 def test_fifteen_heavy_pairs_are_further_than_three_bonds() -> None:
-    names = {tuple(molecule().topology.atom(i).name for i in pair) for pair in nonbonded_heavy_pairs(molecule())}
-    assert len(nonbonded_heavy_pairs(molecule())) == 15
+    names = {tuple(molecule().topology.atom(i).name for i in pair) for pair in nonbonded_pairs(molecule())}
+    assert len(nonbonded_pairs(molecule())) == 15
     assert ("O", "O") in names
 
 

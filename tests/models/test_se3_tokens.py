@@ -36,7 +36,7 @@ from mdgen.molecule.zmatrix import build_zmatrix
 from tests.models.parts import seeded
 
 ENCODER = SE3TokenEncoder()
-OPEN, CLOSED = SE3TokenDecoder(close_bonds=False), SE3TokenDecoder()
+OPEN, CLOSED = (SE3TokenDecoder(close_bonds=each, remove_clashes=False) for each in (False, True))
 ALL_TWENTY = "ARNDCQEGHILKMFPSTWYV"
 
 
@@ -215,7 +215,10 @@ def bends_of_planes(molecule, positions):
 def test_torsions_decide_where_frames_contradict_them():
     molecule, key = built("APLW")
     frames, latent, ctx = contradicting(molecule, key)
-    made = {name: SE3TokenDecoder(backbone=name).decode(latent, ctx, seeded())[0] for name in ("torsions", "frames")}
+    made = {
+        name: SE3TokenDecoder(backbone=name, remove_clashes=False).decode(latent, ctx, seeded())[0]
+        for name in ("torsions", "frames")
+    }
     assert bends_of_planes(molecule, OPEN.decode(latent, ctx, seeded())[0]).abs().quantile(0.9) > 40
     layout = token_layout(molecule)
     backbone = torch.tensor(layout.plane_atoms[layout.plane_turns])
@@ -261,7 +264,10 @@ def test_a_chain_that_another_bond_holds_is_not_turned(chains, turns):
 def test_the_ring_of_proline_stays_whole_where_the_chain_is_not_turned():
     molecule, key = built("APPA")
     _, latent, ctx = contradicting(molecule, key)
-    made = [each.decode(latent, ctx, seeded())[0] for each in (SE3TokenDecoder(backbone="frames"), OPEN)]
+    made = [
+        each.decode(latent, ctx, seeded())[0]
+        for each in (SE3TokenDecoder(backbone="frames", remove_clashes=False), OPEN)
+    ]
     names = {(residue.name, atom.name): atom.index for residue in molecule.topology.residues for atom in residue.atoms}
     ring = torch.tensor([names["PRO", name] for name in ("CB", "CG", "CD")])
     first, second = (bond_lengths(positions, torch.combinations(ring)) for positions in made)
@@ -296,21 +302,25 @@ def test_another_key_frame_and_back():
     assert frames_of(rebased, new).shape == (1, 12, 7)
 
 
-def test_molecules_of_different_layouts_side_by_side_are_as_each_alone():
-    peptides = [built("A"), built("GPG"), built("WL", False)]
-    n_atoms = (
-        max(molecule.n_atoms for molecule, _ in peptides) + 2
-    )  # padding beyond the largest, as rows of a batch have
-    types = pad_sequence([residue_types(molecule) for molecule, _ in peptides], batch_first=True)
-    frames = [turned(molecule, key, 4, angle_noise=0.03) for molecule, key in peptides]
+def side_by_side(molecules, frames):
+    """Frames of several molecules as rows of a batch, with padding beyond the largest, and their context."""
+    n_atoms = max(molecule.n_atoms for molecule in molecules) + 2
+    types = pad_sequence([residue_types(molecule) for molecule in molecules], batch_first=True)
     padded = torch.stack([torch.nn.functional.pad(x, (0, 0, 0, n_atoms - x.shape[1])) for x in frames])
     ctx = Context(
-        tuple(molecule for molecule, _ in peptides),
+        tuple(molecules),
         residue_types=types,
-        token_mask=torch.arange(types.shape[1]) < torch.tensor([[m.topology.n_residues] for m, _ in peptides]),
-        atom_mask=torch.arange(n_atoms) < torch.tensor([[molecule.n_atoms] for molecule, _ in peptides]),
+        token_mask=torch.arange(types.shape[1]) < torch.tensor([[m.topology.n_residues] for m in molecules]),
+        atom_mask=torch.arange(n_atoms) < torch.tensor([[molecule.n_atoms] for molecule in molecules]),
         key_frames=padded[:, :1],
     )
+    return padded, ctx
+
+
+def test_molecules_of_different_layouts_side_by_side_are_as_each_alone():
+    peptides = [built("A"), built("GPG"), built("WL", False)]
+    frames = [turned(molecule, key, 4, angle_noise=0.03) for molecule, key in peptides]
+    padded, ctx = side_by_side([molecule for molecule, _ in peptides], frames)
     latent = ENCODER.encode(padded, ctx)
     made = CLOSED.decode(latent, ctx, seeded())
     assert torch.isfinite(latent).all()

@@ -16,20 +16,13 @@ from torch import Tensor
 from mdgen.geometry.dihedrals import bond_angles, bond_lengths
 from mdgen.molecule.chirality import signed_volumes
 from mdgen.molecule.topology import Molecule
+from mdgen.molecule.van_der_waals import clash_distances, nonbonded_pairs
 
 CHECKS = ("bond_max_nm", "bond_rms_nm", "angle_max_deg", "angle_rms_deg", "chirality_errors", "clashes", "closest_nm",
           "radius_of_gyration_nm", "prochirality_errors")  # fmt: skip
 """Columns of `StructureChecks.measure`: largest and root-mean-square deviation of bonds and of angles from the
 reference's means, wrong stereocentres, clashing pairs, the closest non-bonded heavy pair, the size, and other centres
 of four neighbours whose neighbours are exchanged."""
-
-VAN_DER_WAALS_NM = {"C": 0.170, "N": 0.155, "O": 0.152, "F": 0.147, "P": 0.180, "S": 0.180, "Cl": 0.175, "Br": 0.185,
-                    "I": 0.198, "Se": 0.190}  # fmt: skip
-"""Radii of Bondi, J. Phys. Chem. 68, 441 (1964); other elements count as carbon."""
-
-ALLOWED_OVERLAP_NM = 0.04
-"""Two heavy atoms clash where their spheres overlap by more; MolProbity's 0.4 angstrom (Word et al., 1999), which lets
-a hydrogen bond of 0.27 nm pass."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +87,7 @@ def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> 
     others = [near for near in molecule.neighbours if len(near) == 4 and tuple(near) not in known]
     centres, handedness = _steady(reference, stereo)
     prochiral, prochiral_handedness = _steady(reference, np.array(others, dtype=np.int64).reshape(-1, 4))
-    pairs = nonbonded_heavy_pairs(molecule)
-    radii = np.array([VAN_DER_WAALS_NM.get(symbol, VAN_DER_WAALS_NM["C"]) for symbol in molecule.elements])
+    pairs = nonbonded_pairs(molecule)
     return StructureChecks(
         masses=molecule.masses if molecule.masses.sum() > 0 else np.ones(molecule.n_atoms),
         bonds=molecule.bonds,
@@ -107,7 +99,7 @@ def fit_checks(molecule: Molecule, reference: Float[Tensor, "frame atom 3"]) -> 
         prochiral=prochiral,
         prochiral_handedness=prochiral_handedness,
         pairs=pairs,
-        clash=radii[pairs].sum(-1) - ALLOWED_OVERLAP_NM,
+        clash=clash_distances(molecule, pairs),
     )
 
 
@@ -142,18 +134,6 @@ def stereocentres(molecule: Molecule) -> Int[np.ndarray, "centre 4"]:
         near for near in molecule.neighbours if len(near) == 4 and len({classes[neighbour] for neighbour in near}) == 4
     ]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
-def nonbonded_heavy_pairs(molecule: Molecule) -> Int[np.ndarray, "pair 2"]:
-    """Pairs of heavy atoms that are neither bonded nor second or third neighbours."""
-    heavy = [i for i, symbol in enumerate(molecule.elements) if symbol not in ("H", "VS")]
-    pairs = []
-    for atom in heavy:
-        near = {atom}
-        for _ in range(3):
-            near |= {further for reached in near for further in molecule.neighbours[reached]}
-        pairs += [(atom, other) for other in heavy if other > atom and other not in near]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def _angles(molecule: Molecule) -> Int[np.ndarray, "angle 3"]:

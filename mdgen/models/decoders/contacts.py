@@ -1,13 +1,12 @@
 """How near atoms come to one another in decoded structures, held to the data by drawing some of them again."""
 
-from itertools import combinations
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.molecule.topology import Molecule
+from mdgen.molecule.van_der_waals import nonbonded_pairs
 
 BLOCK = 2048
 """Frames whose distances are in memory at a time."""
@@ -41,7 +40,7 @@ class Contacts(nn.Module):
     def __init__(self, molecule: Molecule, deviations: float = 0.0) -> None:
         super().__init__()
         self.deviations = deviations
-        pairs = _heavy_pairs(molecule)
+        pairs = torch.from_numpy(nonbonded_pairs(molecule))
         self.register_buffer("_pairs", pairs, persistent=False)
         self.register_buffer("edges", torch.zeros(len(pairs), len(LEVELS)))
         self.register_buffer("acceptance", torch.ones(len(pairs), len(LEVELS) + 1))
@@ -91,13 +90,3 @@ class Contacts(nn.Module):
 
 def _distances(structures: Float[Tensor, "frame atom 3"], pair: Int[Tensor, "2"]) -> Float[Tensor, "frame"]:
     return torch.cat([bond_lengths(block, pair[None])[:, 0] for block in structures.split(BLOCK)])
-
-
-def _heavy_pairs(molecule: Molecule) -> Int[Tensor, "pair 2"]:
-    # Pairs more than three bonds apart.
-    near = [{atom} for atom in range(molecule.n_atoms)]
-    for _ in range(3):
-        near = [group.union(*(molecule.neighbours[atom] for atom in group)) for group in near]
-    heavy = [atom for atom, element in enumerate(molecule.elements) if element not in ("H", "VS")]
-    pairs = [(i, j) for i, j in combinations(heavy, 2) if j not in near[i]]
-    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)

@@ -1,20 +1,40 @@
 """The decoder of SE(3) tokens: all atoms, hydrogens included, from frames, angles and the key frame's geometry."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.geometry.frames import Frames
 from mdgen.interfaces import Context, Decoder, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.bond_closure import closed, joints_of
 from mdgen.models.blocks.chain_links import frames_from_links
 from mdgen.models.blocks.peptide_planes import in_planes
 from mdgen.models.blocks.se3_tokens import CHAIN_TOKENS, CHANNELS, KEY_FRAME_TOKENS, KINDS, RIGID, frames_of, superposed
-from mdgen.models.blocks.token_geometry import measured, placed_atoms, points_of_frames, token_frames
-from mdgen.models.blocks.token_tables import structures_of, tables_of
+from mdgen.models.blocks.token_geometry import (
+    INTERNAL,
+    LocalGeometry,
+    measured,
+    placed_atoms,
+    points_of_frames,
+    token_frames,
+)
+from mdgen.models.blocks.token_tables import TokenTables, structures_of, tables_of
+from mdgen.models.decoders.clash_removal import least_distances, without_clashes
 from mdgen.models.part import Part
+from mdgen.molecule.tokens import TORSION_SLOTS
 from mdgen.registry import register
+
+_TORSION, _BEND, _OUT_OF_PLANE = 0.2, 0.04, 0.05
+_INTERNAL = [_TORSION] * 2 * TORSION_SLOTS + [_BEND] * (INTERNAL - 2 * TORSION_SLOTS)
+_SOFTNESS = {
+    CHAIN_TOKENS: [_OUT_OF_PLANE, _BEND, 0.002, 0.08, 0.08, _BEND, _OUT_OF_PLANE, *_INTERNAL],
+    KEY_FRAME_TOKENS: [0.05] * 4 + [0.02] * 3 + _INTERNAL,
+}
+"""How far each channel moves under the same force, in rad or nm: its spread in dynamics at 350 K within a well."""
 
 
 @register
@@ -27,11 +47,18 @@ class SE3TokenDecoder(Part):
             the key frame as thermal motion leaves them, and peptide bonds lie in planes.
         backbone: what decides where the latent contradicts itself about phi and psi (`blocks.peptide_planes`):
             `torsions` or `frames`. Tokens relative to the chain tell them once.
+        remove_clashes: move atoms that overlap apart (`decoders.clash_removal`).
     """
 
     learns_from = "nothing"
 
-    def __init__(self, latent: LatentSpace | None = None, close_bonds: bool = True, backbone: str = "torsions") -> None:
+    def __init__(
+        self,
+        latent: LatentSpace | None = None,
+        close_bonds: bool = True,
+        backbone: str = "torsions",
+        remove_clashes: bool = True,
+    ) -> None:
         super().__init__()
         if backbone not in ("torsions", "frames"):
             raise MdgenError(f"backbone={backbone}: expected torsions or frames")
@@ -41,7 +68,7 @@ class SE3TokenDecoder(Part):
                 f"SE(3) tokens have {CHANNELS} channels; this latent is of kind {self.latent.kind} with "
                 f"{self.latent.channels}; decode latents of encoder=se3_tokens"
             )
-        self.close_bonds, self.backbone = close_bonds, backbone
+        self.close_bonds, self.backbone, self.remove_clashes = close_bonds, backbone, remove_clashes
 
     def fit(self, data: TrainingData, generator: torch.Generator) -> None:
         """Nothing is learnt."""
@@ -66,6 +93,23 @@ class SE3TokenDecoder(Part):
             )
         geometry = measured(structures, tables)
         key = token_frames(structures[:, :1], tables)[:, 0]
+        place = partial(self._placed, structures=structures, geometry=geometry, key=key, tables=tables)
+        positions = place(latent)
+        if not self.remove_clashes:
+            return positions
+        least = least_distances(context.molecules, structures.shape[2], latent.device)
+        return without_clashes(
+            latent, positions, place, least.to(latent), latent.new_tensor(_SOFTNESS[self.latent.kind])
+        )
+
+    def _placed(
+        self,
+        latent: Float[Tensor, "batch frame token channel"],
+        structures: Float[Tensor, "batch key atom 3"],
+        geometry: LocalGeometry,
+        key: Frames,
+        tables: TokenTables,
+    ) -> Float[Tensor, "batch frame atom 3"]:
         internal = latent[..., RIGID:]
         points = points_of_frames(internal, geometry, tables)
         if self.latent.kind == CHAIN_TOKENS:
@@ -92,4 +136,4 @@ def staying(decoder: Decoder) -> Decoder:
             "these tokens place each residue by the one before it, so that known residues would not stay where they "
             "are; inpaint with a network of encoder.model.relative_to=key_frame, such as tetrapeptides_inpainting"
         )
-    return SE3TokenDecoder(decoder.latent, decoder.close_bonds, "frames")
+    return SE3TokenDecoder(decoder.latent, decoder.close_bonds, "frames", remove_clashes=False)

@@ -1,0 +1,129 @@
+"""Atoms that overlap in decoded structures moved apart, by the least motion of the latent.
+
+Repulsion makes a sharp edge in the distribution of structures, which a continuous network rounds off: a few structures
+of every hundred, or of every three in a large peptide, come out with atoms inside of one another. Newton steps on the
+root of the sum of squared overlaps, along the latent channels that are soft, move these apart: mostly torsions turn by
+some degrees, while bonds, angles and planes stay as they were decoded. The first step goes as far beyond the edge as
+the atoms were inside of it, so that they do not pile up there.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mdgen.molecule.topology import Molecule
+from mdgen.molecule.van_der_waals import clash_distances, nonbonded_pairs
+
+MOST_STEPS = 12
+"""Steps of a structure, at most."""
+
+_LARGEST_STEP = 1.5
+"""Largest norm of a step, in units of the channels' softness."""
+
+_LEAST = 1e-12
+"""Least squared slope that is divided by."""
+
+_AT_ONCE = 2**24
+"""Distances that are in memory at a time."""
+
+Latent = Float[Tensor, "batch frame token channel"]
+Positions = Float[Tensor, "batch frame atom 3"]
+
+
+@lru_cache(maxsize=64)
+def least_distances(
+    molecules: tuple[Molecule, ...], n_atoms: int, device: torch.device
+) -> Float[Tensor, "row atom atom"]:
+    """Distances in nm below which atoms clash, above the diagonal; zero for pairs that may be at any distance."""
+    tables = torch.zeros(len(molecules), n_atoms, n_atoms)
+    for table, molecule in zip(tables, molecules, strict=True):
+        pairs = nonbonded_pairs(molecule, hydrogens=True)
+        first, second = torch.from_numpy(pairs).unbind(1)
+        table[first, second] = torch.from_numpy(clash_distances(molecule, pairs)).float()
+    return tables.to(device)
+
+
+def without_clashes(
+    latent: Latent,
+    positions: Positions,
+    place: Callable[[Latent], Positions],
+    least: Float[Tensor, "row atom atom"],
+    softness: Float[Tensor, "channel"],
+) -> Positions:
+    """Positions without clashes, as far as some steps reach; those of other frames are the same as before.
+
+    Args:
+        latent: latent that was decoded.
+        positions: what it was decoded to.
+        place: decoding of some frames of every row.
+        least: what `least_distances` returned.
+        softness: how far each channel moves under the same force, in its own unit.
+    """
+    with torch.no_grad():
+        clashing = overlap(positions, least) > 0
+    if not bool(clashing.any()):
+        return positions
+    chosen = _first(clashing)
+    began = _frames(latent, chosen)
+    moved = began + _step_sum(began.detach(), place, least, softness)
+    there = clashing.gather(1, chosen)[..., None, None]
+    apart = torch.where(there, place(moved), _frames(positions, chosen))
+    return positions.scatter(1, chosen[..., None, None].expand_as(apart), apart)
+
+
+def overlap(positions: Positions, least: Float[Tensor, "row atom atom"]) -> Float[Tensor, "batch frame"]:
+    """Root of the sum of squared overlaps of every frame in nm, differentiable; zero where no atoms clash."""
+    batch, n_frames, n_atoms = positions.shape[:3]
+    flat = positions.flatten(0, 1)
+    rows = torch.arange(batch, device=flat.device).repeat_interleave(n_frames) % len(least)
+    with torch.no_grad():  # few pairs clash, and only these are followed back
+        found = []
+        for frames in torch.arange(len(flat), device=flat.device).split(max(1, _AT_ONCE // n_atoms**2)):
+            near = torch.cdist(flat[frames], flat[frames]) < (least if len(least) == 1 else least[rows[frames]])
+            frame, *pair = near.nonzero().unbind(1)
+            found.append(torch.stack([frames[frame], *pair]))
+        frame, first, second = torch.cat(found, 1)
+    between = flat[frame, first] - flat[frame, second]
+    inside = least[rows[frame], first, second] - between.square().sum(-1).clamp(min=_LEAST).sqrt()
+    squares = flat.new_zeros(len(flat)).index_add(0, frame, inside.clamp(min=0).square())
+    # of finite slope where there is none
+    return torch.where(squares > 0, squares.clamp(min=_LEAST).sqrt(), squares).unflatten(0, (batch, n_frames))
+
+
+def _step_sum(
+    latent: Latent, place: Callable[[Latent], Positions], least: Tensor, softness: Float[Tensor, "channel"]
+) -> Latent:
+    """The motion of frames that clash."""
+    total = torch.zeros_like(latent)
+    chosen = torch.arange(latent.shape[1], device=latent.device).expand(len(latent), -1)
+    for step in range(MOST_STEPS):
+        here = _frames(total, chosen)
+        with torch.enable_grad():
+            moved = (_frames(latent, chosen) + here).requires_grad_()
+            inside = overlap(place(moved), least)
+            (slope,) = torch.autograd.grad(inside.sum(), moved)
+        clashing = inside > 0
+        if not bool(clashing.any()):
+            break
+        soft = slope * softness.square()
+        wanted = inside.detach() * (2 if step == 0 else 1)
+        factor = wanted / (slope * soft).sum((2, 3)).clamp(min=_LEAST)
+        size = factor * (slope * softness).square().sum((2, 3)).sqrt()
+        factor = factor * (_LARGEST_STEP / size.clamp(min=_LEAST)).clamp(max=1.0)
+        here = here - torch.where(clashing, factor, 0)[..., None, None] * soft
+        total.scatter_(1, chosen[..., None, None].expand_as(here), here)
+        chosen = chosen.gather(1, _first(clashing))
+    return total
+
+
+def _first(chosen: Bool[Tensor, "batch frame"]) -> Tensor:
+    """The frames that are chosen in each row, filled up by others to as many as there are in the row with the most."""
+    return chosen.byte().argsort(dim=1, descending=True, stable=True)[:, : int(chosen.sum(1).max())]
+
+
+def _frames(values: Float[Tensor, "batch frame *shape"], chosen: Tensor) -> Tensor:
+    """Frames of each row by their numbers."""
+    return values.gather(1, chosen[..., None, None].expand(-1, -1, *values.shape[2:]))

@@ -1,0 +1,104 @@
+"""Clashes in decoded tokens are removed by small turns, and nothing else changes."""
+
+import pytest
+import torch
+
+from mdgen.geometry.dihedrals import bond_angles, bond_lengths
+from mdgen.models.decoders.clash_removal import least_distances, overlap
+from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
+from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
+from mdgen.molecule.chirality import handedness, stereocentres
+from mdgen.molecule.van_der_waals import clash_distances, nonbonded_pairs
+from tests.models.parts import seeded
+from tests.models.test_se3_tokens import built, context, deviations, side_by_side, turned
+
+KINDS = ["key_frame", "chain"]
+
+
+def decoders(kind):
+    encoder = SE3TokenEncoder(kind)
+    return encoder, *(SE3TokenDecoder(encoder.latent, remove_clashes=each) for each in (False, True))
+
+
+def crowded(kind, sequences=("WLALL",), n_frames=64):
+    """Frames of torsions anywhere, some of which clash: encoder's latent, context, positions left and moved apart."""
+    encoder, leaving, removing = decoders(kind)
+    peptides = [built(sequence, False) for sequence in sequences]
+    frames = [turned(*peptide, n_frames, seed=1).float() for peptide in peptides]
+    rows, ctx = side_by_side([molecule for molecule, _ in peptides], frames)
+    latent = encoder.encode(rows, ctx)
+    return latent, ctx, *(each.decode(latent, ctx, seeded()) for each in (leaving, removing))
+
+
+def clashes(molecule, positions):
+    pairs = nonbonded_pairs(molecule)
+    return (bond_lengths(positions, pairs) < torch.from_numpy(clash_distances(molecule, pairs))).any(-1)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("key_frame", 0.5), ("chain", 0.25)])
+def test_most_clashes_are_gone_and_geometry_is_as_it_was(kind, most):
+    molecule, _ = built("WLALL", False)
+    _, _, left, apart = crowded(kind)
+    left, apart = (each[0, :, : molecule.n_atoms] for each in (left, apart))
+    assert clashes(molecule, left).float().mean() > 0.9  # torsions are anywhere: samples are far better
+    assert clashes(molecule, apart).float().mean() < most
+    triples = [(one, middle, other) for middle, (one, *rest) in enumerate(molecule.neighbours) for other in rest]
+    near = torch.tensor(triples)
+    assert (bond_lengths(apart, molecule.bonds) - bond_lengths(left, molecule.bonds)).abs().max() < 0.02
+    assert (bond_angles(apart, near) - bond_angles(left, near)).square().mean().sqrt() < 0.05
+    centres = stereocentres(molecule)
+    assert torch.equal(handedness(apart, centres).sign(), handedness(left, centres).sign())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_without_clashes_stay_and_others_move_little(kind):
+    molecule, _ = built("WLALL", False)
+    left, apart = (each[..., : molecule.n_atoms, :] for each in crowded(kind)[2:])
+    least = least_distances((molecule,), molecule.n_atoms, torch.device("cpu"))
+    clashing = overlap(left, least)[0] > 0
+    assert 0.2 < clashing.float().mean() < 1
+    assert torch.equal(left[0][~clashing], apart[0][~clashing])
+    assert not torch.equal(left[0][clashing], apart[0][clashing])
+    assert deviations(apart[0][clashing], left[0][clashing]).median() < 0.1
+
+
+def test_frames_depend_on_no_others():
+    molecule, _ = built("WLALL", False)
+    removing = decoders("chain")[2]
+    latent, ctx, _, together = crowded("chain", ("WLALL", "GAG"))
+    alone = context(molecule, ctx.key_frames[0, 0, : molecule.n_atoms])
+    made = removing.decode(latent[:1, 10:20, : molecule.topology.n_residues], alone, seeded())
+    torch.testing.assert_close(made[0], together[0, 10:20, : molecule.n_atoms], atol=1e-5, rtol=0)
+    assert not together[1, :, built("GAG", False)[0].n_atoms :].any()
+
+
+def test_atoms_in_one_place_move_apart_and_gradients_are_finite():
+    molecule, key = built("WLALL", False)
+    least = least_distances((molecule,), molecule.n_atoms, torch.device("cpu"))
+    pair = nonbonded_pairs(molecule)[0]
+    positions = key.float()[None, None].clone()
+    positions[0, 0, pair[1]] = positions[0, 0, pair[0]]
+    positions.requires_grad_()
+    (slope,) = torch.autograd.grad(overlap(positions, least).sum(), positions)
+    assert slope.isfinite().all()
+    latent, ctx, _, _ = crowded("chain")
+    latent = latent.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(decoders("chain")[2].decode(latent, ctx, seeded()).square().sum(), latent)
+    assert slope.isfinite().all()
+    assert (slope.abs().sum((0, 2, 3)) > 0).all()
+
+
+def test_distances_are_those_of_atoms_more_than_three_bonds_apart():
+    molecule, _ = built("SG", False)
+    named = {(atom.residue.index, atom.name): atom.index for atom in molecule.topology.atoms}
+    least = least_distances((molecule,), molecule.n_atoms, torch.device("cpu"))[0]
+
+    def distance(first, second):
+        return float(least[min(first, second), max(first, second)])
+
+    hydrogen, oxygen = named[0, "HG"], named[1, "OXT"]
+    assert distance(hydrogen, oxygen) == pytest.approx(0.162)  # a hydrogen bond
+    assert distance(named[0, "OG"], oxygen) == pytest.approx(0.264)
+    assert distance(named[0, "CB"], named[0, "C"]) == 0  # two bonds
+    assert distance(named[0, "OG"], named[0, "C"]) == 0  # three bonds
+    assert not least.tril().any()
