@@ -22,6 +22,7 @@ from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.molecule.chirality import signed_volumes
 from mdgen.molecule.topology import Molecule
+from mdgen.progress import Progress
 from mdgen.simd.lanes import LANES
 
 FRAMES_AT_ONCE = 512
@@ -149,7 +150,7 @@ class Relaxation:
         still = torch.Generator(generator.device).manual_seed(0)
         engines = partial(make_engine, self.system, integrator, generator=still, device=positions.device.type)
         engine = make_engine(self.system, integrator, n, generator, device=positions.device.type)
-        relaxed = []
+        relaxed, done, progress = [], 0, Progress("relax", len(frames))
         for part in frames.split(n):
             moved = _filled(self._minimized(engine, part.to(self.system.positions), engines), n)
             if self._n_steps:
@@ -161,6 +162,9 @@ class Relaxation:
             settled[whole] = superpose(moved[whole], part[whole])
             relaxed.append(settled)
             self.n_frames, self.n_kept = self.n_frames + len(part), self.n_kept + int((~whole).sum())
+            done += len(part)
+            if done < len(frames):  # what is done is told by who asked for it
+                progress.update(done)
         return torch.cat(relaxed).unflatten(0, positions.shape[:2])
 
     @property

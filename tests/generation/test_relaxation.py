@@ -11,6 +11,7 @@ from mdgen.generation.relaxation import FRAMES_AT_ONCE, Relaxation
 from mdgen.geometry.dihedrals import bond_lengths, dihedral_angles
 from mdgen.interfaces import System
 from mdgen.md.dynamics.integrators import Langevin
+from mdgen.md.dynamics.minimize import minimize, with_springs
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.restraints import DistanceRestraints
@@ -88,6 +89,15 @@ def test_frames_that_dynamics_could_not_start_from_take_more_steps_and_change_no
     assert relaxation.n_kept == 0  # five steps alone leave all of these too hot to go on from
     assert float(energies(relaxed[:32]).max()) < float(energies(equilibrium()).max()) + 50
     torch.testing.assert_close(relaxed[32:], alone[32:], atol=1e-5, rtol=0)
+
+
+def test_frames_that_dynamics_can_start_from_are_left_to_dynamics():
+    system = alanine_dipeptide()
+    tense = minimize(with_springs(system.potential, system.constraints), equilibrium()[:, 0], 1500.0, 100)
+    assert float(tense.largest_force.max()) < 1500
+    relaxation = Relaxation(system, length_ps=0.0005, timestep_fs=0.5)  # a step, of hardly any heat
+    apart = (relaxation(tense.positions[:, None], 1.0, seeded()) - tense.positions[:, None]).norm(dim=-1)
+    assert float(apart.max()) < 0.01
 
 
 def test_frames_in_which_neighbours_of_an_atom_change_places_stay_as_they_are(monkeypatch):
