@@ -437,7 +437,7 @@ class LatentSimulator:
             return _Request(condition, context, identity, self.decoder)
         known = KnownFrames.of(task, structures, condition.values.shape[1])
         if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
-            return _Request(condition, context, identity, staying(self.decoder), known)
+            return _Request(condition, context, identity, staying(self.decoder, task.tokens), known)
         return _Request(condition, context, identity, self.decoder, known, self.relaxation is not None)
 
     def _keeps_known(self) -> bool:

@@ -5,7 +5,7 @@ import torch
 
 from mdgen.geometry.dihedrals import bond_angles, bond_lengths
 from mdgen.models.decoders.clash_removal import least_distances, overlap
-from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder
+from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder, staying
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
 from mdgen.molecule.chirality import handedness, stereocentres
 from mdgen.molecule.van_der_waals import clash_distances, nonbonded_pairs
@@ -13,6 +13,7 @@ from tests.models.parts import seeded
 from tests.models.test_se3_tokens import built, context, deviations, side_by_side, turned
 
 KINDS = ["key_frame", "chain"]
+KNOWN = [1, 3]
 
 
 def decoders(kind):
@@ -102,3 +103,24 @@ def test_distances_are_those_of_atoms_more_than_three_bonds_apart():
     assert distance(named[0, "CB"], named[0, "C"]) == 0  # two bonds
     assert distance(named[0, "OG"], named[0, "C"]) == 0  # three bonds
     assert not least.tril().any()
+
+
+def test_residues_that_are_known_stay():
+    molecule, _ = built("WLALL", False)
+    latent, ctx, _, _ = crowded("key_frame")
+    residues = torch.tensor([atom.residue.index for atom in molecule.topology.atoms])
+
+    def change(decoders_):
+        left, apart = (each.decode(latent, ctx, seeded())[0, :, : molecule.n_atoms] for each in decoders_)
+        difference = (torch.cdist(apart, apart) - torch.cdist(left, left)).square().mean(0).sqrt()
+        return (
+            left,
+            apart,
+            {(i, j): float(difference[residues == i][:, residues == j].mean()) for i in KNOWN for j in KNOWN},
+        )
+
+    left, apart, held = change([staying(each, KNOWN) for each in decoders("key_frame")[1:]])
+    free = change([staying(each, []) for each in decoders("key_frame")[1:]])[2]
+    assert float(clashes(molecule, apart).float().mean()) < 0.8 * float(clashes(molecule, left).float().mean())
+    # bonds close by moving both residues, so that they stay nearly
+    assert all(held[pair] < 0.75 * free[pair] for pair in held)

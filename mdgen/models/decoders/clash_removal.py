@@ -51,7 +51,7 @@ def without_clashes(
     positions: Positions,
     place: Callable[[Latent], Positions],
     least: Float[Tensor, "row atom atom"],
-    softness: Float[Tensor, "channel"],
+    softness: Float[Tensor, "token channel"],
 ) -> Positions:
     """Positions without clashes, as far as some steps reach; those of other frames are the same as before.
 
@@ -94,7 +94,7 @@ def overlap(positions: Positions, least: Float[Tensor, "row atom atom"]) -> Floa
 
 
 def _step_sum(
-    latent: Latent, place: Callable[[Latent], Positions], least: Tensor, softness: Float[Tensor, "channel"]
+    latent: Latent, place: Callable[[Latent], Positions], least: Tensor, softness: Float[Tensor, "token channel"]
 ) -> Latent:
     """The motion of frames that clash."""
     total = torch.zeros_like(latent)

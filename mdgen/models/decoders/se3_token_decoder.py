@@ -1,5 +1,6 @@
 """The decoder of SE(3) tokens: all atoms, hydrogens included, from frames, angles and the key frame's geometry."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -51,6 +52,8 @@ class SE3TokenDecoder(Part):
     """
 
     learns_from = "nothing"
+    held: tuple[int, ...] = ()
+    """Residues that do not move where atoms overlap."""
 
     def __init__(
         self,
@@ -98,9 +101,9 @@ class SE3TokenDecoder(Part):
         if not self.remove_clashes:
             return positions
         least = least_distances(context.molecules, structures.shape[2], latent.device)
-        return without_clashes(
-            latent, positions, place, least.to(latent), latent.new_tensor(_SOFTNESS[self.latent.kind])
-        )
+        softness = latent.new_tensor(_SOFTNESS[self.latent.kind]).repeat(latent.shape[2], 1)
+        softness[list(self.held)] = 0
+        return without_clashes(latent, positions, place, least.to(latent), softness)
 
     def _placed(
         self,
@@ -123,8 +126,12 @@ class SE3TokenDecoder(Part):
         return placed_atoms(frames, points, internal, geometry, tables)
 
 
-def staying(decoder: Decoder) -> Decoder:
+def staying(decoder: Decoder, known: Sequence[int]) -> Decoder:
     """The decoder with residues where their frames are, so that those that are known stay beside one another.
+
+    Args:
+        decoder: decoder of the generation.
+        known: residues that do not move where atoms overlap.
 
     Raises:
         MdgenError: for tokens relative to the chain, of which every residue moves with those before it.
@@ -136,4 +143,6 @@ def staying(decoder: Decoder) -> Decoder:
             "these tokens place each residue by the one before it, so that known residues would not stay where they "
             "are; inpaint with a network of encoder.model.relative_to=key_frame, such as tetrapeptides_inpainting"
         )
-    return SE3TokenDecoder(decoder.latent, decoder.close_bonds, "frames", remove_clashes=False)
+    here = SE3TokenDecoder(decoder.latent, decoder.close_bonds, "frames", decoder.remove_clashes)
+    here.held = tuple(known)
+    return here
