@@ -3,8 +3,8 @@
 Repulsion makes a sharp edge in the distribution of structures, which a continuous network rounds off: a few structures
 of every hundred, or of every three in a large peptide, come out with atoms inside of one another. Newton steps on the
 root of the sum of squared overlaps, along the latent channels that are soft, move these apart: mostly torsions turn by
-some degrees, while bonds, angles and planes stay as they were decoded. The first step goes as far beyond the edge as
-the atoms were inside of it, so that they do not pile up there.
+some degrees, while bonds, angles and planes stay as they were decoded. Steps lead beyond the edge, as far as thermal
+motion spreads neighbours there, so that they do not pile up at it.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,12 @@ from mdgen.molecule.van_der_waals import clash_distances, nonbonded_pairs
 
 MOST_STEPS = 12
 """Steps of a structure, at most."""
+
+_LEFT_ALONE = 0.003
+"""Overlap in nm beyond `ALLOWED_OVERLAP_NM` that stays: dynamics at 350 K show as much in one frame of sixty."""
+
+_BEYOND = 0.015
+"""How far in nm beyond the edge a step leads."""
 
 _LARGEST_STEP = 1.5
 """Largest norm of a step, in units of the channels' softness."""
@@ -37,12 +43,12 @@ Positions = Float[Tensor, "batch frame atom 3"]
 def least_distances(
     molecules: tuple[Molecule, ...], n_atoms: int, device: torch.device
 ) -> Float[Tensor, "row atom atom"]:
-    """Distances in nm below which atoms clash, above the diagonal; zero for pairs that may be at any distance."""
+    """Distances in nm below which atoms are moved apart, above the diagonal; zero for pairs at any distance."""
     tables = torch.zeros(len(molecules), n_atoms, n_atoms)
     for table, molecule in zip(tables, molecules, strict=True):
         pairs = nonbonded_pairs(molecule, hydrogens=True)
         first, second = torch.from_numpy(pairs).unbind(1)
-        table[first, second] = torch.from_numpy(clash_distances(molecule, pairs)).float()
+        table[first, second] = torch.from_numpy(clash_distances(molecule, pairs)).float() - _LEFT_ALONE
     return tables.to(device)
 
 
@@ -99,7 +105,7 @@ def _step_sum(
     """The motion of frames that clash."""
     total = torch.zeros_like(latent)
     chosen = torch.arange(latent.shape[1], device=latent.device).expand(len(latent), -1)
-    for step in range(MOST_STEPS):
+    for _ in range(MOST_STEPS):
         here = _frames(total, chosen)
         with torch.enable_grad():
             moved = (_frames(latent, chosen) + here).requires_grad_()
@@ -109,8 +115,7 @@ def _step_sum(
         if not bool(clashing.any()):
             break
         soft = slope * softness.square()
-        wanted = inside.detach() * (2 if step == 0 else 1)
-        factor = wanted / (slope * soft).sum((2, 3)).clamp(min=_LEAST)
+        factor = (inside.detach() + _BEYOND) / (slope * soft).sum((2, 3)).clamp(min=_LEAST)
         size = factor * (slope * softness).square().sum((2, 3)).sqrt()
         factor = factor * (_LARGEST_STEP / size.clamp(min=_LEAST)).clamp(max=1.0)
         here = here - torch.where(clashing, factor, 0)[..., None, None] * soft
