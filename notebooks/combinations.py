@@ -97,9 +97,11 @@ if __name__ == "__main__":
     result = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
     combinations, dynamics = (result.setdefault(key, {}) for key in ("combinations", "dynamics"))
     for folder in arguments.runs:
-        seed, name, run, dynamics[seed] = line(folder)
+        seed, name, run, rows = line(folder)
+        dynamics.setdefault(seed, {})[name.split(" + ")[0]] = rows  # some figures are of the encoder's modes
         combinations.setdefault(name, {"seeds": {}})["seeds"][seed] = run
     for found in combinations.values():
+        found["seeds"] = dict(sorted(found["seeds"].items()))
         found["mean"] = means(found["seeds"].values())
     sys.stdout.write(table(combinations) + "\n")
     write_result(arguments.output, result, [])

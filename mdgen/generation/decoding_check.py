@@ -49,7 +49,7 @@ class DecodingCheck:
         context: Context,
     ) -> None:
         """Look at some frames of a block."""
-        if not self.encoder.latent.tokens:  # tokens of residues: their decoder is exact but for bond closing
+        if not self.encoder.latent.tokens:  # tokens of residues: their decoder learns nothing
             return
         flat, atoms = latent.flatten(0, 1), positions.flatten(0, 1)
         chosen = torch.linspace(0, len(flat) - 1, min(FRAMES_A_BLOCK, len(flat)), device=flat.device).long()

@@ -7,8 +7,9 @@ from mdgen.molecule.topology import Molecule
 
 VAN_DER_WAALS_NM = {"H": 0.100, "C": 0.170, "N": 0.155, "O": 0.152, "F": 0.147, "P": 0.180, "S": 0.180, "Cl": 0.175,
                     "Br": 0.185, "I": 0.198, "Se": 0.190}  # fmt: skip
-"""Radii of Bondi, J. Phys. Chem. 68, 441 (1964); other elements count as carbon. Those of hydrogens are such that one
-frame of dynamics in a few hundred has a hydrogen nearer to a heavy atom than `ALLOWED_OVERLAP_NM` lets it."""
+"""Radii of Bondi, J. Phys. Chem. 68, 441 (1964); other elements count as carbon. Hydrogen's is such that in 64 ns
+of GTLM (amber14 with GBn2, 350 K) one comes nearer to a heavy atom than `ALLOWED_OVERLAP_NM` lets it in less than one
+frame of a hundred."""
 
 POLAR_HYDROGEN_NM = 0.050
 """Radius of a hydrogen at N, O or S, with which a hydrogen bond of 0.165 nm passes."""

@@ -48,14 +48,20 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens_suite, "engine_row", engine_row)
 
 
-def test_it_runs_judges_and_draws(small: None, tmp_path: Any) -> None:
+@pytest.mark.parametrize("fastest", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_it_runs_judges_and_draws(
+    small: None, fastest: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(tokens_suite, "fastest_format", lambda _: fastest)  # whatever this machine's is
     suite = TokenSettings(
         ["alanine_dipeptide_obc2"], ["base"], [5.0, 50.0], 2, 4, mixer_frames=[8, 16], turn_s=0.001, threads=1
     )
     figures, accepted = suite.run(tmp_path)
     rows = figures["rows"]
     kinds = [row["kind"] for row in rows]
-    assert [kinds.count(kind) for kind in ("evaluation", "training", "mixer", "engine", "block")] == [3, 1, 4, 1, 2]
+    formats = 1 if fastest == torch.float32 else 2
+    counts = [3 * formats, formats, 4, 1, 2]
+    assert [kinds.count(kind) for kind in ("evaluation", "training", "mixer", "engine", "block")] == counts
     fine, coarse = (row for row in rows if row["kind"] == "block")
     # Frames 40, 20, 10 and 5 ps apart are made in turn, two new ones a window, and decoded once.
     fine_windows, coarse_windows = 2000 / 2 * 1.875, 200 / 3

@@ -36,7 +36,7 @@ def clashes(molecule, positions):
     return overlap(positions[None], least)[0] > 0
 
 
-@pytest.mark.parametrize(("kind", "most"), [("key_frame", 0.5), ("chain", 0.25)])
+@pytest.mark.parametrize(("kind", "most"), [("key_frame", 0.25), ("chain", 0.06)])
 def test_most_clashes_are_gone_and_geometry_is_as_it_was(kind, most):
     molecule, _ = built("WLALL", False)
     _, _, left, apart = crowded(kind)
@@ -62,30 +62,47 @@ def test_frames_without_clashes_stay_and_others_move_little(kind):
     assert deviations(apart[0][clashing], left[0][clashing]).median() < 0.1
 
 
-def test_frames_depend_on_no_others():
+@pytest.mark.parametrize(("kind", "nm"), [("key_frame", 0.01), ("chain", 1e-4)])
+def test_frames_depend_on_no_others(kind, nm):
+    # Each step of a frame makes its rounding errors larger, most where the closing of bonds begins.
     molecule, _ = built("WLALL", False)
-    removing = decoders("chain")[2]
-    latent, ctx, _, together = crowded("chain", ("WLALL", "GAG"))
+    removing = decoders(kind)[2]
+    latent, ctx, _, together = crowded(kind, ("WLALL", "GAG"))
     alone = context(molecule, ctx.key_frames[0, 0, : molecule.n_atoms])
     made = removing.decode(latent[:1, 10:20, : molecule.topology.n_residues], alone, seeded())
-    torch.testing.assert_close(made[0], together[0, 10:20, : molecule.n_atoms], atol=1e-5, rtol=0)
+    torch.testing.assert_close(made[0], together[0, 10:20, : molecule.n_atoms], atol=nm, rtol=0)
     assert not together[1, :, built("GAG", False)[0].n_atoms :].any()
 
 
-def test_atoms_in_one_place_move_apart_and_gradients_are_finite():
+def test_atoms_in_one_place_are_pushed_apart():
     molecule, key = built("WLALL", False)
     least = least_distances((molecule,), molecule.n_atoms, torch.device("cpu"))
-    pair = nonbonded_pairs(molecule)[0]
+    first, second = nonbonded_pairs(molecule)[0]
     positions = key.float()[None, None].clone()
-    positions[0, 0, pair[1]] = positions[0, 0, pair[0]]
+    positions[0, 0, second] = positions[0, 0, first]
     positions.requires_grad_()
     (slope,) = torch.autograd.grad(overlap(positions, least).sum(), positions)
     assert slope.isfinite().all()
-    latent, ctx, _, _ = crowded("chain")
+    assert float((slope[0, 0, first] * slope[0, 0, second]).sum()) < -0.1
+
+
+def test_gradients_are_finite_and_frames_that_are_none_harm_no_other():
+    latent, ctx, _, made = crowded("chain")
     latent = latent.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(decoders("chain")[2].decode(latent, ctx, seeded()).square().sum(), latent)
+    removing = decoders("chain")[2]
+    (slope,) = torch.autograd.grad(removing.decode(latent, ctx, seeded()).square().sum(), latent)
     assert slope.isfinite().all()
     assert (slope.abs().sum((0, 2, 3)) > 0).all()
+    latent = latent.detach().clone()
+    latent[:, 3, 1] = 0  # torsions and links without a direction
+    torch.testing.assert_close(removing.decode(latent, ctx, seeded())[:, 4:], made[:, 4:], atol=1e-4, rtol=0)
+
+
+def test_inference_mode_decodes_as_well():
+    latent, ctx, _, made = crowded("chain")
+    with torch.inference_mode():
+        inside = decoders("chain")[2].decode(latent.clone(), ctx, seeded())
+    torch.testing.assert_close(inside, made, atol=1e-4, rtol=0)
 
 
 def test_distances_are_those_of_atoms_more_than_three_bonds_apart():

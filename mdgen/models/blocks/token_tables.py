@@ -163,8 +163,9 @@ def _tables(molecules: tuple[Molecule, ...], n_tokens: int, n_atoms: int, device
         | _chain_rows(each, sizes["token"])
         for each in layouts
     ]
-    stacked = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
-    return TokenTables(levels=levels, tree_levels=tree_levels, colours=colours, **stacked).to(device)
+    with torch.inference_mode(False):  # they are kept, and followed back elsewhere
+        stacked = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+        return TokenTables(levels=levels, tree_levels=tree_levels, colours=colours, **stacked).to(device)
 
 
 def _atom_levels(layout: TokenLayout) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The decoder of SE(3) tokens: all atoms, hydrogens included, from frames, angles and the key frame's geometry."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -86,6 +87,10 @@ class SE3TokenDecoder(Part):
         Raises:
             MdgenError: if the context names no molecules or key frames, or they do not fit the latent.
         """
+        if self.remove_clashes and torch.is_inference_mode_enabled():  # overlaps are followed back, which that forbids
+            with torch.inference_mode(False), torch.no_grad():
+                keys = replace(context, key_frames=structures_of(context).clone())
+                return self.decode(latent.clone(), keys, generator)
         tables = tables_of(context)
         structures = structures_of(context).to(latent)
         expected = (len(structures), tables.token_mask.shape[1], CHANNELS)
