@@ -59,6 +59,11 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     held = sorted(each["holds"] for each in of_seeds)
     curve = [line["equivalent_length_ns"]["torsion_jsd/all"]["value"] for line in read("learning_curve")["lines"]]
     protein, chignolin = read("tokens_protein")["criteria"], read("chignolin")["runs"]["chig"]["criteria"]
+    unseen = read("tokens_transfer_small")
+    worth, rows = unseen["equivalent_length_ns"]["torsion_jsd/all"], unseen["rows"]
+    clashes = [100 * rows[row]["clash_share"]["value"] for row in ("generated", "reference")]
+    fails = [len(each["relaxed"]["fails"]) for each in unseen["molecules"].values()]
+    assert (len(fails), min(fails), max(fails)) == (6, 1, 5)
     demo, own = verdicts(read("demo")), verdicts(read("own_trajectories"))
     faults = [each for each in read("evaluation")["acceptance"] if each["name"].startswith("fault/")]
     assert all("fails" not in each for each in of_seeds)
@@ -71,6 +76,8 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
         f"{demo['holds']} hold, {demo['undecided']} is undecided",
         f"over four seeds none fails and {held[0]} to {held[-1]} hold",
         f"{own['undecided']} are undecided (`own",
+        f"as {worth['value']:.1f} ns of dynamics ({worth['low']:.1f} to {worth['high']:.1f}); clashes",
+        "clashes {:.1f} % for {:.1f} %; six peptides fail by one to five".format(*clashes),
         "{:.1f}, {:.1f}, {:.1f} and {:.1f} ns (`learning_curve".format(*curve),
         f"of pairs), {protein['undecided']} are undecided (`tokens_protein",
         f"{chignolin['undecided']} of {sum(chignolin.values())} criteria are undecided",
