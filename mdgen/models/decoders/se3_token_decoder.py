@@ -36,7 +36,7 @@ _SOFTNESS = {
     CHAIN_TOKENS: [_OUT_OF_PLANE, _BEND, 0.002, 0.08, 0.08, _BEND, _OUT_OF_PLANE, *_INTERNAL],
     KEY_FRAME_TOKENS: [0.05] * 4 + [0.02] * 3 + _INTERNAL,
 }
-"""How far each channel moves under the same force, in rad or nm: its spread in dynamics at 350 K within a well."""
+"""How far each channel moves under the same force, in rad or nm: about its spread within a well at 350 K."""
 
 
 @register
