@@ -64,6 +64,10 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     clashes = [100 * rows[row]["clash_share"]["value"] for row in ("generated", "reference")]
     fails = [len(each["relaxed"]["fails"]) for each in unseen["molecules"].values()]
     assert (len(fails), min(fails), max(fails)) == (6, 1, 5)
+    one, paths = read("tokens_tetrapeptide"), read("tokens_paths")["rows"]
+    times = [one["rows"][row]["timescale_ps/1"] for row in ("generated", "reference")]
+    assert paths["generated"]["path_jsd"]["high"] < paths["replicate"]["path_jsd"]["low"]
+    assert one["fails"] == []
     demo, own = verdicts(read("demo")), verdicts(read("own_trajectories"))
     faults = [each for each in read("evaluation")["acceptance"] if each["name"].startswith("fault/")]
     assert all("fails" not in each for each in of_seeds)
@@ -76,6 +80,8 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
         f"{demo['holds']} hold, {demo['undecided']} is undecided",
         f"over four seeds none fails and {held[0]} to {held[-1]} hold",
         f"{own['undecided']} are undecided (`own",
+        f"{one['undecided']} of 38 are undecided; timescales {times[0]['value']:.0f} ps",
+        f"for {times[1]['value']:.0f} ({times[1]['low']:.0f} to {times[1]['high']:.0f})",
         f"as {worth['value']:.1f} ns of dynamics ({worth['low']:.1f} to {worth['high']:.1f}); clashes",
         "clashes {:.1f} % for {:.1f} %; six peptides fail by one to five".format(*clashes),
         "{:.1f}, {:.1f}, {:.1f} and {:.1f} ns (`learning_curve".format(*curve),
