@@ -121,7 +121,8 @@ def test_a_step_has_the_density_that_it_says(propagator):
 
 def test_starts_are_frames_of_the_data(propagator):
     known = torch.cat(encode_trajectories(trajectories(), trained_encoder("TICA")))
-    assert torch.isin(propagator.starts, known).all()
+    # Rounding depends on the processor and on how many frames are encoded at once.
+    assert torch.cdist(propagator.starts.flatten(1), known.flatten(1)).amin(1).max() < 1e-3
 
 
 def test_a_file_gives_it_back(propagator, tmp_path):

@@ -6,20 +6,22 @@ from every well alike, and counts how often it would jump from there.
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mdgen.data.conditions import first_frame
+from mdgen.interfaces import MarkovPropagator
 from mdgen.models.batches import PairBatch
-from mdgen.models.propagators.gaussian_mixture import Mixture
 from mdgen.models.propagators.rejection_filter import RejectionFilter
 from mdgen.progress import Progress
 
 FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the filter, and the trajectories of each with their length."""
 EXPECTED_FRAMES = 80_000
-"""Frames of a run, as many of each well, from which the filtered step is sampled."""
+"""Frames of a run, as many of each well, from which the filtered step is sampled; fewer where `effort` is less."""
 MOST_STILL = 0.02
 """Share of frames that repeat the one before, above which a warning says so."""
 
@@ -33,38 +35,42 @@ class FilterFitting:
     """Corrects the filter of a propagator.
 
     Args:
-        filter_: filter to be corrected, its support fitted; `run` must sample under it.
-        mixture: density of the next scaled frame, given this one, before any rejection.
-        run: trajectories (walker, frame, channel) in the scaled latent, of so many frames, from rows of the data.
+        propagator: propagator whose `sample` draws under the filter.
+        filter_: its filter, to be corrected; its support is fitted.
+        scaled: the scaled latent of a latent.
+        following: takes scaled frames and gives a function that draws the next of each, before any rejection.
         redraws: number of times that the propagator draws a refused sample again before its walker stays.
+        effort: share of the trajectories and samples to be taken, less for propagators that take long to draw.
     """
 
     def __init__(
         self,
+        propagator: MarkovPropagator,
         filter_: RejectionFilter,
-        mixture: Callable[[Tensor], Mixture],
-        run: Callable[[Tensor, int], Tensor],
+        scaled: Callable[[Tensor], Tensor],
+        following: Callable[[Tensor], Callable[[torch.Generator], Tensor]],
         redraws: int,
+        effort: float = 1.0,
     ) -> None:
-        self.filter, self.mixture, self.run, self.redraws = filter_, mixture, run, redraws
+        self.propagator, self.filter, self.scaled, self.following = propagator, filter_, scaled, following
+        self.redraws, self.effort = redraws, effort
         self.n_wells = len(filter_.acceptance)
 
-    def fit(
-        self, scaled: Scaled, pairs: PairBatch, reversible: bool, match_densities: bool, generator: torch.Generator
-    ) -> None:
+    @torch.no_grad()
+    def fit(self, pairs: PairBatch, reversible: bool, match_densities: bool, generator: torch.Generator) -> None:
         """Correct the filter round by round, and warn where walkers stay because none of their samples is kept.
 
         Args:
-            scaled: frames of the pairs, in the scaled latent.
             pairs: lagged pairs of the data.
             reversible: whether jumps count in both directions.
             match_densities: whether each channel is to be distributed as in the data.
             generator: generator of the starts and of the samples.
         """
+        scaled = self.scaled(pairs.frames)
         wells = self.filter.wells(scaled)
         one_well = len(wells.unique()) == 1
         jumps = None if one_well else self._counted(wells[pairs.now], wells[pairs.later], reversible)
-        still = self._correct(wells, jumps, scaled if match_densities else None, generator)
+        still = self._correct(pairs, wells, jumps, scaled if match_densities else None, generator)
         if still > MOST_STILL:
             logger.warning(
                 "propagator    %.0f %% of the frames repeat the one before, since none of %d samples was kept",
@@ -74,6 +80,7 @@ class FilterFitting:
 
     def _correct(
         self,
+        pairs: PairBatch,
         wells: Int[Tensor, "frame"],
         jumps: Counts | None,
         densities: Scaled | None,
@@ -83,7 +90,7 @@ class FilterFitting:
         rounds = FILTER_ROUNDS if jumps is not None or densities is not None else 0
         progress = Progress("filter", rounds + 1)
         for number in range(rounds):
-            run = self._run(wells, generator)
+            run = self._run(pairs, wells, generator)
             visited = run[:, FILTER_FRAMES // 2 :].reshape(-1, run.shape[-1])
             if densities is not None:
                 self.filter.correct_densities(densities, visited)
@@ -93,13 +100,21 @@ class FilterFitting:
             else:
                 self.filter.acceptance.copy_(1 / typical.expand_as(self.filter.acceptance))
             progress.update(number + 1)
-        run = self._run(wells, generator)
+        run = self._run(pairs, wells, generator)
         progress.update(rounds + 1)
         return float((run[:, 1:] == run[:, :-1]).all(-1).float().mean())
 
-    def _run(self, wells: Int[Tensor, "frame"], generator: torch.Generator) -> Float[Tensor, "walker step channel"]:
+    def _run(
+        self, pairs: PairBatch, wells: Int[Tensor, "frame"], generator: torch.Generator
+    ) -> Float[Tensor, "walker step channel"]:
         """Trajectories under the filter so far, from every well alike."""
-        return self.run(evenly(wells, FILTER_WALKERS, generator), FILTER_FRAMES)
+        rows = evenly(wells, round(self.effort * FILTER_WALKERS), generator)
+        # The last frames of a trajectory begin no pair: theirs is the context of the last pair before them.
+        context = pairs.context.rows((torch.searchsorted(pairs.now, rows, right=True) - 1).clamp_min(0))
+        spacing = torch.full((len(rows),), self.propagator.frame_spacing_ps[0])
+        context = replace(context, frame_spacing_ps=spacing)  # of what is sampled, not of the data
+        condition = first_frame(pairs.frames[rows][:, None], FILTER_FRAMES)
+        return self.scaled(self.propagator.sample(condition, context, generator)[:, :, 0])
 
     def _counted(self, now: Int[Tensor, "pair"], later: Int[Tensor, "pair"], reversible: bool) -> Counts:
         n = self.n_wells
@@ -110,11 +125,12 @@ class FilterFitting:
         """Chances of the filtered step from visited frames, as many of each well, summed by the wells that it joins."""
         jumps = torch.zeros(self.n_wells, self.n_wells, dtype=torch.float64, device=visited.device)
         # Few frames at the edge of a well make most of its jumps: many frames and few draws of each tell them best.
-        for now in visited[evenly(self.filter.wells(visited), EXPECTED_FRAMES, generator)].split(10_000):
-            before, mixture = self.filter.wells(now), self.mixture(now)
+        size = round(self.effort * EXPECTED_FRAMES)
+        for now in visited[evenly(self.filter.wells(visited), size, generator)].split(10_000):
+            before, draw = self.filter.wells(now), self.following(now)
             chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64, device=now.device)
             for _ in range(draws):
-                after = mixture.draw(generator)
+                after = draw(generator)
                 chance = self.filter.chance(now, after).double()
                 chances.scatter_add_(1, self.filter.wells(after)[:, None], chance[:, None])
             # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all

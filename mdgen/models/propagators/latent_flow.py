@@ -21,12 +21,15 @@ from mdgen.models.blocks.latent_scale import LatentScale
 from mdgen.models.blocks.perceptron import initialise, perceptron
 from mdgen.models.part import Part
 from mdgen.models.propagators.bridge import sample_between
-from mdgen.models.propagators.rejection_filter import RejectionFilter
+from mdgen.models.propagators.filter_fitting import FilterFitting
+from mdgen.models.propagators.rejection_filter import MAX_CHANNELS_WITH_WELLS, RejectionFilter
 from mdgen.models.rejection_sampling import Rows, rejection_sample
 from mdgen.registry import register
 
-MAX_REDRAWS = 8
-"""How often a sample that left the support is drawn again before the walker stays where it is."""
+MAX_REDRAWS = 32
+"""How often a sample that is refused is drawn again before the walker stays where it is."""
+FILTER_EFFORT = 0.25
+"""Share of the samples of other propagators by which the filter is fitted."""
 
 Standard = Float[Tensor, "batch channel"]
 """Scaled latents of zero mean and unit variance, in which the flow runs."""
@@ -46,7 +49,10 @@ class LatentFlow(Part):
         n_steps: steps of the fourth-order Runge-Kutta solver; may be changed after the training.
         padding: margin of the scaled range at both sides.
         reversible: whether every pair is learnt in both directions.
-        reject_outside: whether a sample outside of the support of the data is drawn again.
+        reject_outside: whether samples outside of the support of the data, and those that jump between wells oftener
+            than the data do, are drawn again (`RejectionFilter`).
+        match_densities: whether the filter gives each channel the distribution of the data, which must then be in
+            equilibrium.
         n_starts: number of frames of the data that are kept to start trajectories from.
         density_equalising: whether crowded regions of each channel get more room (`DensityEqualising`).
     """
@@ -65,10 +71,11 @@ class LatentFlow(Part):
         latent: LatentSpace,
         lag_ps: float,
         hidden: Sequence[int] = (128, 128, 128),
-        n_steps: int = 5,
+        n_steps: int = 3,
         padding: float = 0.05,
         reversible: bool = True,
         reject_outside: bool = True,
+        match_densities: bool = True,
         n_starts: int = 512,
         density_equalising: bool = True,
     ) -> None:
@@ -82,6 +89,7 @@ class LatentFlow(Part):
         self.latent, self.lag_ps, self.frame_spacing_ps = latent, float(lag_ps), (float(lag_ps), float(lag_ps))
         self.n_steps, self.padding = n_steps, padding
         self.reversible, self.reject_outside = reversible, reject_outside
+        self.match_densities = match_densities and latent.channels <= MAX_CHANNELS_WITH_WELLS
         channels = latent.channels
         self.network = perceptron(2 * channels + 3, hidden, channels, "swish")
         self.latent_scale = LatentScale(channels, padding, density_equalising)
@@ -171,24 +179,40 @@ class LatentFlow(Part):
             total = total + h / 6 * (rate_1 + 2 * rate_2 + 2 * rate_3 + rate_4)
         return value, total
 
+    def finish(self, data: TrainingData, generator: torch.Generator) -> None:
+        """After the training: how often the data jump between wells, and how they are distributed (`FilterFitting`)."""
+        if not self.reject_outside:
+            return
+
+        def following(now: Tensor) -> Callable[[torch.Generator], Tensor]:
+            origin = (now - self.centre) / self.spread
+            return lambda generator: self._draw(origin, _noise_like(origin, generator))
+
+        fitting = FilterFitting(self, self.support, self.latent_scale, following, MAX_REDRAWS, FILTER_EFFORT)
+        fitting.fit(data.every, self.reversible, self.match_densities, generator)
+
     @torch.no_grad()
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
         """One lag on, one sample a walker."""
         origin = self.standard(now[:, 0])
 
+        before = origin * self.spread + self.centre
+
         def draw(rows: Rows) -> tuple[Tensor, Tensor]:
-            drawn = self._draw(origin[rows], generator)
-            return drawn, self.support.leaves_support(drawn)
+            # Numbers are drawn for all, so that no walker's depend on which others are drawn again.
+            noise = _noise_like(origin, generator)
+            point = torch.rand(len(origin), generator=generator, device=origin.device)
+            drawn = self._draw(origin[rows], noise[rows])
+            return drawn, point[rows] >= self.support.chance(before[rows], drawn)
 
         if not self.reject_outside:
-            return self.latent_scale.inverse(self._draw(origin, generator))[:, None]
+            return self.latent_scale.inverse(self._draw(origin, _noise_like(origin, generator)))[:, None]
         scaled, refused = rejection_sample(draw, MAX_REDRAWS)
-        scaled[refused] = (origin * self.spread + self.centre)[refused]
+        scaled[refused] = before[refused]
         return self.latent_scale.inverse(scaled)[:, None]
 
-    def _draw(self, origin: Standard, generator: torch.Generator) -> Float[Tensor, "batch channel"]:
-        """Scaled latents one lag after `origin`."""
-        noise = torch.randn(origin.shape, generator=generator, device=origin.device, dtype=origin.dtype)
+    def _draw(self, origin: Standard, noise: Standard) -> Float[Tensor, "batch channel"]:
+        """Scaled latents one lag after `origin`, from standard normal noise."""
         still = torch.zeros_like(origin[:, 0])
         end, _ = self._integrate(
             lambda value, time: (self.velocity(value, origin, time), still), origin + self.step_size * noise
@@ -201,3 +225,7 @@ class LatentFlow(Part):
     ) -> Float[Tensor, "batch frame token channel"]:
         """Latent trajectories from the known first frame, through whatever later ones are known."""
         return sample_between(self, condition, context, generator)
+
+
+def _noise_like(origin: Standard, generator: torch.Generator) -> Standard:
+    return torch.randn(origin.shape, generator=generator, device=origin.device, dtype=origin.dtype)

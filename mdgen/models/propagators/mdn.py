@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdgen.data import conditions
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Condition, Context, LatentSpace, Loss
 from mdgen.models.batches import PairBatch, TrainingData
@@ -271,18 +270,9 @@ class MDN(Part):
         """After the training: how often the data jump between wells, and how they are distributed (`FilterFitting`)."""
         if not self.reject_outside:
             return
-        pairs: PairBatch = data.every
-
-        def run(rows: Int[Tensor, "walker"], n_frames: int) -> Float[Tensor, "walker frame channel"]:
-            # The last frames of a trajectory begin no pair: theirs is the context of the last pair before them.
-            context = pairs.context.rows((torch.searchsorted(pairs.now, rows, right=True) - 1).clamp_min(0))
-            spacing = torch.full((len(rows),), self.frame_spacing_ps[0])
-            context = replace(context, frame_spacing_ps=spacing)  # of what is sampled, not of the data
-            condition = conditions.first_frame(pairs.frames[rows][:, None], n_frames)
-            return self.scaled(self.sample(condition, context, generator)[:, :, 0])
-
-        fitting = FilterFitting(self.rejection_filter, self.mixture, run, MAX_REDRAWS)
-        fitting.fit(self.scaled(pairs.frames), pairs, self.reversible, self.match_densities, generator)
+        support, following = self.rejection_filter, lambda now: self.mixture(now).draw
+        fitting = FilterFitting(self, support, self.scaled, following, MAX_REDRAWS)
+        fitting.fit(data.every, self.reversible, self.match_densities, generator)
 
     @torch.no_grad()
     def sample(
