@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 
+from mdgen.data.conditions import first_frame
 from mdgen.errors import MdgenError
-from mdgen.interfaces import LatentSpace
+from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.propagators import latent_flow
 from mdgen.models.propagators.latent_flow import LatentFlow
 from mdgen.training.pair_batches import pairs_of
+from tests.models.parts import EXIT, two_wells
 
 DECAY, KICK = 0.8, 0.6
 
@@ -102,3 +105,30 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(MdgenError, match="n_steps >= 1"):
         LatentFlow(LatentSpace("slow_modes", 1, 2), 1.0, n_steps=0)
     assert math.isclose(LatentFlow(LatentSpace("slow_modes", 1, 2), 3.0).frame_spacing_ps[0], 3.0)
+
+
+def test_a_flow_hardly_trained_jumps_between_wells_as_often_as_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_flow, "FILTER_EFFORT", 0.06)
+    latents = two_wells(20_000)
+    generator = torch.Generator().manual_seed(0)
+    model = LatentFlow(LatentSpace("slow_modes", 1, 1), 1.0, [32])
+    data = TrainingData(pairs_of([latents], 1))
+    model.prepare(data, generator)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(150):
+        rows = torch.randint(len(data.every.now), (500,), generator=generator)
+        optimizer.zero_grad()
+        some = PairBatch(data.every.frames, data.every.now[rows], data.every.later[rows])
+        model.loss(some, generator).total.backward()
+        optimizer.step()
+    start = latents[torch.randint(len(latents), (1000,), generator=generator)][:, None]
+
+    def exits() -> float:
+        made = model.sample(first_frame(start, 100), Context(), torch.Generator().manual_seed(3))
+        rare = made[:, :, 0, 0] > 3
+        return float((rare[:, :-1] & ~rare[:, 1:]).sum() / rare[:, :-1].sum())
+
+    before = exits()
+    model.finish(data, generator)
+    assert abs(math.log(before / EXIT)) > 0.3
+    assert exits() == pytest.approx(EXIT, rel=0.3)
