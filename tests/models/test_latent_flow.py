@@ -9,7 +9,7 @@ from mdgen.data.conditions import first_frame
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
-from mdgen.models.propagators import latent_flow
+from mdgen.models.propagators import filter_fitting
 from mdgen.models.propagators.latent_flow import LatentFlow
 from mdgen.training.pair_batches import pairs_of
 from tests.models.parts import EXIT, two_wells
@@ -108,7 +108,7 @@ def test_mistakes_are_named() -> None:
 
 
 def test_a_flow_hardly_trained_jumps_between_wells_as_often_as_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latent_flow, "FILTER_EFFORT", 0.06)
+    monkeypatch.setattr(filter_fitting, "FILTER_FRAMES", 30)
     latents = two_wells(20_000)
     generator = torch.Generator().manual_seed(0)
     model = LatentFlow(LatentSpace("slow_modes", 1, 1), 1.0, [32])
@@ -124,7 +124,7 @@ def test_a_flow_hardly_trained_jumps_between_wells_as_often_as_the_data(monkeypa
     start = latents[torch.randint(len(latents), (1000,), generator=generator)][:, None]
 
     def exits() -> float:
-        made = model.sample(first_frame(start, 100), Context(), torch.Generator().manual_seed(3))
+        made = model.sample(first_frame(start, 40), Context(), torch.Generator().manual_seed(3))
         rare = made[:, :, 0, 0] > 3
         return float((rare[:, :-1] & ~rare[:, 1:]).sum() / rare[:, :-1].sum())
 
