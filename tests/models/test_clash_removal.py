@@ -1,9 +1,12 @@
 """Clashes in decoded tokens are removed by small turns, and nothing else changes."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from mdgen.geometry.dihedrals import bond_angles, bond_lengths
+from mdgen.models.checkpoint import load_model
 from mdgen.models.decoders.clash_removal import least_distances, overlap
 from mdgen.models.decoders.se3_token_decoder import SE3TokenDecoder, staying
 from mdgen.models.encoders.se3_token_encoder import SE3TokenEncoder
@@ -140,3 +143,9 @@ def test_residues_that_are_known_stay():
     assert float(clashes(molecule, apart).float().mean()) < 0.8 * float(clashes(molecule, left).float().mean())
     # bonds close by moving both residues, so that they stay nearly
     assert all(held[pair] < 0.75 * free[pair] for pair in held)
+
+
+@pytest.mark.parametrize("name", ["tetrapeptides", "tetrapeptides_inpainting", "alanine_dipeptide_tokens"])
+def test_weights_of_before_it_existed_decode_with_it(name):
+    decoder = load_model(Path(__file__).parents[2] / "data/pretrained" / name / "decoder.safetensors")
+    assert decoder.remove_clashes
