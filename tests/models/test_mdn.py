@@ -6,8 +6,10 @@ from mdgen.data.conditions import first_frame
 from mdgen.errors import MdgenError
 from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import PairBatch, TrainingData
+from mdgen.models.propagators import mdn
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
+from mdgen.models.propagators.proposal_envelope import ProposalEnvelope
 
 
 def latent(channels=2):
@@ -53,13 +55,15 @@ def test_compiled_rollout_and_step_sample_the_same_density(channels, n_component
             table.copy_(0.1 + 0.9 * torch.rand(table.shape, generator=generator))
         if model.rejection_filter.has_wells:
             model.rejection_filter.thresholds.fill_(0.5)
+        bounds = model.envelope.bounds
+        bounds.copy_(0.5 + 0.5 * torch.rand(bounds.shape, generator=generator))
     n = 100_000 if channels < 3 else 30_000
     now = torch.full((n, 1, channels), 0.4)
     stepped = model.step(now, generator)[:, 0]
     walked = model.sample(first_frame(now, 2), Context(), generator)[:, 1, 0]
-    left = float(
-        model.rejection_filter.leaves_support(model.mixture(model.scaled(now[:, 0])).draw(generator)).float().mean()
-    )
+    before = model.scaled(now[:, 0])
+    proposed, _ = model.envelope.draw(model.mixture(before), model.rejection_filter.wells(before), generator)
+    left = float(model.rejection_filter.leaves_support(proposed).float().mean())
     assert model.outside_share == pytest.approx(left, abs=5 * (2 * max(left, 1e-4) / n) ** 0.5)
     spread = stepped.std(0) * (2 / n) ** 0.5
     assert ((stepped.mean(0) - walked.mean(0)).abs() < 5 * spread).all()
@@ -158,6 +162,79 @@ def test_reject_and_redraw_keeps_within_the_data_and_the_share_is_reported():
     scaled = held.scaled(held_run[:, 1:, 0].reshape(-1, 2))
     assert float(held.rejection_filter.leaves_support(scaled).float().mean()) < 1e-3
     assert not held.rejection_filter.leaves_support(held.scaled(held.step(start, torch.Generator())[:, 0])).any()
+
+
+def refusing(n_components=5):
+    """An MDN of two channels of whose samples a filter refuses most."""
+    model = made(2, True, n_components=n_components)
+    generator = torch.Generator().manual_seed(3)
+    support = model.rejection_filter
+    support.weights.copy_(0.2 + 0.8 * torch.rand(support.weights.shape, generator=generator))
+    support.acceptance.copy_(0.05 + 0.2 * torch.rand(support.acceptance.shape, generator=generator))
+    support.thresholds.fill_(0.5)
+    return model
+
+
+def tried(model, now, generator):
+    """Samples of what is proposed from a frame, and which of them are kept."""
+    before = model.scaled(now[:, 0])
+    wells = model.rejection_filter.wells(before)
+    after, bounds = model.envelope.draw(model.mixture(before), wells, generator)
+    return after, model.rejection_filter.keeps(before, after, generator, bounds)
+
+
+def test_a_fitted_envelope_keeps_the_law_and_refuses_little():
+    model, generator = refusing(), torch.Generator().manual_seed(4)
+    now = torch.randn(1, 1, 2, generator=generator).expand(300_000, 1, 2)
+    plain, kept = tried(model, now, generator)
+    few, before = float(kept.float().mean()), plain[kept]
+    model._fit_envelope(model.scaled(torch.randn(2000, 2, generator=generator)), generator)
+    adapted, kept = tried(model, now, generator)
+    assert few < 0.15
+    assert float(kept.float().mean()) > 3 * few
+    after = adapted[kept]
+    for law in (lambda x: x, lambda x: x.square(), lambda x: x[:, :1] * x[:, 1:], model.rejection_filter.weight):
+        one, two = law(before), law(after)
+        error = (one.var(0) / len(one) + two.var(0) / len(two)).sqrt()
+        assert ((one.mean(0) - two.mean(0)).abs() < 5 * error + 1e-3 * one.std(0)).all()
+
+
+def test_density_under_an_envelope_integrates_to_the_share_that_moves(monkeypatch):
+    monkeypatch.setattr(mdn, "KEPT_DRAWS", 4096)
+    model, generator = refusing(), torch.Generator().manual_seed(4)
+    model._fit_envelope(model.scaled(torch.randn(2000, 2, generator=generator)), generator)
+    grid = torch.linspace(-5, 5, 100)
+    points = torch.cartesian_prod(grid, grid)[:, None]
+    now = torch.tensor([[0.3, -1.0]]).expand(len(points), 1, 2)
+    with torch.no_grad():
+        total = float(model.log_prob(points, now).exp().sum() * (grid[1] - grid[0]) ** 2)
+        table = float(model.log_prob_table(points, now[:1]).exp().sum() * (grid[1] - grid[0]) ** 2)
+    stepped = model.step(now, generator)
+    moved = float((stepped != now).any(-1).any(-1).float().mean())
+    assert total == pytest.approx(moved, abs=0.03)
+    assert table == pytest.approx(total, rel=1e-4)
+
+
+def test_bounds_are_a_high_quantile_of_each_gaussian_and_well():
+    envelope = ProposalEnvelope(2, 3)
+    generator = torch.Generator().manual_seed(0)
+    wells, components = (torch.randint(2, (60_000,), generator=generator) for _ in range(2))
+    chances = torch.rand(60_000, generator=generator) * (0.2 + 0.3 * wells + 0.1 * components)
+    following = wells.clone()
+    jump = (wells * components).nonzero()[0, 0]  # one that is kept for certain decides where it goes alone
+    following[jump], chances[jump] = 0, 0.9
+    envelope.fit(wells, components, following, chances)
+    expected = torch.tensor([[0.2, 0.3, 1.0], [0.5, 0.9, 1.0]])  # of the third Gaussian nothing is known
+    torch.testing.assert_close(envelope.bounds, expected, rtol=0.003, atol=0)
+
+
+def test_weights_from_before_there_were_bounds_are_read():
+    model = refusing()
+    model.envelope.bounds.fill_(0.3)
+    weights = {name: each for name, each in model.state_dict().items() if "bounds" not in name}
+    other = made(2, True)
+    other.load_state_dict(weights)
+    assert (other.envelope.bounds == 1).all()
 
 
 def test_a_start_that_is_not_finite_is_refused():

@@ -8,7 +8,7 @@ from mdgen.interfaces import Context, LatentSpace
 from mdgen.models.batches import TrainingData
 from mdgen.models.blocks.density_equalising import BINS, DensityEqualising
 from mdgen.models.propagators import filter_fitting
-from mdgen.models.propagators.filter_fitting import evenly
+from mdgen.models.propagators.filter_fitting import MOST_BOOST, evenly
 from mdgen.models.propagators.mdn import MDN
 from mdgen.models.propagators.rejection_filter import RejectionFilter
 from mdgen.models.rejection_sampling import Rows, rejection_sample
@@ -194,7 +194,7 @@ def test_too_rare_jumps_are_made_as_often_as_in_the_data_and_few_samples_refused
     typical = torch.tensor([1.0, 0.02], dtype=torch.float64)  # a rare well, whose frames have little weight
     support = RejectionFilter(1)
     for _ in range(6):
-        support.correct(1e5 * data, 1e5 * filtered(model, support.acceptance, typical), typical)
+        support.correct(1e5 * data, 1e5 * filtered(model, support.acceptance, typical), typical, MOST_BOOST)
     assert torch.allclose(filtered(model, support.acceptance, typical), data, rtol=1e-3)
     chance = support.acceptance * typical
     assert torch.allclose(chance.max(1).values, torch.ones(2, dtype=chance.dtype))
@@ -207,7 +207,7 @@ def test_jumps_are_boosted_within_bounds() -> None:
     data = torch.tensor([[0.9, 0.1], [0.1, 0.9]], dtype=torch.float64)
     support, typical = RejectionFilter(1), torch.ones(2, dtype=torch.float64)
     for _ in range(6):
-        support.correct(1e5 * data, 1e5 * filtered(model, support.acceptance, typical), typical)
+        support.correct(1e5 * data, 1e5 * filtered(model, support.acceptance, typical), typical, MOST_BOOST)
     assert torch.allclose(support.acceptance.diagonal(), torch.full((2,), 0.25))
 
 
@@ -226,7 +226,7 @@ def test_walkers_of_a_rare_well_do_not_stand_still() -> None:
 
     assert still() > 0.5
     even = torch.ones_like(support.acceptance, dtype=torch.float64)
-    support.correct(even, even, support.typical_weights(scaled))
+    support.correct(even, even, support.typical_weights(scaled), MOST_BOOST)
     assert still() < 0.01
 
 

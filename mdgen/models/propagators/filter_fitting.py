@@ -22,6 +22,11 @@ FILTER_ROUNDS, FILTER_WALKERS, FILTER_FRAMES = 6, 2000, 200
 """Corrections of the filter, and the trajectories of each with their length."""
 EXPECTED_FRAMES = 80_000
 """Frames of a run, as many of each well, from which the filtered step is sampled; fewer where `effort` is less."""
+MOST_BOOST, MOST_BOOST_ADAPTED = 4.0, 16.0
+"""How many times more often than staying in a well leaving it is kept at most: most samples are refused then, but not
+where what is proposed is fitted to the filter."""
+ADAPTED_FRAMES = 20_000
+"""Frames, as many of each well, to which what is proposed is fitted."""
 MOST_STILL = 0.02
 """Share of frames that repeat the one before, above which a warning says so."""
 
@@ -38,9 +43,12 @@ class FilterFitting:
         propagator: propagator whose `sample` draws under the filter.
         filter_: its filter, to be corrected; its support is fitted.
         scaled: the scaled latent of a latent.
-        following: takes scaled frames and gives a function that draws the next of each, before any rejection.
+        following: takes scaled frames and gives a function that draws the next of each, before any rejection, and how
+            many times as often it is proposed as the law before rejection has it.
         redraws: number of times that the propagator draws a refused sample again before its walker stays.
         effort: share of the trajectories and samples to be taken, less for propagators that take long to draw.
+        adapt: takes scaled frames that are visited, after each correction, and a generator: fits what the propagator
+            proposes to the filter so far; None where nothing is to be fitted.
     """
 
     def __init__(
@@ -48,12 +56,14 @@ class FilterFitting:
         propagator: MarkovPropagator,
         filter_: RejectionFilter,
         scaled: Callable[[Tensor], Tensor],
-        following: Callable[[Tensor], Callable[[torch.Generator], Tensor]],
+        following: Callable[[Tensor], Callable[[torch.Generator], tuple[Tensor, Tensor]]],
         redraws: int,
         effort: float = 1.0,
+        adapt: Callable[[Scaled, torch.Generator], None] | None = None,
     ) -> None:
         self.propagator, self.filter, self.scaled, self.following = propagator, filter_, scaled, following
-        self.redraws, self.effort = redraws, effort
+        self.redraws, self.effort, self.adapt = redraws, effort, adapt
+        self.most_boost = MOST_BOOST if adapt is None else MOST_BOOST_ADAPTED
         self.n_wells = len(filter_.acceptance)
 
     @torch.no_grad()
@@ -96,9 +106,11 @@ class FilterFitting:
                 self.filter.correct_densities(densities, visited)
             typical = self.filter.typical_weights(visited)
             if jumps is not None:
-                self.filter.correct(jumps, self._expected(visited, generator), typical)
+                self.filter.correct(jumps, self._expected(visited, generator), typical, self.most_boost)
             else:
                 self.filter.acceptance.copy_(1 / typical.expand_as(self.filter.acceptance))
+            if self.adapt is not None:
+                self.adapt(visited[evenly(self.filter.wells(visited), ADAPTED_FRAMES, generator)], generator)
             progress.update(number + 1)
         run = self._run(pairs, wells, generator)
         progress.update(rounds + 1)
@@ -130,8 +142,8 @@ class FilterFitting:
             before, draw = self.filter.wells(now), self.following(now)
             chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64, device=now.device)
             for _ in range(draws):
-                after = draw(generator)
-                chance = self.filter.chance(now, after).double()
+                after, bounds = draw(generator)
+                chance = self.filter.chance(now, after).double() / bounds
                 chances.scatter_add_(1, self.filter.wells(after)[:, None], chance[:, None])
             # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all
             # refused stays.

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.models.rejection_sampling import Rows
@@ -42,6 +42,12 @@ class Mixture(NamedTuple):
 
     def draw(self, generator: torch.Generator, alike: bool = False) -> Float[Tensor, "batch channel"]:
         """A sample of each row; `alike` of all rows by the same random numbers."""
+        return self.draw_with_component(generator, alike)[0]
+
+    def draw_with_component(
+        self, generator: torch.Generator, alike: bool = False
+    ) -> tuple[Float[Tensor, "batch channel"], Int[Tensor, "batch"]]:
+        """A sample of each row, and the Gaussian that it was drawn from."""
         cumulative = self.log_weights.exp().cumsum(-1)
         shape = (1 if alike else len(cumulative), 1)
         kind: Any = {"generator": generator, "device": cumulative.device, "dtype": cumulative.dtype}
@@ -55,4 +61,4 @@ class Mixture(NamedTuple):
                 value = value + next(lower).gather(1, chosen) * normal
             normals.append(torch.randn(shape, **kind))
             values.append(value + width.gather(1, chosen) * normals[-1])
-        return torch.cat(values, -1)
+        return torch.cat(values, -1), chosen[:, 0]

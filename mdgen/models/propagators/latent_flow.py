@@ -184,9 +184,9 @@ class LatentFlow(Part):
         if not self.reject_outside:
             return
 
-        def following(now: Tensor) -> Callable[[torch.Generator], Tensor]:
-            origin = (now - self.centre) / self.spread
-            return lambda generator: self._draw(origin, _noise_like(origin, generator))
+        def following(now: Tensor) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
+            origin, once = (now - self.centre) / self.spread, torch.ones_like(now[:, 0])
+            return lambda generator: (self._draw(origin, _noise_like(origin, generator)), once)
 
         fitting = FilterFitting(self, self.support, self.latent_scale, following, MAX_REDRAWS, FILTER_EFFORT)
         fitting.fit(data.every, self.reversible, self.match_densities, generator)

@@ -5,7 +5,7 @@ Source: Bishop, "Mixture Density Networks" (1994); used as in Sidky, Chen, Fergu
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from mdgen.models.propagators.bridge import sample_between, simulate_forward
 from mdgen.models.propagators.filter_fitting import FilterFitting
 from mdgen.models.propagators.gaussian_mixture import Mixture
 from mdgen.models.propagators.mixture_rollout import MixtureWeights, rollout
+from mdgen.models.propagators.proposal_envelope import ProposalEnvelope
 from mdgen.models.propagators.regression_law import RegressionLaw
 from mdgen.models.propagators.rejection_filter import MAX_CHANNELS_WITH_WELLS, RejectionFilter
 from mdgen.models.rejection_sampling import Rows, rejection_sample
@@ -34,6 +35,8 @@ MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
 KEPT_DRAWS, LEAST_CHANCE = 128, 1e-6
 """Samples from which densities tell the share that is kept, and the least chance to be kept in them."""
+ENVELOPE_DRAWS = 64
+"""Samples from each frame that tell how often each Gaussian is proposed."""
 FRAMES_AT_ONCE = 10_000
 """Frames whose scale is undone at a time: they stay in the cache."""
 LAW_FRAMES = 1_000
@@ -113,6 +116,7 @@ class MDN(Part):
         self.latent_scale = LatentScale(channels, padding, density_equalising)
         self.law, self.law_weight = RegressionLaw(channels), law_weight
         self.rejection_filter = RejectionFilter(channels, padding)
+        self.envelope = ProposalEnvelope(len(self.rejection_filter.acceptance), n_components)
         self.outside_share = float("nan")
         self._spread_means()
 
@@ -211,8 +215,9 @@ class MDN(Part):
     def log_prob(self, next: Latents, now: Latents) -> Float[Tensor, "batch"]:
         """Log of the transition density of `step`, in the units of the latent itself.
 
-        Where samples are refused, it is `p k (1 - (1 - Z)^n) / Z` for the mixture `p`, the chance `k` that a sample is
-        kept, its mean `Z` over the mixture and `n` draws at most. `Z` is a mean over `KEPT_DRAWS` samples, the same
+        Where samples are refused, it is `p k (1 - (1 - Z)^n) / (S Z)` for the mixture `p`, the chance `k` that a sample
+        is kept, the sum `S` of the weights of what is proposed (`ProposalEnvelope`), the share `Z` of it that is kept,
+        and `n` draws at most. `S Z`, the mean of `k` over the mixture, is taken over `KEPT_DRAWS` samples, the same
         each time; `k` is at least `LEAST_CHANCE`, so that bridges reach known frames beyond the support.
         """
         before, after = self.scaled(now[:, 0]), self.scaled(next[:, 0])
@@ -244,9 +249,10 @@ class MDN(Part):
         kept = torch.zeros_like(before[:, 0])
         for _ in range(KEPT_DRAWS):
             kept += self.rejection_filter.chance(before, mixture.draw(generator, alike=True)) / KEPT_DRAWS
-        draws = MAX_REDRAWS + 1
-        number = -torch.expm1(draws * torch.log1p(-kept.clamp(max=1 - 1e-6))) / kept
-        return torch.where(kept > 0, number, float(draws)).log()
+        share = self.envelope.share(mixture, self.rejection_filter.wells(before))
+        kept, draws = (kept / share).clamp(max=1 - 1e-6), MAX_REDRAWS + 1  # of what is proposed
+        number = -torch.expm1(draws * torch.log1p(-kept)) / kept
+        return torch.where(kept > 0, number, float(draws)).log() - share.log()
 
     @torch.no_grad()
     def step(self, now: Latents, generator: torch.Generator) -> Latents:
@@ -255,11 +261,11 @@ class MDN(Part):
         mixture = self.mixture(before)
         if not self.reject_outside:
             return self.unscaled(mixture.draw(generator))[:, None]
-        support = self.rejection_filter
+        wells = self.rejection_filter.wells(before)
 
         def draw(rows: Rows) -> tuple[Tensor, Tensor]:
-            after = mixture.rows(rows).draw(generator)
-            return after, ~support.keeps(before[rows], after, generator)
+            after, bounds = self.envelope.draw(mixture.rows(rows), wells[rows], generator)
+            return after, ~self.rejection_filter.keeps(before[rows], after, generator, bounds)
 
         scaled, refused = rejection_sample(draw, MAX_REDRAWS)
         scaled[refused] = before[refused]
@@ -270,9 +276,22 @@ class MDN(Part):
         """After the training: how often the data jump between wells, and how they are distributed (`FilterFitting`)."""
         if not self.reject_outside:
             return
-        support, following = self.rejection_filter, lambda now: self.mixture(now).draw
-        fitting = FilterFitting(self, support, self.scaled, following, MAX_REDRAWS)
+        support = self.rejection_filter
+
+        def following(now: Scaled) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
+            return functools.partial(self.envelope.draw, self.mixture(now), support.wells(now))
+
+        fitting = FilterFitting(self, support, self.scaled, following, MAX_REDRAWS, adapt=self._fit_envelope)
         fitting.fit(data.every, self.reversible, self.match_densities, generator)
+
+    @torch.no_grad()
+    def _fit_envelope(self, visited: Scaled, generator: torch.Generator) -> None:
+        support, mixture, samples = self.rejection_filter, self.mixture(visited), []
+        wells = support.wells(visited)
+        for _ in range(ENVELOPE_DRAWS):
+            after, chosen = mixture.draw_with_component(generator)
+            samples.append((wells, chosen, support.wells(after), support.chance(visited, after)))
+        self.envelope.fit(*(torch.cat(each) for each in zip(*samples, strict=True)))
 
     @torch.no_grad()
     def sample(
@@ -295,9 +314,8 @@ class MDN(Part):
         scaled = np.ascontiguousarray(self.scaled(start[:, 0]).numpy(), np.float32)
         seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
         limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
-        values, left = rollout(
-            self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, self.rejection_filter.tables()
-        )
+        tables, bounds = self.rejection_filter.tables(), self.envelope.bounds.cpu().numpy().astype(np.float32)
+        values, left = rollout(self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, tables, bounds)
         self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
         trajectory = torch.from_numpy(values)
         for frames in trajectory.view(-1, values.shape[2]).split(FRAMES_AT_ONCE):

@@ -2,7 +2,7 @@
 
 A step is 1e4 multiplications, far too few to be worth thirty tensor operations. A block of walkers is carried through
 all its frames by one thread, its numbers in the nearest caches. The layers are matrix products with a walker a lane;
-then the Gaussian is chosen first, so that only its own mean and widths are computed. Most samples are refused and drawn
+then the Gaussian is chosen first, so that only its own mean and widths are computed. Some samples are refused and drawn
 again, some walkers' many times: those that wait are gathered anew for every draw, so that lanes seldom idle.
 """
 
@@ -18,7 +18,7 @@ from mdgen.models.propagators.rejection_filter import FilterTables
 from mdgen.simd.jit import entry_point, lane_function, part_of_caller, source_digest
 from mdgen.simd.lane_instructions import absolute, lane_sum, maximum
 from mdgen.simd.lane_math import LOG2_E, exp2, log
-from mdgen.simd.lanes import LANES, filled, load, store
+from mdgen.simd.lanes import LANES, filled, gathered, load, store
 from mdgen.simd.random import WORDS, fill_normal, fill_uniform, streams_of
 
 WALKERS = 128
@@ -55,6 +55,7 @@ class _Tables(NamedTuple):
     weight_bias: Float32[np.ndarray, "tile 6"]
     shape_head: Float32[np.ndarray, "component parameter part 16"]
     shape_bias: Float32[np.ndarray, "component parameter"]
+    bounds: Float32[np.ndarray, "component*well"]
 
 
 def rollout(
@@ -64,6 +65,7 @@ def rollout(
     n_frames: int,
     limits: tuple[float, float, int],
     rejection: FilterTables,
+    bounds: Float32[np.ndarray, "well component"],
 ) -> tuple[Float32[np.ndarray, "walker frame channel"], Int64[np.ndarray, "walker"]]:
     """Walk each walker from its start, in the scaled latent.
 
@@ -73,20 +75,20 @@ def rollout(
         limits: least and greatest value of the data's range, and how often a refused sample is drawn again;
             after that the walker stays where it is for a frame.
         rejection: which samples are refused beside those outside of the range.
+        bounds: how often each Gaussian is proposed, see `ProposalEnvelope`.
 
     Returns:
         The trajectories, and how many samples of each walker left the range at the first draw.
     """
     out = np.empty((len(start), n_frames, start.shape[1]), np.float32)
     left = np.zeros(len(start), np.int64)
-    bounds = np.array(limits[:2], np.float32)
     rejection = rejection._replace(occupied=rejection.occupied.view(np.uint8))
-    tables, streams = _tables(weights), streams_of(seeds)
+    tables, streams = _tables(weights, bounds), streams_of(seeds)
     shares = np.array_split(np.arange(len(start)), min(len(start), torch.get_num_threads()))
 
     def walk(share: np.ndarray) -> None:
         own = slice(share[0], share[-1] + 1)
-        settings = (weights.width_floor, *bounds, limits[2])
+        settings = (weights.width_floor, *np.array(limits[:2], np.float32), limits[2])
         _walk(tables, settings, start[own], streams[own], rejection, out[own], left[own])
 
     # Plain threads: the compiled loop holds no interpreter lock, and needs no threading layer of its own.
@@ -95,7 +97,7 @@ def rollout(
     return out, left
 
 
-def _tables(weights: MixtureWeights) -> _Tables:
+def _tables(weights: MixtureWeights, bounds: np.ndarray) -> _Tables:
     layers = [_tiles(matrix, bias, 0.0) for matrix, bias in zip(weights.layers, weights.biases, strict=True)]
     rows = -weights.shape_bias.shape[1] % ROWS
     head = np.pad(weights.shape_head, ((0, 0), (0, rows), (0, -weights.shape_head.shape[2] % LANES)))
@@ -105,6 +107,7 @@ def _tables(weights: MixtureWeights) -> _Tables:
         *_tiles(weights.weight_head, weights.weight_bias, NEVER),
         head.reshape(*head.shape[:2], -1, LANES),
         np.pad(weights.shape_bias, ((0, 0), (0, rows))),
+        np.pad(bounds.T, ((0, -bounds.shape[1] % TILE), (0, 0))).reshape(-1),
     )
 
 
@@ -143,14 +146,14 @@ def _affine(matrix, bias, x, y, least):
 
 @lane_function
 @no_type_check
-def _accumulate(logits):
-    # Logits (component, lane) become sums of weights up to each component, relative to the largest weight.
+def _accumulate(logits, bounds, wells, n_wells):
+    # Logits (component, lane) become sums, up to each component, of how often it is proposed from the lane's well.
     top = load(logits, (0,))
     for j in range(1, logits.shape[0]):
         top = maximum(top, load(logits, (j,)))
     total = filled(logits, 0.0)
     for j in range(logits.shape[0]):
-        total = total + exp2((load(logits, (j,)) - top) * LOG2_E)
+        total = total + exp2((load(logits, (j,)) - top) * LOG2_E) * gathered(bounds, wells + j * n_wells)
         store(logits, (j,), total)
 
 
@@ -236,7 +239,7 @@ def _chance(thresholds, acceptance, weights, well, points, lane):
 
 @part_of_caller
 @no_type_check
-def _weigh(layers, biases, weight_head, weight_bias, now, one, two, sums, inputs, group):
+def _weigh(layers, biases, weight_head, weight_bias, bounds, n_wells, now, wells, one, two, sums, inputs, group):
     # Sums of the weights of the walkers of a group, and their last hidden layer, a walker a row of `inputs`.
     first_layer, first_bias = layers[0], biases[0]
     _affine(first_layer, first_bias, now[group], one, 0.0)
@@ -245,7 +248,7 @@ def _weigh(layers, biases, weight_head, weight_bias, now, one, two, sums, inputs
         _affine(layers[layer], biases[layer], hidden, following, 0.0)
         hidden, following = following, hidden
     _affine(weight_head, weight_bias, hidden, sums[group], NEVER)
-    _accumulate(sums[group])
+    _accumulate(sums[group], bounds, load(wells, (group,)), n_wells)
     for lane in range(LANES):
         for k in range(weight_head.shape[1]):
             inputs[group * LANES + lane, k // LANES, k % LANES] = load(hidden, (k, lane))
@@ -254,9 +257,10 @@ def _weigh(layers, biases, weight_head, weight_bias, now, one, two, sums, inputs
 @part_of_caller
 @no_type_check
 def _draw(
-    drawn, streams, sums, inputs, shape_head, shape_bias, width_floor, state, normals, uniforms, parameters, points
-):
-    # A sample of each walker that is named, from its own stream, down a column of `points`.
+    drawn, streams, sums, inputs, shape_head, shape_bias, width_floor,
+    state, normals, uniforms, chosen, parameters, points,
+):  # fmt: skip
+    # A sample of each walker that is named, from its own stream, down a column of `points`, of the Gaussian `chosen`.
     n_components = shape_head.shape[0]
     for lane in range(drawn.shape[0]):
         for word in range(WORDS):
@@ -268,8 +272,8 @@ def _draw(
         for word in range(WORDS):
             streams[walker, word] = state[word, lane]
         point = load(uniforms, (0, lane))
-        component = _choose(sums[walker // LANES], walker % LANES, n_components, point)
-        _parameters(shape_head, shape_bias, component, inputs, walker, parameters, lane)
+        chosen[lane] = _choose(sums[walker // LANES], walker % LANES, n_components, point)
+        _parameters(shape_head, shape_bias, chosen[lane], inputs, walker, parameters, lane)
     _sample(parameters, normals, points, width_floor)
 
 
@@ -281,9 +285,10 @@ def _entry_point(digest: str) -> Callable[..., Any]:
     def walk(tables, settings, start, streams, rejection, out, left):
         digest  # noqa: B018  closed over
         # Fields are read once: every access would count references anew.
-        layers, biases, weight_head, weight_bias, shape_head, shape_bias = tables
+        layers, biases, weight_head, weight_bias, shape_head, shape_bias, bounds = tables
         n_layers = len(layers)
         n_cells, occupied, thresholds, acceptance, bin_weights = rejection
+        n_wells = acceptance.shape[0]
         width_floor, low, high, redraws = settings
         channels, n_parts = start.shape[1], shape_head.shape[2]
         n_groups = WALKERS // LANES
@@ -294,12 +299,12 @@ def _entry_point(digest: str) -> Callable[..., Any]:
         now = np.zeros((n_groups, channels, LANES), np.float32)
         sums = np.empty((n_groups, TILE * weight_head.shape[0], LANES), np.float32)
         inputs = np.zeros((WALKERS, n_parts, LANES), np.float32)
-        wells, waiting = np.empty(WALKERS, np.int64), np.empty(WALKERS, np.int64)
-        draws = np.empty(WALKERS, np.int64)
+        wells = np.zeros((n_groups, LANES), np.int64)
+        waiting, draws = np.empty(WALKERS, np.int64), np.empty(WALKERS, np.int64)
         # Of the walkers that are drawn for at once:
         state = np.zeros((WORDS, LANES), np.uint32)
         normals = np.empty((channels + channels % 2, LANES), np.float32)
-        uniforms = np.empty((2, LANES), np.float32)
+        uniforms, chosen = np.empty((2, LANES), np.float32), np.empty(LANES, np.int64)
         parameters = np.zeros((shape_head.shape[1], LANES), np.float32)
         points = np.empty((channels, LANES), np.float32)
         for first in range(0, start.shape[0], WALKERS):
@@ -311,11 +316,14 @@ def _entry_point(digest: str) -> Callable[..., Any]:
                     out[first + walker, 0, c] = start[first + walker, c]
             for frame in range(1, out.shape[1]):
                 for group in range((n + LANES - 1) // LANES):
-                    _weigh(layers, biases, weight_head, weight_bias, now, one, two, sums, inputs, group)
                     for lane in range(min(LANES, n - group * LANES)):
                         walker = group * LANES + lane
-                        wells[walker] = _well(thresholds, now[group], lane)
+                        wells[group, lane] = _well(thresholds, now[group], lane)
                         waiting[walker], draws[walker] = walker, 0
+                    _weigh(
+                        layers, biases, weight_head, weight_bias, bounds, n_wells,
+                        now, wells, one, two, sums, inputs, group,
+                    )  # fmt: skip
                 n_waiting = n
                 while n_waiting > 0:
                     n_refused = 0
@@ -324,7 +332,7 @@ def _entry_point(digest: str) -> Callable[..., Any]:
                         drawn = waiting[begin : begin + n_drawn]
                         _draw(
                             drawn, own, sums, inputs, shape_head, shape_bias, width_floor,
-                            state, normals, uniforms, parameters, points,
+                            state, normals, uniforms, chosen, parameters, points,
                         )  # fmt: skip
                         for lane in range(n_drawn):
                             walker = waiting[begin + lane]
@@ -333,8 +341,10 @@ def _entry_point(digest: str) -> Callable[..., Any]:
                                 left[first + walker] += outside
                             kept = redraws == 0
                             if not (kept or outside):
-                                chance = _chance(thresholds, acceptance, bin_weights, wells[walker], points, lane)
-                                kept = load(uniforms, (1, lane)) < chance
+                                well = wells[walker // LANES, walker % LANES]
+                                chance = _chance(thresholds, acceptance, bin_weights, well, points, lane)
+                                bound = load(bounds, (chosen[lane] * n_wells + well,))
+                                kept = load(uniforms, (1, lane)) * bound < chance
                             if kept:
                                 for c in range(channels):
                                     now[walker // LANES, c, walker % LANES] = load(points, (c, lane))

@@ -14,7 +14,7 @@ of each channel the one nearest to `p` in relative entropy, as in the problem of
 arXiv:1308.0215).
 
 No chance is above 1: what the product says beyond is clipped, for the one in a hundred of a well's samples that weigh
-most. And leaving a well is kept at most four times as often as staying in it. Where a bound holds, the filter falls
+most. And leaving a well is kept only so many times as often as staying in it. Where a bound holds, the filter falls
 short of the above.
 """
 
@@ -34,8 +34,6 @@ _SWEEPS, _PRIOR, _LEAST_WEIGHT = 5, 20.0, 0.001
 """Sweeps over the channels in a correction, frames added to those of each bin, and the least weight of a frame."""
 _QUANTILE, _QUANTILE_FRAMES = 0.99, 100_000
 """Quantile of the weights of a well above which samples are kept for certain, and the frames that tell it at most."""
-_MOST_BOOST = 4.0
-"""How many times more often than staying in a well leaving it is kept at most: most samples are refused then."""
 _VALLEY = 0.2
 """A valley in the density of a channel separates wells where it is lower than this share of the lower peak."""
 
@@ -95,9 +93,11 @@ class RejectionFilter(nn.Module):
         """Whether a frame lies beyond the range of the data in any channel, or in a cell without data around."""
         return ((scaled < self.padding) | (scaled > 1 - self.padding)).any(-1) | self.outside(scaled)
 
-    def keeps(self, now: Frames, following: Frames, generator: torch.Generator) -> Bool[Tensor, "frame"]:
-        """Whether each sample is kept."""
-        chance = self.chance(now, following)
+    def keeps(
+        self, now: Frames, following: Frames, generator: torch.Generator, bounds: Float[Tensor, "frame"] | float = 1.0
+    ) -> Bool[Tensor, "frame"]:
+        """Whether each sample is kept, where it is proposed `bounds` times as often (`ProposalEnvelope`)."""
+        chance = self.chance(now, following) / bounds
         return torch.rand(len(now), generator=generator, device=now.device, dtype=chance.dtype) < chance
 
     def chance(self, now: Frames, following: Frames) -> Float[Tensor, "frame"]:
@@ -128,26 +128,31 @@ class RejectionFilter(nn.Module):
 
     @torch.no_grad()
     def correct(
-        self, data: Float[Tensor, "well well"], model: Float[Tensor, "well well"], typical: Float[Tensor, "well"]
+        self,
+        data: Float[Tensor, "well well"],
+        model: Float[Tensor, "well well"],
+        typical: Float[Tensor, "well"],
+        most_boost: float,
     ) -> None:
         """Move the acceptance between wells so that the model's jumps, counted under it, become those of the data.
 
         Jumps that the data never make are never kept. A factor common to all samples from a well changes nothing but
         how many are refused, for `Z` takes it back: so the samples from a well that are kept most often are kept for
         certain, however rare the well is. What the model does too rarely can only be kept more often than the rest by
-        refusing the rest: at most `_MOST_BOOST` times, or walkers would stand still.
+        refusing the rest: at most `most_boost` times, or walkers would stand still.
 
         Args:
             data: jumps of the data from well to well.
             model: those of the model under the filter so far.
             typical: `typical_weights` of the wells.
+            most_boost: how many times more often than staying in a well leaving it is kept at most.
         """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
         ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
         wanted = self.acceptance * torch.where(data.sum(1, keepdim=True) > 0, ratio, 1.0)
         chance = wanted * typical
         stay = chance.diagonal()[:, None]
-        most = torch.where(stay > 0, _MOST_BOOST * stay, chance)
+        most = torch.where(stay > 0, most_boost * stay, chance)
         chance = torch.minimum(chance, most)
         highest = torch.where(model > 0, chance, 0.0).max(1, keepdim=True).values
         self.acceptance.copy_(torch.where(highest > 0, chance / highest.clamp_min(1e-12), chance) / typical)
