@@ -3,7 +3,7 @@
     mdgen demo --multirun experiment=combinations output=runs/combinations seed=0,1,2 \
       encoder@train_encoder.encoder=srv,tica propagator@train_propagator.propagator=mdn,latent_flow,markov_state_model \
       decoder@train_decoder.decoder=nearest_frame,cwgan,neighbour_flow_small
-    python notebooks/combinations.py runs/combinations/seed_* data/results/combinations.json
+    python notebooks/combinations.py runs/combinations/*-* data/results/combinations.json
 
 A combination's figures are means over its seeds, with Student's interval of the mean where there are three. Seeds are
 added to those that the result holds.
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mdgen.apps.config.stored import stored_config
 from mdgen.errors import MdgenError
 from mdgen.evaluation.seeds import mean_interval
 from mdgen.results import write_result
@@ -41,9 +42,10 @@ def line(folder: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     Raises:
         MdgenError: if it is not done, or its name is not that of a run of the sweep.
     """
-    seed, *parts = folder.name.split("-")
-    if not (folder / "DONE").is_file() or len(parts) != 3 or not seed.startswith("seed_"):
-        raise MdgenError(f"{folder} is no finished run of the sweep; give folders seed_N-ENCODER-PROPAGATOR-DECODER")
+    parts = folder.name.split("-")[-3:]  # a sweep over several seeds names them first
+    if not (folder / "DONE").is_file() or len(parts) != 3:
+        raise MdgenError(f"{folder} is no finished run of the sweep; give folders ENCODER-PROPAGATOR-DECODER")
+    seed = f"seed_{stored_config(folder / 'config.yaml', 'name a run of the sweep')['seed']}"
     found = json.loads((folder / "metrics.json").read_text())
     verdicts = [each["verdict"] for each in found["criteria"]]
     rows = {

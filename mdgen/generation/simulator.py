@@ -1,9 +1,8 @@
 """Encoder, propagator and decoder composed into a simulator of molecules."""
 
-import functools
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -27,9 +26,9 @@ from mdgen.generation.composition import (
 from mdgen.generation.decoding_check import DecodingCheck
 from mdgen.generation.design import Designs, designed_tokens, known_windows
 from mdgen.generation.known_frames import KnownFrames
-from mdgen.generation.parallel_decoding import decode_in_parts
 from mdgen.generation.relaxation import Relaxation
-from mdgen.generation.stream import GenerationRecord, LatentStream, block_generator, frames_a_block, most_doublings
+from mdgen.generation.request import Request
+from mdgen.generation.stream import GenerationRecord, LatentStream, block_generator, most_doublings
 from mdgen.generation.tasks import (
     Frames,
     Inpainting,
@@ -41,7 +40,7 @@ from mdgen.generation.tasks import (
     fingerprint_of,
     in_turn,
 )
-from mdgen.generation.windows import Windows, part_of, sample_windows
+from mdgen.generation.windows import Windows, sample_windows
 from mdgen.interfaces import Condition, Context, Decoder, DesigningPropagator, Encoder, Propagator, SpectralEncoder
 from mdgen.models.blocks.se3_tokens import KINDS
 from mdgen.models.checkpoint import save_model
@@ -62,19 +61,6 @@ class Settings(TypedDict, total=False):
     seed: int
     temperature_K: float | None
     frame_spacing_ps: float | None
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A task made ready: its condition and context, and what its frames follow from, as plain JSON; the decoder;
-    known frames; whether each window goes on from the last relaxed frame instead of the one that was sampled."""
-
-    condition: Condition
-    context: Context
-    identity: dict[str, Any]
-    decoder: Decoder
-    known: KnownFrames | None = None
-    goes_on_relaxed: bool = False
 
 
 class LatentSimulator:
@@ -263,7 +249,7 @@ class LatentSimulator:
         """
         request = self._request(task, n_trajectories, seed, temperature_K, frame_spacing_ps)
         first = LatentStream(request.condition.values[:, 0])
-        blocks = [positions for positions, _ in self._blocks(request, first, Progress("generate", 1))]
+        blocks = [positions for positions, _ in request.blocks(first, Progress("generate", 1))]
         time = np.arange(request.condition.values.shape[1]) * request.identity["frame_spacing_ps"]
         return [mdtraj.Trajectory(xyz, self.molecule.topology, time=time) for xyz in np.concatenate(blocks, axis=1)]
 
@@ -305,7 +291,7 @@ class LatentSimulator:
                 stream = LatentStream(request.condition.values[:, 0])
                 record.save(stream)
             progress = Progress("generate", n_frames * n, stream.n_frames * n)
-            for positions, following in self._blocks(request, stream, progress, check):
+            for positions, following in request.blocks(stream, progress, check):
                 store.append(positions)
                 record.save(following)
         return store
@@ -408,7 +394,7 @@ class LatentSimulator:
         seed: int = 0,
         temperature_K: float | None = None,
         frame_spacing_ps: float | None = None,
-    ) -> _Request:
+    ) -> Request:
         if n_trajectories is not None and n_trajectories < 1:
             raise MdgenError(f"{n_trajectories} trajectories were asked for; it must be at least 1")
         if seed < 0:
@@ -423,69 +409,25 @@ class LatentSimulator:
         latents = [self._encoded(each, structures[0][:, :1], kelvin, spacing) for each in structures]
         condition = task.condition([in_turn(each, n) for each in latents or [self._drawn(n, seed)]])
         # A task that it cannot do is refused before anything is written.
-        windows = self._windows(condition, spacing)
-        parts = {role: identity_of(part) for role, part in self._parts().items()}
+        most = most_doublings(n, self.molecule.n_atoms, self.propagator.window)  # for its frames to be held in memory
+        windows = Windows.of(condition, self.propagator, spacing, most)
+        made_by = {role: identity_of(part) for role, part in self._parts().items()}
         conditions = {"temperature_K": kelvin, "frame_spacing_ps": spacing, "structures": fingerprint_of(structures)}
-        identity = {"seed": seed, "n_trajectories": n, **parts, **task.settings, **conditions}
+        identity = {"seed": seed, "n_trajectories": n, **made_by, **task.settings, **conditions}
         if windows.doublings:
             identity["doublings"] = windows.doublings
         if self.relaxation is not None:
             self.relaxation.require_for(self.molecule, kelvin)
             identity["relaxation"] = self.relaxation.settings
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
-        if not self._keeps_known():
-            return _Request(condition, context, identity, self.decoder)
-        known = KnownFrames.of(task, structures, condition.values.shape[1])
+        parts = (self.encoder, self.propagator, self.decoder, self.relaxation, self.device)
+        request = Request(*parts, condition, context, windows, identity)
+        if self.decoder.latent.kind not in KINDS:  # frames come from their latents alone, known or not
+            return request
+        request = replace(request, known=KnownFrames.of(task, structures, condition.values.shape[1]))
         if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
-            return _Request(condition, context, identity, staying(self.decoder, task.tokens), known)
-        return _Request(condition, context, identity, self.decoder, known, self.relaxation is not None)
-
-    def _keeps_known(self) -> bool:
-        """Whether a frame that is known is returned as it was given."""
-        return self.decoder.latent.kind in KINDS
-
-    @torch.no_grad()
-    def _blocks(
-        self, request: _Request, stream: LatentStream, progress: Progress, check: DecodingCheck | None = None
-    ) -> Iterator[tuple[Float[np.ndarray, "trajectory frame atom 3"], LatentStream]]:
-        # Each block has random streams of its own, so it comes out the same whoever computed the blocks before it.
-        seed, spacing = request.identity["seed"], request.identity["frame_spacing_ps"]
-        windows = self._windows(request.condition, spacing)
-        n, n_frames = request.condition.values.shape[:2]
-        while stream.n_frames < n_frames:
-            block = stream.n_blocks
-            made: list[np.ndarray] = []
-            stop = windows.block_stop(stream.n_frames, frames_a_block(n, self.molecule.n_atoms))
-            random = block_generator(seed, block, "propagate", self.device)
-            heat = block_generator(seed, block, "relax", self.device)
-            while stream.n_frames < stop:  # once, but where each window goes on from the relaxed end of the last
-                done = stream.n_frames
-                end = windows.block_stop(done, 1) if request.goes_on_relaxed else stop
-                part = part_of(request.condition, done, end, stream.latent.to(self.device))
-                latent = sample_windows(self.propagator, part, request.context, random, windows.doublings)
-                latent = latent[:, bool(done) :]
-                streams = functools.partial(block_generator, seed, block, "decode", self.device, after=len(made))
-                memory = None if stream.chosen is None else stream.chosen.to(self.device)
-                positions, memory = decode_in_parts(request.decoder, latent, request.context, streams, memory)
-                last = latent[:, -1].clone()
-                if self.relaxation is not None:
-                    positions = self.relaxation(positions, request.identity["temperature_K"], heat)
-                if request.goes_on_relaxed:
-                    settled = self.encoder.encode(positions[:, -1:], request.context)[:, 0]
-                    last = torch.where(request.condition.known[:, end - 1], last, settled)
-                stream = LatentStream(last, end, block + 1, memory)
-                if check is not None:
-                    check.add(latent, positions, request.context)
-                if request.known is not None:
-                    positions = request.known.put_into(positions, done)
-                made.append(positions.cpu().numpy().astype(np.float32))
-                progress.update(end * n)
-            yield np.concatenate(made, axis=1), stream
-
-    def _windows(self, condition: Condition, frame_spacing_ps: float) -> Windows:
-        """The windows in which a trajectory is made, short enough for their frames to be held in memory."""
-        most = most_doublings(len(condition.values), self.molecule.n_atoms, self.propagator.window)
-        return Windows.of(condition, self.propagator, frame_spacing_ps, most)
+            return replace(request, decoder=staying(self.decoder, task.tokens))
+        return replace(request, goes_on_relaxed=self.relaxation is not None)
 
     def _drawn(self, n: int, seed: int) -> Float[Tensor, "known 1 token channel"]:
         pool = getattr(self.propagator, "starts", None)
