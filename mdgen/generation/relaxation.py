@@ -1,7 +1,7 @@
 """A moment of dynamics of every decoded frame, which sets right what a decoder leaves wrong on a small scale."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,14 @@ from torch import Tensor
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.geometry.superposition import superpose
-from mdgen.interfaces import Cells, Energies, Positions, System
+from mdgen.interfaces import Cells, Energies, Positions, Potential, System
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.minimize import Minimum, minimize, with_springs
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.base_engine import Engine
 from mdgen.md.engines.engine import make_engine
 from mdgen.md.force_field.fingerprint import fingerprint
+from mdgen.md.force_field.forces import energy_and_forces
 from mdgen.molecule.chirality import signed_volumes
 from mdgen.molecule.topology import Molecule
 from mdgen.progress import Progress
@@ -41,6 +42,9 @@ no hand: it is flat, as under a metal, or was decoded so."""
 
 _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
+
+_STONE = 1e7
+"""How many times heavier atoms are that are held: heat moves them by less than 0.001 nm within a picosecond."""
 
 _MOST_STEPS = 1e9
 """Steps of the dynamics above which a length is taken for a slip of the pen."""
@@ -134,6 +138,7 @@ class Relaxation:
         positions: Float[Tensor, "batch frame atom 3"],
         temperature_K: float,
         generator: torch.Generator,
+        held: Sequence[int] = (),
     ) -> Float[Tensor, "batch frame atom 3"]:
         """Relaxed frames, in nm.
 
@@ -141,6 +146,8 @@ class Relaxation:
             positions: decoded frames.
             temperature_K: temperature of the dynamics.
             generator: source of velocities and random forces.
+            held: atoms that stay where they are, as what is known does beside what is inpainted. The minimisation does
+                not move them, and in the dynamics they are as heavy as stones.
         """
         frames = positions.flatten(0, 1)
         n = min(FRAMES_AT_ONCE, len(frames))
@@ -148,18 +155,21 @@ class Relaxation:
         integrator = Langevin(self.timestep_fs, kelvin, self.friction_per_ps)
         # Nothing is drawn in engines for the minimisation alone, so that whether there is one changes no other frame.
         still = torch.Generator(generator.device).manual_seed(0)
-        engines = partial(make_engine, self.system, integrator, generator=still, device=positions.device.type)
-        engine = make_engine(self.system, integrator, n, generator, device=positions.device.type)
+        masses = self.system.masses.clone()
+        masses[list(held)] *= _STONE
+        system = replace(self.system, masses=masses)
+        engines = partial(make_engine, system, integrator, generator=still, device=positions.device.type)
+        engine = make_engine(system, integrator, n, generator, device=positions.device.type)
         relaxed, done, progress = [], 0, Progress("relax", len(frames))
         for part in frames.split(n):
-            moved = _filled(self._minimized(engine, part.to(self.system.positions), engines), n)
+            moved = _filled(self._minimized(engine, part.to(self.system.positions), engines, held), n)
             if self._n_steps:
-                engine.prepare(initial_state(self.system, n, kelvin, generator, moved))
+                engine.prepare(initial_state(system, n, kelvin, generator, moved))
                 moved = engine.advance(self._n_steps).positions
             moved = moved[: len(part)].to(part)
             whole = self._whole(moved, part)
             settled = part.clone()
-            settled[whole] = superpose(moved[whole], part[whole])
+            settled[whole] = _put_back(moved[whole], part[whole], held)
             relaxed.append(settled)
             self.n_frames, self.n_kept = self.n_frames + len(part), self.n_kept + int((~whole).sum())
             done += len(part)
@@ -193,29 +203,44 @@ class Relaxation:
         return torch.where(volume.abs() > _FLAT * _TETRAHEDRON, volume.sign(), 0.0)
 
     def _minimized(
-        self, engine: Engine, frames: Float[Tensor, "frame atom 3"], engines: Callable[[int], Engine]
+        self,
+        engine: Engine,
+        frames: Float[Tensor, "frame atom 3"],
+        engines: Callable[[int], Engine],
+        held: Sequence[int],
     ) -> Float[Tensor, "frame atom 3"]:
         """Frames some way downhill with constraints met; not a number where a frame has no energy to begin with."""
-        n, held = len(frames), self.system.constraints
+        n, constraints = len(frames), self.system.constraints
         energies, forces = (each[:n] for each in engine.energy_and_forces(_filled(frames, engine.n_replicas)))
         finite = energies.isfinite() & forces.isfinite().flatten(1).all(1)
         if self.minimization_steps and bool(finite.any()):
             # those without an energy are others meanwhile
             start = torch.where(finite[:, None, None], frames, frames[finite][0])
-            minimum = self._downhill(engine, start, self.minimization_steps)
+            minimum = self._downhill(engine, start, self.minimization_steps, held)
             frames = minimum.positions[:n]
             hard = (finite & (minimum.largest_force[:n] > _STARTABLE)).nonzero()[:, 0]
             if len(hard):
                 own = engines(LANES * -(-len(hard) // LANES))  # so that the others neither wait nor move
-                longer = self._downhill(own, frames[hard], _MORE * self.minimization_steps)
+                longer = self._downhill(own, frames[hard], _MORE * self.minimization_steps, held)
                 frames[hard] = longer.positions[: len(hard)]
-        met = frames if held is None else held.positions(frames, frames)
+        met = frames if constraints is None else constraints.positions(frames, frames)
         return torch.where(finite[:, None, None], met, torch.nan)
 
-    def _downhill(self, engine: Engine, frames: Float[Tensor, "frame atom 3"], steps: int) -> Minimum:
+    def _downhill(
+        self, engine: Engine, frames: Float[Tensor, "frame atom 3"], steps: int, held: Sequence[int]
+    ) -> Minimum:
         potential = with_springs(_ByEngine(engine), self.system.constraints)
         tolerance = _STARTABLE if self._n_steps else _STEEPEST
-        return minimize(potential, _filled(frames, engine.n_replicas), tolerance, steps)
+        return minimize(_Holding(potential, held), _filled(frames, engine.n_replicas), tolerance, steps)
+
+
+def _put_back(
+    frames: Float[Tensor, "frame atom 3"], before: Float[Tensor, "frame atom 3"], held: Sequence[int]
+) -> Float[Tensor, "frame atom 3"]:
+    """Frames moved as rigid bodies to where they lay; by the atoms that are held, which engines have only shifted."""
+    if not held:
+        return superpose(frames, before)
+    return frames + (before - frames)[:, list(held)].mean(1, keepdim=True)
 
 
 def _filled(frames: Float[Tensor, "frame atom 3"], n: int) -> Float[Tensor, "{n} atom 3"]:
@@ -237,3 +262,22 @@ class _ByEngine:
     def attached_energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
         """Energies in kJ/mol and forces in kJ/mol/nm."""
         return self.engine.energy_and_forces(positions)
+
+
+@dataclass(frozen=True)
+class _Holding:
+    """A potential without forces on some atoms, so that a minimisation leaves them where they are."""
+
+    potential: Potential
+    atoms: Sequence[int]
+    fingerprint: str = ""
+
+    def energy(self, positions: Positions, cell: Cells | None = None) -> Energies:
+        """Energy in kJ/mol."""
+        return self.potential.energy(positions, cell)
+
+    def attached_energy_and_forces(self, positions: Positions, cell: Cells | None = None) -> tuple[Energies, Positions]:
+        """Energies in kJ/mol and forces in kJ/mol/nm."""
+        energies, forces = energy_and_forces(self.potential, positions, cell)
+        forces[:, list(self.atoms)] = 0.0
+        return energies, forces

@@ -35,6 +35,7 @@ class Request:
         identity: what the frames follow from, as plain JSON.
         known: frames that are returned as they were given; none where None.
         goes_on_relaxed: whether each window goes on from the last relaxed frame instead of the one that was sampled.
+        held: atoms that the relaxation leaves where they are.
     """
 
     encoder: Encoder
@@ -48,6 +49,7 @@ class Request:
     identity: dict[str, Any]
     known: KnownFrames | None = None
     goes_on_relaxed: bool = False
+    held: tuple[int, ...] = ()
 
     @torch.no_grad()
     def blocks(
@@ -79,7 +81,7 @@ class Request:
             positions, memory = decode_in_parts(self.decoder, latent, self.context, streams, memory)
             last = latent[:, -1].clone()
             if self.relaxation is not None:
-                positions = self.relaxation(positions, self.identity["temperature_K"], heat)
+                positions = self.relaxation(positions, self.identity["temperature_K"], heat, self.held)
             if self.goes_on_relaxed:
                 settled = self.encoder.encode(positions[:, -1:], self.context)[:, 0]
                 last = torch.where(self.condition.known[:, end - 1], last, settled)

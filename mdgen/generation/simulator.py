@@ -249,8 +249,9 @@ class LatentSimulator:
         """
         request = self._request(task, n_trajectories, seed, temperature_K, frame_spacing_ps)
         first = LatentStream(request.condition.values[:, 0])
-        blocks = [positions for positions, _ in request.blocks(first, Progress("generate", 1))]
-        time = np.arange(request.condition.values.shape[1]) * request.identity["frame_spacing_ps"]
+        n, n_frames = request.condition.values.shape[:2]
+        blocks = [positions for positions, _ in request.blocks(first, Progress("generate", n * n_frames))]
+        time = np.arange(n_frames) * request.identity["frame_spacing_ps"]
         return [mdtraj.Trajectory(xyz, self.molecule.topology, time=time) for xyz in np.concatenate(blocks, axis=1)]
 
     def generate_to_store(
@@ -418,7 +419,7 @@ class LatentSimulator:
             identity["doublings"] = windows.doublings
         if self.relaxation is not None:
             self.relaxation.require_for(self.molecule, kelvin)
-            identity["relaxation"] = self.relaxation.settings
+            identity["relaxation"] = self.relaxation.settings | {"held": isinstance(task, Inpainting)}
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
         parts = (self.encoder, self.propagator, self.decoder, self.relaxation, self.device)
         request = Request(*parts, condition, context, windows, identity)
@@ -426,7 +427,8 @@ class LatentSimulator:
             return request
         request = replace(request, known=KnownFrames.of(task, structures, condition.values.shape[1]))
         if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
-            return replace(request, decoder=staying(self.decoder, task.tokens))
+            held = tuple(a.index for a in self.molecule.topology.atoms if a.residue.index in task.tokens)
+            return replace(request, decoder=staying(self.decoder, task.tokens), held=held)
         return replace(request, goes_on_relaxed=self.relaxation is not None)
 
     def _drawn(self, n: int, seed: int) -> Float[Tensor, "known 1 token channel"]:

@@ -15,6 +15,8 @@ from mdgen.apps.main import main
 from mdgen.data.store import TrajectoryStore
 from mdgen.errors import MdgenError
 from mdgen.generation import load as loading
+from mdgen.generation.relaxation import Relaxation
+from mdgen.md.systems.build import build_system
 from tests.models.structures import alanine_dipeptide, frames
 from tests.molecule.conftest import ALANINE, CAP_AFTER, CAP_BEFORE, peptide
 
@@ -176,6 +178,19 @@ def test_the_models_of_the_package_load_and_roll_out(folder: Path, tmp_path: Pat
         (rollout,) = mdgen.load(name, pdb=str(tmp_path / "start.pdb")).rollout(n_frames=3)
         assert np.isfinite(rollout.xyz).all()
     assert '"data/pretrained" = "mdgen/pretrained"' in (Path(mdgen.__file__).parents[1] / "pyproject.toml").read_text()
+
+
+def test_relaxation_leaves_known_residues_beside_inpainted_ones_where_they_are(folder: Path) -> None:
+    simulator = mdgen.load("alanine_dipeptide_inpainting", pdb=str(folder / "start.pdb"))
+    known = mdgen.open(folder / "md")[0, :12]
+    known.time = 10.0 * np.arange(12)
+    (plain_frames,) = simulator.inpaint(known, [0], temperature_K=400.0)
+    simulator.relaxation = Relaxation(build_system(pdb=f"{folder}/start.pdb", solvent="vacuum"), 0.1)
+    (relaxed,) = simulator.inpaint(known, [0], temperature_K=400.0)
+    moved = np.linalg.norm(relaxed.xyz - plain_frames.xyz, axis=-1)
+    carbonyl, others = moved[:, 4:6], moved[:, [6, 8, 10, 14, 15, 16]]  # the methyl's bonds are met first
+    assert carbonyl.max() < 3e-3
+    assert np.median(others) > 0.01
 
 
 def test_the_demo_with_tokens_ends_in_a_report(folder: Path) -> None:

@@ -147,6 +147,17 @@ def test_frames_lie_where_they_were_and_are_the_same_for_the_same_seed():
     assert not torch.equal(relaxed, Relaxation(alanine_dipeptide(), 0.02)(frames, KELVIN, seeded(1)))
 
 
+def test_atoms_that_are_held_stay_and_the_others_come_to_equilibrium():
+    frames, held = equilibrium(), list(range(8))
+    strained = frames + 0.02 * torch.randn(frames.shape, generator=seeded(2))
+    strained[:, :, held] = frames[:, :, held]
+    relaxed = Relaxation(alanine_dipeptide(), 0.4)(strained, KELVIN, seeded(1), held)
+    assert float((relaxed - frames)[:, :, held].abs().max()) < 1e-3
+    normal, spread = energies(frames).mean(), energies(frames).std()
+    assert float(energies(strained).mean() - normal) > 10 * float(spread)
+    assert abs(float(energies(relaxed).mean() - normal)) < 0.5 * float(spread)
+
+
 def test_a_frame_without_an_energy_stays_as_it_is_and_harms_no_other():
     frames = equilibrium()[:20].clone()
     frames[3, 0, 0] = frames[3, 0, -1]  # both ends in one place

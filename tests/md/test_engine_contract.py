@@ -1,6 +1,7 @@
 """What every engine promises, run over all of them: energies, forces, restarts, independence, temperatures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from mdgen.errors import MdgenError
+from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.interfaces import Integrator, State, System
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import initial_state
@@ -186,3 +188,24 @@ def test_auto_takes_the_fastest_that_lacks_nothing() -> None:
         make_engine(alanine_dipeptide(), integrator, 1, generator, kind="gpu")  # type: ignore[arg-type]
     with pytest.raises(MdgenError, match="device is 'tpu'"):
         make_engine(alanine_dipeptide(), integrator, 1, generator, device="tpu")
+
+
+@every_engine
+def test_masses_and_constraints_are_those_of_the_system(case: str) -> None:
+    make, build = CASES[case]
+    system = build()
+    masses = system.masses.clone()
+    masses[: len(masses) // 2] *= 1e8
+    changed, start = replace(system, masses=masses, constraints=None), start_of(case)
+    held = range(len(masses) // 2)
+    generator = torch.Generator().manual_seed(1)
+    engine = make(changed, Langevin(0.2, 300.0, 5.0), 3, generator, "double", 1)
+    still = initial_state(changed, 3, torch.tensor([300.0]), generator, start.positions)
+    engine.prepare(still)
+    moved = torch.as_tensor(engine.advance(100).positions) - start.positions
+    moved -= moved[:, held].mean(1, keepdim=True)  # kernels move the centre of a molecule
+    assert float(moved[:, held].abs().max()) < 1e-4
+    assert float(moved[:, len(held) :].square().mean().sqrt()) > 2e-3
+    if system.constraints is not None:
+        free = (bond_lengths(start.positions + moved, system.constraints.atoms) - system.constraints.lengths).abs()
+        assert float(free.max()) > 1e-3

@@ -37,7 +37,7 @@ class KernelEngine(Engine):
     compiles = True
 
     def _set_up(self, system: System, integrator: Any, generator: torch.Generator, threads: int, device: str) -> None:
-        parameters = force_field_of(system.potential).parameters
+        parameters = force_field_of(system.potential).parameters.of_system(system)
         self._kernel = kernel_class(parameters, self.n_replicas)(
             parameters,
             self.n_replicas,

@@ -45,6 +45,7 @@ class OpenMMEngine(Engine):
         copy = openmm.XmlSerializer.clone(system.potential.openmm_system)
         if isinstance(system.potential, ForceField):
             copy = with_gbsa_force(copy, system.potential.parameters)
+        _take_masses_and_constraints(copy, system)
         seeds = torch.randint(1, 2**31 - 1, (self.n_replicas, 2), generator=generator).tolist()
         temperatures = self._each(integrator.temperature_K)
         platform, properties = _platform(self.precision, device, threads)
@@ -204,6 +205,17 @@ def _platform(precision: str, device: str, threads: int) -> tuple[openmm.Platfor
         return openmm.Platform.getPlatformByName(name), settings[name]
     except openmm.OpenMMException as error:
         raise MdgenError(f"OpenMM has no {name} platform here; take device=cpu, or install its CUDA plugin") from error
+
+
+def _take_masses_and_constraints(copy: openmm.System, system: System) -> None:
+    """Give OpenMM's copy those of the system, which may be others than at loading; atoms that never move weigh 0."""
+    for atom, mass in enumerate(system.masses.tolist()):
+        copy.setParticleMass(atom, 0.0 if mass == float("inf") else mass)
+    for index in reversed(range(copy.getNumConstraints())):
+        copy.removeConstraint(index)
+    if system.constraints is not None:
+        for atoms, length in zip(system.constraints.atoms.tolist(), system.constraints.lengths.tolist(), strict=True):
+            copy.addConstraint(*atoms, length)
 
 
 def _barostat(

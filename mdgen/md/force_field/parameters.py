@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mdgen.errors import MdgenError
+from mdgen.interfaces import System
 from mdgen.md.force_field.fingerprint import fingerprint
 from mdgen.units import COULOMB_OPENMM
 
@@ -219,6 +220,13 @@ class ForceFieldParameters:
     def n_atoms(self) -> int:
         """Atoms of the molecule."""
         return len(self.masses)
+
+    def of_system(self, system: System) -> "ForceFieldParameters":
+        """The same energies with the masses and the constraints of a system, which may be others than at loading."""
+        held = system.constraints
+        atoms = self.constraint_atoms[:0] if held is None else held.atoms.to(self.constraint_atoms)
+        lengths = self.constraint_length[:0] if held is None else held.lengths.to(self.constraint_length)
+        return replace(self, masses=system.masses.to(self.masses), constraint_atoms=atoms, constraint_length=lengths)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "ForceFieldParameters":
         """The same numbers elsewhere or in another precision; index tables keep their type."""
