@@ -12,6 +12,8 @@ from mdgen.models.decoders.critic import Critic
 from mdgen.models.decoders.cwgan import CWGAN, rarity
 from mdgen.models.decoders.internal import InternalRepresentation
 from mdgen.models.decoders.nearest_frame import NearestFrame
+from mdgen.molecule.topology import Molecule
+from mdgen.molecule.zmatrix import build_zmatrix
 from tests.models.structures import alanine_dipeptide, frames
 
 LATENT = LatentSpace("slow_modes", 1, 2)
@@ -52,6 +54,30 @@ def test_representing_and_building_is_a_round_trip_up_to_a_rigid_motion(represen
     back = representation.build(representation.represent(POSITIONS))
     torch.testing.assert_close(distances(back), distances(POSITIONS), atol=2e-5, rtol=0)
     assert torch.equal(chirality(back), chirality(POSITIONS))
+
+
+def test_an_amine_that_turns_over_has_its_second_hydrogen_free():
+    """Its offset from the first has two narrow peaks, which no principal direction can hold apart."""
+    names = ["N", "H", "H", "CA", "CB", "HA", "C"]
+    molecule = Molecule.particles(names, [(0, 1), (0, 2), (0, 3), (3, 4), (3, 5), (3, 6)])
+    zmatrix = build_zmatrix(molecule)
+    n, generator = 400, seeded()
+    jitter = [0.02 * torch.randn(n, each, generator=generator) for each in (6, 5, 4)]
+    dihedrals = 6.0 * torch.rand(n, 4, generator=generator)
+    offset = torch.as_tensor(~zmatrix.is_primary)
+    side = torch.randint(0, 2, (n, 1), generator=generator)
+    around_nitrogen = torch.as_tensor(zmatrix.rows[3:, 2] == 0)
+    flipped = torch.deg2rad(torch.where(side == 1, 130.0, 230.0)) + jitter[2]
+    fixed = torch.deg2rad(torch.tensor(120.0)) + jitter[2]
+    dihedrals = torch.where(offset, torch.where(around_nitrogen, flipped, fixed), dihedrals)
+    positions = zmatrix.to_cartesian(0.12 + 0.02 * jitter[0], torch.deg2rad(torch.tensor(111.0)) + jitter[1], dihedrals)
+    representation = InternalRepresentation.fitted(molecule, positions)
+    free = torch.zeros(4, dtype=torch.bool)
+    free[representation.free_torsions] = True
+    assert free[offset & around_nitrogen].all()
+    assert not free[offset & ~around_nitrogen].any()
+    back = representation.build(representation.represent(positions))
+    torch.testing.assert_close(distances(back), distances(positions), atol=2e-5, rtol=0)
 
 
 def test_values_do_not_change_with_a_rigid_motion(representation):

@@ -20,7 +20,7 @@ LEAST_VARIANCE = 1e-6
 """Share of the mean variance below which a principal direction counts as constant."""
 
 STIFF_SPREAD = 0.5
-"""A primary dihedral whose spread (radians) is below this, and that never turns half-way round, is no free torsion."""
+"""A dihedral or offset whose spread (radians) is below this, and that never turns half-way round, is no free torsion."""
 
 N_QUANTILES = 1025
 """Points at which the distribution of each torsion over the data is kept."""
@@ -33,8 +33,8 @@ N_HARMONICS = 3
 class InternalRepresentation(Representation):
     """Free torsions on the unit circle; everything stiff whitened by principal components.
 
-    Stiff are bond lengths, bond angles, the offsets of further atoms on a bond, and primary dihedrals that hardly move
-    (omega, rings). They are strongly correlated and of very different size; whitened, each direction counts alike, so
+    Stiff are bond lengths, bond angles, and dihedrals and offsets of further atoms on a bond that hardly move (omega,
+    rings, chirality). They are strongly correlated and of very different size; whitened, each direction counts alike, so
     that a ring still closes after decoding. Atoms are built by the natural extension reference frame. Make one with
     `fitted`.
 
@@ -104,7 +104,7 @@ class InternalRepresentation(Representation):
         table = _unwound(table, centre, n_lengths)
         dihedrals = table[:, n_lengths:] - centre[n_lengths:]
         moves = (dihedrals.std(0) > STIFF_SPREAD) | (dihedrals.abs().amax(0) > torch.pi / 2)
-        free = (torch.from_numpy(zmatrix.is_primary) & moves).nonzero()[:, 0].tolist()
+        free = moves.nonzero()[:, 0].tolist()  # offsets too: those of an amine's hydrogens turn over
         stiff = [column for column in range(table.shape[1]) if column - n_lengths not in free]
         owner = (
             _residue_of_column(zmatrix, molecule)[stiff] if by_residue else torch.zeros(len(stiff), dtype=torch.int64)
