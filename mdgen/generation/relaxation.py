@@ -1,7 +1,7 @@
 """A moment of dynamics of every decoded frame, which sets right what a decoder leaves wrong on a small scale."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.geometry.superposition import superpose
 from mdgen.interfaces import Cells, Energies, Positions, Potential, System
+from mdgen.md.dynamics.constraints import with_masses
 from mdgen.md.dynamics.integrators import Langevin
 from mdgen.md.dynamics.minimize import Minimum, minimize, with_springs
 from mdgen.md.dynamics.velocities import initial_state
@@ -44,7 +45,7 @@ _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
 
 _STONE = 1e7
-"""How many times heavier atoms are that are held: heat moves them by less than 0.001 nm within a picosecond."""
+"""How many times heavier atoms are that are held: heat moves them by about 0.001 nm within a picosecond."""
 
 _MOST_STEPS = 1e9
 """Steps of the dynamics above which a length is taken for a slip of the pen."""
@@ -146,8 +147,8 @@ class Relaxation:
             positions: decoded frames.
             temperature_K: temperature of the dynamics.
             generator: source of velocities and random forces.
-            held: atoms that stay where they are, as what is known does beside what is inpainted. The minimisation does
-                not move them, and in the dynamics they are as heavy as stones.
+            held: atoms that stay where they are, as what is known does beside what is inpainted, but for what their
+                constraints ask. The minimisation does not move them, and in the dynamics they are as heavy as stones.
         """
         frames = positions.flatten(0, 1)
         n = min(FRAMES_AT_ONCE, len(frames))
@@ -157,12 +158,12 @@ class Relaxation:
         still = torch.Generator(generator.device).manual_seed(0)
         masses = self.system.masses.clone()
         masses[list(held)] *= _STONE
-        system = replace(self.system, masses=masses)
+        system = with_masses(self.system, masses) if held else self.system
         engines = partial(make_engine, system, integrator, generator=still, device=positions.device.type)
         engine = make_engine(system, integrator, n, generator, device=positions.device.type)
         relaxed, done, progress = [], 0, Progress("relax", len(frames))
         for part in frames.split(n):
-            moved = _filled(self._minimized(engine, part.to(self.system.positions), engines, held), n)
+            moved = _filled(self._minimized(system, engine, part.to(system.positions), engines, held), n)
             if self._n_steps:
                 engine.prepare(initial_state(system, n, kelvin, generator, moved))
                 moved = engine.advance(self._n_steps).positions
@@ -204,13 +205,14 @@ class Relaxation:
 
     def _minimized(
         self,
+        system: System,
         engine: Engine,
         frames: Float[Tensor, "frame atom 3"],
         engines: Callable[[int], Engine],
         held: Sequence[int],
     ) -> Float[Tensor, "frame atom 3"]:
         """Frames some way downhill with constraints met; not a number where a frame has no energy to begin with."""
-        n, constraints = len(frames), self.system.constraints
+        n, constraints = len(frames), system.constraints
         energies, forces = (each[:n] for each in engine.energy_and_forces(_filled(frames, engine.n_replicas)))
         finite = energies.isfinite() & forces.isfinite().flatten(1).all(1)
         if self.minimization_steps and bool(finite.any()):

@@ -419,7 +419,7 @@ class LatentSimulator:
             identity["doublings"] = windows.doublings
         if self.relaxation is not None:
             self.relaxation.require_for(self.molecule, kelvin)
-            identity["relaxation"] = self.relaxation.settings | {"held": isinstance(task, Inpainting)}
+            identity["relaxation"] = self.relaxation.settings
         context = self._context(n, kelvin, spacing, None if keys is None else in_turn(keys, n))
         parts = (self.encoder, self.propagator, self.decoder, self.relaxation, self.device)
         request = Request(*parts, condition, context, windows, identity)
@@ -428,6 +428,8 @@ class LatentSimulator:
         request = replace(request, known=KnownFrames.of(task, structures, condition.values.shape[1]))
         if isinstance(task, Inpainting):  # what is known keeps its place beside the rest
             held = tuple(a.index for a in self.molecule.topology.atoms if a.residue.index in task.tokens)
+            if self.relaxation is not None:
+                identity["relaxation"] |= {"held": len(held)}
             return replace(request, decoder=staying(self.decoder, task.tokens), held=held)
         return replace(request, goes_on_relaxed=self.relaxation is not None)
 

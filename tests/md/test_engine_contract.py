@@ -11,6 +11,7 @@ import torch
 from mdgen.errors import MdgenError
 from mdgen.geometry.dihedrals import bond_lengths
 from mdgen.interfaces import Integrator, State, System
+from mdgen.md.dynamics.constraints import with_masses
 from mdgen.md.dynamics.integrators import Langevin, VelocityVerlet
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import ENGINES, Engine, make_engine, passed_over
@@ -209,3 +210,32 @@ def test_masses_and_constraints_are_those_of_the_system(case: str) -> None:
     if system.constraints is not None:
         free = (bond_lengths(start.positions + moved, system.constraints.atoms) - system.constraints.lengths).abs()
         assert float(free.max()) > 1e-3
+
+
+@pytest.mark.parametrize("case", ["kernel", "molecule_kernel", "torch", "openmm"])
+def test_changed_masses_keep_the_temperature_and_the_constraints(case: str) -> None:
+    make, build = CASES[case]
+    system = build()
+    masses = system.masses.clone()
+    masses[::3] *= 20
+    changed = with_masses(system, masses)
+    held = changed.constraints
+    assert held is not None
+    generator = torch.Generator().manual_seed(1)
+    engine = make(changed, Langevin(1.0, 300.0, 50.0), 16, generator, "double", 1)
+    engine.prepare(initial_state(changed, 16, torch.tensor([300.0]), generator))
+    engine.advance(200)
+    found = []
+    for _ in range(20):
+        state = engine.advance(20)
+        velocities = torch.as_tensor(state.velocities)
+        found.append(kinetic_temperature(velocities, masses, len(held.atoms)).mean())
+    assert float(torch.stack(found).mean()) == pytest.approx(300, rel=0.06)
+    assert float((bond_lengths(torch.as_tensor(state.positions), held.atoms) - held.lengths).abs().max()) < 1e-4
+
+
+def test_the_kernel_leaves_atoms_that_never_move_to_others() -> None:
+    system = alanine_dipeptide()
+    masses = system.masses.clone()
+    masses[:3] = torch.inf
+    assert KernelEngine.lacks(replace(system, masses=masses), Langevin(1.0, 300.0, 5.0)) == "atoms of infinite mass"

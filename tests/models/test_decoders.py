@@ -78,6 +78,8 @@ def test_an_amine_that_turns_over_has_its_second_hydrogen_free():
     assert not free[offset & ~around_nitrogen].any()
     back = representation.build(representation.represent(positions))
     torch.testing.assert_close(distances(back), distances(positions), atol=2e-5, rtol=0)
+    positions[7] *= torch.tensor([1.0, 1.0, -1.0])  # one frame of the wrong hand frees no stereocentre
+    assert InternalRepresentation.fitted(molecule, positions).free_torsions == representation.free_torsions
 
 
 def test_values_do_not_change_with_a_rigid_motion(representation):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,6 @@ from mdgen.models.batches import PairBatch, TrainingData
 from mdgen.models.propagators import mdn
 from mdgen.models.propagators.markov_state_model import MarkovStateModel
 from mdgen.models.propagators.mdn import MDN
-from mdgen.models.propagators.proposal_envelope import ProposalEnvelope
 
 
 def latent(channels=2):
@@ -215,17 +216,50 @@ def test_density_under_an_envelope_integrates_to_the_share_that_moves(monkeypatc
     assert table == pytest.approx(total, rel=1e-4)
 
 
-def test_bounds_are_a_high_quantile_of_each_gaussian_and_well():
-    envelope = ProposalEnvelope(2, 3)
-    generator = torch.Generator().manual_seed(0)
-    wells, components = (torch.randint(2, (60_000,), generator=generator) for _ in range(2))
-    chances = torch.rand(60_000, generator=generator) * (0.2 + 0.3 * wells + 0.1 * components)
-    following = wells.clone()
-    jump = (wells * components).nonzero()[0, 0]  # one that is kept for certain decides where it goes alone
-    following[jump], chances[jump] = 0, 0.9
-    envelope.fit(wells, components, following, chances)
-    expected = torch.tensor([[0.2, 0.3, 1.0], [0.5, 0.9, 1.0]])  # of the third Gaussian nothing is known
-    torch.testing.assert_close(envelope.bounds, expected, rtol=0.003, atol=0)
+def test_jumps_of_gaussians_that_were_seen_to_make_none_are_kept_as_often():
+    """48 Gaussians alike, each of which jumps twice in a hundred thousand samples; staying is kept once in sixteen."""
+    n, chance = 48, 2e-5
+    model = MDN(latent(1), 1.0, n, [8], density_equalising=False)
+    width = 0.2 / float(-torch.special.ndtri(torch.tensor(chance, dtype=torch.float64)))
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    bias = model.shape_head.bias.data.view(2, n)
+    bias[0], bias[1] = math.log(0.3 / 0.7), math.log(math.expm1(width - model.width_floor))
+    support, generator = model.rejection_filter, torch.Generator().manual_seed(0)
+    support.thresholds.fill_(0.5)
+    support.acceptance.fill_(1.0).fill_diagonal_(1 / 16)
+    visited = 0.45 * torch.rand(20_000, 1, generator=generator)
+    visited[::2] += 0.52
+    model._fit_envelope(visited, generator)
+    now = torch.full((1_000_000, 1), 0.3)
+    after, bounds = model.envelope.draw(model.mixture(now), support.wells(now), generator)
+    kept = support.keeps(now, after, generator, bounds)
+    jumps = float((after[kept] > 0.5).sum())
+    expected = float(kept.sum()) * chance / (chance + (1 - chance) / 16)
+    assert jumps == pytest.approx(expected, abs=5 * expected**0.5)
+
+
+def test_bounds_are_a_high_quantile_of_each_gaussians_chances():
+    model = refusing()
+    generator = torch.Generator().manual_seed(4)
+    visited = model.scaled(torch.randn(4000, 2, generator=generator))
+    model.rejection_filter.thresholds.fill_(float("inf"))
+    model._fit_envelope(visited, generator)
+    after, chosen = model.mixture(visited).draw_with_component(generator)
+    chances = model.rejection_filter.chance(visited, after)
+    above = chances > model.envelope.bounds[0, chosen]
+    assert float(above.float().mean()) < 0.01
+    assert float((chances > 0.8 * model.envelope.bounds[0, chosen]).float().mean()) > 0.002
+
+
+def test_without_rejection_the_bounds_count_for_nothing():
+    model = made(2, reject_outside=False)
+    now = torch.full((50_000, 1, 2), 0.4)
+    runs = []
+    for bound in (1.0, 0.1):
+        model.envelope.bounds[:, :2] = bound
+        runs.append(model.sample(first_frame(now, 2), Context(), torch.Generator().manual_seed(3)))
+    assert torch.equal(*runs)
 
 
 def test_weights_from_before_there_were_bounds_are_read():

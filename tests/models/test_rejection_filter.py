@@ -218,13 +218,13 @@ def test_walkers_of_a_rare_well_do_not_stand_still() -> None:
     support, scaled = model.rejection_filter, model.scaled(latents)
     rare = latents[latents[:, 0] > 3][:1].expand(500, 1)[:, None]
     places = torch.arange(support.weights.shape[1]) / support.weights.shape[1]
-    support.weights[0, places > support.thresholds[0]] *= 0.001
+    support.weights[0, places > support.thresholds[0]] *= 0.0001
 
     def still() -> float:
         made = model.sample(first_frame(rare, 3), Context(), torch.Generator().manual_seed(3))
         return float((made[:, 2] == made[:, 1]).all(-1).all(-1).float().mean())
 
-    assert still() > 0.5
+    assert still() > 0.3
     even = torch.ones_like(support.acceptance, dtype=torch.float64)
     support.correct(even, even, support.typical_weights(scaled), MOST_BOOST)
     assert still() < 0.01

@@ -6,7 +6,7 @@ Berendsen, J. Comput. Phys. 1977, 23, 327; Andersen, ibid. 1983, 52, 24; solved 
 al., J. Comput. Chem. 2001, 22, 501).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,9 +16,16 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from mdgen.errors import MdgenError
-from mdgen.interfaces import Positions
+from mdgen.interfaces import Positions, System
 
 _ITERATIONS = 20
+
+
+def with_masses(system: System, masses: Float[Tensor, "atom"]) -> System:
+    """A system with other masses, in amu, which its constraints share."""
+    held = system.constraints
+    held = replace(held, masses=masses) if isinstance(held, DistanceConstraints) else held
+    return replace(system, masses=masses, constraints=held)
 
 
 @dataclass(eq=False)

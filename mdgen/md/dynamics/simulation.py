@@ -22,6 +22,7 @@ from mdgen.md.dynamics.instabilities import Segment, stable_segments
 from mdgen.md.dynamics.schedule import Schedule, plan
 from mdgen.md.dynamics.velocities import initial_state
 from mdgen.md.engines.engine import Engine
+from mdgen.md.force_field.force_field import ForceField
 from mdgen.md.force_field.forces import is_translation_invariant
 from mdgen.progress import Progress, duration, simulated
 
@@ -268,7 +269,14 @@ def _identity(
 ) -> dict[str, Any]:
     """What a continuation must share with the run that it continues; its length is free."""
     steps = {key: value for key, value in vars(schedule).items() if key not in ("production_frames", "temperature_K")}
-    held = {} if "initial_temperature_K" in engine.settings else {"temperature_K": engine.temperature_K.tolist()}
+    held: dict[str, Any] = {}
+    if "initial_temperature_K" not in engine.settings:
+        held["temperature_K"] = engine.temperature_K.tolist()
+    if isinstance(system.potential, ForceField):
+        own = system.potential.parameters
+        changed = own.of_system(system).fingerprint
+        if changed != own.fingerprint:
+            held["masses_and_constraints"] = changed
     return {
         "molecule": system.molecule.fingerprint,
         "potential": system.potential.fingerprint,

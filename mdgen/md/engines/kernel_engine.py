@@ -59,6 +59,8 @@ class KernelEngine(Engine):
             return beyond
         if device != "cpu":
             return f"the device {device} (only cpu)"
+        if not bool(system.masses.isfinite().all()):
+            return "atoms of infinite mass"
         field = force_field_of(system.potential)
         return constant_volume(pressure_bar) or field.not_computed or _beyond_kernels(field.parameters)
 

@@ -20,7 +20,8 @@ LEAST_VARIANCE = 1e-6
 """Share of the mean variance below which a principal direction counts as constant."""
 
 STIFF_SPREAD = 0.5
-"""A dihedral or offset whose spread (radians) is below this, and that never turns half-way round, is no free torsion."""
+"""A dihedral whose spread (radians) is below this, and that never turns half-way round, is no free torsion; neither is
+an offset from one whose spread is below."""
 
 N_QUANTILES = 1025
 """Points at which the distribution of each torsion over the data is kept."""
@@ -33,10 +34,10 @@ N_HARMONICS = 3
 class InternalRepresentation(Representation):
     """Free torsions on the unit circle; everything stiff whitened by principal components.
 
-    Stiff are bond lengths, bond angles, and dihedrals and offsets of further atoms on a bond that hardly move (omega,
-    rings, chirality). They are strongly correlated and of very different size; whitened, each direction counts alike, so
-    that a ring still closes after decoding. Atoms are built by the natural extension reference frame. Make one with
-    `fitted`.
+    Stiff are bond lengths, bond angles, and dihedrals and offsets of further atoms on a bond that hardly move, such as
+    omega and those of stereocentres. They are strongly correlated and of very different size; whitened, each direction
+    counts alike, so that a ring still closes after decoding. Atoms are built by the natural extension reference frame.
+    Make one with `fitted`.
 
     Args:
         molecule: molecule whose structures are represented.
@@ -103,8 +104,9 @@ class InternalRepresentation(Representation):
         centre[n_lengths:] = torch.atan2(turns.sin().mean(0), turns.cos().mean(0))
         table = _unwound(table, centre, n_lengths)
         dihedrals = table[:, n_lengths:] - centre[n_lengths:]
-        moves = (dihedrals.std(0) > STIFF_SPREAD) | (dihedrals.abs().amax(0) > torch.pi / 2)
-        free = moves.nonzero()[:, 0].tolist()  # offsets too: those of an amine's hydrogens turn over
+        turned = (dihedrals.abs().amax(0) > torch.pi / 2) & torch.from_numpy(zmatrix.is_primary)
+        # Offsets too: that of an amine's second hydrogen turns over. One odd frame frees none.
+        free = ((dihedrals.std(0) > STIFF_SPREAD) | turned).nonzero()[:, 0].tolist()
         stiff = [column for column in range(table.shape[1]) if column - n_lengths not in free]
         owner = (
             _residue_of_column(zmatrix, molecule)[stiff] if by_residue else torch.zeros(len(stiff), dtype=torch.int64)

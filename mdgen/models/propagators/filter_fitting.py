@@ -43,12 +43,12 @@ class FilterFitting:
         propagator: propagator whose `sample` draws under the filter.
         filter_: its filter, to be corrected; its support is fitted.
         scaled: the scaled latent of a latent.
-        following: takes scaled frames and gives a function that draws the next of each, before any rejection, and how
+        following: function of scaled frames that gives one which draws the next of each, before any rejection, and how
             many times as often it is proposed as the law before rejection has it.
         redraws: number of times that the propagator draws a refused sample again before its walker stays.
         effort: share of the trajectories and samples to be taken, less for propagators that take long to draw.
-        adapt: takes scaled frames that are visited, after each correction, and a generator: fits what the propagator
-            proposes to the filter so far; None where nothing is to be fitted.
+        adapt: function of scaled frames that are visited and of a generator, which fits what the propagator proposes to
+            the filter so far, after each correction; None where nothing is to be fitted.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class FilterFitting:
             chances = torch.zeros(len(now), self.n_wells, dtype=torch.float64, device=now.device)
             for _ in range(draws):
                 after, bounds = draw(generator)
-                chance = self.filter.chance(now, after).double() / bounds
+                chance = (self.filter.chance(now, after).double() / bounds).clamp(max=1.0)  # as it is sampled
                 chances.scatter_add_(1, self.filter.wells(after)[:, None], chance[:, None])
             # Refused samples are drawn again, so the chances of a frame add up to one; a walker whose samples are all
             # refused stays.

@@ -22,6 +22,13 @@ class Mixture(NamedTuple):
     widths: tuple[Tensor, ...]
     lower: tuple[Tensor, ...]
 
+    @property
+    def deviations(self) -> tuple[Tensor, ...]:
+        """Standard deviation of each channel, whatever the others are."""
+        lower = iter(self.lower)
+        variances = (sum((next(lower).square() for _ in range(row)), w.square()) for row, w in enumerate(self.widths))
+        return tuple(each.sqrt() for each in variances)
+
     def rows(self, chosen: Rows) -> "Mixture":
         """The mixtures of some rows of the batch."""
         return Mixture(self.log_weights[chosen], *(tuple(table[chosen] for table in part) for part in self[1:]))

@@ -35,8 +35,6 @@ MAX_REDRAWS = 32
 """How often a sample that left the support is drawn again before the walker stays where it is."""
 KEPT_DRAWS, LEAST_CHANCE = 128, 1e-6
 """Samples from which densities tell the share that is kept, and the least chance to be kept in them."""
-ENVELOPE_DRAWS = 64
-"""Samples from each frame that tell how often each Gaussian is proposed."""
 FRAMES_AT_ONCE = 10_000
 """Frames whose scale is undone at a time: they stay in the cache."""
 LAW_FRAMES = 1_000
@@ -135,6 +133,7 @@ class MDN(Part):
     def prepare(self, data: TrainingData, generator: torch.Generator) -> TrainingData:
         """Draw the weights and take the range of the latent and its regression from all the data."""
         self.initialise(generator)
+        self.envelope.bounds.fill_(1.0)
         pairs: PairBatch = replace(data.every, context=Context())
         self.fit_scale(pairs.frames, generator)
         self.law.fit(pairs.both_directions() if self.reversible else pairs)
@@ -203,10 +202,7 @@ class MDN(Part):
         return self._mean(self.mixture(self.scaled(now[:, 0])))[:, None]
 
     def _mean(self, mixture: Mixture) -> Float[Tensor, "batch channel"]:
-        variances, lower = [], iter(mixture.lower)
-        for row, width in enumerate(mixture.widths):
-            variances.append(sum((next(lower).square() for _ in range(row)), width.square()))
-        middle, reach = torch.stack(mixture.means, -1), math.sqrt(3) * torch.stack(variances, -1).sqrt()
+        middle, reach = torch.stack(mixture.means, -1), math.sqrt(3) * torch.stack(mixture.deviations, -1)
         means = self.unscaled(middle)
         if self.latent_scale.equalised is not None:
             means = (4 * means + self.unscaled(middle + reach) + self.unscaled(middle - reach)) / 6
@@ -250,8 +246,8 @@ class MDN(Part):
         for _ in range(KEPT_DRAWS):
             kept += self.rejection_filter.chance(before, mixture.draw(generator, alike=True)) / KEPT_DRAWS
         share = self.envelope.share(mixture, self.rejection_filter.wells(before))
-        kept, draws = (kept / share).clamp(max=1 - 1e-6), MAX_REDRAWS + 1  # of what is proposed
-        number = -torch.expm1(draws * torch.log1p(-kept)) / kept
+        kept, draws = kept / share, MAX_REDRAWS + 1  # of what is proposed
+        number = -torch.expm1(draws * torch.log1p(-kept.clamp(max=1 - 1e-6))) / kept
         return torch.where(kept > 0, number, float(draws)).log() - share.log()
 
     @torch.no_grad()
@@ -286,12 +282,7 @@ class MDN(Part):
 
     @torch.no_grad()
     def _fit_envelope(self, visited: Scaled, generator: torch.Generator) -> None:
-        support, mixture, samples = self.rejection_filter, self.mixture(visited), []
-        wells = support.wells(visited)
-        for _ in range(ENVELOPE_DRAWS):
-            after, chosen = mixture.draw_with_component(generator)
-            samples.append((wells, chosen, support.wells(after), support.chance(visited, after)))
-        self.envelope.fit(*(torch.cat(each) for each in zip(*samples, strict=True)))
+        self.envelope.fit(self.mixture(visited), visited, self.rejection_filter, generator)
 
     @torch.no_grad()
     def sample(
@@ -299,8 +290,8 @@ class MDN(Part):
     ) -> Float[Tensor, "batch frame token channel"]:
         """Latent trajectories from the known first frame, through whatever later ones are known.
 
-        `outside_share` afterwards holds the share of samples that left the range of the data (before any redraw), where
-        it simulated forward.
+        `outside_share` afterwards holds the share of what was proposed that left the range of the data (before any
+        redraw), where it simulated forward.
         """
         return sample_between(self, condition, context, generator, self._forward)
 
@@ -314,7 +305,8 @@ class MDN(Part):
         scaled = np.ascontiguousarray(self.scaled(start[:, 0]).numpy(), np.float32)
         seeds = torch.randint(-(2**63), 2**63 - 1, (len(start),), generator=generator, dtype=torch.int64).numpy()
         limits = (self.padding, 1 - self.padding, MAX_REDRAWS if self.reject_outside else 0)
-        tables, bounds = self.rejection_filter.tables(), self.envelope.bounds.cpu().numpy().astype(np.float32)
+        proposed = self.envelope.bounds if self.reject_outside else torch.ones_like(self.envelope.bounds)
+        tables, bounds = self.rejection_filter.tables(), proposed.cpu().numpy().astype(np.float32)
         values, left = rollout(self.rollout_weights(), scaled, seeds.view(np.uint64), n_frames, limits, tables, bounds)
         self.outside_share = float(left.sum()) / max(1, len(start) * (n_frames - 1))
         trajectory = torch.from_numpy(values)

@@ -75,7 +75,7 @@ def rollout(
         limits: least and greatest value of the data's range, and how often a refused sample is drawn again;
             after that the walker stays where it is for a frame.
         rejection: which samples are refused beside those outside of the range.
-        bounds: how often each Gaussian is proposed, see `ProposalEnvelope`.
+        bounds: factor by which each Gaussian is proposed more often, see `ProposalEnvelope`.
 
     Returns:
         The trajectories, and how many samples of each walker left the range at the first draw.

@@ -17,9 +17,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mdgen.models.propagators.gaussian_mixture import Mixture
+from mdgen.models.propagators.rejection_filter import RejectionFilter
 
 _QUANTILE, _LEAST = 0.999, 1e-3
 """Quantile of a Gaussian's chances that its bound is, and the least bound."""
+_JUMP_QUANTILE, _MISSED = 0.99, 0.01
+"""Quantile of the chances of a jump, and the share of its samples whose Gaussians may have a smaller bound."""
+_DRAWS, _ROWS = 64, 2_000
+"""Samples from each frame, and frames whose Gaussians' shares of all wells are in memory at a time."""
+_NEVER = 1e-300
+"""Least share that is divided by."""
 
 
 class ProposalEnvelope(nn.Module):
@@ -54,35 +61,72 @@ class ProposalEnvelope(nn.Module):
     @torch.no_grad()
     def fit(
         self,
-        wells: Int[Tensor, "sample"],
-        components: Int[Tensor, "sample"],
-        following: Int[Tensor, "sample"],
-        chances: Float[Tensor, "sample"],
+        mixture: Mixture,
+        before: Float[Tensor, "frame channel"],
+        filter_: RejectionFilter,
+        generator: torch.Generator,
     ) -> None:
         """Take the bounds from samples of the mixture itself.
 
-        One in a thousand of a Gaussian's samples may have a larger chance than its bound, and is kept too seldom. This
-        holds for each well that they fall into by itself: jumps are rare, and slow modes hang on them.
+        One in a thousand of a Gaussian's samples may have a larger chance than its bound, and is kept too seldom. Jumps
+        are rarer than that, and slow modes hang on them: so the bound of each Gaussian that makes jumps from one well
+        to another is at least the chance of these, but for those that together make one in a hundred of them.
 
         Args:
-            wells: well that each sample started from.
-            components: Gaussian that it was drawn from.
-            following: well that it falls into.
-            chances: its chance to be kept.
+            mixture: mixture of the frames after.
+            before: scaled frames, as many of each well.
+            filter_: filter that keeps samples.
+            generator: source of the samples.
         """
         n_wells, n_components = self.bounds.shape
-        groups = (wells * n_components + components) * n_wells + following
-        order = torch.argsort(chances)
-        order = order[torch.argsort(groups[order], stable=True)]
-        counts = torch.bincount(groups, minlength=n_wells * n_components * n_wells)
-        places = counts.cumsum(0) - counts + (_QUANTILE * counts).long()
-        found = torch.zeros_like(counts, dtype=chances.dtype)
-        found[counts > 0] = chances[order][places[counts > 0]]
-        highest = found.view(n_wells, n_components, n_wells).amax(-1)
-        seen = counts.view(n_wells, n_components, n_wells).sum(-1) > 0
-        self.bounds.copy_(torch.where(seen, highest.clamp(_LEAST, 1.0), 1.0))
+        wells = filter_.wells(before)
+        drawn = []
+        for _ in range(_DRAWS):
+            after, chosen = mixture.draw_with_component(generator)
+            drawn.append(
+                (wells * n_components + chosen, wells * n_wells + filter_.wells(after), filter_.chance(before, after))
+            )
+        components, jumps, chances = (torch.cat(each) for each in zip(*drawn, strict=True))
+        bounds = _quantiles(components, chances, _QUANTILE, self.bounds.numel()).view(n_wells, n_components)
+        of_jump = _quantiles(jumps, chances, _JUMP_QUANTILE, n_wells**2).view(n_wells, n_wells)
+        # of jumps too rare to be drawn, all that is kept at most
+        of_jump = torch.where(of_jump.isnan(), filter_.acceptance.clamp(max=1.0), of_jump)
+        mass = torch.zeros(n_wells, n_components, n_wells, dtype=torch.float64, device=before.device)
+        for rows in torch.arange(len(before), device=before.device).split(_ROWS):
+            mass.index_add_(0, wells[rows], _falls_into(mixture.rows(rows), filter_.thresholds).double())
+        mass.diagonal(dim1=0, dim2=2).zero_()  # staying is not rare
+        share = mass / mass.sum(1, keepdim=True).clamp(min=_NEVER)
+        ranked, order = share.sort(1, descending=True)
+        rest = 1 - ranked.cumsum(1) + ranked  # what those before in the order do not make
+        makes = torch.zeros_like(mass).scatter(1, order, ((rest > _MISSED) & (ranked > 0)).double())
+        most = (makes * of_jump[:, None].double()).amax(-1)
+        bounds = torch.where(bounds.isnan(), 1.0, bounds.double().maximum(most))
+        self.bounds.copy_(bounds.clamp(_LEAST, 1.0))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # Weights that were saved before there were bounds propose each Gaussian as the mixture does.
         state_dict.setdefault(f"{prefix}bounds", torch.ones_like(self.bounds))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _quantiles(
+    groups: Int[Tensor, "sample"], values: Float[Tensor, "sample"], share: float, n_groups: int
+) -> Float[Tensor, "{n_groups}"]:
+    """A quantile of the values of each group; not a number for groups without."""
+    order = torch.argsort(values)
+    order = order[torch.argsort(groups[order], stable=True)]
+    counts = torch.bincount(groups, minlength=n_groups)
+    places = counts.cumsum(0) - counts + (share * counts).long()
+    found = torch.full_like(counts, torch.nan, dtype=values.dtype)
+    found[counts > 0] = values[order][places[counts > 0]]
+    return found
+
+
+def _falls_into(mixture: Mixture, thresholds: Float[Tensor, "channel"]) -> Float[Tensor, "frame component well"]:
+    """The share of each frame's samples that comes from a Gaussian and falls into a well, as if channels were
+    independent."""
+    found = mixture.log_weights.exp()[..., None]
+    for mean, deviation, threshold in zip(mixture.means, mixture.deviations, thresholds, strict=True):
+        above = torch.special.ndtr((mean - threshold) / deviation)[..., None]
+        found = torch.cat([found * (1 - above), found * above], -1)  # one bit a channel, the first the lowest
+    return found

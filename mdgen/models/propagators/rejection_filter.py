@@ -145,7 +145,7 @@ class RejectionFilter(nn.Module):
             data: jumps of the data from well to well.
             model: those of the model under the filter so far.
             typical: `typical_weights` of the wells.
-            most_boost: how many times more often than staying in a well leaving it is kept at most.
+            most_boost: factor by which leaving a well is kept more often than staying in it, at most.
         """
         ratio = _rows(data) / _rows(model).clamp_min(1e-12)
         ratio = torch.where(model > 0, ratio, 1.0) * (data > 0)
