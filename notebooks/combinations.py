@@ -43,10 +43,11 @@ def line(folder: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
         MdgenError: if it is not done, or its name is not that of a run of the sweep.
     """
     parts = folder.name.split("-")[-3:]  # a sweep over several seeds names them first
-    advice = "give finished runs of the sweep, folders ENCODER-PROPAGATOR-DECODER"
-    if not (folder / "DONE").is_file() or len(parts) != 3:
-        raise MdgenError(f"{folder} is none; {advice}")
-    seed = f"seed_{stored_config(folder / 'config.yaml', advice).get('seed')}"
+    advice = "give folders ENCODER-PROPAGATOR-DECODER of finished runs"
+    config = stored_config(folder / "config.yaml", advice) if (folder / "DONE").is_file() else {}
+    if len(parts) != 3 or "seed" not in config:
+        raise MdgenError(f"{folder} is no finished run of the sweep; {advice}")
+    seed = f"seed_{config['seed']}"
     found = json.loads((folder / "metrics.json").read_text())
     verdicts = [each["verdict"] for each in found["criteria"]]
     rows = {

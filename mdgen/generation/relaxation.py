@@ -44,8 +44,8 @@ no hand: it is flat, as under a metal, or was decoded so."""
 _BROKEN_NM = 0.05
 """Change of a bond's length from that in the system's structure from which it counts as broken."""
 
-_STONE = 1e7
-"""How many times heavier atoms are that are held: heat moves them by about 0.001 nm within a picosecond."""
+_STONE = 1e8
+"""How many times heavier atoms are that are held: heat moves them by less than 0.001 nm within a picosecond."""
 
 _MOST_STEPS = 1e9
 """Steps of the dynamics above which a length is taken for a slip of the pen."""
@@ -156,9 +156,7 @@ class Relaxation:
         integrator = Langevin(self.timestep_fs, kelvin, self.friction_per_ps)
         # Nothing is drawn in engines for the minimisation alone, so that whether there is one changes no other frame.
         still = torch.Generator(generator.device).manual_seed(0)
-        masses = self.system.masses.clone()
-        masses[list(held)] *= _STONE
-        system = with_masses(self.system, masses) if held else self.system
+        system = _with_stones(self.system, held) if held else self.system
         engines = partial(make_engine, system, integrator, generator=still, device=positions.device.type)
         engine = make_engine(system, integrator, n, generator, device=positions.device.type)
         relaxed, done, progress = [], 0, Progress("relax", len(frames))
@@ -234,6 +232,13 @@ class Relaxation:
         potential = with_springs(_ByEngine(engine), self.system.constraints)
         tolerance = _STARTABLE if self._n_steps else _STEEPEST
         return minimize(_Holding(potential, held), _filled(frames, engine.n_replicas), tolerance, steps)
+
+
+def _with_stones(system: System, held: Sequence[int]) -> System:
+    """The system with atoms too heavy for heat and forces to move."""
+    masses = system.masses.clone()
+    masses[list(held)] *= _STONE
+    return with_masses(system, masses)
 
 
 def _put_back(

@@ -54,9 +54,12 @@ def test_a_well_of_short_visits_does_not_become_a_trap() -> None:
     model = leaky(latents, equalising=True)
     model.finish(TrainingData(pairs_of([latents], 1)), torch.Generator().manual_seed(2))
     start = latents[torch.randint(len(latents), (2000,), generator=torch.Generator().manual_seed(3))][:, None]
-    rare = model.sample(first_frame(start, 200), Context(), torch.Generator().manual_seed(4))[:, :, 0, 0] > 3
+    made = model.sample(first_frame(start, 200), Context(), torch.Generator().manual_seed(4))[:, :, 0, 0]
+    rare = made > 3
     exits = (rare[:, :-1] & ~rare[:, 1:]).sum() / rare[:, :-1].sum()
     assert float(exits) == pytest.approx(1 / 3, rel=0.2)
+    # Nearly all that the mixture itself would do from there is to leave, and is refused: it is seldom proposed.
+    assert float((made[:, 1:] == made[:, :-1])[rare[:, :-1]].float().mean()) < 0.01
     assert float(rare.float().mean()) == pytest.approx(0.012, rel=0.35)
 
 
@@ -218,13 +221,14 @@ def test_walkers_of_a_rare_well_do_not_stand_still() -> None:
     support, scaled = model.rejection_filter, model.scaled(latents)
     rare = latents[latents[:, 0] > 3][:1].expand(500, 1)[:, None]
     places = torch.arange(support.weights.shape[1]) / support.weights.shape[1]
-    support.weights[0, places > support.thresholds[0]] *= 0.0001
+    support.weights[0, places > support.thresholds[0]] *= 0.001
+    model.envelope.bounds.fill_(1.0)  # what the filter itself does, whatever is proposed
 
     def still() -> float:
         made = model.sample(first_frame(rare, 3), Context(), torch.Generator().manual_seed(3))
         return float((made[:, 2] == made[:, 1]).all(-1).all(-1).float().mean())
 
-    assert still() > 0.3
+    assert still() > 0.5
     even = torch.ones_like(support.acceptance, dtype=torch.float64)
     support.correct(even, even, support.typical_weights(scaled), MOST_BOOST)
     assert still() < 0.01
