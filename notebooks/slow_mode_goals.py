@@ -4,8 +4,9 @@
     python notebooks/slow_mode_goals.py runs/pentapeptide/seed_* data/results/pentapeptide.json
 
 For demos whose replicate is the training data, as in `experiment=pentapeptide` and `alanine_dipeptide_real`. Goals: the
-timescale of every mode within 15 % of that of the training data and inside the interval of held-out dynamics, free
-energies at most twice and distances at most 1.5 times as far off as those of the training data, clashes at most twice.
+timescale of every mode within 15 % of the encoder's own and inside the interval of held-out dynamics, free energies at
+most twice and distances at most 1.5 times as far off as those of the training data, clashes at most twice.
+Distances, which shrink with more frames, are of as many as the training data; all else is of all frames generated.
 """
 
 import argparse
@@ -23,7 +24,7 @@ KEPT = re.compile(
     r"|clash_share|radius_of_gyration_(nm|sd_nm)|bond_rms_nm|(chirality|prochirality)_error_share|nearest_frame_nm"
     r"|broken_(bond|angle)_share"
 )
-ROWS = ("reference", "replicate", "generated")
+ROWS = ("reference", "replicate", "generated", "generated_all")
 
 
 def line(folder: Path) -> dict[str, Any]:
@@ -38,7 +39,9 @@ def line(folder: Path) -> dict[str, Any]:
     rows = {
         name: {metric: each for metric, each in found["rows"][name]["metrics"].items() if KEPT.fullmatch(metric)}
         for name in ROWS
+        if name in found["rows"]  # where as few frames were generated, there is no row of all
     }
+    encoder = json.loads((folder / "encoder" / "metrics.json").read_text())["timescales_ps"]
     verdicts = [each["verdict"] for each in found["criteria"]]
     return {
         "verdict": found["verdict"],
@@ -46,33 +49,36 @@ def line(folder: Path) -> dict[str, Any]:
         "fails": [each["metric"] for each in found["criteria"] if each["verdict"] == "fails"],
         "flags": found["flags"],
         "generate": json.loads((folder / "generate" / "metrics.json").read_text()),
-        "goals": goals(rows),
+        "encoder_timescales_ps": encoder,
+        "goals": goals(rows, encoder),
         "rows": rows,
         "provenance": json.loads((folder / "provenance.json").read_text())[-1],
     }
 
 
-def goals(rows: dict[str, dict[str, dict[str, float]]]) -> dict[str, list[Any]]:
+def goals(rows: dict[str, dict[str, dict[str, float]]], encoder_ps: list[float]) -> dict[str, list[Any]]:
     """For each goal a value and whether it is met."""
-    held_out, training, made = (rows[name] for name in ROWS)
+    held_out, training, made = (rows[name] for name in ROWS[:3])
+    every = rows.get("generated_all", made)
     found: dict[str, list[Any]] = {}
 
     def add(name: str, value: float, met: bool) -> None:
         found[name] = [round(value, 4), met]
 
-    for metric, each in made.items():
+    for metric, each in every.items():
         if metric.startswith("mode_timescale_ps"):
-            own, interval = each["value"] / training[metric]["value"], held_out[metric]
-            add(f"{metric} over that of the training data", own, abs(own - 1) <= 0.15)
+            own, interval = each["value"] / encoder_ps[int(metric[-1]) - 1], held_out[metric]
+            add(f"{metric} over the encoder's own", own, abs(own - 1) <= 0.15)
             add(f"{metric} inside of held-out", each["value"], interval["low"] <= each["value"] <= interval["high"])
-        elif metric.startswith("free_energy_rmse_kT/psi"):
-            add(f"{metric} over that of the training data", (r := each["value"] / training[metric]["value"]), r <= 2.0)
-        elif metric in ("torsion_jsd/all", "tica_jsd/0,1"):
-            add(f"{metric} over that of the training data", (r := each["value"] / training[metric]["value"]), r <= 1.5)
         elif metric.startswith("radius_of_gyration"):
             add(f"{metric} over held-out", (r := each["value"] / held_out[metric]["value"]), abs(r - 1) <= 0.03)
         elif metric == "clash_share":
             add(f"{metric} over held-out", (r := each["value"] / held_out[metric]["value"]), r <= 2.0)
+    for metric, each in made.items():
+        if metric.startswith("free_energy_rmse_kT/psi"):
+            add(f"{metric} over that of the training data", (r := each["value"] / training[metric]["value"]), r <= 2.0)
+        elif metric in ("torsion_jsd/all", "tica_jsd/0,1"):
+            add(f"{metric} over that of the training data", (r := each["value"] / training[metric]["value"]), r <= 1.5)
     return found
 
 
