@@ -47,6 +47,9 @@ class NeighbourFlow(LibraryDecoder):
     """Decoder: a training frame near in the latent, noised in part, and the flow of a network from there to data.
 
     Structures are internal coordinates, one token a residue, so bonds, angles and chirality are right by construction.
+    A latent at which there are none, beyond the edge of the data or beside the sheet on which they lie, could only be
+    met by forcing torsions where they never are: what is aimed at is the mean of the frames near it
+    (`Neighbours.surrounded`), which is the latent itself where they lie all around.
 
     Args:
         latent: latent space of the encoder.
@@ -61,7 +64,8 @@ class NeighbourFlow(LibraryDecoder):
         heads: attention heads.
         blocks: blocks of attention over residues.
         n_evaluations: evaluations of the network for a structure.
-        corrections: Newton steps of least change towards the latent that was asked for, and away from overlaps.
+        corrections: Newton steps of least change towards the latent that was asked for, and away from overlaps; at most
+            as many again for structures whose atoms still overlap.
         redraws: number of times that a structure which is packed tighter than the data may be drawn again; where frames
             remember, the second half of them begins from other frames.
         coherent_modes: as for `LibraryDecoder`.
@@ -235,7 +239,7 @@ class NeighbourFlow(LibraryDecoder):
         """A structure for some rows of the latents, and whether each is refused."""
         latents = latents[rows]
         near = self.neighbours.draw(latents, self.n_neighbours, generator) if begun is None else begun[rows]
-        blocks = zip(latents.split(BLOCK), near.split(BLOCK), strict=True)
+        blocks = zip(self.neighbours.surrounded(latents).split(BLOCK), near.split(BLOCK), strict=True)
         positions = torch.cat([self._structures(some, nearest, generator) for some, nearest in blocks])
         return positions, self.contacts.rejected(positions, generator)
 
@@ -253,6 +257,12 @@ class NeighbourFlow(LibraryDecoder):
         for _ in range(self.corrections):
             values = self._corrected(values, latents)
         built: Tensor = self.representation.build(values / self._scale)
+        for _ in range(self.corrections):
+            rows = self.contacts.overlap(built).nonzero()[:, 0]
+            if not len(rows):
+                break
+            values[rows] = self._corrected(values[rows], latents[rows])
+            built[rows] = self.representation.build(values[rows] / self._scale)
         return built
 
     def _velocity(self, point: Values, time: float, conditions: Conditions) -> Values:
