@@ -89,6 +89,18 @@ def test_the_far_are_outside_of_the_support():
     assert bool(near.outside(torch.full((10, 2), 6.0)).all())
 
 
+def test_latents_stay_where_frames_surround_them_and_others_come_to_the_edge_of_the_data():
+    near = Neighbours(4000, 2)
+    near.latents.copy_(2 * torch.rand(4000, 2, generator=seeded()) - 1)
+    within = 1.6 * torch.rand(500, 2, generator=seeded(1)) - 0.8
+    # neighbours are about 0.05 away
+    assert float((near.surrounded(within) - within).norm(dim=-1).quantile(0.99)) < 0.005
+    beyond = torch.stack([torch.full((50,), 1.5), torch.linspace(-0.8, 0.8, 50)], 1)
+    moved = near.surrounded(beyond)
+    assert bool(((moved[:, 0] > 0.9) & (moved[:, 0] < 1.0)).all())
+    assert float((moved[:, 1] - beyond[:, 1]).abs().max()) < 0.15
+
+
 def test_directions_by_residue_are_white_within_residues_and_build_the_same_structures():
     representation = InternalRepresentation.fitted(MOLECULE, POSITIONS, by_residue=True)
     values, n_free = representation.represent(POSITIONS), representation.n_free
