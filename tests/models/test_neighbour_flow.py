@@ -89,18 +89,6 @@ def test_the_far_are_outside_of_the_support():
     assert bool(near.outside(torch.full((10, 2), 6.0)).all())
 
 
-def test_latents_stay_where_frames_surround_them_and_others_come_to_the_edge_of_the_data():
-    near = Neighbours(4000, 2)
-    near.latents.copy_(2 * torch.rand(4000, 2, generator=seeded()) - 1)
-    within = 1.6 * torch.rand(500, 2, generator=seeded(1)) - 0.8
-    # neighbours are about 0.05 away
-    assert float((near.surrounded(within) - within).norm(dim=-1).quantile(0.99)) < 0.005
-    beyond = torch.stack([torch.full((50,), 1.5), torch.linspace(-0.8, 0.8, 50)], 1)
-    moved = near.surrounded(beyond)
-    assert bool(((moved[:, 0] > 0.9) & (moved[:, 0] < 1.0)).all())
-    assert float((moved[:, 1] - beyond[:, 1]).abs().max()) < 0.15
-
-
 def test_directions_by_residue_are_white_within_residues_and_build_the_same_structures():
     representation = InternalRepresentation.fitted(MOLECULE, POSITIONS, by_residue=True)
     values, n_free = representation.represent(POSITIONS), representation.n_free
@@ -238,6 +226,33 @@ def test_corrections_take_atoms_apart():
     assert shares[1] < 0.5 * shares[0]
 
 
+def test_a_share_of_the_corrections_leaves_the_rest_of_the_way():
+    errors = {}
+    for share, corrections in ((1.0, 0), (0.5, 3), (1.0, 3)):
+        made, latents = decoder(corrections=corrections, correction_share=share, redraws=0)
+        made.contacts.edges.zero_()  # nothing overlaps
+        asked = latents[:200]
+        decoded = made.decode(asked[None, :, None], Context(), seeded())[0]
+        errors[share, corrections] = made.encoder.encode(decoded, Context()).flatten(1) - asked
+    size = errors[1.0, 0].norm(dim=-1)
+    assert float(((errors[0.5, 3] - 0.5 * errors[1.0, 0]).norm(dim=-1) / size).median()) < 0.02
+    assert float((errors[1.0, 3].norm(dim=-1) / size).median()) < 0.02
+
+
+def test_more_steps_are_taken_where_atoms_are_nearer_than_ever(monkeypatch):
+    shares = []
+    for more in (False, True):
+        made, latents = decoder(corrections=2, redraws=0)
+        made.contacts.edges += 0.01  # as if no training frame had been as close
+        unseen = made.contacts.unseen
+        if not more:
+            monkeypatch.setattr(made.contacts, "unseen", lambda built: torch.zeros(len(built), dtype=torch.bool))
+        decoded = made.decode(latents[None, :, None], Context(), seeded())[0]
+        shares.append(float(unseen(decoded).float().mean()))
+    assert shares[0] > 0
+    assert shares[1] < 0.5 * shares[0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -247,6 +262,7 @@ def test_corrections_take_atoms_apart():
         ({"heads": 0}, "heads is 0"),
         ({"n_evaluations": 0}, "n_evaluations is 0"),
         ({"torsion_scale": 0.0}, "torsion_scale is 0"),
+        ({"correction_share": 0.0}, "correction_share is 0"),
     ],
 )
 def test_mistakes_are_named(options, message):

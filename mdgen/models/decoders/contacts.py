@@ -76,6 +76,10 @@ class Contacts(nn.Module):
         distance = (positions[frame, first] - positions[frame, second]).norm(dim=-1)
         return positions.new_zeros(len(positions)).index_add(0, frame, self.edges[pair, OVERLAP] - distance)
 
+    def unseen(self, positions: Float[Tensor, "frame atom 3"]) -> Bool[Tensor, "frame"]:
+        """Structures in which a pair is nearer than in any frame of the data."""
+        return (bond_lengths(positions, self._pairs) < self.edges[:, 0]).any(1)
+
     def rejected(self, positions: Float[Tensor, "frame atom 3"], generator: torch.Generator) -> Bool[Tensor, "frame"]:
         """Which structures are to be drawn again; one random number each decides."""
         point = torch.rand(len(positions), generator=generator, device=positions.device)

@@ -47,9 +47,6 @@ class NeighbourFlow(LibraryDecoder):
     """Decoder: a training frame near in the latent, noised in part, and the flow of a network from there to data.
 
     Structures are internal coordinates, one token a residue, so bonds, angles and chirality are right by construction.
-    A latent at which there are none, beyond the edge of the data or beside the sheet on which they lie, could only be
-    met by forcing torsions where they never are: what is aimed at is the mean of the frames near it
-    (`Neighbours.surrounded`), which is the latent itself where they lie all around.
 
     Args:
         latent: latent space of the encoder.
@@ -65,7 +62,10 @@ class NeighbourFlow(LibraryDecoder):
         blocks: blocks of attention over residues.
         n_evaluations: evaluations of the network for a structure.
         corrections: Newton steps of least change towards the latent that was asked for, and away from overlaps; at most
-            as many again for structures whose atoms still overlap.
+            as many again for structures in which a pair of atoms is nearer than in any training frame.
+        correction_share: share of the way to that latent from where the flow ends. Latents of a propagator lie beside
+            the data by a little, the more the more modes there are, and torsions that are to meet them exactly are
+            forced to where they never are; 1 for few modes.
         redraws: number of times that a structure which is packed tighter than the data may be drawn again; where frames
             remember, the second half of them begins from other frames.
         coherent_modes: as for `LibraryDecoder`.
@@ -103,6 +103,7 @@ class NeighbourFlow(LibraryDecoder):
         blocks: int = 3,
         n_evaluations: int = 3,
         corrections: int = 3,
+        correction_share: float = 1.0,
         redraws: int = 16,
         coherent_modes: int = 0,
         coherent_neighbours: int = 32,
@@ -116,6 +117,8 @@ class NeighbourFlow(LibraryDecoder):
                 raise MdgenError(f"{name} is {value}; it must be above 0")
         if not 0 < noise < 1:
             raise MdgenError(f"noise is {noise}; it must be between 0, the frames themselves, and 1, noise alone")
+        if not 0 < correction_share <= 1:
+            raise MdgenError(f"correction_share is {correction_share}; it must be above 0 and at most 1, all the way")
         if not 1 <= n_neighbours <= n_library:
             raise MdgenError(f"n_neighbours is {n_neighbours}; it must be between 1 and n_library, {n_library}")
         if width % (2 * heads):
@@ -123,6 +126,7 @@ class NeighbourFlow(LibraryDecoder):
         self.n_library, self.noise = n_library, noise
         self.torsion_scale, self.size = torsion_scale, (width, heads, blocks)
         self.n_evaluations, self.corrections, self.redraws = n_evaluations, corrections, redraws
+        self.correction_share = correction_share
         self.encoder = encoder
         if representation is not None:
             self._build(representation)
@@ -239,7 +243,7 @@ class NeighbourFlow(LibraryDecoder):
         """A structure for some rows of the latents, and whether each is refused."""
         latents = latents[rows]
         near = self.neighbours.draw(latents, self.n_neighbours, generator) if begun is None else begun[rows]
-        blocks = zip(self.neighbours.surrounded(latents).split(BLOCK), near.split(BLOCK), strict=True)
+        blocks = zip(latents.split(BLOCK), near.split(BLOCK), strict=True)
         positions = torch.cat([self._structures(some, nearest, generator) for some, nearest in blocks])
         return positions, self.contacts.rejected(positions, generator)
 
@@ -254,16 +258,24 @@ class NeighbourFlow(LibraryDecoder):
         times = [1 - self.noise * (1 - step / self.n_evaluations) for step in range(self.n_evaluations + 1)]
         flow = functools.partial(self._velocity, conditions=conditions)
         values = self._projected(SOLVERS["adams_bashforth"](flow, point, times))
+        if self.encoder is not None and self.correction_share < 1:
+            latents = torch.lerp(
+                self._encoded(self.representation.build(values / self._scale)), latents, self.correction_share
+            )
         for _ in range(self.corrections):
             values = self._corrected(values, latents)
         built: Tensor = self.representation.build(values / self._scale)
         for _ in range(self.corrections):
-            rows = self.contacts.overlap(built).nonzero()[:, 0]
+            rows = self.contacts.unseen(built).nonzero()[:, 0]
             if not len(rows):
                 break
             values[rows] = self._corrected(values[rows], latents[rows])
             built[rows] = self.representation.build(values[rows] / self._scale)
         return built
+
+    def _encoded(self, positions: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch channel"]:
+        found: Tensor = self.encoder.encode(positions, Context()).flatten(1)  # type: ignore[union-attr, operator]
+        return found
 
     def _velocity(self, point: Values, time: float, conditions: Conditions) -> Values:
         sigma = torch.full((len(point), 1), 1 - time, device=point.device)
@@ -295,8 +307,7 @@ class NeighbourFlow(LibraryDecoder):
             moved = positions.detach().requires_grad_()
             lacking = [-self.contacts.overlap(moved)]
             if self.encoder is not None:
-                encoded = self.encoder.encode(moved, Context()).flatten(1)  # type: ignore[operator]
-                lacking += (latents - encoded).unbind(1)
+                lacking += (latents - self._encoded(moved)).unbind(1)
             rows = [-torch.autograd.grad(each.sum(), moved, retain_graph=True)[0] for each in lacking]
         jacobian = self.representation.gradient(coordinates, positions, torch.stack(rows, 1)) / self._scale
         norms = jacobian.norm(dim=-1).clamp(min=1e-9)

@@ -11,9 +11,6 @@ SUPPORT_QUANTILE = 0.999
 BLOCK = 2048
 """Latents whose neighbours are sought at a time."""
 
-SURROUNDING = 16
-"""Nearest frames among which a latent should lie."""
-
 NEWTON_STEPS = 6
 LARGEST_TILT = 4.0
 """Largest exponent of a tilted weight: outside of the data no weights have the asked-for mean."""
@@ -72,18 +69,6 @@ class Neighbours(nn.Module):
         if count == 1:
             return numbers, torch.ones_like(distances)
         return numbers, tilted_weights(self.latents[numbers] - latents[:, None], distances)
-
-    def surrounded(self, latents: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
-        """Latents moved to the mean of their nearest frames, by `tilted_weights`.
-
-        Where these lie all around a latent it stays where it is; where not, it comes to where there are structures.
-        """
-        found = []
-        for block in latents.split(BLOCK):
-            numbers, weights = self.candidates(block, min(SURROUNDING, len(self.latents)))
-            share = weights / weights.sum(-1, keepdim=True)
-            found.append(torch.einsum("bn,bnc->bc", share, self.latents[numbers]))
-        return torch.cat(found)
 
     def draw(
         self, latents: Float[Tensor, "batch channel"], count: int, generator: torch.Generator
